@@ -1,0 +1,4 @@
+"""The entry point that people expect; the metadata lives in pyproject.toml."""
+from setuptools import setup
+
+setup()
