@@ -1,0 +1,147 @@
+"""IPv4 addresses as EPICS users write them, and those of this host.
+
+Channel Access knows IPv4 only. A list is separated by white space; an item is a dotted quad, a host
+name or a plain 32 bit number, each with or without ``:port``. Nothing is resolved and no socket is
+opened here: host names stay names until `_sockets.resolve_addresses` looks them up.
+"""
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from ._errors import CaprotoRuntimeError, CaprotoTypeError, CaprotoValueError
+from ._log import CONTEXT_LOGGER
+
+__all__ = [
+    "Address",
+    "get_netifaces_addresses",
+    "interface_addresses",
+    "parse_address",
+    "read_addresses",
+]
+
+#: An IPv4 host (dotted quad or name) and a port.
+Address = tuple[str, int]
+
+_log = logging.getLogger(CONTEXT_LOGGER)
+
+ANY_INTERFACE: Final = "0.0.0.0"
+#: Reaches the network of one interface, whatever its address; used if the interfaces are unknown.
+LIMITED_BROADCAST: Final = "255.255.255.255"
+
+
+
+def _dotted_quad(number: int) -> str:
+    return ".".join(str(number >> shift & 0xFF) for shift in (24, 16, 8, 0))
+
+
+def _parse_host(text: str) -> str:
+    """A dotted quad, a plain 32 bit number, or a host name, in its usual form."""
+    if re.fullmatch(r"\d+", text):
+        number = int(text)
+        if number > 0xFFFFFFFF:
+            raise CaprotoValueError(f"{text!r} is no 32 bit address")
+        return _dotted_quad(number)
+    if re.fullmatch(r"[\d.]+", text):
+        parts = text.split(".")
+        if len(parts) != 4 or not all(part and int(part) < 256 for part in parts):
+            raise CaprotoValueError(f"{text!r} is no IPv4 address")
+        return ".".join(str(int(part)) for part in parts)
+    if not re.fullmatch(r"[^\s:/,;]+", text):
+        raise CaprotoValueError(f"{text!r} is neither an IPv4 address nor a host name")
+    return text
+
+
+def parse_address(text: str, default_port: int) -> Address:
+    """Take ``host``, ``host:port`` or their numeric forms apart.
+
+    Parameters
+    ----------
+    text : str
+        ``a.b.c.d``, a host name, or a plain decimal 32 bit number, each with or without ``:port``.
+    default_port : int
+
+    Returns
+    -------
+    (str, int)
+        The host, not resolved if it is a name, and the port.
+
+    Raises
+    ------
+    CaprotoValueError
+        Naming the text and what is wrong with it.
+    """
+    host, colon, port = text.strip().partition(":")
+    if not colon:
+        return _parse_host(host), default_port
+    if not re.fullmatch(r"\d+", port) or not 0 < int(port) < 65536:
+        raise CaprotoValueError(f"{text!r}: {port!r} is no port number")
+    return _parse_host(host), int(port)
+
+
+def read_addresses(
+    value: object, default_port: int, what: str, reject: Callable[[CaprotoValueError], None]
+) -> tuple[Address, ...]:
+    """Addresses out of a text or a sequence; hands what is wrong with single items to *reject*."""
+    items: Iterable[object]
+    if isinstance(value, str):
+        items = value.split()
+    elif isinstance(value, Iterable):
+        items = value
+    else:
+        raise CaprotoTypeError(f"{what} must be a text or a sequence of addresses, not {value!r}")
+    addresses: dict[Address, None] = {}
+    for item in items:
+        try:
+            if isinstance(item, str):
+                address = parse_address(item, default_port)
+            elif isinstance(item, tuple | list) and len(item) == 2:
+                address = parse_address(f"{item[0]}:{item[1]}", default_port)
+            else:
+                raise CaprotoValueError(f"{item!r} is no address; use 'host:port' or (host, port)")
+        except CaprotoValueError as exc:
+            reject(exc)
+            continue
+        if address in addresses and isinstance(value, str):
+            _log.warning("%s: %s:%d is given twice", what, *address)
+        addresses[address] = None
+    return tuple(addresses)
+
+
+def get_netifaces_addresses() -> Iterator[tuple[str, str]]:
+    """The IPv4 addresses of this host, except loopback, and where to broadcast from them.
+
+    Yields
+    ------
+    (str, str)
+        Address of an interface, and its broadcast address, or the peer's address for a
+        point-to-point link.
+
+    Raises
+    ------
+    CaprotoRuntimeError
+        If the package that knows, netifaces, is not installed.
+    """
+    try:
+        import netifaces
+    except ImportError as exc:
+        raise CaprotoRuntimeError(
+            "the package netifaces is needed to learn the broadcast addresses of this host"
+        ) from exc
+    for interface in netifaces.interfaces():
+        families: Mapping[Any, Any] = netifaces.ifaddresses(interface)
+        for entry in families.get(netifaces.AF_INET) or ():
+            address, target = entry.get("addr"), entry.get("broadcast") or entry.get("peer")
+            if address and target and not address.startswith("127."):
+                yield address, target
+
+
+def interface_addresses() -> list[tuple[str, str]]:
+    """As `get_netifaces_addresses`; one broadcast address for all where it cannot tell."""
+    try:
+        return list(get_netifaces_addresses())
+    except (CaprotoRuntimeError, OSError) as exc:
+        _log.warning("%s; using %s", exc, LIMITED_BROADCAST)
+        return [(ANY_INTERFACE, LIMITED_BROADCAST)]

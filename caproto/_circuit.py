@@ -1,0 +1,282 @@
+"""VirtualCircuit: one TCP conversation, seen from either end, without the TCP.
+
+It turns commands into bytes (:meth:`VirtualCircuit.send`) and bytes into commands
+(:meth:`~VirtualCircuit.recv`, or :meth:`~VirtualCircuit.get_buffer` and
+:meth:`~VirtualCircuit.buffer_updated`), and says of each whether the protocol allows it:
+:meth:`~VirtualCircuit.process_command` for what was received; ``send`` does it by itself.
+
+The rules are in ``_conversation``. They do not know whom to blame and raise ProtocolError; here it
+is known, and becomes LocalProtocolError or RemoteProtocolError.
+
+A circuit knows no sockets, threads or PVs, and it is not thread-safe: touch it under its owner's
+lock. The exception is the framer (``get_buffer``, ``buffer_updated``, ``recv``), which only the
+reading thread touches.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ._commands import EventAddResponse, EventCancelResponse
+from ._constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
+from ._conversation import HANDLERS, Conversation, Handlers
+from ._errors import CaprotoValueError, LocalProtocolError, ProtocolError, RemoteProtocolError
+from ._framing import CIRCUIT_BIRTHS, UNLIMITED, Framer, OversizedMessage
+from ._headers import HEADER, MARKER, Fields, pack_header
+from ._log import CIRCUIT_LOGGER, adapter
+from ._message import Address, Message, Payload, priority_number
+from ._roles import CLIENT, Role
+
+#: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
+#: than handing the kernel one buffer more.
+JOIN_LIMIT = 16384
+#: Who speaks -> handlers of what it may send: not what stands for a payload that was not kept.
+_SENDABLE: dict[Role, Handlers] = {
+    role: {cls: handler for cls, handler in handlers.items() if cls is not OversizedMessage}
+    for role, handlers in HANDLERS.items()
+}
+
+
+class VirtualCircuit(Conversation):
+    """One conversation between a client and a server.
+
+    Parameters
+    ----------
+    our_role : Role
+        ``CLIENT`` or ``SERVER``.
+    address : tuple of (str, int)
+        The peer.
+    priority : int or None
+        0..99; a client must say it, a server learns it.
+    protocol_version : int
+        The minor version that we speak.
+    peer_version : int, optional
+        The minor version that the peer is known to speak, from its search reply.
+    max_payload : int, optional
+        Larger payloads (bytes) are not received; see ``OversizedMessage``.
+
+    Attributes
+    ----------
+    our_role, their_role : Role
+    address : tuple of (str, int)
+    priority : int or None
+    protocol_version : int
+    peer_version : int
+        What we may rely on: the lower of both versions, as far as known.
+    channels : dict of int to channel
+        By cid: those that are being created or connected.
+    channels_sid : dict of int to channel
+        By sid.
+    pending : dict of int to command
+        By ioid: reads and writes without reply so far.
+    subscriptions : dict of int to EventAddRequest
+        By subscriptionid: those that are live.
+    log : logging.Logger
+
+    Raises
+    ------
+    CaprotoValueError
+        If a client names no priority.
+    """
+
+    def __init__(
+        self,
+        our_role: Role,
+        address: tuple[str, int],
+        priority: int | None = None,
+        protocol_version: int = DEFAULT_PROTOCOL_VERSION,
+        *,
+        peer_version: int | None = None,
+        max_payload: int = UNLIMITED,
+    ) -> None:
+        if our_role is CLIENT and priority is None:
+            raise CaprotoValueError("a client must choose the priority of its circuit, 0..99")
+        if priority is not None:
+            priority = priority_number(priority)
+        super().__init__(our_role, priority, protocol_version, peer_version)
+        self.address = address
+        self.log = adapter(CIRCUIT_LOGGER, their_address=address, role=our_role.name)
+        self._outgoing: list[Payload] = []  # accepted by a send() that failed at a later command
+        self._send = _SENDABLE[self.our_role]
+        self._receive = HANDLERS[self.their_role]
+        births = CIRCUIT_BIRTHS[self.their_role]
+        bare = {**births, EventAddResponse.ID: self._bare_event} if our_role is CLIENT else births
+        self._framer = Framer(births, address, bare, max_payload)
+
+    @property
+    def host(self) -> str:
+        """The peer's host."""
+        return self.address[0]
+
+    @property
+    def port(self) -> int:
+        """The peer's port."""
+        return self.address[1]
+
+    @property
+    def key(self) -> tuple[tuple[str, int], int | None]:
+        """What circuits are told apart by: address and priority."""
+        return self.address, self.priority
+
+    def __repr__(self) -> str:
+        return (
+            f"<VirtualCircuit {self.our_role!r} to {self.host}:{self.port} "
+            f"priority={self.priority} {len(self.channels)} channels, {self._joint!r}>"
+        )
+
+    # --- commands out, bytes out ---------------------------------------------------------------
+
+    def send(self, *commands: Message) -> list[Payload]:
+        """Check *commands*, note what they change, and return the bytes to be written.
+
+        Small messages are joined; payloads of more than ``JOIN_LIMIT`` bytes are not copied.
+
+        Returns
+        -------
+        buffers : list of bytes-like
+            To be written in this order, completely, before those of any later call.
+
+        Raises
+        ------
+        LocalProtocolError
+            For the first command that is not allowed. Those in front of it were accepted: the next
+            call returns their bytes too.
+        """
+        buffers, self._outgoing = self._outgoing, []
+        run: list[Payload] = []
+        handlers, pack = self._send, HEADER.pack
+        try:
+            for command in commands:
+                fields, payload = command.fields, command.payload
+                _, size, _, count, _, _ = fields
+                if size < MARKER and count < MARKER:
+                    handlers[type(command)](self, command)
+                    run.append(pack(*fields))
+                else:
+                    self._check_extended(fields)
+                    handlers[type(command)](self, command)
+                    run.append(pack_header(fields))
+                if size > JOIN_LIMIT:
+                    buffers += b"".join(run), payload
+                    run = []
+                elif size:
+                    run.append(payload)
+        except Exception as error:
+            if run:
+                buffers.append(b"".join(run))
+            self._outgoing = buffers
+            if not isinstance(error, (ProtocolError, KeyError)):
+                raise
+            raise LocalProtocolError(self._blame(command, error, handlers)) from None
+        if run:
+            buffers.append(b"".join(run))
+        return buffers
+
+    # --- bytes in, commands in -----------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int = -1) -> memoryview:
+        """Where to receive into; then call :meth:`buffer_updated`.
+
+        Raises
+        ------
+        RemoteProtocolError
+            If bytes received earlier broke the protocol; the circuit is of no use any more.
+        """
+        return self._framer.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> list[Message]:
+        """Return the commands that the *nbytes* just received complete.
+
+        Each must be passed to :meth:`process_command`, in order.
+
+        Raises
+        ------
+        RemoteProtocolError
+            If bytes received *earlier* broke the protocol: commands in front of the offending bytes
+            are returned first, nothing is lost.
+        """
+        return self._framer.buffer_updated(nbytes)
+
+    def recv(self, *buffers: bytes | bytearray | memoryview) -> tuple[list[Message], int]:
+        """Return the commands that *buffers* complete; the simple form of the two methods above.
+
+        Returns
+        -------
+        commands : list of Message
+        bytes_needed : int
+            The next command takes at least so many more bytes.
+
+        Raises
+        ------
+        RemoteProtocolError
+            If bytes received *earlier* broke the protocol.
+        """
+        commands: list[Message] = []
+        for buffer in buffers:
+            if self._framer.error is not None and commands:
+                break
+            commands += self._framer.feed(buffer)
+        return commands, self._framer.bytes_needed
+
+    @property
+    def error(self) -> RemoteProtocolError | None:
+        """How the bytes received so far broke the protocol, if they did."""
+        return self._framer.error
+
+    def process_command(self, command: Message) -> None:
+        """Check a command that was received, and note what it changes.
+
+        Replies and updates for ids that are finished are normal and change nothing.
+
+        Raises
+        ------
+        RemoteProtocolError
+            If the protocol does not allow it now.
+        """
+        try:
+            self._receive[type(command)](self, command)
+        except (ProtocolError, KeyError) as error:
+            raise RemoteProtocolError(self._blame(command, error, self._receive)) from None
+
+    def process_commands(self, commands: Iterable[Message]) -> Iterator[Message]:
+        """Check *commands* one by one, as :meth:`process_command` does, and yield what is allowed.
+
+        Made for speed: it saves a call for each command.
+
+        Raises
+        ------
+        RemoteProtocolError
+            At the first that is not allowed.
+        """
+        handlers = self._receive
+        command = None
+        try:
+            for command in commands:
+                handlers[type(command)](self, command)
+                yield command
+        except (ProtocolError, KeyError) as error:
+            assert command is not None
+            raise RemoteProtocolError(self._blame(command, error, handlers)) from None
+
+    # --- helpers ---------------------------------------------------------------
+
+    def _check_extended(self, fields: Fields) -> None:
+        if self.peer_version < EXTENDED_HEADER_VERSION:
+            raise ProtocolError(
+                f"{fields[1]} bytes, {fields[3]} elements: "
+                f"version 4.{self.peer_version} of the protocol knows no extended headers"
+            )
+
+    def _bare_event(self, fields: Fields, payload: Payload, sender: Address) -> Message:
+        """The confirmation of a cancel and an update of an empty array look the same."""
+        cls = EventCancelResponse if fields[5] in self._cancelling else EventAddResponse
+        return cls.from_wire(fields, payload, sender)
+
+    def _blame(self, command: Message, error: Exception, handlers: Handlers) -> str:
+        name = type(command).__name__
+        if isinstance(error, ProtocolError):
+            what = f"{error}" if name in str(error) else f"{name}: {error}"
+            return f"{what} (circuit to {self.host}:{self.port})"
+        if type(command) in handlers:
+            raise error  # a KeyError that is not about the handler is a mistake of ours
+        sender = self.our_role if handlers is self._send else self.their_role
+        return f"a {sender.value} does not send a {name} over a circuit"

@@ -1,0 +1,499 @@
+"""Conversation: what two ends of a circuit may say to each other now, and what it changes.
+
+Each command class has one handler, whichever end sends it. It runs the state machines, keeps the
+channels, the ids and the open requests, and raises ProtocolError for what is not allowed: whom to
+blame is not known here, ``_circuit`` knows. No bytes here.
+
+Replies and updates for ids that are finished are normal (they crossed a cancel on the wire) and
+change nothing; for ids that never were used they are an error.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from ._channel import ServerChannel
+from ._commands import (
+    AccessRightsResponse,
+    ClearChannelRequest,
+    ClearChannelResponse,
+    ClientNameRequest,
+    CreateChanRequest,
+    CreateChanResponse,
+    CreateChFailResponse,
+    EchoRequest,
+    EchoResponse,
+    ErrorResponse,
+    EventAddRequest,
+    EventAddResponse,
+    EventCancelRequest,
+    EventCancelResponse,
+    EventsOffRequest,
+    EventsOnRequest,
+    HostNameRequest,
+    NotFoundResponse,
+    ReadNotifyRequest,
+    ReadNotifyResponse,
+    ReadRequest,
+    ReadResponse,
+    ReadSyncRequest,
+    ReadSyncResponse,
+    SearchRequest,
+    SearchResponse,
+    ServerDisconnResponse,
+    VersionRequest,
+    VersionResponse,
+    WriteNotifyRequest,
+    WriteNotifyResponse,
+    WriteRequest,
+)
+from ._constants import (
+    DEFAULT_PROTOCOL_VERSION,
+    MAX_PRIORITY,
+    MINIMUM_PROTOCOL_VERSION,
+)
+from ._dbr import ChannelType
+from ._errors import CaprotoValueError, ProtocolError
+from ._framing import OversizedMessage
+from ._message import Message, TypedMessage
+from ._roles import CLIENT, SERVER, Role, State
+from ._states import CLOSED_CHANNEL, LOST_CIRCUIT, NEW_CIRCUIT, OPEN_CHANNEL, STEADY
+
+if TYPE_CHECKING:
+    from ._circuit import VirtualCircuit
+
+_ID_LIMIT = 0xFFFFFFFF
+
+Channel = Any  # ClientChannel or ServerChannel, by role
+
+
+class Conversation:
+    """States, channels, ids and open requests of one circuit.
+
+    Parameters
+    ----------
+    our_role : Role
+    priority : int or None
+    protocol_version : int
+    peer_version : int or None
+
+    Notes
+    -----
+    The attributes are described in :class:`~caproto.VirtualCircuit`.
+    """
+
+    def __init__(
+        self,
+        our_role: Role,
+        priority: int | None,
+        protocol_version: int,
+        peer_version: int | None,
+    ) -> None:
+        self.our_role, self.their_role = our_role, our_role.other
+        self.priority = priority
+        self.protocol_version = protocol_version
+        self.peer_version = min(
+            protocol_version, DEFAULT_PROTOCOL_VERSION if peer_version is None else peer_version
+        )
+        self.channels: dict[int, Channel] = {}
+        self.channels_sid: dict[int, Channel] = {}
+        self.pending: dict[int, Message] = {}
+        self.subscriptions: dict[int, EventAddRequest] = {}
+        self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
+        self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
+        self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were given up too early
+        self._joint = NEW_CIRCUIT
+        self._next_id = self._next_cid = 1
+        self._highest_id = -1  # of all ids of operations and subscriptions so far
+
+    @property
+    def states(self) -> dict[Role, State]:
+        """The states of both ends, by role."""
+        return dict(self._joint.states)
+
+    def disconnect(self) -> None:
+        """The connection is gone: every channel is CLOSED, the circuit DISCONNECTED."""
+        self._joint = LOST_CIRCUIT
+        for channel in (*self.channels.values(), *self.channels_sid.values()):
+            channel._joint = CLOSED_CHANNEL
+            channel.subscriptionids = frozenset()
+        for table in (
+            self.channels, self.channels_sid, self.pending, self.subscriptions,
+            self._cancelling, self._unclaimed, self._shared,
+        ):
+            table.clear()
+
+    # --- ids -----------------------------------------------------------------------------------
+
+    def new_channel_id(self) -> int:
+        """A cid that no live channel of this circuit has."""
+        number = self._next_cid
+        while number in self.channels:
+            number = (number + 1) & _ID_LIMIT
+        self._next_cid = (number + 1) & _ID_LIMIT
+        return number
+
+    def new_ioid(self) -> int:
+        """An id that no live operation or subscription of this circuit has."""
+        number = self._next_id
+        if self._highest_id < number < _ID_LIMIT:  # never used before
+            self._next_id = number + 1
+            return number
+        while number in self.pending or number in self.subscriptions or number in self._cancelling:
+            number = (number + 1) & _ID_LIMIT
+        self._next_id = (number + 1) & _ID_LIMIT
+        return number
+
+    def new_ioids(self, count: int) -> Iterable[int]:
+        """So many ids, as :meth:`new_ioid` gives one."""
+        first = self._next_id
+        if first > self._highest_id and first + count <= _ID_LIMIT:
+            self._next_id = first + count
+            return range(first, first + count)
+        return [self.new_ioid() for _ in range(count)]
+
+    #: Both kinds of ids come from one counter: a read with a subscription's id refreshes it.
+    new_subscriptionid = new_ioid
+
+    def add_channel(self, channel: Channel) -> None:
+        """Called by a new channel.
+
+        Raises
+        ------
+        CaprotoValueError
+            If a client has another channel with this cid.
+        """
+        if self.our_role is CLIENT and channel.cid in self.channels:
+            raise CaprotoValueError(
+                f"cid {channel.cid} is taken by channel {self.channels[channel.cid].name!r}"
+            )
+        self.channels[channel.cid] = channel
+
+    # --- helpers of the handlers ---------------------------------------------------------------
+
+    def _step(self, command: Message) -> None:
+        try:
+            self._joint = self._joint.after[type(command)]
+        except KeyError:
+            raise ProtocolError(
+                f"{type(command).__name__} is not allowed now ({self._joint!r})"
+            ) from None
+
+    def _open_channel(self, command: Any) -> Channel:
+        """The channel of a request by its sid; it must be open."""
+        channel = self.channels_sid.get(command.fields[4])
+        if channel is None:
+            self._step(command)  # if the circuit is not open, that is the better message
+            raise ProtocolError(f"{type(command).__name__}: no channel has sid {command.sid}")
+        if channel._joint is not OPEN_CHANNEL:
+            channel.step(type(command))
+        return channel
+
+    def _channel_of_notice(self, cid: int) -> Channel | None:
+        """The channel that the server speaks of; a client may have forgotten it."""
+        channel = self.channels.get(cid)
+        if channel is None and self.our_role is SERVER:
+            raise ProtocolError(f"no channel has cid {cid}")
+        return channel
+
+    def _remove(self, channel: Channel) -> None:
+        """Forget a channel and everything that hangs on it."""
+        self._drop_requests(channel)
+        cid, sid = channel.cid, channel.sid
+        if cid in self.channels and self.channels[cid] is channel:
+            del self.channels[cid]
+        if sid in self.channels_sid:
+            del self.channels_sid[sid]
+            for number in [i for i, r in self._cancelling.items() if r.fields[4] == sid]:
+                del self._cancelling[number]
+
+    def _drop_requests(self, channel: Channel) -> None:
+        for number in channel.subscriptionids:
+            del self.subscriptions[number]
+        channel.subscriptionids = frozenset()
+        sid = channel.sid
+        for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
+            del self.pending[number]
+            self._shared.pop(number, None)
+
+    def _note_id(self, number: int) -> None:
+        if number > self._highest_id:
+            self._highest_id = number
+
+    def _check_late(self, command: Message) -> None:
+        """Replies for finished ids are normal; for ids that never were, they are not."""
+        self._step(command)
+        if command.fields[5] > self._highest_id:
+            raise ProtocolError(
+                f"{type(command).__name__} for id {command.fields[5]}, which was never used"
+            )
+
+    # --- one handler per command ---------------------------------------------------------------
+
+    def _on_any(self, command: Message) -> None:
+        self._step(command)
+
+    def _on_version_request(self, command: VersionRequest) -> None:
+        if command.version < MINIMUM_PROTOCOL_VERSION:
+            raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
+        if command.priority > MAX_PRIORITY:
+            raise ProtocolError(f"priority {command.priority} is not within 0..{MAX_PRIORITY}")
+        self._step(command)
+        if self.our_role is SERVER:
+            self.peer_version = min(self.protocol_version, command.version)
+            self.priority = command.priority
+
+    def _on_version_response(self, command: VersionResponse) -> None:
+        self._step(command)
+        if self.our_role is CLIENT:
+            self.peer_version = min(self.protocol_version, command.version)
+
+    def _on_create_request(self, command: CreateChanRequest) -> None:
+        self._step(command)
+        if self.our_role is SERVER:
+            if 0 < command.version < MINIMUM_PROTOCOL_VERSION:
+                raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
+            if command.version:
+                self.peer_version = min(self.protocol_version, command.version)
+            channel: Channel = ServerChannel(
+                command.name, cast("VirtualCircuit", self), command.cid
+            )
+        else:
+            channel = self.channels.get(command.cid)
+            if channel is None:
+                raise ProtocolError(f"no channel has cid {command.cid}; make a ClientChannel first")
+        channel.step(CreateChanRequest)
+
+    def _on_create_response(self, command: CreateChanResponse) -> None:
+        _, _, data_type, data_count, cid, sid = command.fields
+        if data_type > ChannelType.DOUBLE:
+            raise ProtocolError(f"{data_type} is no native type")
+        self._step(command)
+        channel = self._channel_of_notice(cid)
+        before = None if channel is None else channel._joint
+        if before is not OPEN_CHANNEL and sid in self.channels_sid:
+            raise ProtocolError(
+                f"sid {sid} belongs to channel {self.channels_sid[sid].name!r} already"
+            )
+        if channel is None:
+            self._unclaimed[sid] = cid
+            return
+        channel.step(CreateChanResponse)
+        if before is not OPEN_CHANNEL:
+            channel.sid = sid
+            channel._native = data_type
+            channel.native_data_count = data_count
+            self.channels_sid[sid] = channel
+
+    def _on_channel_lost(self, command: CreateChFailResponse | ServerDisconnResponse) -> None:
+        self._step(command)
+        channel = self._channel_of_notice(command.cid)
+        if channel is not None:
+            channel.step(type(command))
+            self._remove(channel)
+
+    def _on_access_rights(self, command: AccessRightsResponse) -> None:
+        self._step(command)
+        channel = self._channel_of_notice(command.cid)
+        if channel is not None:
+            channel.step(AccessRightsResponse)
+            channel.access_rights = command.access_rights
+
+    def _on_clear_request(self, command: ClearChannelRequest) -> None:
+        self._step(command)
+        channel = self.channels_sid.get(command.sid)
+        if channel is None:
+            if self._unclaimed.pop(command.sid, None) is None:
+                raise ProtocolError(f"no channel has sid {command.sid}")
+            return
+        channel.step(ClearChannelRequest)
+        self._drop_requests(channel)
+
+    def _on_clear_response(self, command: ClearChannelResponse) -> None:
+        self._step(command)
+        channel = self.channels_sid.get(command.sid)
+        if channel is not None:
+            channel.step(ClearChannelResponse)
+            self._remove(channel)
+        elif self.our_role is SERVER:
+            raise ProtocolError(f"no channel has sid {command.sid}")
+
+    def _on_operation(self, command: ReadNotifyRequest | ReadRequest | WriteNotifyRequest) -> None:
+        _, _, _, _, sid, ioid = command.fields
+        channel = self.channels_sid.get(sid)
+        if channel is None or channel._joint is not OPEN_CHANNEL:
+            self._open_channel(command)  # says what is wrong
+        if ioid > self._highest_id:  # never used before, so that nothing can clash
+            self._highest_id = ioid
+            self.pending[ioid] = command
+            return
+        if self.our_role is CLIENT and (
+            ioid in self.pending or ioid in self.subscriptions or ioid in self._cancelling
+        ):
+            subscription = self.subscriptions.get(ioid)
+            if type(command) is not ReadNotifyRequest or subscription is None:
+                raise ProtocolError(f"ioid {ioid} is in use")
+            if subscription.fields[4] != sid:
+                raise ProtocolError(f"subscription {ioid} belongs to another channel")
+            return  # a refresh: the reply belongs to the subscription
+        if ioid in self.pending:  # careless, but real servers answer both
+            self._shared[ioid] = self._shared.get(ioid, 1) + 1
+        self.pending[ioid] = command
+
+    def _on_write(self, command: WriteRequest) -> None:
+        self._open_channel(command)
+
+    def _on_event_add(self, command: EventAddRequest) -> None:
+        channel = self._open_channel(command)
+        number = command.fields[5]
+        if (
+            number in self.subscriptions
+            or number in self._cancelling
+            or (number in self.pending and self.our_role is CLIENT)
+        ):
+            raise ProtocolError(f"subscriptionid {number} is in use")
+        self.subscriptions[number] = command
+        if not channel.subscriptionids:
+            channel.subscriptionids = set()
+        channel.subscriptionids.add(number)
+        self._note_id(number)
+
+    def _on_event_cancel(self, command: EventCancelRequest) -> None:
+        channel = self._open_channel(command)
+        number = command.fields[5]
+        if number not in channel.subscriptionids:
+            raise ProtocolError(f"channel {channel.name!r} has no live subscription {number}")
+        channel.subscriptionids.discard(number)
+        self._cancelling[number] = self.subscriptions.pop(number)
+
+    def _on_update(self, command: EventAddResponse) -> None:
+        _, _, data_type, count, _, number = command.fields
+        request = self.subscriptions.get(number)
+        if request is None:
+            self._check_late(command)
+            return
+        # That the subscription is live proves that circuit and channel are open: see STEADY.
+        _, _, wanted_type, wanted_count, _, _ = request.fields
+        if data_type != wanted_type or (wanted_count and count != wanted_count):
+            _check_value(command, request)
+
+    def _on_cancelled(self, command: EventCancelResponse) -> None:
+        if self._cancelling.pop(command.fields[5], None) is None:
+            self._check_late(command)
+
+    def _on_reply(self, command: ReadNotifyResponse | ReadResponse | WriteNotifyResponse) -> None:
+        _, _, data_type, count, _, ioid = command.fields
+        if self._shared and self._answers_shared(ioid):
+            return
+        request = self.pending.get(ioid)
+        if request is None:
+            subscription = self.subscriptions.get(ioid)
+            if subscription is None or type(command) is not ReadNotifyResponse:
+                self._check_late(command)
+            elif data_type != subscription.fields[2]:
+                _check_value(command, subscription)
+            return
+        expected = _REPLY_OF[type(request)]
+        if type(command) is not expected:
+            raise ProtocolError(
+                f"{type(command).__name__} for ioid {ioid}, which awaits a {expected.__name__}"
+            )
+        _, _, wanted_type, wanted_count, _, _ = request.fields
+        if data_type != wanted_type or (wanted_count and count != wanted_count):
+            _check_value(command, request)
+        del self.pending[ioid]
+
+    def _on_error(self, command: ErrorResponse) -> None:
+        original, _, _, _, _, number = command.original_fields
+        self._step(command)
+        request = self.pending.get(number)
+        if request is not None and request.ID == original and not self._answers_shared(number):
+            del self.pending[number]
+
+    def _answers_shared(self, ioid: int) -> bool:
+        """Count a reply for an *ioid* of several requests; which of them it answers is not said."""
+        number = self._shared.get(ioid)
+        if number is None:
+            return False
+        if number > 1:
+            self._shared[ioid] = number - 1
+        else:
+            del self._shared[ioid]
+            self.pending.pop(ioid, None)
+        return True
+
+    def _on_oversized(self, command: OversizedMessage) -> None:
+        number, ioid = command.fields[0], command.fields[5]
+        request = self.pending.get(ioid)
+        if self.our_role is CLIENT and request is not None and request.ID == number:
+            del self.pending[ioid]
+
+
+def _check_value(command: Any, request: Any) -> None:
+    """Type and count of a reply against its request, when they are not simply equal."""
+    _, _, data_type, count, status, number = command.fields
+    _, _, wanted_type, wanted_count, _, _ = request.fields
+    name = type(command).__name__
+    if data_type != wanted_type:
+        raise ProtocolError(f"{name} for id {number} has type {data_type}, not {wanted_type}")
+    # A failed request may come with any number of elements; the special types are always scalars.
+    failed = not status & 1 if type(command) is not ReadResponse else False
+    if count != wanted_count and not failed and data_type < ChannelType.PUT_ACKT:
+        raise ProtocolError(f"{name} for id {number} has {count} elements, not {wanted_count}")
+
+
+_REPLY_OF: dict[type[Message], type[TypedMessage]] = {
+    ReadNotifyRequest: ReadNotifyResponse,
+    ReadRequest: ReadResponse,
+    WriteNotifyRequest: WriteNotifyResponse,
+}
+
+Handlers = dict[type, Callable[[Conversation, Any], None]]
+
+#: Who speaks -> class of the command -> handler, whichever end we are.
+HANDLERS: dict[Role, Handlers] = {
+    CLIENT: {
+        VersionRequest: Conversation._on_version_request,
+        ClientNameRequest: Conversation._on_any,
+        HostNameRequest: Conversation._on_any,
+        EchoRequest: Conversation._on_any,
+        ReadSyncRequest: Conversation._on_any,
+        EventsOffRequest: Conversation._on_any,
+        EventsOnRequest: Conversation._on_any,
+        SearchRequest: Conversation._on_any,
+        CreateChanRequest: Conversation._on_create_request,
+        ClearChannelRequest: Conversation._on_clear_request,
+        ReadNotifyRequest: Conversation._on_operation,
+        ReadRequest: Conversation._on_operation,
+        WriteNotifyRequest: Conversation._on_operation,
+        WriteRequest: Conversation._on_write,
+        EventAddRequest: Conversation._on_event_add,
+        EventCancelRequest: Conversation._on_event_cancel,
+        OversizedMessage: Conversation._on_oversized,
+    },
+    SERVER: {
+        VersionResponse: Conversation._on_version_response,
+        EchoResponse: Conversation._on_any,
+        ReadSyncResponse: Conversation._on_any,
+        SearchResponse: Conversation._on_any,
+        NotFoundResponse: Conversation._on_any,
+        CreateChanResponse: Conversation._on_create_response,
+        CreateChFailResponse: Conversation._on_channel_lost,
+        ServerDisconnResponse: Conversation._on_channel_lost,
+        AccessRightsResponse: Conversation._on_access_rights,
+        ClearChannelResponse: Conversation._on_clear_response,
+        ReadNotifyResponse: Conversation._on_reply,
+        ReadResponse: Conversation._on_reply,
+        WriteNotifyResponse: Conversation._on_reply,
+        EventAddResponse: Conversation._on_update,
+        EventCancelResponse: Conversation._on_cancelled,
+        ErrorResponse: Conversation._on_error,
+        OversizedMessage: Conversation._on_oversized,
+    },
+}
+
+# The handlers of these run no state machine once they have found their request or channel.
+assert {
+    ReadNotifyRequest, WriteNotifyRequest, WriteRequest, EventAddRequest, EventCancelRequest,
+    EventAddResponse, EventCancelResponse, ReadNotifyResponse, WriteNotifyResponse,
+} <= STEADY

@@ -1,0 +1,157 @@
+"""Every exception that caproto raises, in one tree.
+
+::
+
+    CaprotoError
+     ├─ CaprotoKeyError (KeyError)            CaprotoValueError (ValueError)
+     ├─ CaprotoTypeError (TypeError)          CaprotoRuntimeError (RuntimeError)
+     ├─ CaprotoAttributeError (AttributeError)
+     ├─ CaprotoNotImplementedError (NotImplementedError)
+     ├─ CaprotoTimeoutError (TimeoutError)    CaprotoNetworkError (OSError)
+     ├─ ProtocolError
+     │   ├─ LocalProtocolError                we tried to break the protocol
+     │   └─ RemoteProtocolError               the peer broke it
+     ├─ DisconnectedError                     the channel was lost before the reply came
+     │   └─ DeadCircuitError                  the whole circuit is gone
+     ├─ ContextDisconnectedError              the Context was closed, or belongs to another process
+     └─ ErrorResponseReceived                 the server refused; carries pv, status, address
+         ├─ ReadError, WriteError, SubscriptionError
+         └─ AccessError                       the channel's access rights forbid it
+"""
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AccessError",
+    "CaprotoAttributeError",
+    "CaprotoError",
+    "CaprotoKeyError",
+    "CaprotoNetworkError",
+    "CaprotoNotImplementedError",
+    "CaprotoRuntimeError",
+    "CaprotoTimeoutError",
+    "CaprotoTypeError",
+    "CaprotoValueError",
+    "ContextDisconnectedError",
+    "DeadCircuitError",
+    "DisconnectedError",
+    "ErrorResponseReceived",
+    "LocalProtocolError",
+    "ProtocolError",
+    "ReadError",
+    "RemoteProtocolError",
+    "SubscriptionError",
+    "WriteError",
+]
+
+
+class CaprotoError(Exception):
+    """Base of everything that caproto raises."""
+
+
+class CaprotoKeyError(CaprotoError, KeyError):
+    """An id or a name is not known."""
+
+    def __str__(self) -> str:  # KeyError shows the repr of its argument, which spoils a sentence
+        return Exception.__str__(self)
+
+
+class CaprotoValueError(CaprotoError, ValueError):
+    """An argument has the right type and an impossible value."""
+
+
+class CaprotoTypeError(CaprotoError, TypeError):
+    """An argument has the wrong type."""
+
+
+class CaprotoRuntimeError(CaprotoError, RuntimeError):
+    """Something was asked for at the wrong moment."""
+
+
+class CaprotoAttributeError(CaprotoError, AttributeError):
+    """An attribute does not exist in this state."""
+
+
+class CaprotoNotImplementedError(CaprotoError, NotImplementedError):
+    """The protocol allows it; caproto does not do it."""
+
+
+class CaprotoTimeoutError(CaprotoError, TimeoutError):
+    """Something did not happen in time; the message says what, and how far it came."""
+
+
+class CaprotoNetworkError(CaprotoError, OSError):
+    """The network refused."""
+
+    def __str__(self) -> str:  # without the number in front, which tells people nothing
+        return self.strerror or Exception.__str__(self)
+
+
+class ProtocolError(CaprotoError):
+    """The rules of Channel Access were broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were asked to send what the protocol forbids; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what the protocol forbids."""
+
+
+class DisconnectedError(CaprotoError):
+    """The channel was lost before the operation was finished."""
+
+
+class DeadCircuitError(DisconnectedError):
+    """The circuit was lost before the operation was finished."""
+
+
+class ContextDisconnectedError(CaprotoError):
+    """The Context was closed, or was created before a fork in the parent process."""
+
+
+class ErrorResponseReceived(CaprotoError):
+    """The server answered with an error status.
+
+    Parameters
+    ----------
+    message : str
+        What was refused, for people.
+    pv : PV, optional
+        The PV concerned.
+    status : CAStatus, optional
+        The ECA status of the reply.
+    address : tuple of (str, int), optional
+        Address of the server.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pv: Any = None,
+        status: Any = None,
+        address: tuple[str, int] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.pv = pv
+        self.status = status
+        self.address = address
+
+
+class ReadError(ErrorResponseReceived):
+    """A read failed."""
+
+
+class WriteError(ErrorResponseReceived):
+    """A write failed."""
+
+
+class SubscriptionError(ErrorResponseReceived):
+    """A subscription was refused."""
+
+
+class AccessError(ErrorResponseReceived):
+    """The channel's access rights forbid the operation; nothing was sent."""

@@ -1,0 +1,365 @@
+"""Loggers: one tree of names, and facts about the object that speaks on every record.
+
+::
+
+    caproto
+     ├─ caproto.ch       one channel (PV): connection, values, access rights
+     ├─ caproto.circ     one circuit: every command sent and received
+     ├─ caproto.bcast    searches, replies and beacons
+     └─ caproto.ctx      a Context: how many names are being searched, what is connected
+
+Each PV, circuit, broadcaster and Context has a logger of its own below one of these, made by
+`adapter` when it is first asked for. Its level is its own: ``pv.log.setLevel('DEBUG')`` turns up
+one PV and no other. It is deliberately not registered by name, so it dies with its object, and the
+dots and braces of PV names mean nothing.
+
+The records carry, where known, the attributes ``pv`` (a name), ``our_address`` and
+``their_address`` ((host, port)), ``direction`` (``'--->>>'`` what we send, ``'<<<---'`` what we
+receive) and ``role`` (``'CLIENT'`` or ``'SERVER'``); the filters here select by them.
+
+If the program configures no logging at all, what passes the levels is printed on stderr. As soon as
+any other handler is in place, here or at the root, this module prints nothing by itself.
+
+Hot code asks `isEnabledFor` once per chunk of data, never once per message.
+"""
+from __future__ import annotations
+
+import fnmatch
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TextIO
+
+from ._errors import CaprotoTypeError, CaprotoValueError
+
+__all__ = [
+    "AddressFilter",
+    "LogFormatter",
+    "ObjectLogger",
+    "PVFilter",
+    "RoleFilter",
+    "adapter",
+    "config_caproto_logging",
+    "set_handler",
+]
+
+ROOT_LOGGER: Final = "caproto"
+CHANNEL_LOGGER: Final = "caproto.ch"
+CIRCUIT_LOGGER: Final = "caproto.circ"
+SEARCH_LOGGER: Final = "caproto.bcast"
+CONTEXT_LOGGER: Final = "caproto.ctx"
+
+#: How `direction` is shown for what we send and for what we receive.
+SENT: Final = "--->>>"
+RECEIVED: Final = "<<<---"
+
+
+class ObjectLogger(logging.Logger):
+    """The logger of one object; made by `adapter`.
+
+    Its records carry the facts given at birth, overridden by the ``extra`` of the single call.
+    Its level, handlers and filters are its own; records then go on to the parent's handlers.
+    """
+
+    def __init__(self, parent: logging.Logger, facts: Mapping[str, Any]) -> None:
+        super().__init__(parent.name)
+        self.parent: logging.Logger = parent
+        self.facts = dict(facts)
+
+    def isEnabledFor(self, level: int) -> bool:
+        # Loggers keep a cache of answers that is cleared through the list of registered loggers,
+        # where we are not. The parent's answer is cached and kept right, so we ask it.
+        if self.disabled:
+            return False
+        if not self.level:
+            return self.parent.isEnabledFor(level)
+        return level >= self.level and level > self.manager.disable
+
+    def makeRecord(
+        self,
+        name: str,
+        level: int,
+        fn: str,
+        lno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        func: str | None = None,
+        extra: Mapping[str, object] | None = None,
+        sinfo: str | None = None,
+    ) -> logging.LogRecord:
+        facts = {**self.facts, **extra} if extra else self.facts
+        return super().makeRecord(
+            name, level, fn, lno, msg, args, exc_info, func, facts, sinfo
+        )
+
+    def __repr__(self) -> str:
+        facts = " ".join(f"{key}={_shown(value)}" for key, value in self.facts.items())
+        level = logging.getLevelName(self.getEffectiveLevel())
+        return f"<{type(self).__name__} {self.name} {facts} ({level})>"
+
+    def __reduce__(self) -> Any:
+        raise CaprotoTypeError("the logger of a single object cannot be pickled")
+
+
+def adapter(name: str, **extra: Any) -> ObjectLogger:
+    """A logger for one object, under the logger *name*, whose records carry *extra*.
+
+    Parameters
+    ----------
+    name : str
+        One of the five names of the tree, for example ``'caproto.ch'``.
+    **extra
+        Facts for the records: ``pv``, ``our_address``, ``their_address``, ``direction``, ``role``.
+
+    Returns
+    -------
+    ObjectLogger
+        A `logging.Logger` with a level of its own. Asking it whether a level is enabled costs about
+        what it costs any logger; it is not registered, so it is collected with its owner.
+    """
+    return ObjectLogger(logging.getLogger(name), extra)
+
+
+def _shown(value: Any) -> str:
+    """A fact for people: addresses as host:port."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return f"{value[0]}:{value[1]}"
+    return str(getattr(value, "name", value))
+
+
+class LogFormatter(logging.Formatter):
+    """One line per record, the facts in front of the message.
+
+    ``[D 20:01:02.123 ch] x 10.0.0.3:5064 --->>> ReadNotifyRequest(…)``
+
+    Parameters
+    ----------
+    datefmt : str
+        As for `time.strftime`; milliseconds are added.
+    color : bool
+        Colour the part in brackets by level, with the escape sequences of terminals.
+    """
+
+    FACTS = ("pv", "our_address", "direction", "their_address", "role")
+    COLORS = {
+        logging.DEBUG: "\x1b[34m",
+        logging.INFO: "\x1b[32m",
+        logging.WARNING: "\x1b[33m",
+        logging.ERROR: "\x1b[31m",
+        logging.CRITICAL: "\x1b[35m",
+    }
+    RESET = "\x1b[0m"
+
+    def __init__(self, datefmt: str = "%H:%M:%S", color: bool = False) -> None:
+        super().__init__("%(message)s", datefmt)
+        self.color = color
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        label = (
+            f"[{record.levelname[:1]} {self.formatTime(record, self.datefmt)}."
+            f"{int(record.msecs):03d} {record.name.removeprefix('caproto.')}]"
+        )
+        if self.color and record.levelno in self.COLORS:
+            label = self.COLORS[record.levelno] + label + self.RESET
+        values = (getattr(record, fact, None) for fact in self.FACTS)
+        return " ".join([label, *(_shown(value) for value in values if value), message])
+
+
+class _LastResort(logging.StreamHandler[TextIO]):
+    """Prints the records for which the program has configured no handler."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)  # StreamHandler's would fix the stream; ours is looked up
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return
+            logger = logger.parent if logger.propagate else None
+        # Daemons have none; that of a test runner may be gone while a thread still has a word.
+        if sys.stderr is not None and not getattr(sys.stderr, "closed", False):
+            super().emit(record)
+
+
+_last_resort = _LastResort()
+_last_resort.setFormatter(LogFormatter())
+logging.getLogger(ROOT_LOGGER).addHandler(_last_resort)
+
+_configured: list[logging.Handler] = []
+
+
+def config_caproto_logging(
+    file: TextIO | str | None = None,
+    datefmt: str = "%H:%M:%S",
+    color: bool = True,
+    level: str | int = "WARNING",
+) -> logging.Handler:
+    """Print caproto's log; a second call replaces what the first one set up.
+
+    Parameters
+    ----------
+    file : file-like or str, optional
+        Where to: an open text stream, or the name of a file to append to. Default: stdout.
+    datefmt : str
+        As for `time.strftime`.
+    color : bool
+        Whether to use colours, if the stream is a terminal.
+    level : str or int
+        Level of the logger ``caproto``. The handler itself lets everything pass, so that single
+        objects can be turned up: ``pv.log.setLevel('DEBUG')``.
+
+    Returns
+    -------
+    logging.Handler
+        Now a handler of the logger ``caproto``; `PVFilter` and its kin may be added to it.
+
+    Raises
+    ------
+    CaprotoValueError
+        If *level* is not a level.
+    """
+    number = _level_number(level)
+    handler: logging.Handler
+    if isinstance(file, str):
+        handler = logging.FileHandler(file)
+        color = False
+    else:
+        stream = sys.stdout if file is None else file
+        handler = logging.StreamHandler(stream)
+        color = color and bool(getattr(stream, "isatty", bool)())
+    handler.setFormatter(LogFormatter(datefmt, color))
+    logger = logging.getLogger(ROOT_LOGGER)
+    while _configured:
+        old = _configured.pop()
+        logger.removeHandler(old)
+        old.close()
+    logger.addHandler(handler)
+    logger.setLevel(number)
+    _configured.append(handler)
+    return handler
+
+
+#: The older name of `config_caproto_logging`.
+set_handler = config_caproto_logging
+
+
+def _level_number(level: str | int) -> int:
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise CaprotoValueError(
+            f"{level!r} is no logging level; use 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL' "
+            "or a number"
+        )
+    return number
+
+
+class _FactFilter(logging.Filter):
+    """Passes records whose fact is wanted, and those at or above a level whatever they are
+    about."""
+
+    def __init__(self, level: str | int, exclusive: bool) -> None:
+        super().__init__()
+        self.levelno = _level_number(level)
+        self.exclusive = exclusive
+
+    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+        """What the record says about our subject; nothing if it is about something else."""
+        raise NotImplementedError
+
+    def wanted(self, fact: Any) -> bool:
+        """Whether this is one of those that the user asked for."""
+        raise NotImplementedError
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= self.levelno:
+            return True
+        facts = [fact for fact in self.facts(record) if fact is not None]
+        return any(map(self.wanted, facts)) if facts else not self.exclusive
+
+
+class PVFilter(_FactFilter):
+    """Pass the records about some PVs.
+
+    Parameters
+    ----------
+    *names : str
+        PV names; ``*``, ``?`` and ``[…]`` match as in file names.
+    level : str or int
+        Records at or above this level pass always.
+    exclusive : bool
+        Whether records that are about no PV at all are suppressed. By default they pass.
+    """
+
+    def __init__(self, *names: str, level: str | int = "WARNING", exclusive: bool = False) -> None:
+        super().__init__(level, exclusive)
+        self.names = names
+
+    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+        return (getattr(record, "pv", None),)
+
+    def wanted(self, fact: Any) -> bool:
+        return any(fnmatch.fnmatchcase(str(fact), name) for name in self.names)
+
+
+class AddressFilter(_FactFilter):
+    """Pass the records about some addresses, ours or the peer's.
+
+    Parameters
+    ----------
+    *addresses : str or (str, int)
+        A host alone (``'10.0.0.3'``), or ``'10.0.0.3:5064'``, or ``('10.0.0.3', 5064)``; the
+        wildcards of file names are understood in texts.
+    level, exclusive
+        As for `PVFilter`.
+    """
+
+    def __init__(
+        self,
+        *addresses: str | tuple[str, int],
+        level: str | int = "WARNING",
+        exclusive: bool = False,
+    ) -> None:
+        super().__init__(level, exclusive)
+        self.patterns = tuple(
+            address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+            for address in addresses
+        )
+
+    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+        return (getattr(record, "our_address", None), getattr(record, "their_address", None))
+
+    def wanted(self, fact: Any) -> bool:
+        whole = _shown(fact)
+        return any(
+            fnmatch.fnmatchcase(whole if ":" in pattern else whole.partition(":")[0], pattern)
+            for pattern in self.patterns
+        )
+
+
+class RoleFilter(_FactFilter):
+    """Pass the records of one role.
+
+    Parameters
+    ----------
+    role : Role or str
+        ``CLIENT`` or ``SERVER``, or its name in any case.
+    level, exclusive
+        As for `PVFilter`.
+    """
+
+    def __init__(self, role: Any, *, level: str | int = "WARNING", exclusive: bool = False) -> None:
+        super().__init__(level, exclusive)
+        self.role = _shown(role).upper()
+
+    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+        return (getattr(record, "role", None),)
+
+    def wanted(self, fact: Any) -> bool:
+        return _shown(fact).upper() == self.role

@@ -1,0 +1,499 @@
+"""Values to payloads and back.
+
+A payload is the metadata of its type, the values, and zeros up to a multiple of 8 bytes. Every
+conversion between Python values and these bytes is here (how bytes are looked at as an array is in
+:mod:`caproto.backend`); all functions are pure, and pick what to do from tables by data type.
+
+Receiving is liberal: rubbish in gaps and behind the ends of texts is ignored, a single text may be
+cut short. Sending is strict: what does not fit the type is refused, with the value and the type in
+the message, and gaps are zeros.
+"""
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Sequence
+from ctypes import c_float
+from reprlib import repr as short_repr
+from typing import Any
+
+from . import backend as _backend
+from ._constants import MAX_STRING_SIZE
+from ._dbr import CHANNEL_TYPES, LAYOUTS, ChannelType, DbrMetadata, Layout, TimeStamp
+from ._errors import CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from .backend import Buffer, short_payload, texts
+
+__all__ = [
+    "data_view",
+    "encode",
+    "metadata_of",
+    "native_view",
+    "payload_size",
+    "strings_of",
+]
+
+#: By type: offset of the values plus 7, and bytes per element.
+_SIZES: dict[int, tuple[int, int]] = {
+    layout.channel_type: (layout.value_offset + 7, layout.item_size) for layout in LAYOUTS
+}
+
+
+def payload_size(data_type: int, count: int) -> int:
+    """Bytes that *count* elements of *data_type* occupy, padding included.
+
+    Raises
+    ------
+    CaprotoValueError
+        There is no such type.
+    """
+    try:
+        front, item_size = _SIZES[data_type]
+    except (KeyError, TypeError):
+        front, item_size = _SIZES[ChannelType(data_type)]  # raises the error that helps
+    return (front + item_size * count) & -8
+
+
+# ---- payload to values ---------------------------------------------------------------------------
+
+
+def _no_such_type(data_type: int) -> RemoteProtocolError:
+    return RemoteProtocolError(
+        f"{data_type} is not a data type; they run from 0 to {len(CHANNEL_TYPES) - 1}"
+    )
+
+
+def data_view(payload: Buffer, data_type: int, count: int) -> Any:
+    """The values of a payload as they lie there.
+
+    Parameters
+    ----------
+    payload : bytes, bytearray or memoryview
+        Of a message; without any bytes it may be, if *count* is 0.
+    data_type : ChannelType or int
+        What it holds.
+    count : int
+        How many elements.
+
+    Returns
+    -------
+    numpy.ndarray of shape (count,)
+        Read-only, big-endian, over the same memory; texts are a copy of type ``S40``, for they
+        must be cut at their ends. With the 'array' backend, an ``array.array`` in machine byte
+        order, and a list of bytes for texts.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The payload is too short for its type and count, or there is no such type.
+    """
+    try:
+        viewer = _backend.active.viewers[data_type]
+    except IndexError:
+        raise _no_such_type(data_type) from None
+    return viewer(payload, count)
+
+
+def native_view(payload: Buffer, data_type: int, count: int) -> Any:
+    """Like :func:`data_view`, but a copy in machine byte order, for fast arithmetic."""
+    try:
+        native = _backend.active.natives[data_type]
+    except IndexError:
+        raise _no_such_type(data_type) from None
+    return native(payload, count)
+
+
+def metadata_of(payload: Buffer, data_type: int) -> DbrMetadata:
+    """The metadata at the front of a payload, as a snapshot in a ``DBR_*`` structure.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The payload is too short for it, as in a reply that carries only a status; or there is no
+        such type.
+    """
+    layout = _received_layout(data_type)
+    try:
+        return layout.struct.from_buffer_copy(payload)
+    except ValueError:
+        raise short_payload(payload, layout, 0) from None
+
+
+def strings_of(payload: Buffer, data_type: int, count: int) -> list[str]:
+    """The values of a payload as text. Does not need numpy.
+
+    Texts are decoded as UTF-8; bytes that are not UTF-8 survive as surrogates. Enums are given by
+    state name where the metadata carries the names, else by number. An array of CHAR is one text,
+    a single CHAR a number.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The payload is too short for its type and count, or there is no such type.
+    """
+    layout = _received_layout(data_type)
+    return _TO_STRINGS.get(layout.native, _number_strings)(payload, layout, count)
+
+
+def _received_layout(data_type: int) -> Layout:
+    try:
+        return LAYOUTS[data_type]
+    except IndexError:
+        raise _no_such_type(data_type) from None
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[Any, ...]:
+    """The values as Python numbers."""
+    if count and len(payload) < layout.value_offset + layout.item_size * count:
+        raise short_payload(payload, layout, count)  # before a format of absurd length is made
+    if not count:
+        return ()
+    return struct.unpack_from(f">{count}{layout.typecode}", payload, layout.value_offset)
+
+
+def _number_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
+    return [str(number) for number in _numbers(payload, layout, count)]
+
+
+def _float_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
+    return [_shortest(number) for number in _numbers(payload, layout, count)]
+
+
+def _shortest(number: float) -> str:
+    """The shortest text that gives back this number of 32 bits: 0.1, not 0.10000000149011612."""
+    for digits in range(6, 9):
+        short = float(f"{number:.{digits}g}")
+        if c_float(short).value == number:
+            return str(short)
+    return str(float(f"{number:.9g}"))
+
+
+def _text_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
+    return [_decode(text) for text in texts(payload, layout, count)]
+
+
+def _char_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
+    if count == 1:
+        return _number_strings(payload, layout, count)
+    values = bytes(payload[layout.value_offset : layout.value_offset + count])
+    if len(values) < count:
+        raise short_payload(payload, layout, count)
+    return [_decode(values.partition(b"\0")[0])]
+
+
+def _enum_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
+    numbers = _numbers(payload, layout, count)
+    if not count or layout.family not in ("graphic", "control"):
+        return [str(number) for number in numbers]
+    names = [_decode(name) for name in layout.struct.from_buffer_copy(payload).enum_strings]
+    # States beyond the names exist: records hold them, and menus have more than travel.
+    return [names[number] if number < len(names) else str(number) for number in numbers]
+
+
+_TO_STRINGS: dict[ChannelType, Callable[[Buffer, Layout, int], list[str]]] = {
+    ChannelType.STRING: _text_strings,
+    ChannelType.CHAR: _char_strings,
+    ChannelType.ENUM: _enum_strings,
+    ChannelType.FLOAT: _float_strings,
+}
+
+
+# ---- values to payload ---------------------------------------------------------------------------
+
+#: Integer type -> smallest and largest value.
+_RANGES: dict[ChannelType, tuple[int, int]] = {
+    ChannelType.INT: (-0x8000, 0x7FFF),
+    ChannelType.ENUM: (0, 0xFFFF),
+    ChannelType.CHAR: (0, 0xFF),
+    ChannelType.LONG: (-0x80000000, 0x7FFFFFFF),
+}
+
+
+#: By typecode of the elements: one number to big-endian bytes.
+_PACK_ONE: dict[str, Callable[[Any], bytes]] = {
+    typecode: struct.Struct(">" + typecode).pack
+    for typecode in {layout.typecode for layout in LAYOUTS}
+}
+
+
+def encode(
+    data: Any, data_type: int, data_count: int | None = None, metadata: Any = None
+) -> tuple[bytes, int]:
+    """Make the payload of a message.
+
+    Parameters
+    ----------
+    data : scalar, str, bytes, sequence, numpy.ndarray or array.array
+        The values. Arrays may have any byte order and element type, as long as the values fit.
+        bytes are the values as they travel, big-endian; for STRING they may also be one text. str
+        is text for STRING, and for CHAR UTF-8 with a zero behind it.
+    data_type : ChannelType or int
+        What to make of them.
+    data_count : int, optional
+        How many of them to send; all by default.
+    metadata : DbrMetadata or tuple of (status, severity, TimeStamp), optional
+        What goes in front: the structure of this type, or a tuple, of which the type takes what it
+        has room for. Zeros by default.
+
+    Returns
+    -------
+    payload : bytes
+        Padded to a multiple of 8. A single plain STRING is sent as short as its text.
+    count : int
+        Number of elements in it.
+
+    Raises
+    ------
+    CaprotoTypeError
+        These values can never be of that type: text for numbers, for example.
+    CaprotoValueError
+        A value does not fit: too large, too long, not a whole number, or fewer than *data_count*.
+    """
+    try:
+        layout, encoder = _ENCODERS[data_type]
+    except (KeyError, TypeError):
+        layout, encoder = _ENCODERS[ChannelType(data_type)]  # raises the error that helps
+    values, count = encoder(data, layout)
+    if data_count is not None and data_count != count:
+        if not 0 <= data_count < count:
+            raise CaprotoValueError(
+                f"data_count={data_count!r} does not go with {count} element(s) of data"
+            )
+        values, count = values[: data_count * layout.item_size], data_count
+    if data_type == _STRING and count == 1:
+        values = values.rstrip(b"\0") + b"\0"
+    if metadata is not None or layout.value_offset:
+        values = _encode_metadata(metadata, layout) + values
+    gap = -len(values) % 8
+    return (values + bytes(gap) if gap else values), count
+
+
+_STRING = ChannelType.STRING
+_ALARM_FRONT = struct.Struct(">hh")
+_TIME_FRONT = struct.Struct(">hhII")
+
+
+def _encode_metadata(metadata: Any, layout: Layout) -> bytes:
+    """The bytes in front of the values."""
+    if metadata is None:
+        return bytes(layout.value_offset)
+    if isinstance(metadata, DbrMetadata):
+        if type(metadata) is not layout.struct:
+            raise CaprotoTypeError(
+                f"metadata of {layout.channel_type} is a {layout.struct.__name__}, "
+                f"not a {type(metadata).__name__}"
+            )
+        return bytes(metadata.cleaned())
+    return _encode_alarm(metadata, layout)
+
+
+def _encode_alarm(metadata: Any, layout: Layout) -> bytes:
+    """The bytes in front of the values, of ``(status, severity, TimeStamp)``."""
+    try:
+        status, severity, stamp = metadata
+        if layout.family == "time":
+            front = _TIME_FRONT.pack(status, severity, *TimeStamp.from_flexible_value(stamp))
+        else:
+            front = _ALARM_FRONT.pack(status, severity)
+    except (TypeError, ValueError, struct.error) as error:
+        raise CaprotoTypeError(
+            f"metadata={metadata!r} is neither a {layout.struct.__name__} nor "
+            f"(status, severity, TimeStamp): {error}"
+        ) from None
+    return front.ljust(layout.value_offset, b"\0")[: layout.value_offset]
+
+
+def _wrong_type(data: Any, layout: Layout, hint: str) -> CaprotoTypeError:
+    return CaprotoTypeError(
+        f"{short_repr(data)} of type {type(data).__name__} cannot be sent as {layout.native}: "
+        + hint
+    )
+
+
+def _encode_numbers(data: Any, layout: Layout) -> tuple[bytes, int]:
+    """Numbers, one or many, to big-endian bytes."""
+    if isinstance(data, (int, float)):
+        try:
+            return _PACK_ONE[layout.typecode](data), 1
+        except (struct.error, OverflowError):
+            return _pack((data,), layout), 1
+    if isinstance(data, (list, tuple)):
+        return _pack(data, layout), len(data)
+    if hasattr(data, "dtype"):
+        return _encode_ndarray(data, layout)
+    if isinstance(data, (bytes, bytearray)):
+        return _raw(bytes(data), layout)
+    if isinstance(data, memoryview):
+        return _encode_memoryview(data, layout)
+    if isinstance(data, array) and data.typecode == layout.typecode:
+        return _encode_array(data), len(data)
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return _pack(data, layout), len(data)
+    return _pack((data,), layout), 1
+
+
+def _raw(data: bytes, layout: Layout) -> tuple[bytes, int]:
+    """Bytes that are already what travels."""
+    count, rest = divmod(len(data), layout.item_size)
+    if rest:
+        raise CaprotoValueError(
+            f"{len(data)} bytes are not a whole number of elements of {layout.native}, "
+            f"which take {layout.item_size} bytes each"
+        )
+    return data, count
+
+
+def _encode_memoryview(data: memoryview, layout: Layout) -> tuple[bytes, int]:
+    """A view of bytes is what travels; a view of anything else knows its values."""
+    if data.format in ("B", "b", "c"):
+        return _raw(bytes(data), layout)
+    values = data.tolist()
+    return _pack(values, layout), len(values)
+
+
+def _encode_array(data: array[Any]) -> bytes:
+    """An array of just the right type: copy, and swap bytes if need be."""
+    if sys.byteorder == "little":
+        data = data[:]
+        data.byteswap()
+    return data.tobytes()
+
+
+def _encode_ndarray(data: Any, layout: Layout) -> tuple[bytes, int]:
+    """A numpy array or scalar; more than one dimension is sent row by row."""
+    import numpy
+
+    if numpy.ma.is_masked(data):
+        raise CaprotoValueError(
+            "some elements of the array are masked, so there is nothing to send for them; "
+            "say with its filled() what to send"
+        )
+    source: Any = numpy.ravel(data)
+    target = numpy.dtype(layout.dtype)
+    if source.dtype.kind not in "biuf":
+        return _pack(source.tolist(), layout), source.size
+    with numpy.errstate(all="ignore"):
+        packed = source.astype(target)
+    if not numpy.can_cast(source.dtype, target, "safe"):
+        if target.kind == "f":
+            misfit = numpy.isinf(packed) & numpy.isfinite(source)
+        else:
+            misfit = packed != source
+        if misfit.any():
+            _number(source[misfit.argmax()].item(), layout)
+    return packed.tobytes(), source.size
+
+
+def _pack(values: Sequence[Any], layout: Layout) -> bytes:
+    """Python numbers to big-endian bytes: at once if they fit as they are, else one by one."""
+    form = f">{len(values)}{layout.typecode}"
+    try:
+        return struct.pack(form, *values)
+    except (struct.error, OverflowError, TypeError, ValueError):
+        return struct.pack(form, *[_number(value, layout) for value in values])
+
+
+def _number(value: Any, layout: Layout) -> float:
+    """Make *value* a number that fits exactly, or say why it does not."""
+    limits = _RANGES.get(layout.native)
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        number = float(value) if limits is None or isinstance(value, float) else int(value)
+    except (TypeError, ValueError):
+        raise _wrong_type(value, layout, _HINTS.get(layout.native, _NUMBER_HINT)) from None
+    except OverflowError:
+        raise CaprotoValueError(f"{short_repr(value)} is too large for {layout.native}") from None
+    if limits is None:
+        return _real(number, layout)
+    if number != number // 1:
+        raise CaprotoValueError(
+            f"{value!r} is not a whole number, as {layout.native} wants; round it, or let the "
+            "server convert it: data_type='DOUBLE'"
+        )
+    if not limits[0] <= number <= limits[1]:
+        raise CaprotoValueError(
+            f"{short_repr(value)} does not fit {layout.native}, {limits[0]} to {limits[1]}"
+        )
+    return int(number)
+
+
+def _real(number: float, layout: Layout) -> float:
+    """Refuse a number that would become infinite."""
+    try:
+        struct.pack(">" + layout.typecode, number)
+    except OverflowError:
+        raise CaprotoValueError(f"{number!r} is too large for {layout.native}") from None
+    return number
+
+
+_NUMBER_HINT = "it wants numbers; to let the server convert text, use data_type='STRING'"
+_HINTS = {
+    ChannelType.ENUM: "it wants the number of a state; to send its name, use data_type='STRING'",
+}
+
+
+def _encode_chars(data: Any, layout: Layout) -> tuple[bytes, int]:
+    """Text as a C string, or numbers."""
+    if isinstance(data, str):
+        values = _encode_text(data) + b"\0"
+        return values, len(values)
+    return _encode_numbers(data, layout)
+
+
+def _encode_texts(data: Any, layout: Layout) -> tuple[bytes, int]:
+    """Texts, one or many, to 40 bytes each."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        data = _split_texts(bytes(data))
+    elif isinstance(data, str):
+        data = (data,)
+    elif hasattr(data, "dtype"):
+        data = data.ravel().tolist()
+    elif not isinstance(data, Sequence):
+        raise _wrong_type(data, layout, "it wants str or bytes")
+    return b"".join([_text(text, layout).ljust(40, b"\0") for text in data]), len(data)
+
+
+def _split_texts(data: bytes) -> list[bytes]:
+    """Bytes are one text; but a multiple of 40, too long for one, is texts as they travel."""
+    count, rest = divmod(len(data), MAX_STRING_SIZE)
+    if rest or not count:
+        return [data]
+    return texts(data, LAYOUTS[_STRING], count)
+
+
+def _text(text: Any, layout: Layout) -> bytes:
+    """One text as the bytes that travel, without padding."""
+    if not isinstance(text, (str, bytes)):
+        raise _wrong_type(text, layout, "it wants str or bytes")
+    raw = text if isinstance(text, bytes) else _encode_text(text)
+    raw = raw.rstrip(b"\0")
+    if len(raw) >= MAX_STRING_SIZE:
+        raise CaprotoValueError(
+            f"{short_repr(text)} has {len(raw)} bytes; {layout.native} holds "
+            f"{MAX_STRING_SIZE - 1}. Longer texts travel as arrays of CHAR"
+        )
+    if b"\0" in raw:
+        raise CaprotoValueError(f"{text!r} has a zero byte inside, where receivers would cut it")
+    return raw
+
+
+def _encode_text(text: str) -> bytes:
+    """UTF-8, and the very bytes that :func:`strings_of` could not decode."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise CaprotoValueError(f"{short_repr(text)} cannot be sent as UTF-8: {error}") from None
+
+
+_TO_BYTES = {ChannelType.STRING: _encode_texts, ChannelType.CHAR: _encode_chars}
+
+#: By type: its layout, and what turns values into their bytes and number.
+_ENCODERS: dict[int, tuple[Layout, Callable[[Any, Layout], tuple[bytes, int]]]] = {
+    layout.channel_type: (layout, _TO_BYTES.get(layout.native, _encode_numbers))
+    for layout in LAYOUTS
+}

@@ -1,0 +1,103 @@
+"""Who speaks, which way a command goes, and the states of a circuit and of a channel.
+
+Members are singletons: compare them with ``is``.
+"""
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+__all__ = [
+    "AWAIT_CREATE_CHAN_RESPONSE",
+    "CLIENT",
+    "CLOSED",
+    "CONNECTED",
+    "DISCONNECTED",
+    "FAILED",
+    "IDLE",
+    "MUST_CLOSE",
+    "NEED_DATA",
+    "REQUEST",
+    "RESPONSE",
+    "SEND_CREATE_CHAN_REQUEST",
+    "SEND_CREATE_CHAN_RESPONSE",
+    "SEND_VERSION_REQUEST",
+    "SEND_VERSION_RESPONSE",
+    "SERVER",
+    "Direction",
+    "Role",
+    "Signal",
+    "State",
+]
+
+
+class _Named(enum.Enum):
+    """An enum whose members print as the bare name that users import."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Role(_Named):
+    """One of the two ends of a conversation."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+    @property
+    def other(self) -> Role:
+        """The peer's role."""
+        return SERVER if self is CLIENT else CLIENT
+
+
+class Direction(_Named):
+    """Which way a command travels: requests to the server, responses to the client."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+
+
+class State(_Named):
+    """Where one end of a circuit or of a channel stands; the transitions are in ``_states``."""
+
+    #: Circuit: this end has not yet told its protocol version.
+    SEND_VERSION_REQUEST = "send version request"
+    SEND_VERSION_RESPONSE = "send version response"
+    #: Channel, server's end: nobody has asked for it.
+    IDLE = "idle"
+    SEND_CREATE_CHAN_REQUEST = "send create chan request"
+    AWAIT_CREATE_CHAN_RESPONSE = "await create chan response"
+    SEND_CREATE_CHAN_RESPONSE = "send create chan response"
+    #: Circuit or channel: in use.
+    CONNECTED = "connected"
+    #: Channel: the client has asked to clear it.
+    MUST_CLOSE = "must close"
+    CLOSED = "closed"
+    #: Channel: the server cannot create it.
+    FAILED = "failed"
+    #: Circuit: the connection is gone.
+    DISCONNECTED = "disconnected"
+
+
+class Signal(_Named):
+    """Answers of the core that are not commands."""
+
+    NEED_DATA = "need data"
+
+
+CLIENT: Final = Role.CLIENT
+SERVER: Final = Role.SERVER
+REQUEST: Final = Direction.REQUEST
+RESPONSE: Final = Direction.RESPONSE
+NEED_DATA: Final = Signal.NEED_DATA
+SEND_VERSION_REQUEST: Final = State.SEND_VERSION_REQUEST
+SEND_VERSION_RESPONSE: Final = State.SEND_VERSION_RESPONSE
+IDLE: Final = State.IDLE
+SEND_CREATE_CHAN_REQUEST: Final = State.SEND_CREATE_CHAN_REQUEST
+AWAIT_CREATE_CHAN_RESPONSE: Final = State.AWAIT_CREATE_CHAN_RESPONSE
+SEND_CREATE_CHAN_RESPONSE: Final = State.SEND_CREATE_CHAN_RESPONSE
+CONNECTED: Final = State.CONNECTED
+MUST_CLOSE: Final = State.MUST_CLOSE
+CLOSED: Final = State.CLOSED
+FAILED: Final = State.FAILED
+DISCONNECTED: Final = State.DISCONNECTED

@@ -1,0 +1,450 @@
+"""Which names to ask for, and when again.
+
+A `SearchPlan` holds the names that nobody has answered yet. It says which datagrams are due (`due`)
+and when to come back (`next_deadline`); it is told what was answered (`reply`). It knows neither
+sockets nor the clock: every method that depends on time is given *now*, in seconds of any clock
+that does not go backwards. It is not thread-safe; it belongs to whoever owns the UDP socket.
+
+The life of a name::
+
+    add ──> fresh ──> resting ──> waiting ──┐
+              (sent)     ^  (its time came) │
+                         └──────(sent)──────┘         reply, remove: gone from anywhere
+
+*Back-off.* After its first search a name rests for one estimated round trip (32 ms or more), after
+each further search twice as long, up to the maximum period; it is never given up. Names that were
+lost with a server rest at most a second during the first half minute, because servers usually come
+back soon.
+
+*Flood control.* Each of the two queues, fresh and waiting names, may send a datagram for each
+credit it has. Credits drip slowly, whatever happens; and each datagram that is answered earns two.
+So names that exist are found in a few round trips, twice as many datagrams in each, clocked by the
+replies; and names that nobody has cost no more than the drip, however many there are. Since fresh
+names have their own credits, a new name is not held up by a hundred thousand hopeless ones.
+
+*Cost.* Names that were sent together rest together, so that the heap has an entry per datagram
+rather than per name, and what was answered is only marked, to be skipped when its turn comes.
+"""
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from ._constants import MAX_SEARCH_DATAGRAM
+from ._errors import CaprotoKeyError, CaprotoValueError
+
+__all__ = ["SearchDatagram", "SearchFacts", "SearchPlan"]
+
+#: Names created within this many seconds of each other share datagrams.
+GATHERING_TIME: Final = 0.002
+#: Shortest and longest round trip that is believed, in seconds.
+ROUND_TRIP_RANGE: Final = (0.032, 30.0)
+#: Credits of fresh names: one drips in this many seconds, up to so many.
+FRESH_DRIP, FRESH_STOCK = 0.020, 8
+#: Credits of names asked for before.
+RETRY_DRIP, RETRY_STOCK = 0.016, 2
+#: Credits earned by an answered datagram, and how many may be saved up.
+EARNED_CREDITS, MAX_CREDITS = 2, 64
+#: Names lost with their server rest at most so long, during such a time (seconds).
+LOST_REST, LOST_TIME = 1.0, 30.0
+#: A beacon anomaly brings names that rest longer than this (seconds) back to it.
+ANOMALY_REST: Final = 8.2
+#: Within so many seconds after an anomaly; not all clients of a network at the same moment.
+ANOMALY_SPREAD: Final = 0.5
+#: Of so many datagrams one is for the names that have been asked for most often, lest they starve.
+FAIR_SHARE: Final = 4
+#: Replies to this many latest datagrams are recognised.
+MEMORY: Final = 1024
+#: The VERSION message in front of a datagram; the header of each SEARCH (bytes).
+VERSION_SIZE, HEADER_SIZE = 16, 16
+DATAGRAM_ROOM: Final = MAX_SEARCH_DATAGRAM - VERSION_SIZE
+LAST_ID: Final = 0xFFFFFFFF
+
+
+class SearchDatagram(NamedTuple):
+    """One datagram to send to every destination."""
+
+    #: Goes into parameter 1 of the VERSION message; servers copy it into their replies.
+    sequence: int
+    #: Pairs (cid, name).
+    searches: list[tuple[int, str]]
+
+
+class SearchFacts(NamedTuple):
+    """What is known about a name that is being searched."""
+
+    name: str
+    #: How often it was asked for.
+    tries: int
+    #: When last, and not before when again; -inf and inf if that has never been or is not known.
+    last_sent: float
+    next_due: float
+    #: Whether it was lost with a server rather than never found.
+    lost: bool
+
+
+class _Name:
+    """A name that is being searched."""
+
+    __slots__ = ("cid", "done", "due", "level", "lost_until", "name", "sent", "size", "tries")
+
+    def __init__(self, cid: int, name: str, size: int, lost_until: float) -> None:
+        self.cid = cid
+        self.name = name
+        self.size = size
+        self.lost_until = lost_until
+        self.done = False  # answered or removed: whoever meets it in a queue drops it
+        self.level = 0  # when sent, it will rest for 2**level round trips
+        self.tries = 0
+        self.sent = -math.inf
+        self.due = math.inf
+
+
+class _Credits:
+    """Permission to send datagrams: some drip, some are earned."""
+
+    __slots__ = ("drip", "number", "since", "stock")
+
+    def __init__(self, drip: float, stock: int, now: float) -> None:
+        self.drip = drip
+        self.stock = stock
+        self.number = float(stock)
+        self.since = now
+
+    def available(self, now: float) -> bool:
+        """Whether there is one."""
+        if self.number < self.stock:
+            dripped = self.number + max(0.0, now - self.since) / self.drip
+            self.number = min(float(self.stock), dripped)
+        self.since = now
+        return self.number >= 1.0 - 1e-6  # tolerant, lest rounding makes us wait again for nothing
+
+    def next_at(self) -> float:
+        """When there will be one without anything being earned."""
+        return self.since + max(0.0, 1.0 - self.number) * self.drip
+
+    def earn(self) -> None:
+        """A datagram was answered."""
+        self.number = min(self.number + EARNED_CREDITS, float(MAX_CREDITS))
+
+
+class SearchPlan:
+    """The names being searched, and when each is due.
+
+    Parameters
+    ----------
+    max_period : float
+        Longest interval between two searches of a name, in seconds (EPICS_CA_MAX_SEARCH_PERIOD).
+    now : float
+        The present time; anything not later than what later calls say.
+    jitter : callable
+        Gives a number from 0 to 1, for spreading what all clients of a network would otherwise do
+        at the same moment.
+    """
+
+    def __init__(
+        self,
+        max_period: float = 300.0,
+        now: float = 0.0,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        if not max_period > 0:
+            raise CaprotoValueError(f"max_period must be a positive number, not {max_period}")
+        self.max_period = max_period
+        self._jitter = jitter
+        self._names: dict[int, _Name] = {}
+        self._last_id = 0
+        self._sequence = 0
+        self._fresh: deque[_Name] = deque()
+        self._fresh_at = now
+        self._oldest_fresh = True
+        self._resting: list[tuple[float, int, int, list[_Name]]] = []  # (due, tie, level,)
+        self._tie_break = 0
+        self._waiting: list[deque[_Name]] = []  # by level
+        self._retries = 0
+        self._fresh_credits = _Credits(FRESH_DRIP, FRESH_STOCK, now)
+        self._retry_credits = _Credits(RETRY_DRIP, RETRY_STOCK, now)
+        # Unanswered datagrams by sequence number: when sent, and whose credits pay.
+        self._unanswered: dict[int, tuple[float, _Credits]] = {}
+        self._mean = ROUND_TRIP_RANGE[0]
+        self._deviation = 0.0
+
+    def __len__(self) -> int:
+        """How many names are being searched."""
+        return len(self._names)
+
+    def __contains__(self, cid: object) -> bool:
+        return cid in self._names
+
+    @property
+    def round_trip(self) -> float:
+        """Estimated round trip time in seconds: mean + 4 deviations, as in TCP."""
+        return self._mean + 4 * self._deviation
+
+    # Names come and go ---------------------------------------------------------------------------
+
+    def add(self, names: Iterable[str], now: float, *, lost: bool = False) -> list[int]:
+        """Begin to search for some names, all of them within milliseconds.
+
+        Parameters
+        ----------
+        names : iterable of str
+            The same name may be added twice; it then has two ids.
+        now : float
+        lost : bool
+            The names were lost with their server, and will probably be back soon.
+
+        Returns
+        -------
+        list of int
+            A cid for each name, unique among the names being searched, and not used again before
+            2**32 others, because replies to searches of long ago carry nothing else.
+
+        Raises
+        ------
+        CaprotoValueError
+            For a name that is empty or fits into no datagram; nothing is added then.
+        """
+        sized = [(name, HEADER_SIZE + _padded_length(name)) for name in names]
+        for name, size in sized:
+            if not name or size > DATAGRAM_ROOM:
+                raise CaprotoValueError(f"cannot search for a name of {len(name)} characters")
+        lost_until = now + LOST_TIME if lost else -math.inf
+        if not self._fresh:
+            self._fresh_at = now + GATHERING_TIME
+        live, fresh, cid = self._names, self._fresh, self._last_id
+        ids = []
+        for name, size in sized:
+            cid = cid % LAST_ID + 1
+            while cid in live:
+                cid = cid % LAST_ID + 1
+            live[cid] = entry = _Name(cid, name, size, lost_until)
+            fresh.append(entry)
+            ids.append(cid)
+        self._last_id = cid
+        return ids
+
+    def remove(self, ids: Iterable[int]) -> None:
+        """Search no longer for these; ids that are unknown, or answered already, do no harm."""
+        for cid in ids:
+            entry = self._names.pop(cid, None)
+            if entry is not None:
+                entry.done = True
+
+    def reply(self, cid: int, sequence: int | None, now: float) -> str:
+        """A server answered: the name is found, and searched no longer.
+
+        Parameters
+        ----------
+        cid : int
+            As in the reply.
+        sequence : int or None
+            The number in the VERSION message in front of the reply; None if there was none, as over
+            TCP or from servers before 4.11. Only numbered replies teach us the round trip time.
+        now : float
+
+        Returns
+        -------
+        str
+            The name; empty if nobody waits for it (any more), which is normal: replies come more
+            than once, from several servers, and late.
+        """
+        if sequence is not None:
+            sent = self._unanswered.pop(sequence, None)
+            if sent is not None:  # the first reply to this datagram
+                when, credits = sent
+                credits.earn()
+                self._learn(now - when)
+        entry = self._names.pop(cid, None)
+        if entry is None:
+            return ""
+        entry.done = True
+        return entry.name
+
+    def _learn(self, round_trip: float) -> None:
+        shortest, longest = ROUND_TRIP_RANGE
+        error = min(max(round_trip, shortest), longest) - self._mean
+        self._mean += error / 8
+        self._deviation += (abs(error) - self._deviation) / 4
+
+    def facts(self, cid: int) -> SearchFacts:
+        """What is known about a name that is being searched.
+
+        Raises
+        ------
+        CaprotoKeyError
+            If the name is not being searched (any more).
+        """
+        try:
+            entry = self._names[cid]
+        except KeyError:
+            raise CaprotoKeyError(f"no search has the cid {cid}") from None
+        return SearchFacts(
+            entry.name, entry.tries, entry.sent, entry.due, entry.lost_until > -math.inf
+        )
+
+    # Datagrams -----------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float:
+        """When to call `due` again, unless something else happens before; inf for never."""
+        deadline = math.inf
+        if any(self._waiting):
+            deadline = self._retry_credits.next_at()
+        elif self._resting:
+            deadline = max(self._resting[0][0], self._retry_credits.next_at())
+        if self._fresh:
+            deadline = min(deadline, max(self._fresh_at, self._fresh_credits.next_at()))
+        return deadline
+
+    def due(self, now: float) -> list[SearchDatagram]:
+        """The datagrams to send now, each to every destination.
+
+        Parameters
+        ----------
+        now : float
+
+        Returns
+        -------
+        list of SearchDatagram
+            Each fits into 1024 bytes, together with the VERSION message in front of it.
+        """
+        resting = self._resting
+        while resting and resting[0][0] <= now:
+            _, _, level, entries = heapq.heappop(resting)
+            self._waiting_at(level).extend(entries)
+        datagrams: list[SearchDatagram] = []
+        if self._fresh and now >= self._fresh_at:
+            self._spend(self._fresh_credits, self._pick_fresh, now, datagrams)
+        if any(self._waiting):
+            self._spend(self._retry_credits, self._pick_waiting, now, datagrams)
+        return datagrams
+
+    def _spend(
+        self,
+        credits: _Credits,
+        pick: Callable[[], list[_Name]],
+        now: float,
+        datagrams: list[SearchDatagram],
+    ) -> None:
+        """Append datagrams while there are credits and names."""
+        while credits.available(now):
+            picked = pick()
+            if not picked:
+                return
+            credits.number -= 1.0
+            self._sequence = sequence = self._sequence % LAST_ID + 1
+            self._unanswered[sequence] = (now, credits)
+            if len(self._unanswered) > MEMORY:
+                del self._unanswered[next(iter(self._unanswered))]
+            self._rest(picked, now)
+            datagrams.append(
+                SearchDatagram(sequence, [(entry.cid, entry.name) for entry in picked])
+            )
+
+    def _pick_fresh(self) -> list[_Name]:
+        # From both ends in turn: the newest names must not wait for a flood that came before them,
+        # nor the oldest for one that goes on.
+        picked: list[_Name] = []
+        self._oldest_fresh = not self._oldest_fresh
+        _take(self._fresh, self._oldest_fresh, picked, DATAGRAM_ROOM)
+        return picked
+
+    def _pick_waiting(self) -> list[_Name]:
+        # Names asked for seldom are the likeliest to be answered; but see FAIR_SHARE.
+        queues: Iterable[deque[_Name]] = self._waiting
+        self._retries += 1
+        if self._retries % FAIR_SHARE == 0:
+            queues = reversed(self._waiting)
+        picked: list[_Name] = []
+        room = DATAGRAM_ROOM
+        for queue in queues:
+            if queue:
+                room = _take(queue, True, picked, room)
+                if queue:  # the datagram is full
+                    break
+        return picked
+
+    def _rest(self, entries: list[_Name], now: float) -> None:
+        """File names that are being sent by the time when they are due again."""
+        round_trip = self.round_trip
+        top = math.ceil(math.log2(max(1.0, self.max_period / round_trip)))
+        lost_top = self._level(LOST_REST)
+        groups: dict[int, list[_Name]] = {}
+        for entry in entries:
+            level = entry.level
+            if entry.lost_until > now:
+                level = min(level, lost_top)
+            entry.level = next_level = min(level + 1, top)
+            entry.due = now + min(math.ldexp(round_trip, level), self.max_period)
+            entry.sent = now
+            entry.tries += 1
+            groups.setdefault(next_level, []).append(entry)
+        for next_level, group in groups.items():
+            self._tie_break += 1
+            heapq.heappush(self._resting, (group[0].due, self._tie_break, next_level, group))
+
+    def _level(self, rest: float) -> int:
+        """The highest level that rests no longer than so many seconds."""
+        return max(0, math.floor(math.log2(rest / self.round_trip) + 1e-9))
+
+    def _waiting_at(self, level: int) -> deque[_Name]:
+        while len(self._waiting) <= level:
+            self._waiting.append(deque())
+        return self._waiting[level]
+
+    # Pulling forward -----------------------------------------------------------------------------
+
+    def beacon_anomaly(self, now: float) -> None:
+        """A server has come up, or a network has come back: ask soon for names that rest long.
+
+        They are asked for within half a second (as far as credits allow), then again after some 8
+        s, and so on as before. Names that rest no longer than that are left alone.
+        """
+        level = self._level(ANOMALY_REST)
+        self._bring_forward(level + 1, level, now + ANOMALY_SPREAD * self._jitter())
+
+    def search_now(self, now: float) -> None:
+        """Ask for every name as soon as credits allow, and begin the back-off anew."""
+        self._bring_forward(0, 0, now)
+
+    def _bring_forward(self, above: int, level: int, due: float) -> None:
+        """Bring names above one level to another, to be asked for when they are due."""
+        for number, (when, tie_break, old_level, entries) in enumerate(self._resting):
+            if old_level > above:
+                when = min(when, due)
+                for entry in entries:
+                    entry.level = level
+                    entry.due = when
+                self._resting[number] = (when, tie_break, level, entries)
+        heapq.heapify(self._resting)
+        for queue in self._waiting[above + 1 :]:
+            for entry in queue:
+                entry.level = level
+            self._waiting[level].extend(queue)
+            queue.clear()
+
+
+def _padded_length(name: str) -> int:
+    """Bytes of a name with its terminating zero, padded to a multiple of 8."""
+    length = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+    return (length + 8) & ~7
+
+
+def _take(queue: deque[_Name], oldest: bool, picked: list[_Name], room: int) -> int:
+    """Move names from one end of a queue to *picked* while there is room; return the room left."""
+    take, put_back = (queue.popleft, queue.appendleft) if oldest else (queue.pop, queue.append)
+    while queue:
+        entry = take()
+        if entry.done:
+            continue
+        if entry.size > room:
+            put_back(entry)
+            break
+        room -= entry.size
+        picked.append(entry)
+    return room

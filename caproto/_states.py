@@ -1,0 +1,228 @@
+"""The two state machines of Channel Access, as tables: one for a circuit, one for a channel.
+
+Everything that can change a state is in this file, and nothing in it knows which role we play. Each
+machine has two ends, CLIENT and SERVER. Every command goes through both ends, whoever sends it: it
+is legal if both tables have it, and then both ends move.
+
+Circuit
+    The client must tell its version before anything else. The server tells its own as soon as it
+    has accepted the connection, which is no reply: it may come first, late, or (servers below 4.11)
+    never. So anything a server says moves its end to CONNECTED. DISCONNECTED is final, and reached
+    by no command but by the loss of the connection; it closes the channels.
+
+Channel
+    The client asks for it and waits; access rights may come before or after the answer. While both
+    ends are CONNECTED nothing but clearing, or the server dropping the channel, changes a state.
+    After ClearChannelRequest replies that were already under way still arrive: they are legal in
+    MUST_CLOSE. CLOSED and FAILED are final.
+
+At run time a channel holds one :class:`Joint`, the pair of its two ends' states, which knows its
+successors; they are computed from the tables below, so they cannot disagree with them, and so is
+:data:`STEADY`, the set of commands that leave a connected channel as it is.
+``docs/make_state_diagrams.py`` draws the pictures of the manual from the same tables.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ._commands import (
+    CIRCUIT_REQUESTS,
+    CIRCUIT_RESPONSES,
+    AccessRightsResponse,
+    ClearChannelRequest,
+    ClearChannelResponse,
+    CreateChanRequest,
+    CreateChanResponse,
+    CreateChFailResponse,
+    ErrorResponse,
+    EventAddRequest,
+    EventAddResponse,
+    EventCancelRequest,
+    EventCancelResponse,
+    ReadNotifyRequest,
+    ReadNotifyResponse,
+    ReadRequest,
+    ReadResponse,
+    ServerDisconnResponse,
+    VersionRequest,
+    VersionResponse,
+    WriteNotifyRequest,
+    WriteNotifyResponse,
+    WriteRequest,
+)
+from ._message import Message
+from ._roles import (
+    AWAIT_CREATE_CHAN_RESPONSE,
+    CLIENT,
+    CLOSED,
+    CONNECTED,
+    DISCONNECTED,
+    FAILED,
+    IDLE,
+    MUST_CLOSE,
+    SEND_CREATE_CHAN_REQUEST,
+    SEND_CREATE_CHAN_RESPONSE,
+    SEND_VERSION_REQUEST,
+    SEND_VERSION_RESPONSE,
+    SERVER,
+    Role,
+    State,
+)
+
+Command = type[Message]
+Transitions = dict[State, dict[Command, State]]
+
+
+def _all(commands: Iterable[Command], state: State) -> dict[Command, State]:
+    return dict.fromkeys(commands, state)
+
+
+# --- the circuit -------------------------------------------------------------------------------
+
+CIRCUIT: dict[Role, Transitions] = {
+    CLIENT: {
+        SEND_VERSION_REQUEST: {
+            VersionRequest: CONNECTED,
+            # The server's greeting may overtake ours; a refusal may be its only words.
+            VersionResponse: SEND_VERSION_REQUEST,
+            ErrorResponse: SEND_VERSION_REQUEST,
+        },
+        CONNECTED: _all(CIRCUIT_REQUESTS + CIRCUIT_RESPONSES, CONNECTED),
+        DISCONNECTED: {},
+    },
+    SERVER: {
+        SEND_VERSION_RESPONSE: {
+            **_all(CIRCUIT_REQUESTS, SEND_VERSION_RESPONSE),
+            **_all(CIRCUIT_RESPONSES, CONNECTED),
+        },
+        CONNECTED: _all(CIRCUIT_REQUESTS + CIRCUIT_RESPONSES, CONNECTED),
+        DISCONNECTED: {},
+    },
+}
+
+# --- the channel -------------------------------------------------------------------------------
+
+#: Requests on an open channel that do not change it.
+_OPERATIONS = (
+    ReadNotifyRequest, ReadRequest, WriteNotifyRequest, WriteRequest, EventAddRequest,
+    EventCancelRequest,
+)
+#: What the server says about an open channel without changing it.
+_REPLIES = (
+    ReadNotifyResponse, ReadResponse, WriteNotifyResponse, EventAddResponse, EventCancelResponse,
+    AccessRightsResponse,
+)
+
+CHANNEL: dict[Role, Transitions] = {
+    CLIENT: {
+        SEND_CREATE_CHAN_REQUEST: {CreateChanRequest: AWAIT_CREATE_CHAN_RESPONSE},
+        AWAIT_CREATE_CHAN_RESPONSE: {
+            AccessRightsResponse: AWAIT_CREATE_CHAN_RESPONSE,
+            CreateChanResponse: CONNECTED,
+            CreateChFailResponse: FAILED,
+            ServerDisconnResponse: CLOSED,
+        },
+        CONNECTED: {
+            **_all(_OPERATIONS + _REPLIES, CONNECTED),
+            CreateChanResponse: CONNECTED,  # a second one says nothing new
+            ClearChannelRequest: MUST_CLOSE,
+            ServerDisconnResponse: CLOSED,
+        },
+        MUST_CLOSE: {
+            **_all(_REPLIES, MUST_CLOSE),
+            ClearChannelResponse: CLOSED,
+            ServerDisconnResponse: CLOSED,
+        },
+        CLOSED: {},
+        FAILED: {},
+    },
+    SERVER: {
+        IDLE: {CreateChanRequest: SEND_CREATE_CHAN_RESPONSE},
+        SEND_CREATE_CHAN_RESPONSE: {
+            AccessRightsResponse: SEND_CREATE_CHAN_RESPONSE,
+            CreateChanResponse: CONNECTED,
+            CreateChFailResponse: FAILED,
+            ServerDisconnResponse: CLOSED,
+        },
+        CONNECTED: {
+            **_all(_OPERATIONS + _REPLIES, CONNECTED),
+            CreateChanResponse: CONNECTED,
+            ClearChannelRequest: MUST_CLOSE,
+            ServerDisconnResponse: CLOSED,
+        },
+        MUST_CLOSE: {
+            **_all(_REPLIES, MUST_CLOSE),
+            ClearChannelResponse: CLOSED,
+            ServerDisconnResponse: CLOSED,
+        },
+        CLOSED: {},
+        FAILED: {},
+    },
+}
+
+
+# --- derived from the tables -------------------------------------------------------------------
+
+
+class Joint:
+    """The states of both ends at once.
+
+    There is one object for each pair that can be reached, shared by all circuits (channels); it
+    never changes.
+
+    Attributes
+    ----------
+    states : dict of Role to State
+        Shared: copy it before you hand it out.
+    after : dict of class to Joint
+        What each legal command leads to.
+    """
+
+    __slots__ = ("states", "after")
+
+    def __init__(self, client: State, server: State) -> None:
+        self.states = {CLIENT: client, SERVER: server}
+        self.after: dict[Command, Joint] = {}
+
+    def __repr__(self) -> str:
+        return f"client {self.states[CLIENT]!r}, server {self.states[SERVER]!r}"
+
+
+def _joints(
+    tables: dict[Role, Transitions], client: State, server: State
+) -> dict[tuple[State, State], Joint]:
+    """All pairs of states that commands can lead to, from the given one on."""
+    start = Joint(client, server)
+    found = {(client, server): start}
+    unexplored = [start]
+    while unexplored:
+        joint = unexplored.pop()
+        ends = tables[CLIENT][joint.states[CLIENT]], tables[SERVER][joint.states[SERVER]]
+        for command in ends[0].keys() & ends[1].keys():
+            pair = ends[0][command], ends[1][command]
+            if pair not in found:
+                found[pair] = Joint(*pair)
+                unexplored.append(found[pair])
+            joint.after[command] = found[pair]
+    return found
+
+
+CIRCUIT_JOINTS = _joints(CIRCUIT, SEND_VERSION_REQUEST, SEND_VERSION_RESPONSE)
+CHANNEL_JOINTS = _joints(CHANNEL, SEND_CREATE_CHAN_REQUEST, IDLE)
+
+NEW_CIRCUIT = CIRCUIT_JOINTS[SEND_VERSION_REQUEST, SEND_VERSION_RESPONSE]
+OPEN_CIRCUIT = CIRCUIT_JOINTS[CONNECTED, CONNECTED]
+#: No command leads here, so it is not among the computed ones.
+LOST_CIRCUIT = Joint(DISCONNECTED, DISCONNECTED)
+
+NEW_CHANNEL = CHANNEL_JOINTS[SEND_CREATE_CHAN_REQUEST, IDLE]
+OPEN_CHANNEL = CHANNEL_JOINTS[CONNECTED, CONNECTED]
+CLOSED_CHANNEL = CHANNEL_JOINTS[CLOSED, CLOSED]
+
+#: Commands that leave an open channel on an open circuit as they are. Whoever knows that a channel
+#: is open need not run the machines for them.
+STEADY = frozenset(
+    command
+    for command, joint in OPEN_CHANNEL.after.items()
+    if joint is OPEN_CHANNEL and OPEN_CIRCUIT.after[command] is OPEN_CIRCUIT
+)
