@@ -1,0 +1,1 @@
+"""Channel Access driven by Python's threads."""

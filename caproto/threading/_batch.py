@@ -1,0 +1,148 @@
+"""Batch: many requests, sent together."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .._dbr import ChannelType
+from .._errors import CaprotoError
+from ._operations import CallbackOperation, Compose, Request
+from ._pv import PV, check_callback, check_count, check_data_type, check_timeout
+from ._waiting import Deadline
+
+if TYPE_CHECKING:
+    from ._circuit_manager import VirtualCircuitManager
+
+#: Requests for one circuit that are sent at once, lest the reader wait too long for its lock.
+CHUNK = 1000
+
+
+class Batch:
+    """Collects reads and writes and sends them on leaving the block, one send per circuit.
+
+    Parameters
+    ----------
+    timeout : float or None
+        Seconds, counted from leaving the block: how long to wait for PVs that are not connected
+        yet, and when to stop waiting for replies. Later replies are dropped.
+
+    Raises
+    ------
+    CaprotoError
+        On leaving the block, if something could not be sent: a PV was not connected in time, its
+        access rights forbid it, or a value does not fit its type. All that can be sent is sent
+        nevertheless. The first such error is raised, the others are logged, with the names of their
+        PVs. (Nothing at all is sent if the block itself ends with an exception.)
+
+    Notes
+    -----
+    For each circuit the requests are sent in the order in which they were made, in blocks of 1,000.
+
+    Examples
+    --------
+    >>> with Batch() as batch:                              # doctest: +SKIP
+    ...     for pv in pvs:
+    ...         batch.read(pv, functools.partial(collect, pv))
+    """
+
+    def __init__(self, timeout: float | None = 2) -> None:
+        self.timeout = check_timeout(timeout)
+        self._deadline = Deadline(self.timeout)  # begins anew on leaving the block
+        self._requests: list[Request] = []
+
+    def read(
+        self,
+        pv: PV,
+        callback: Callable[[Any], Any],
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+    ) -> None:
+        """Read *pv* and call *callback* with the response. See `PV.read`."""
+        check_callback(callback)
+        if data_type is None and data_count is None:
+            compose: Compose = pv._compose_plain_read
+        else:
+            check_data_type(data_type)
+            check_count(data_count)
+            compose = partial(pv._compose_read, data_type, data_count, True)
+        operation = CallbackOperation(pv, "read", callback, self._deadline)
+        self._requests.append((pv, compose, operation))
+
+    def write(
+        self,
+        pv: PV,
+        data: Any,
+        callback: Callable[[Any], Any] | None = None,
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+    ) -> None:
+        """Write *data* to *pv*; with *callback*, ask for a confirmation. See `PV.write`."""
+        check_callback(callback)
+        check_data_type(data_type)
+        check_count(data_count)
+        compose = partial(pv._compose_write, data, data_type, data_count, callback is not None)
+        operation = None
+        if callback is not None:
+            operation = CallbackOperation(pv, "write", callback, self._deadline)
+        self._requests.append((pv, compose, operation))
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, kind: Any, _value: Any, _traceback: Any) -> None:
+        requests, self._requests = self._requests, []
+        deadline, self._deadline = self._deadline, Deadline(self.timeout)
+        if kind is None:
+            deadline.restart()
+            _report(_send(requests, deadline))
+
+
+#: A request that could not be sent, and why.
+Failure = tuple[Request, CaprotoError]
+
+
+def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
+    """Send what can be sent now; then wait for the PVs that are not connected, one by one."""
+    failures: list[Failure] = []
+    while requests:
+        groups: dict[VirtualCircuitManager, list[Request]] = {}
+        waiting: list[Request] = []
+        for request in requests:
+            link = request[0]._link
+            if link is None:
+                waiting.append(request)
+            elif link.manager in groups:
+                groups[link.manager].append(request)
+            else:
+                groups[link.manager] = [request]
+        for manager, group in groups.items():
+            for start in range(0, len(group), CHUNK):
+                unsent, failed = manager.request_many(group[start : start + CHUNK], deadline)
+                waiting += unsent
+                failures += failed
+        requests = _connected(waiting, deadline, failures)
+    return failures
+
+
+def _connected(
+    requests: list[Request], deadline: Deadline, failures: list[Failure]
+) -> list[Request]:
+    """*requests* when the PV of the first one is connected; those in front whose PVs never are go
+    to *failures*."""
+    for number, request in enumerate(requests):
+        try:
+            request[0]._usable(deadline)
+        except CaprotoError as error:
+            failures.append((request, error))
+        else:
+            return requests[number:]
+    return []
+
+
+def _report(failures: list[Failure]) -> None:
+    """Raise the first failure, log the others."""
+    for (pv, _, _), error in failures[1:]:
+        pv.log.warning("Not sent: %s", error)
+    if failures:
+        raise failures[0][1]

@@ -1,0 +1,702 @@
+"""Context: the PVs of one client by name, its circuits by server.
+
+It carries facts between the layers, one step at a time, holding its lock only to decide: names go
+to the broadcaster; found names to circuits; created channels to whoever waits; lost ones back to
+the broadcaster. Between two steps nothing is held, so each step checks again what it relies on.
+"""
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+from .._constants import MAX_PRIORITY
+from .._dbr import AccessRights
+from .._environment import ClientConfiguration
+from .._errors import (
+    CaprotoKeyError,
+    CaprotoTimeoutError,
+    CaprotoTypeError,
+    CaprotoValueError,
+    ContextDisconnectedError,
+)
+from .._framing import UNLIMITED
+from .._log import CONTEXT_LOGGER, adapter
+from .._message import name_payload, text_payload
+from .._search import DATAGRAM_ROOM, HEADER_SIZE
+from .._sockets import Address, user_name
+from . import _lifetime, _waiting
+from ._announcements import Listener
+from ._callbacks import EXITING, Function, Reference, make_reference
+from ._circuit_manager import VirtualCircuitManager
+from ._delivery import Delivery
+from ._explain import Explanation, Trouble
+from ._pv import DEFAULT, PV, Link, Phase, Timeout, check_timeout
+from ._shared_broadcaster import SharedBroadcaster
+from ._subscription import Subscription
+from ._waiting import Deadline, Reply
+
+#: Seconds to wait before a channel that the server refused to create is searched again.
+REFUSED_DELAY = 5.0
+#: Seconds to wait after a failed attempt to connect, doubling up to the second figure.
+CONNECT_DELAY, MAX_CONNECT_DELAY = 0.25, 10.0
+#: Seconds that a disconnect waits for callbacks that are running.
+CLOSE_TIME = 2.0
+#: Default timeout in seconds, unless the environment variable says otherwise.
+DEFAULT_TIMEOUT, TIMEOUT_VARIABLE = 2.0, "CAPROTO_DEFAULT_TIMEOUT"
+
+PVKey = tuple[str, int]
+CircuitKey = tuple[Address, int]
+
+
+class Context:
+    """A client: finds PVs, connects them and keeps them connected, in background threads.
+
+    Parameters
+    ----------
+    broadcaster : SharedBroadcaster, optional
+        Searches for our PVs. Default: one of our own, closed with us.
+    timeout : float or None, optional
+        Default timeout of all operations in seconds, 2.0 unless the environment variable
+        CAPROTO_DEFAULT_TIMEOUT says otherwise; None means to wait for ever.
+    host_name, client_name : str, optional
+        What we tell servers, whose access rules may depend on it. Default: this host, this user.
+    max_workers : int
+        Number of threads per circuit that run callbacks. With more than one, their order is only
+        the order of starting.
+    configuration : ClientConfiguration, optional
+        The network, if it is not to be that of the broadcaster or of the environment.
+    flow_control : bool
+        Whether to ask a server to hold updates while callbacks are far behind. The last value
+        always arrives; False lets memory grow instead.
+
+    Attributes
+    ----------
+    broadcaster : SharedBroadcaster
+    host_name, client_name : str
+    timeout : float or None
+    log : logging.Logger
+        At DEBUG it reports now and then how many searches are still unanswered.
+
+    Raises
+    ------
+    CaprotoTypeError, CaprotoValueError
+        Naming the argument.
+
+    Notes
+    -----
+    A Context ends with ``disconnect()``, at the end of a ``with`` block, when nobody refers to it
+    or its PVs any more, or with the interpreter.
+    """
+
+    def __init__(
+        self,
+        broadcaster: SharedBroadcaster | None = None,
+        *,
+        timeout: Timeout = DEFAULT,
+        host_name: str | None = None,
+        client_name: str | None = None,
+        max_workers: int = 1,
+        configuration: ClientConfiguration | None = None,
+        flow_control: bool = True,
+    ) -> None:
+        if broadcaster is not None and not isinstance(broadcaster, SharedBroadcaster):
+            raise CaprotoTypeError(f"broadcaster must be a SharedBroadcaster, not {broadcaster!r}")
+        if not isinstance(max_workers, int) or max_workers < 1:
+            raise CaprotoValueError(f"max_workers must be 1 or more, not {max_workers!r}")
+        default = isinstance(timeout, enum.Enum)
+        self.timeout = _default_timeout() if default else check_timeout(timeout)
+        self.host_name = socket.gethostname() if host_name is None else host_name
+        self.client_name = user_name() if client_name is None else client_name
+        text_payload("host_name", self.host_name)  # raises if it is no text
+        text_payload("client_name", self.client_name)
+        self._owns_broadcaster = broadcaster is None
+        self.broadcaster = broadcaster or SharedBroadcaster(configuration=configuration)
+        self.configuration = configuration or self.broadcaster.configuration
+        self._max_workers = max_workers
+        self._flow_control = flow_control
+        self.log: logging.Logger = adapter(CONTEXT_LOGGER, role="CLIENT")
+        self._lock = _waiting.Lock()
+        self._closed = ""
+        self._pvs: dict[PVKey, PV] = {}
+        self._managers: dict[CircuitKey, VirtualCircuitManager] = {}
+        self._predecessors: dict[CircuitKey, Delivery] = {}
+        self._troubles: dict[Address, Trouble] = {}
+        # For callbacks about PVs that no circuit has; its thread starts only if that happens.
+        self._delivery = Delivery("without circuit", max_workers)
+        self.broadcaster.add_listener(self)
+        _lifetime.register(self)
+
+    # ---- for users
+
+    def get_pvs(
+        self,
+        *names: str,
+        priority: int = 0,
+        connection_state_callback: Callable[[PV, str], Any] | None = None,
+        access_rights_callback: Callable[[PV, AccessRights], Any] | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> list[PV]:
+        """PVs by name; returns at once, while they are searched and connected in the background.
+
+        Parameters
+        ----------
+        *names : str
+            Any number of names. Asking for many at once is efficient.
+        priority : int
+            0 to 99. The server may give circuits of higher priority more of its time.
+        connection_state_callback : callable, optional
+            Called as ``f(pv, state)`` with 'connected' or 'disconnected' at each change, and now if
+            the PV is known already. Held weakly.
+        access_rights_callback : callable, optional
+            Called as ``f(pv, access_rights)`` likewise.
+        timeout : float or None, optional
+            Default timeout of these PVs in seconds. Default: that of the Context.
+
+        Returns
+        -------
+        list of PV
+            The same object for the same name and priority, for the lifetime of the Context.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected.
+        CaprotoTypeError, CaprotoValueError
+            For a name that is no text, empty or too long, an impossible priority, or what cannot be
+            a callback. No PV is made then.
+        """
+        _check_names(names)
+        states = _reference(connection_state_callback)
+        access = _reference(access_rights_callback)
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise CaprotoTypeError(f"priority must be a whole number, not {priority!r}")
+        if not 0 <= priority <= MAX_PRIORITY:
+            raise CaprotoValueError(f"priority must be 0 to {MAX_PRIORITY}, and is {priority}")
+        if not isinstance(timeout, enum.Enum):
+            check_timeout(timeout)
+        new: list[PV] = []
+        known: list[PV] = []
+        with self._lock:
+            self._check_open()
+            now = monotonic()
+            for name in dict.fromkeys(names):
+                pv = self._pvs.get((name, priority))
+                if pv is None:
+                    pv = self._pvs[name, priority] = PV(name, priority, self, timeout, now)
+                    new.append(pv)
+                else:
+                    known.append(pv)
+            pvs = [self._pvs[name, priority] for name in names]
+        self._register_callbacks(new, known, states, access)
+        self._search(new)
+        return pvs
+
+    @property
+    def pvs(self) -> dict[PVKey, PV]:
+        """All PVs, by name and priority (a copy)."""
+        with self._lock:
+            return dict(self._pvs)
+
+    @property
+    def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
+        """All circuits, by address and priority (a copy)."""
+        with self._lock:
+            return dict(self._managers)
+
+    @property
+    def closed(self) -> bool:
+        """Whether this Context was disconnected."""
+        return bool(self._closed)
+
+    def explain(self, pv: PV | str) -> Explanation:
+        """Why is this PV not connected? Everything that is known about it, with hints.
+
+        Parameters
+        ----------
+        pv : PV or str
+            A PV of this Context, or the name of one (of the lowest priority).
+
+        Returns
+        -------
+        Explanation
+            Prints as text; its attributes are for programs. Destinations searched and errors of
+            sending, number of tries and the next one, the server and its last failure, the state of
+            the circuit, the environment in force.
+
+        Raises
+        ------
+        CaprotoKeyError
+            If this Context has no such PV.
+        """
+        found = self._own(pv)
+        now = monotonic()
+        link = found._link
+        with self._lock:
+            server = found._server
+            trouble = self._troubles.get(server) if server is not None else None
+        return Explanation(
+            name=found.name,
+            state=found._state(),
+            connected=found.connected,
+            search=self.broadcaster.report(self, (found.name, found.priority)),
+            server=server,
+            trouble=trouble,
+            circuit=link.manager.report(link.channel) if link is not None else None,
+            configuration=self.configuration,
+            now=now,
+        )
+
+    def _own(self, pv: PV | str) -> PV:
+        with self._lock:
+            if isinstance(pv, str):
+                names = [key for key in self._pvs if key[0] == pv]
+                found = self._pvs[min(names, key=lambda key: key[1])] if names else None
+            else:
+                found = self._pvs.get((pv.name, pv.priority))
+                found = pv if found is pv else None
+        if found is None:
+            raise CaprotoKeyError(
+                f"{getattr(pv, 'name', pv)!r} is no PV of this Context; get_pvs makes one"
+            )
+        return found
+
+    def disconnect(self, *, wait: bool = True) -> None:
+        """Close all circuits and end all threads. May be called twice.
+
+        Requests that were sent before still reach the servers; callbacks that are queued are
+        dropped.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for the threads to end. A callback that is running is waited for a
+            moment only.
+        """
+        managers = self._close("the Context was disconnected")
+        if wait:
+            self._join(managers, Deadline(CLOSE_TIME))
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.disconnect()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Context: disconnected, {self._closed}>"
+        with self._lock:
+            pvs = list(self._pvs.values())
+            circuits = len(self._managers)
+        searching = sum(pv._phase is Phase.SEARCHING for pv in pvs)
+        idle = sum(pv._phase is Phase.IDLE for pv in pvs)
+        return (
+            f"<Context: {searching} searches pending, {circuits} circuits, {len(pvs)} PVs "
+            f"({idle} idle)>"
+        )
+
+    # ---- for PVs
+
+    @staticmethod
+    def now() -> float:
+        """The clock of all waiting: seconds, monotonic."""
+        return monotonic()
+
+    def _wait(self, pv: PV, ready: Callable[[], bool], deadline: Deadline) -> None:
+        """Wait until *ready* or *deadline*, waking *pv* if it is idle."""
+        while True:
+            with self._lock:
+                self._check_open()
+                if ready():
+                    return
+                waiter = Reply()
+                if pv._waiters is None:
+                    pv._waiters = []
+                pv._waiters.append(waiter)
+            self._activate(pv)
+            if waiter.wait(deadline.remaining()):
+                continue
+            with self._lock:
+                if pv._waiters is not None and waiter in pv._waiters:
+                    pv._waiters.remove(waiter)
+                if ready():
+                    return
+                self._check_open()
+            raise CaprotoTimeoutError(self._why_not(pv, deadline))
+
+    def _activate(self, pv: PV) -> None:
+        """Search for *pv* if it is idle."""
+        with self._lock:
+            if self._closed or pv._phase is not Phase.IDLE:
+                return
+            pv._phase = Phase.SEARCHING
+            pv._since = monotonic()
+        self._search((pv,))
+
+    def _why_not(self, pv: PV, deadline: Deadline) -> str:
+        """Why *pv* is not connected, for an error message."""
+        waited = f"{deadline.timeout} s"
+        link = pv._link
+        if link is not None:
+            return f"{pv.name!r} was found but is not connected after {waited}: {pv._state()}"
+        where = ", ".join(f"{host}:{port}" for host, port in self.broadcaster.destinations)
+        return (
+            f"{pv.name!r} was not found within {waited}: no server has answered the search "
+            f"(sent to {where or 'nobody: no address is configured'})"
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            if self._closed is EXITING and threading.current_thread().daemon:
+                raise SystemExit(EXITING)  # it ends the thread without a word
+            raise ContextDisconnectedError(self._closed)
+
+    def _register_callbacks(
+        self,
+        new: Sequence[PV],
+        known: Sequence[PV],
+        states: Reference | None,
+        access: Reference | None,
+    ) -> None:
+        """Add callbacks to all; tell them the present state of those that were *known*."""
+        held: list[Function] = []  # see Announcements.add
+        for pv in new:
+            with self._lock:
+                if states is not None:
+                    held += pv._states().add(Listener(states, knows="disconnected"))
+                if access is not None:
+                    held += pv._rights().add(Listener(access))
+        for pv in known:
+            batch: list[Any] = []
+            with self._lock:
+                link = pv._link
+                if access is not None:
+                    listener = Listener(access)
+                    held += pv._rights().add(listener)
+                    rights = pv.access_rights
+                    if rights is not None:
+                        batch.append(pv._note_rights(rights, listener))
+                if states is not None:
+                    listener = Listener(states)
+                    held += pv._states().add(listener)
+                    state = "connected" if pv.connected else "disconnected"
+                    batch.append(pv._states().note(state, listener=listener))
+            if batch:
+                (self._delivery if link is None else link.manager.delivery).put(batch)
+
+    # ---- steps on the way of a PV: searching, found, created, lost
+
+    def _search(self, pvs: Sequence[PV], *, lost: bool = False, delay: float = 0.0) -> None:
+        if pvs:
+            names = [pv.name for pv in pvs]
+            keys = [(pv.name, pv.priority) for pv in pvs]
+            self.broadcaster.search(self, names, keys, lost=lost, delay=delay)
+
+    def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
+        """The search was answered: give the PVs to the circuit to that server."""
+        groups: dict[VirtualCircuitManager, list[PV]] = {}
+        new: list[VirtualCircuitManager] = []
+        with self._lock:
+            if self._closed:
+                return
+            for key in keys:
+                pv = self._pvs[key]
+                if pv._phase is not Phase.SEARCHING:
+                    continue
+                manager = self._managers.get((address, pv.priority))
+                if manager is None:
+                    manager = self._make_manager(address, pv.priority, version)
+                    new.append(manager)
+                groups.setdefault(manager, []).append(pv)
+        for manager, pvs in groups.items():
+            self._attach(manager, pvs)
+        for manager in new:
+            manager.start()
+
+    def _make_manager(
+        self, address: Address, priority: int, version: int
+    ) -> VirtualCircuitManager:
+        key = (address, priority)
+        host, port = address
+        delivery = Delivery(
+            f"{host}:{port}", self._max_workers, self._predecessors.pop(key, None)
+        )
+        manager = VirtualCircuitManager(
+            self,
+            address,
+            priority,
+            version,
+            host_name=self.host_name,
+            client_name=self.client_name,
+            connection_timeout=self.configuration.conn_tmo,
+            max_payload=int(min(self.configuration.max_payload, UNLIMITED)),
+            flow_control=self._flow_control,
+            delivery=delivery,
+        )
+        self._managers[key] = manager
+        return manager
+
+    def _attach(self, manager: VirtualCircuitManager, pvs: list[PV]) -> None:
+        channels = manager.attach(pvs)
+        if channels is None:  # over in this moment
+            self._search(pvs)
+            return
+        waiters: list[Reply] = []
+        with self._lock:
+            for pv, channel in channels.items():
+                pv._link = Link(manager, channel)
+                pv._server = manager.circuit.address
+                pv._phase = Phase.FOUND
+                _take_waiters(pv, waiters)
+        _wake(waiters)
+        if not manager.create(channels.values()):
+            self.channels_lost(manager, pvs, "the circuit is over", False)
+
+    def found_again(self, key: PVKey, first: Address, second: Address) -> None:
+        """Two servers have the same name: the first one is kept, the user is told."""
+        name, _ = key
+        self.log.warning(
+            "%r is served by two servers: %s:%d, which is used, and %s:%d",
+            name, *first, *second,
+            extra={"pv": name},
+        )
+
+    def channels_created(self, manager: VirtualCircuitManager, pvs: list[PV]) -> list[Any]:
+        """PVs are connected: subscribe again, tell who waits."""
+        waiters: list[Reply] = []
+        wanted: list[Subscription] = []
+        batch: list[Any] = []
+        now = monotonic()
+        with self._lock:
+            trouble = self._troubles.get(manager.circuit.address)
+            if trouble is not None and trouble.failures:
+                self._troubles[manager.circuit.address] = trouble._replace(failures=0)
+            for pv in pvs:
+                link = pv._link
+                if link is None or link.manager is not manager:
+                    continue
+                pv._since = now
+                _take_waiters(pv, waiters)
+                rights = link.channel.access_rights
+                if pv._access_callbacks is not None and rights is not None:
+                    batch.append(pv._note_rights(rights))
+                if pv._state_callbacks is not None:
+                    batch.append(pv._state_callbacks.note("connected"))
+                for sub in pv.subscriptions:
+                    if sub.wanted:
+                        sub.begin()
+                        wanted.append(sub)
+        for sub in wanted:
+            sub.prune()
+        manager.reconcile(wanted)
+        _wake(waiters)
+        _log_each(pvs, "connected", manager)
+        return batch
+
+    def channels_lost(
+        self, manager: VirtualCircuitManager, pvs: list[PV], reason: str, penalty: bool
+    ) -> list[Any]:
+        """PVs have lost their server: search again."""
+        lost: list[PV] = []
+        waiters: list[Reply] = []
+        batch: list[Any] = []
+        now = monotonic()
+        with self._lock:
+            for pv in pvs:
+                link = pv._link
+                if link is None or link.manager is not manager:
+                    continue
+                pv._since = now
+                pv._phase = Phase.SEARCHING
+                pv._link = None
+                lost.append(pv)
+                if pv._state_callbacks is not None:
+                    batch.append(pv._state_callbacks.note("disconnected"))
+                if self._closed:
+                    _take_waiters(pv, waiters)
+            if pvs:
+                delay = self._note_trouble(manager, reason, now, penalty)
+            closed = self._closed
+        if lost and not closed:
+            self._search(lost, lost=True, delay=delay)
+        _wake(waiters)
+        _log_each(lost, "disconnected", manager)
+        return batch
+
+    def _note_trouble(
+        self, manager: VirtualCircuitManager, reason: str, now: float, penalty: bool
+    ) -> float:
+        """Remember why PVs were lost; how long to wait before they are searched again. Locked."""
+        address = manager.circuit.address
+        before = self._troubles.get(address)
+        failures = before.failures if before is not None else 0
+        if not penalty:
+            delay = 0.0
+        elif not manager.dead:
+            delay = REFUSED_DELAY
+        else:
+            failures += 1
+            delay = min(CONNECT_DELAY * 2.0 ** min(failures - 1, 10), MAX_CONNECT_DELAY)
+        self._troubles[address] = Trouble(reason, now, failures)
+        return delay
+
+    def pvs_told(self, manager: VirtualCircuitManager, pvs: list[PV], state: str) -> list[Any]:
+        """A server stopped or resumed responding."""
+        waiters: list[Reply] = []
+        batch: list[Any] = []
+        with self._lock:
+            for pv in pvs:
+                _take_waiters(pv, waiters)
+                if pv._state_callbacks is not None:
+                    batch.append(pv._state_callbacks.note(state))
+        _wake(waiters)
+        _log_each(pvs, state, manager)
+        return batch
+
+    def pv_idle(self, manager: VirtualCircuitManager, pv: PV) -> list[Any]:
+        """A PV has given its channel back; if it is needed again by now, it is searched."""
+        with self._lock:
+            link = pv._link
+            if link is None or link.manager is not manager:
+                return []
+            needed = bool(pv._waiters) or pv._wanted()
+            pv._since = monotonic()
+            pv._phase = Phase.SEARCHING if needed else Phase.IDLE
+            pv._link = None  # last, so that nobody reads a phase from before
+            callbacks = pv._state_callbacks
+            batch = [callbacks.note("disconnected")] if callbacks is not None else []
+        if needed:
+            self._search((pv,))
+        _log_each((pv,), "idle", manager)
+        return batch
+
+    def circuit_over(self, manager: VirtualCircuitManager) -> None:
+        """A circuit takes no more channels; the next search makes a new one."""
+        key = (manager.circuit.address, manager.circuit.priority or 0)
+        with self._lock:
+            if self._managers.get(key) is manager:
+                del self._managers[key]
+                self._predecessors[key] = manager.delivery
+
+    def beacon(self, address: Address, good: bool) -> None:
+        """A server sent a beacon: if it is in its rhythm, its circuits need not ask for an echo."""
+        for (where, _), manager in self.circuit_managers.items():
+            if where == address:
+                manager.beacon(good)
+
+    def searching(self) -> None:
+        """Report how many searches are open; called when some have just been sent."""
+        if self.log.isEnabledFor(logging.DEBUG):
+            self.log.debug(
+                "%d searches still await an answer", self.broadcaster.open_searches(self)
+            )
+
+    def last_heard(self) -> dict[Address, float]:
+        """Seconds since each server sent anything."""
+        return {
+            address: manager.time_since_last_heard()
+            for (address, _), manager in self.circuit_managers.items()
+        }
+
+    # ---- the end
+
+    def _close(self, reason: str) -> list[VirtualCircuitManager]:
+        """Close everything once; what there is to wait for."""
+        waiters: list[Reply] = []
+        with self._lock:
+            first = not self._closed
+            self._closed = self._closed or reason
+            managers = list(self._managers.values())
+            earlier = list(self._predecessors.values())
+            for pv in self._pvs.values():
+                _take_waiters(pv, waiters)
+        if first:
+            self.broadcaster.forget(self)
+            for manager in managers:
+                manager.close()
+            for delivery in (*earlier, self._delivery):
+                delivery.finish(())
+            if self._owns_broadcaster:
+                self.broadcaster.disconnect(wait=False)
+        _wake(waiters)
+        return managers
+
+    def _join(self, managers: Iterable[VirtualCircuitManager], deadline: Deadline) -> None:
+        for manager in managers:
+            manager.join(deadline.remaining())
+        for manager in managers:
+            manager.delivery.join(deadline.remaining())
+        with self._lock:
+            earlier = list(self._predecessors.values())
+        for delivery in (*earlier, self._delivery):
+            delivery.join(deadline.remaining())
+        if self._owns_broadcaster:
+            self.broadcaster.join(deadline.remaining())
+
+    def _at_exit(self, deadline: Deadline) -> None:
+        self._join(self._close(EXITING), deadline)
+
+    def _after_fork(self) -> None:
+        self._lock = _waiting.Lock()
+        self._closed = (
+            f"this Context was created before fork, in the parent of process {os.getpid()}; "
+            "create a new one in the child"
+        )
+        for manager in self._managers.values():
+            manager.abandon()
+        for delivery in (*self._predecessors.values(), self._delivery):
+            delivery.abandon()
+        for pv in self._pvs.values():
+            pv._link = None
+
+
+def _log_each(pvs: Iterable[PV], state: str, manager: VirtualCircuitManager) -> None:
+    for pv in pvs:
+        pv._debug("%s, %s:%d", state, *manager.circuit.address)
+
+
+def _take_waiters(pv: PV, waiters: list[Reply]) -> None:
+    if pv._waiters is not None:
+        waiters += pv._waiters
+        pv._waiters = None
+
+
+def _wake(waiters: Iterable[Reply]) -> None:
+    for waiter in waiters:
+        waiter.answered(None)
+
+
+def _check_names(names: Sequence[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise CaprotoTypeError(
+                f"PV names are texts, and {name!r} is none; for a list of names write "
+                "get_pvs(*names)"
+            )
+        if len(name_payload(name)) > DATAGRAM_ROOM - HEADER_SIZE:
+            raise CaprotoValueError(f"{name[:60]!r}... is too long for a search datagram")
+
+
+def _reference(function: Any) -> Reference | None:
+    """A weak reference to a callback, one for all PVs; None for none."""
+    if function is None:
+        return None
+    if not callable(function):
+        raise CaprotoTypeError(f"a callback must be callable, not {function!r}")
+    return make_reference(function, False, None)
+
+
+def _default_timeout() -> float | None:
+    text = os.environ.get(TIMEOUT_VARIABLE)
+    if text is None:
+        return DEFAULT_TIMEOUT
+    try:
+        return check_timeout(float(text))
+    except ValueError as error:
+        raise CaprotoValueError(f"{TIMEOUT_VARIABLE}={text!r}: {error}") from None

@@ -1,0 +1,301 @@
+"""Explanation: why is this PV not connected?
+
+Everything that the client knows about one PV at one moment, gathered by `Context.explain` from
+those who know it, with hints for people. It is a report: it changes nothing and waits for nothing.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from .._environment import ClientConfiguration
+from .._search import SearchFacts
+from .._sockets import Address
+
+
+class SearchReport(NamedTuple):
+    """How the search goes."""
+
+    #: Where searches are sent; with why sending failed the last time, empty if it did not.
+    destinations: dict[Address, str]
+    #: The name servers; with why they cannot be asked, empty if they can.
+    name_servers: dict[Address, str]
+    #: About this name; None if it is not being searched now.
+    facts: SearchFacts | None
+    #: Seconds until the search begins (again), after a failure; None if it is not postponed.
+    postponed: float | None
+    #: Names found so far by this broadcaster, and how long ago the last one (seconds; None: never).
+    found: int
+    last_found: float | None
+    #: Whether a repeater passes beacons on to us.
+    hears_beacons: bool
+
+
+class Trouble(NamedTuple):
+    """The last failure of a server."""
+
+    reason: str
+    #: When, on the monotonic clock.
+    when: float
+    #: Failed attempts to connect in a row.
+    failures: int
+
+
+class CircuitReport(NamedTuple):
+    """The circuit that has the PV."""
+
+    address: Address
+    #: 'connecting to', 'connected to', 'no response from' ...
+    state: str
+    #: Seconds since the server sent anything.
+    last_heard: float
+    #: Minor protocol version in use.
+    version: int
+    #: Reads and writes without reply so far, on the whole circuit.
+    operations: int
+    #: Bytes of updates waiting for callbacks; how often the server was asked to hold updates.
+    backlog: int
+    pauses: int
+    #: Whether the server has created the channel.
+    created: bool
+    #: Names of the access rights, or '' for none.
+    rights: str
+
+
+class Explanation(NamedTuple):
+    """What is known about one PV at one moment; print it, or use its parts.
+
+    Attributes
+    ----------
+    name : str
+        Of the PV.
+    state : str
+        Where it stands, in a few words.
+    connected : bool
+    search : SearchReport
+        Destinations, errors of sending, number of tries, next try.
+    server : tuple of (str, int) or None
+        The server that has, or last had, this PV.
+    trouble : Trouble or None
+        The last failure of that server.
+    circuit : CircuitReport or None
+        The connection to it.
+    configuration : ClientConfiguration
+        The environment in force.
+    now : float
+        When this was written, on the monotonic clock.
+    """
+
+    name: str
+    state: str
+    connected: bool
+    search: SearchReport
+    server: Address | None
+    trouble: Trouble | None
+    circuit: CircuitReport | None
+    configuration: ClientConfiguration
+    now: float
+
+    @property
+    def hints(self) -> list[str]:
+        """What people might look at, the likeliest cause first; empty if all is well."""
+        return [text for applies, text in _HINTS if applies(self)]
+
+    def __str__(self) -> str:
+        lines = [f"{self.name!r}: {self.state}"]
+        for title, content in self._sections():
+            for number, line in enumerate(content):
+                lines.append(f"  {title if number == 0 else '':14}{line}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:  # at the prompt, the text is wanted
+        return str(self)
+
+    def _sections(self) -> Iterator[tuple[str, Iterable[str]]]:
+        yield "search", self._search_lines()
+        if self.server is not None:
+            yield "server", self._server_lines(self.server)
+        if self.circuit is not None:
+            yield "circuit", self._circuit_lines(self.circuit)
+        yield "environment", str(self.configuration).splitlines()
+        yield "hints", self.hints
+
+    def _search_lines(self) -> Iterator[str]:
+        search, facts, now = self.search, self.search.facts, self.now
+        if facts is not None and facts.tries:
+            text = f"asked {facts.tries} times, last {now - facts.last_sent:.1f} s ago"
+            if facts.next_due > now:
+                text += f", next in {facts.next_due - now:.1f} s"
+            yield text + ("; lost with its server before" if facts.lost else "")
+        elif facts is not None:
+            yield "about to be asked for the first time"
+        elif search.postponed is not None:
+            yield f"begins again in {search.postponed:.1f} s"
+        else:
+            yield "none: not needed now"
+        for (host, port), trouble in search.destinations.items():
+            yield f"by UDP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
+        if not search.destinations:
+            yield "by UDP to nobody"
+        for (host, port), trouble in search.name_servers.items():
+            yield f"by TCP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
+        if search.last_found is None:
+            yield "no server has answered any search so far"
+        else:
+            yield f"{search.found} names were found, the last one {search.last_found:.1f} s ago"
+        yield "beacons are heard" if search.hears_beacons else "no repeater: beacons are not heard"
+
+    def _server_lines(self, server: Address) -> Iterator[str]:
+        host, port = server
+        yield f"{host}:{port}"
+        if self.trouble is not None:
+            reason, when, failures = self.trouble
+            text = f"last trouble {self.now - when:.1f} s ago: {reason}"
+            yield text + (f" ({failures} attempts in a row)" if failures > 1 else "")
+
+    @staticmethod
+    def _circuit_lines(circuit: CircuitReport) -> Iterator[str]:
+        host, port = circuit.address
+        yield f"{circuit.state} {host}:{port}, last heard {circuit.last_heard:.1f} s ago"
+        yield f"protocol 4.{circuit.version}, {circuit.operations} operations without reply"
+        if circuit.backlog or circuit.pauses:
+            yield (
+                f"{circuit.backlog} bytes of updates wait for callbacks; the server was asked to "
+                f"hold updates {circuit.pauses} times"
+            )
+        yield (
+            f"channel created, access: {circuit.rights or 'none'}"
+            if circuit.created
+            else "the server has not created the channel yet"
+        )
+
+
+def _searching(report: Explanation) -> bool:
+    return report.circuit is None and (
+        report.search.facts is not None or report.search.postponed is not None
+    )
+
+
+def _nowhere(report: Explanation) -> bool:
+    search = report.search
+    return _searching(report) and not search.destinations and not search.name_servers
+
+
+def _all_fail(report: Explanation) -> bool:
+    destinations = report.search.destinations
+    return _searching(report) and bool(destinations) and all(destinations.values())
+
+
+def _loopback_only(report: Explanation) -> bool:
+    hosts = [host for host, _ in report.search.destinations]
+    return _searching(report) and bool(hosts) and all(host.startswith("127.") for host in hosts)
+
+
+def _no_broadcast(report: Explanation) -> bool:
+    # With nothing to broadcast to, the automatic list falls back to this host itself.
+    return _loopback_only(report) and report.configuration.auto_addr_list
+
+
+def _name_server_fails(report: Explanation) -> bool:
+    return _searching(report) and any(report.search.name_servers.values())
+
+
+def _others_found(report: Explanation) -> bool:
+    return _searching(report) and report.server is None and report.search.found > 0
+
+
+def _nobody_answers(report: Explanation) -> bool:
+    facts = report.search.facts
+    return (
+        _searching(report)
+        and not report.search.found
+        and facts is not None
+        and facts.tries > 2
+        and not _nowhere(report)
+        and not _all_fail(report)
+    )
+
+
+def _odd_name(report: Explanation) -> bool:
+    return not report.connected and (
+        report.name != report.name.strip() or any(c in report.name for c in " \t\n'\"")
+    )
+
+
+def _cannot_connect(report: Explanation) -> bool:
+    return not report.connected and report.trouble is not None and report.trouble.failures > 0
+
+
+def _refused(report: Explanation) -> bool:
+    trouble = report.trouble
+    return _searching(report) and trouble is not None and trouble.failures == 0
+
+
+def _unresponsive(report: Explanation) -> bool:
+    return report.circuit is not None and report.circuit.state == "no response from"
+
+
+def _not_created(report: Explanation) -> bool:
+    circuit = report.circuit
+    return circuit is not None and not circuit.created and circuit.state == "connected to"
+
+
+def _no_access(report: Explanation) -> bool:
+    return report.connected and report.circuit is not None and not report.circuit.rights
+
+
+#: When it applies, and what to tell.
+_HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
+    (
+        _nowhere,
+        "there is nobody to ask: EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS are empty, and "
+        "EPICS_CA_AUTO_ADDR_LIST is NO",
+    ),
+    (_all_fail, "no search can leave this host: is the network up?"),
+    (
+        _no_broadcast,
+        "no network interface of this host can broadcast, so only this host is asked: name the "
+        "servers in EPICS_CA_ADDR_LIST",
+    ),
+    (
+        _loopback_only,
+        "only this host is asked (loopback); IOCs on other hosts are not found that way",
+    ),
+    (
+        _name_server_fails,
+        "a name server cannot be asked: does it run, and does a firewall let us through?",
+    ),
+    (
+        _odd_name,
+        "the name contains blanks or quotes: were they meant?",
+    ),
+    (
+        _others_found,
+        "other PVs were found by the same searches: is the name misspelt, or its IOC down?",
+    ),
+    (
+        _nobody_answers,
+        "nobody answers any search: wrong network or port (EPICS_CA_ADDR_LIST, "
+        "EPICS_CA_SERVER_PORT), a firewall that stops UDP, or the IOC is down",
+    ),
+    (
+        _cannot_connect,
+        "the server answers searches but cannot be connected to: a firewall that stops TCP, an "
+        "address that is reachable only from its own network, or an IOC that is being restarted",
+    ),
+    (
+        _refused,
+        "the server had this PV, or said so; it may be restarting",
+    ),
+    (
+        _unresponsive,
+        "the server is connected but silent: it hangs, or the network between is broken; the PV "
+        "comes back by itself when the server answers",
+    ),
+    (
+        _not_created,
+        "the server has the name but has not created the channel yet: it is busy, or a gateway "
+        "that waits for its own server",
+    ),
+    (_no_access, "the server's access rules let this user on this host neither read nor write"),
+)

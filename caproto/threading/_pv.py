@@ -1,0 +1,652 @@
+"""PV: what the user holds.
+
+A PV has no lock and no socket. Its connection is one attribute, `_link`, a pair of circuit manager
+and channel that is replaced whole; where it stands on the way to a connection is `_phase`; both are
+written by the Context, under its lock.
+"""
+from __future__ import annotations
+
+import enum
+import logging
+import numbers
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .._commands import Message, ReadRequest, event_payload
+from .._dbr import (
+    AccessRights,
+    ChannelType,
+    SubscriptionType,
+    field_types,
+    native_type,
+    resolve_data_type,
+)
+from .._errors import (
+    AccessError,
+    CaprotoTimeoutError,
+    CaprotoTypeError,
+    CaprotoValueError,
+    DisconnectedError,
+)
+from .._log import CHANNEL_LOGGER, adapter
+from .._status import CAStatus
+from ._announcements import Announcements, Listener
+from ._operations import (
+    NORMAL,
+    CallbackOperation,
+    Compose,
+    NotSent,
+    failure,
+    new_reply,
+    read_type,
+    refusal,
+)
+from ._subscription import Subscription
+from ._waiting import Deadline, Reply
+
+if TYPE_CHECKING:
+    from .._channel import ClientChannel
+    from ._circuit_manager import VirtualCircuitManager
+    from ._context import Context
+
+
+class _Default(enum.Enum):
+    """Stands for "the default timeout" in signatures."""
+
+    DEFAULT = "the default timeout"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Final = _Default.DEFAULT
+Timeout = float | None | _Default
+
+
+class Link(NamedTuple):
+    """The present way from a PV to its server."""
+
+    manager: VirtualCircuitManager
+    channel: ClientChannel
+
+
+class Phase(enum.Enum):
+    """Where a PV stands on its way to a connection."""
+
+    SEARCHING = "searching"
+    FOUND = "found"  #: a circuit has it: connecting, connected or unresponsive
+    IDLE = "idle"
+
+
+_DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
+_READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)  #: flags are slow to combine
+_ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more than we know
+_log = logging.getLogger(CHANNEL_LOGGER)
+
+
+class PV:
+    """A process variable, found and connected in the background.
+
+    Made by :meth:`Context.get_pvs`. It reconnects by itself after a loss, for as long as its
+    Context lives. Any method may be called from any thread, also from callbacks.
+
+    Attributes
+    ----------
+    name : str
+        The name that is searched.
+    priority : int
+        Priority of the circuit, 0 to 99.
+    context : Context
+        Whose PV this is.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_access_callbacks",
+        "_link",
+        "_log",
+        "_phase",
+        "_server",
+        "_since",
+        "_state_callbacks",
+        "_subscriptions",
+        "_timeout",
+        "_waiters",
+        "context",
+        "name",
+        "priority",
+    )
+
+    def __init__(
+        self, name: str, priority: int, context: Context, timeout: Timeout, now: float
+    ) -> None:
+        self.name = name
+        self.priority = priority
+        self.context = context
+        self._timeout = timeout
+        self._link: Link | None = None
+        self._phase = Phase.SEARCHING
+        self._server: tuple[str, int] | None = None  # that has, or last had, this PV
+        self._since = now
+        self._waiters: list[Reply] | None = None
+        self._subscriptions: dict[tuple[Any, ...], Subscription] | None = None
+        self._state_callbacks: Announcements | None = None
+        self._access_callbacks: Announcements | None = None
+        self._log: logging.Logger | None = None
+
+    # ---- facts
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server's channel is there and the server responds."""
+        link = self._link
+        return link is not None and link.manager.serves(link.channel)
+
+    @property
+    def channel(self) -> ClientChannel | None:
+        """The protocol's side of the connection; None while there is no circuit."""
+        link = self._link
+        return link.channel if link is not None else None
+
+    @property
+    def circuit_manager(self) -> VirtualCircuitManager | None:
+        """The circuit that serves this PV; None while there is none."""
+        link = self._link
+        return link.manager if link is not None else None
+
+    @property
+    def access_rights(self) -> AccessRights | None:
+        """What the server allows; None while not connected, and until the server has told."""
+        link = self._link
+        return link.channel.access_rights if link is not None and self.connected else None
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """What :meth:`subscribe` has returned so far."""
+        return list((self._subscriptions or {}).values())
+
+    @property
+    def timeout(self) -> float | None:
+        """Default timeout in seconds; None means to wait for ever. Can be set."""
+        return self.context.timeout if isinstance(self._timeout, _Default) else self._timeout
+
+    @timeout.setter
+    def timeout(self, value: Timeout) -> None:
+        self._timeout = value if isinstance(value, _Default) else check_timeout(value)
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of this PV; its records carry the name as ``record.pv``."""
+        if self._log is None:
+            self._log = adapter(CHANNEL_LOGGER, pv=self.name, role="CLIENT")
+        return self._log
+
+    def __repr__(self) -> str:
+        return f"<PV {self.name!r}: {self._state()}>"
+
+    def _state(self) -> str:
+        """Where this PV stands, in a few words."""
+        context, link = self.context, self._link
+        if context.closed:
+            return "disconnected, the Context is closed"
+        if link is not None:
+            return link.manager.describe(link.channel)
+        if self._phase is Phase.IDLE:
+            return "idle"
+        return f"searching for {context.now() - self._since:.1f} s"
+
+    # ---- waiting
+
+    def wait_for_search(self, *, timeout: Timeout = DEFAULT) -> None:
+        """Wait until a server has answered the search.
+
+        Parameters
+        ----------
+        timeout : float or None, optional
+            Seconds; None waits for ever.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If no server answered; the message says what was tried.
+        """
+        self.context._wait(self, lambda: self._phase is Phase.FOUND, self._deadline(timeout))
+
+    def wait_for_connection(self, *, timeout: Timeout = DEFAULT) -> None:
+        """Wait until the PV can be used; an idle one is woken.
+
+        Parameters
+        ----------
+        timeout : float or None, optional
+            Seconds; None waits for ever.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If the PV is not connected by then; the message names the phase it is stuck in.
+        """
+        if not self.connected:
+            self.context._wait(self, lambda: self.connected, self._deadline(timeout))
+
+    # ---- reading and writing
+
+    def read(
+        self,
+        *,
+        wait: bool = True,
+        callback: Callable[[Any], Any] | None = None,
+        timeout: Timeout = DEFAULT,
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+        notify: bool = True,
+    ) -> Any:
+        """Ask the server for the value.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for the reply and return it.
+        callback : callable, optional
+            Called with the reply, in the circuit's callback thread and in the order of the wire;
+            never after the timeout.
+        timeout : float or None, optional
+            Seconds for everything, a reconnection included; None waits for ever.
+        data_type : ChannelType, int or str, optional
+            Wanted type: a member, number or name (``'DBR_TIME_DOUBLE'``, ``'time_double'``), or one
+            of ``'native' 'status' 'time' 'graphic' 'control'``. Default: the channel's own.
+        data_count : int, optional
+            Wanted number of elements. Default: as many as the channel has now.
+        notify : bool
+            Use READ_NOTIFY; False uses the obsolete READ, whose failures come as ERROR messages,
+            and which without *data_count* gives as many elements as the channel can have.
+
+        Returns
+        -------
+        ReadNotifyResponse or ReadResponse, or None
+            None only with ``wait=False``.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If there was no reply; the message says in which phase, and for how long.
+        ReadError
+            If the server refused.
+        AccessError
+            If the access rights forbid reading; nothing is sent then.
+        CaprotoValueError
+            If *data_type* is none.
+        """
+        if callback is not None:
+            check_callback(callback)
+        if data_type is not None:
+            check_data_type(data_type)
+        if data_count is not None:
+            check_count(data_count)
+        deadline = self._deadline(timeout)
+        operation: CallbackOperation | None = None
+        if callback is not None or not wait:
+            operation = CallbackOperation(self, "read", callback, deadline)
+        compose = partial(self._compose_read, data_type, data_count, notify)
+        if not wait:
+            self._send(deadline, compose, operation)
+            return None
+        while True:
+            reply = new_reply(operation)
+            link, number = self._send(deadline, compose, reply)
+            try:
+                return self._outcome(link, reply, number, "read", deadline)
+            except DisconnectedError:
+                # A read does no harm, so it is repeated on the next circuit; time bounds it.
+                if deadline.expired:
+                    raise
+
+    def write(
+        self,
+        data: Any,
+        *,
+        wait: bool = True,
+        callback: Callable[[Any], Any] | None = None,
+        timeout: Timeout = DEFAULT,
+        notify: bool | None = None,
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+    ) -> Any:
+        """Send a value to the server; it is never sent twice.
+
+        Parameters
+        ----------
+        data : scalar, str, bytes, sequence or array
+            The value; an enum may be given by the name of its state.
+        wait : bool
+            Whether to wait until the server has finished: the record, and all that it triggers.
+        callback : callable, optional
+            Called with the server's confirmation; never after the timeout.
+        timeout : float or None, optional
+            Seconds for everything; None waits for ever.
+        notify : bool, optional
+            Whether to ask for a confirmation (WRITE_NOTIFY). Default: if *wait* or *callback*.
+        data_type : ChannelType, int or str, optional
+            How to encode: a plain type. Default: the channel's own (text for the state of an enum).
+        data_count : int, optional
+            Number of elements. Default: as many as *data* has.
+
+        Returns
+        -------
+        WriteNotifyResponse or None
+            None only with ``wait=False``.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If there was no confirmation in time. The write may still happen.
+        DisconnectedError
+            If the circuit was lost before the confirmation. The write may have happened.
+        WriteError
+            If the server refused.
+        AccessError
+            If the access rights forbid writing; nothing is sent then.
+        CaprotoValueError, CaprotoTypeError
+            If *data* cannot be sent in this type, or the arguments contradict each other.
+        """
+        check_callback(callback)
+        check_data_type(data_type)
+        check_count(data_count)
+        if notify is None:
+            notify = wait or callback is not None
+        elif not notify and (wait or callback is not None):
+            raise CaprotoValueError(
+                "notify=False asks for no confirmation, so there is nothing to wait for or to "
+                "call back with: pass wait=False and no callback"
+            )
+        deadline = self._deadline(timeout)
+        operation: CallbackOperation | None = None
+        if callback is not None or (notify and not wait):
+            operation = CallbackOperation(self, "write", callback, deadline)
+        compose = partial(self._compose_write, data, data_type, data_count, notify)
+        if not wait:
+            self._send(deadline, compose, operation)
+            return None
+        reply = new_reply(operation)
+        link, number = self._send(deadline, compose, reply)
+        return self._outcome(link, reply, number, "write", deadline)
+
+    def subscribe(
+        self,
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+        low: float = 0.0,
+        high: float = 0.0,
+        to: float = 0.0,
+        mask: SubscriptionType | int | None = None,
+    ) -> Subscription:
+        """A Subscription; nothing is sent before it has a callback.
+
+        Parameters
+        ----------
+        data_type : ChannelType, int or str, optional
+            As for :meth:`read`.
+        data_count : int, optional
+            As for :meth:`read`.
+        low, high, to : float
+            Legacy limits of the EVENT_ADD message; servers ignore them.
+        mask : SubscriptionType or int, optional
+            Which kinds of change to report. Default: value and alarm.
+
+        Returns
+        -------
+        Subscription
+            The same one for the same arguments.
+
+        Raises
+        ------
+        CaprotoValueError
+            If *data_type* is none, *mask* is empty (servers drop the circuit for that), or a number
+            fits into no message.
+        """
+        check_data_type(data_type)
+        check_count(data_count)
+        mask = _DEFAULT_MASK if mask is None else _mask(mask)
+        event_payload(low, high, to, mask)  # raises if one of them cannot be sent
+        key = (_hashable(data_type), data_count, low, high, to, mask)
+        with self.context._lock:
+            if self._subscriptions is None:
+                self._subscriptions = {}
+            found = self._subscriptions.get(key)
+            if found is None:
+                found = Subscription(self, data_type, data_count, low, high, to, mask)
+                self._subscriptions[key] = found
+        return found
+
+    def unsubscribe_all(self) -> None:
+        """Remove all callbacks of all subscriptions; when this returns none is left."""
+        for subscription in self.subscriptions:
+            subscription.clear()
+
+    def go_idle(self) -> None:
+        """Ask to give the connection back until the PV is used again.
+
+        A request: ignored while a subscription has callbacks, and carried out only after the
+        operations that are under way.
+        """
+        link = self._link
+        if link is not None and not self._wanted():
+            link.manager.retire(self, link.channel)
+
+    def time_since_last_heard(self, timeout: Timeout = DEFAULT) -> float:
+        """Seconds since the server sent anything.
+
+        Parameters
+        ----------
+        timeout : float or None, optional
+            How long to wait for a connection, if there is none.
+        """
+        return self._usable(self._deadline(timeout)).manager.time_since_last_heard()
+
+    # ---- the client's side
+
+    def _states(self) -> Announcements:
+        """The connection state callbacks. Under the Context's lock, like `_rights`."""
+        if self._state_callbacks is None:
+            self._state_callbacks = Announcements(self)
+        return self._state_callbacks
+
+    def _rights(self) -> Announcements:
+        """The access rights callbacks."""
+        if self._access_callbacks is None:
+            self._access_callbacks = Announcements(self)
+        return self._access_callbacks
+
+    def _note_rights(
+        self, rights: AccessRights, listener: Listener | None = None
+    ) -> tuple[Any, None]:
+        """Note what the server allows; whom the same channel told the same is not told again."""
+        link = self._link
+        channel = weakref.ref(link.channel) if link is not None else None
+        return self._rights().note(rights, (channel, rights), listener)
+
+    def _wanted(self) -> bool:
+        """Whether any subscription needs this PV to stay connected."""
+        subscriptions = self._subscriptions
+        return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
+
+    def _activate(self) -> None:
+        """Wake an idle PV."""
+        self.context._activate(self)
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        return Deadline(self.timeout if timeout is DEFAULT else check_timeout(timeout))
+
+    def _usable(self, deadline: Deadline) -> Link:
+        """The link, connected; waits for it until *deadline*."""
+        while True:
+            link = self._link
+            if link is not None and link.manager.serves(link.channel):
+                return link
+            self.context._wait(self, lambda: self.connected, deadline)
+
+    def _send(self, deadline: Deadline, compose: Compose, operation: Any) -> tuple[Link, int]:
+        """Send one request on the present circuit; the way it took, and its number."""
+        while True:
+            link = self._link
+            if link is None or not link.manager.serves(link.channel):
+                link = self._usable(deadline)
+            try:
+                number = link.manager.request(link.channel, compose, operation, deadline)
+                return link, number
+            except NotSent:
+                pass  # lost in this moment: _usable waits for the next connection
+
+    def _compose_plain_read(self, channel: ClientChannel, ioid: int) -> Message:
+        """The most frequent case of `_compose_read`."""
+        if not _allowed(channel, _READ):
+            raise self._forbidden(channel, "read", CAStatus.ECA_NORDACCESS)
+        return channel.read(None, None, ioid)
+
+    def _compose_read(
+        self,
+        data_type: ChannelType | int | str | None,
+        data_count: int | None,
+        notify: bool,
+        channel: ClientChannel,
+        ioid: int,
+    ) -> Message:
+        if not _allowed(channel, _READ):
+            raise self._forbidden(channel, "read", CAStatus.ECA_NORDACCESS)
+        number = None if data_type is None else read_type(channel, data_type)
+        if notify:
+            return channel.read(number, data_count, ioid)
+        # READ does not know "as many as there are now".
+        fields = channel.read(number, data_count or channel.native_data_count, ioid).fields
+        return ReadRequest.from_wire((ReadRequest.ID, *fields[1:]), b"")
+
+    def _compose_write(
+        self,
+        data: Any,
+        data_type: ChannelType | int | str | None,
+        data_count: int | None,
+        notify: bool,
+        channel: ClientChannel,
+        ioid: int,
+    ) -> Message:
+        if not _allowed(channel, _WRITE):
+            raise self._forbidden(channel, "write", CAStatus.ECA_NOWTACCESS)
+        number = None if data_type is None else write_type(channel, data_type)
+        return channel.write(data, number, data_count, notify, ioid if notify else None)
+
+    def _forbidden(self, channel: ClientChannel, verb: str, status: CAStatus) -> AccessError:
+        host, port = address = channel.circuit.address
+        return AccessError(
+            f"{self.name!r}: no {verb} access at {host}:{port} ({status.name})",
+            pv=self,
+            status=status,
+            address=address,
+        )
+
+    def _outcome(
+        self, link: Link, reply: Reply, number: int, verb: str, deadline: Deadline
+    ) -> Any:
+        """Wait for the reply to one operation, and check it."""
+        manager = link.manager
+        if not reply.wait(deadline.remaining()) and manager.forget(number):
+            raise CaprotoTimeoutError(
+                f"{self.name!r}: no reply to the {verb} within {deadline.timeout} s; "
+                f"{manager.silence()}"
+            )
+        # If the operation was no longer to be forgotten, its reply is there or about to be.
+        if reply.response is None and reply.error is None:
+            reply.wait(None)
+        if reply.error is not None:
+            self.context._check_open()
+            raise failure(self, verb, reply.error, manager.circuit.address)
+        response = reply.response
+        if response.status != NORMAL:
+            raise refusal(self, verb, response, manager.circuit.address)
+        return response
+
+    def _debug(self, message: str, *args: Any) -> None:
+        """Log, without making a logger for each of many PVs as long as nobody listens."""
+        if (self._log or _log).isEnabledFor(logging.DEBUG):
+            self.log.debug(message, *args)
+
+
+# ---- checks of what users pass
+
+
+def check_timeout(timeout: Any) -> float | None:
+    """Raise CaprotoValueError or CaprotoTypeError unless *timeout* is seconds or None."""
+    if timeout is None:
+        return None
+    if type(timeout) not in (int, float):
+        if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
+            raise CaprotoTypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+        timeout = float(timeout)  # numpy's numbers, for example
+    seconds: float = timeout
+    if not seconds >= 0:
+        raise CaprotoValueError(f"timeout must not be negative, and is {timeout!r}")
+    return seconds
+
+
+def check_count(data_count: Any) -> None:
+    """Raise unless *data_count* is a possible number of elements or None."""
+    if data_count is None:
+        return
+    if isinstance(data_count, bool) or not hasattr(data_count, "__index__"):
+        raise CaprotoTypeError(f"data_count must be a whole number or None, not {data_count!r}")
+    if not 0 <= data_count < 1 << 32:
+        raise CaprotoValueError(f"data_count must be 0 to 2**32 - 1, and is {data_count!r}")
+
+
+def check_data_type(data_type: ChannelType | int | str | None) -> None:
+    """Raise CaprotoValueError unless *data_type* can be resolved for every channel."""
+    if data_type is not None:
+        resolve_data_type(data_type, ChannelType.DOUBLE)
+
+
+def check_callback(callback: Any) -> None:
+    """Raise CaprotoTypeError unless *callback* can be called or is None."""
+    if callback is not None and not callable(callback):
+        raise CaprotoTypeError(f"callback must be callable, not {callback!r}")
+
+
+def _mask(mask: SubscriptionType | int) -> SubscriptionType:
+    number = mask.__index__() if hasattr(mask, "__index__") else 0
+    if not 0 < number <= _ALL_EVENTS:
+        raise CaprotoValueError(
+            f"mask must be a combination of SubscriptionType members, not {mask!r}"
+        )
+    return SubscriptionType(number)
+
+
+def _hashable(data_type: ChannelType | int | str | None) -> Any:
+    """The same for the same type, however it was spelt."""
+    family = "native" if data_type is None else data_type
+    if isinstance(family, str) and family.lower() in field_types:
+        return family.lower()
+    return resolve_data_type(data_type, ChannelType.DOUBLE)
+
+
+def _allowed(channel: ClientChannel, right: int) -> bool:
+    """Whether the server allows it, as far as we know; it has the last word anyway."""
+    rights = channel.access_rights
+    return rights is None or bool(int(rights) & right)
+
+
+def write_type(channel: ClientChannel, data_type: ChannelType | int | str) -> int:
+    """The number of the plain type to encode a value in.
+
+    Raises
+    ------
+    CaprotoValueError
+        If *data_type* is one that servers do not accept for writing.
+    """
+    native = channel.native_data_type
+    assert native is not None
+    number = resolve_data_type(data_type, native)
+    if number not in (ChannelType.PUT_ACKT, ChannelType.PUT_ACKS) and number != native_type(number):
+        raise CaprotoValueError(
+            f"values are written in a plain type (STRING to DOUBLE, PUT_ACKT, PUT_ACKS), "
+            f"not in {ChannelType(number).name}"
+        )
+    return number

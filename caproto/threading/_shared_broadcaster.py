@@ -1,0 +1,568 @@
+"""SharedBroadcaster: the UDP socket, and the thread that searches.
+
+One may serve several Contexts; it knows them by the methods of `Listener` and holds them weakly.
+What is due when is the plan's business (``_search``); this module sends it, receives what comes,
+and sorts the answers by Context and server.
+
+The plan and the tables belong to the lock. The socket belongs to the thread. While asleep, the
+thread holds the socket and the wake-up, nothing else.
+"""
+from __future__ import annotations
+
+import heapq
+import logging
+import math
+import os
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from .._beacons import BeaconTable, Verdict
+from .._broadcaster import Broadcaster, extract_address
+from .._commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
+from .._constants import MAX_DATAGRAM
+from .._environment import ClientConfiguration
+from .._errors import CaprotoError, ContextDisconnectedError
+from .._log import RECEIVED, SENT
+from .._registration import Registration, RegistrationAction
+from .._repeater import spawn_repeater
+from .._roles import CLIENT
+from .._search import SearchFacts, SearchPlan
+from .._sockets import Address, WakeUp, bcast_socket, resolve_addresses
+from . import _lifetime, _waiting
+from ._explain import SearchReport
+from ._name_server import NameServer
+from ._transport import Waker, take_turns
+from ._waiting import Deadline
+
+#: Datagrams received in a row before searches that are due get their turn.
+DATAGRAMS_PER_TURN = 200
+#: Answered searches that are remembered, to notice when a second server has the same name.
+REMEMBERED = 16384
+#: Seconds between two log messages about how many searches are open.
+REPORT_INTERVAL = 2.0
+#: Bytes to ask the kernel for, so that the answers to ten thousand searches find room.
+RECEIVE_BUFFER = 1 << 22
+
+#: Who is searching, and what it calls the thing.
+Key = Hashable
+
+
+class Listener(Protocol):
+    """What a broadcaster tells a Context."""
+
+    def found(self, address: Address, version: int, keys: Sequence[Any]) -> None:
+        """These are served at *address*, by a server of this minor version."""
+
+    def found_again(self, key: Any, first: Address, second: Address) -> None:
+        """A second server has answered."""
+
+    def beacon(self, address: Address, good: bool) -> None:
+        """A server sent a beacon, in its rhythm or not."""
+
+    def searching(self) -> None:
+        """Searches were sent; a moment to report."""
+
+    def last_heard(self) -> dict[Address, float]:
+        """Seconds since each server of a circuit sent anything."""
+
+
+class _Search(NamedTuple):
+    listener: weakref.ref[Any]
+    key: Any
+
+
+class _Postponed(NamedTuple):
+    when: float
+    order: int
+    listener: weakref.ref[Any]
+    names: list[str]
+    keys: list[Any]
+
+
+class SharedBroadcaster:
+    """One UDP socket and one thread, shared by any number of Contexts.
+
+    Parameters
+    ----------
+    registration_retry_time : float
+        Seconds between attempts to register with the repeater, which passes the beacons of servers
+        on to us.
+    configuration : ClientConfiguration, optional
+        The network to search. Default: the EPICS_CA_* environment variables, read now.
+
+    Attributes
+    ----------
+    configuration : ClientConfiguration
+        In force.
+    log : logging.Logger
+        At DEBUG every datagram sent and received is logged here.
+    """
+
+    def __init__(
+        self,
+        *,
+        registration_retry_time: float = 10.0,
+        configuration: ClientConfiguration | None = None,
+    ) -> None:
+        self.configuration = configuration or ClientConfiguration.from_environment()
+        self.registration_retry_time = registration_retry_time
+        self._protocol = Broadcaster(CLIENT)
+        self.log = self._protocol.log
+        self._lock = _waiting.Lock()
+        self._closed = ""
+        now = monotonic()
+        self._plan = SearchPlan(self.configuration.max_search_period, now)
+        self._beacons = BeaconTable(now, self.configuration.server_port)
+        self._registration = Registration(
+            now, registration_retry_time, self.configuration.use_repeater
+        )
+        self._searches: dict[int, _Search] = {}
+        # By whom, so far: the server that is used, then others that the user was told of.
+        self._answered: dict[int, tuple[_Search, tuple[Address, ...]]] = {}
+        self._postponed: list[_Postponed] = []
+        self._order = 0
+        self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._reported = now
+        self._prepared = False
+        self._destinations: list[Address] = []
+        self._send_errors: dict[Address, OSError] = {}
+        self._name_servers: list[NameServer] = []
+        self._found = 0
+        self._last_found: float | None = None
+        self._socket = bcast_socket(reuse=False, mcast_ttl=self.configuration.mcast_ttl)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self._socket.bind(("", 0))
+        self._wakeup = WakeUp()
+        self._thread: threading.Thread | None = None
+        _lifetime.register(self)
+
+    # ---- for users
+
+    def search_now(self) -> None:
+        """Ask for everything that is not found yet, now, and begin the back-off anew."""
+        with self._lock:
+            self._plan.search_now(monotonic())
+        self._wakeup.set()
+
+    def time_since_last_heard(self) -> dict[Address, float]:
+        """Seconds since each server that we have a circuit to has sent anything.
+
+        Returns
+        -------
+        dict of (str, int) to float
+        """
+        heard: dict[Address, float] = {}
+        for listener in list(self._listeners):
+            for address, seconds in listener.last_heard().items():
+                heard[address] = min(seconds, heard.get(address, math.inf))
+        return heard
+
+    def disconnect(self, *, wait: bool = True) -> None:
+        """End the thread; searches are given up. May be called twice.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for the thread to end.
+        """
+        self._close("the broadcaster was disconnected")
+        if wait:
+            self.join(None)
+
+    def join(self, timeout: float | None) -> None:
+        """Wait at most *timeout* seconds for the threads to end."""
+        deadline = Deadline(timeout)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(deadline.remaining())
+        for server in self._name_servers:
+            server.join(deadline.remaining())
+
+    def __del__(self) -> None:
+        # The thread closes the sockets; who never searched has none.
+        if getattr(self, "_thread", self) is None:
+            self._socket.close()
+            self._wakeup.close()
+
+    def __repr__(self) -> str:
+        state = self._closed or f"{len(self._plan)} names are being searched"
+        return f"<SharedBroadcaster: {state}>"
+
+    # ---- for Contexts
+
+    def add_listener(self, listener: Listener) -> None:
+        """Tell *listener* what concerns it, for as long as it lives.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the broadcaster was disconnected.
+        """
+        with self._lock:
+            if self._closed:
+                raise ContextDisconnectedError(self._closed)
+        self._listeners.add(listener)
+
+    def search(
+        self,
+        listener: Listener,
+        names: Sequence[str],
+        keys: Sequence[Key],
+        *,
+        lost: bool = False,
+        delay: float = 0.0,
+    ) -> None:
+        """Search for *names*, in the background, until they are found.
+
+        Parameters
+        ----------
+        listener : Listener
+            Whom to tell.
+        names : sequence of str
+            Names of PVs.
+        keys : sequence
+            What the listener calls them.
+        lost : bool
+            Whether they were lost with their server, and so will probably be back soon.
+        delay : float
+            Seconds to wait before the first search.
+        """
+        if not names:
+            return
+        reference = weakref.ref(listener)
+        with self._lock:
+            if self._closed:
+                return
+            if delay > 0:
+                self._order += 1
+                postponed = _Postponed(
+                    monotonic() + delay, self._order, reference, list(names), list(keys)
+                )
+                heapq.heappush(self._postponed, postponed)
+            else:
+                self._add(reference, names, keys, lost)
+            if self._thread is None:
+                self._start()
+        self._wakeup.set()
+
+    def forget(self, listener: Listener) -> None:
+        """Give up all searches of *listener*."""
+        with self._lock:
+            ids = [cid for cid, search in self._searches.items() if search.listener() is listener]
+            self._plan.remove(ids)
+            for cid in ids:
+                del self._searches[cid]
+            self._answered = {
+                cid: answer
+                for cid, answer in self._answered.items()
+                if answer[0].listener() is not listener
+            }
+        self._listeners.discard(listener)
+
+    def open_searches(self, listener: Listener) -> int:
+        """How many names *listener* still waits for."""
+        with self._lock:
+            return sum(1 for search in self._searches.values() if search.listener() is listener)
+
+    @property
+    def destinations(self) -> list[Address]:
+        """Where searches are sent to."""
+        return list(self._destinations)
+
+    def report(self, listener: Listener, key: Key) -> SearchReport:
+        """How the search of *listener* for *key* goes."""
+        now = monotonic()
+        facts: SearchFacts | None = None
+        postponed: float | None = None
+        with self._lock:
+            for cid, search in self._searches.items():
+                if search.key == key and search.listener() is listener:
+                    facts = self._plan.facts(cid)
+            for entry in self._postponed:
+                if key in entry.keys and entry.listener() is listener:
+                    postponed = max(0.0, entry.when - now)
+            errors = {address: error.strerror for address, error in self._send_errors.items()}
+            servers = {server.address: server.trouble for server in self._name_servers}
+            hears_beacons = self._registration.registered
+        return SearchReport(
+            destinations={address: errors.get(address) or "" for address in self._destinations},
+            name_servers=servers,
+            facts=facts,
+            postponed=postponed,
+            found=self._found,
+            last_found=None if self._last_found is None else now - self._last_found,
+            hears_beacons=hears_beacons,
+        )
+
+    # ---- inside
+
+    def _add(
+        self, listener: weakref.ref[Any], names: Sequence[str], keys: Sequence[Key], lost: bool
+    ) -> None:
+        ids = self._plan.add(names, monotonic(), lost=lost)
+        for cid, key in zip(ids, keys, strict=True):
+            self._searches[cid] = _Search(listener, key)
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(
+            target=_serve,
+            args=(weakref.ref(self, Waker(self._wakeup)), self._socket, self._wakeup),
+            name="ca-udp",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def _close(self, reason: str) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = reason
+            started = self._thread is not None
+        for server in self._name_servers:
+            server.close()
+        if started:
+            self._wakeup.set()
+        else:
+            self._socket.close()
+            self._wakeup.close()
+
+    def _at_exit(self, deadline: Deadline) -> None:
+        self._close("the interpreter is exiting")
+        self.join(deadline.remaining())
+
+    def _after_fork(self) -> None:
+        self._lock = _waiting.Lock()
+        self._closed = (
+            f"this broadcaster was created before fork, in the parent of process {os.getpid()}; "
+            "create a new one in the child"
+        )
+        self._socket.close()
+        self._wakeup.close()
+        for server in self._name_servers:
+            server.abandon()
+
+    def _turn(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
+        """Do what is to be done now; see ``_transport.Turning``."""
+        if self._closed:
+            return None
+        try:
+            if not self._prepared:
+                self._prepare()
+            if readable:
+                self._receive()
+            self._send_due()
+            self._register()
+            with self._lock:
+                deadline = min(self._plan.next_deadline(), self._registration.deadline)
+                if self._postponed:
+                    deadline = min(deadline, self._postponed[0].when)
+            return (None if deadline == math.inf else deadline), False
+        except Exception:  # a defect of ours must not end the search for ever
+            self.log.exception("Unexpected error; the search goes on")
+            return monotonic() + 1.0, False
+
+    def _prepare(self) -> None:
+        """Look up where to search, here because resolving host names may take its time."""
+        self._prepared = True
+        configuration = self.configuration
+        self._destinations = resolve_addresses(configuration.search_addresses())
+        servers = [
+            NameServer(self, address, connection_timeout=configuration.conn_tmo)
+            for address in resolve_addresses(configuration.name_servers, "EPICS_CA_NAME_SERVERS")
+        ]
+        with self._lock:
+            if not self._closed:
+                self._name_servers = servers
+        for server in self._name_servers:
+            server.start()
+
+    def _register(self) -> None:
+        """Tell the repeater on this host that we want beacons; start one if there is none."""
+        now = monotonic()
+        port = self.configuration.repeater_port
+        action = self._registration.due(now)
+        if action is RegistrationAction.NOTHING:
+            return
+        if action is RegistrationAction.START_REPEATER:
+            try:
+                spawn_repeater(port)
+            except CaprotoError as error:
+                self.log.info("There is no repeater, so beacons are not heard: %s", error)
+        try:
+            self._socket.sendto(self._protocol.send(self._protocol.register()), ("127.0.0.1", port))
+        except OSError as error:
+            self.log.debug("Cannot register with the repeater: %s", error)
+
+    def _send_due(self) -> None:
+        now = monotonic()
+        with self._lock:
+            while self._postponed and self._postponed[0].when <= now:
+                _, _, listener, names, keys = heapq.heappop(self._postponed)
+                if listener() is not None:
+                    self._add(listener, names, keys, lost=False)
+            datagrams = [
+                (sequence, self._without_orphans(searches))
+                for sequence, searches in self._plan.due(now)
+            ]
+            report = datagrams and now - self._reported >= REPORT_INTERVAL
+        for sequence, searches in datagrams:
+            if searches:
+                self._send_datagram(sequence, searches)
+        if report:
+            self._reported = now
+            for listener in list(self._listeners):
+                listener.searching()
+
+    def _without_orphans(self, searches: list[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Give up what was searched for a listener that was dropped without a word. Locked."""
+        orphans = {cid for cid, _ in searches if self._searches[cid].listener() is None}
+        if not orphans:
+            return searches
+        self._plan.remove(orphans)
+        for cid in orphans:
+            del self._searches[cid]
+        return [search for search in searches if search[0] not in orphans]
+
+    def _send_datagram(self, sequence: int, searches: list[tuple[int, str]]) -> None:
+        """One datagram, to every destination."""
+        data = self._protocol.search_datagram(sequence, searches)
+        for destination in self._destinations:
+            try:
+                self._socket.sendto(data, destination)
+            except OSError as error:
+                self._note_failure(destination, error)
+            else:
+                if destination in self._send_errors:
+                    with self._lock:
+                        del self._send_errors[destination]
+        for server in self._name_servers:
+            server.search(searches)
+        if self.log.isEnabledFor(logging.DEBUG):
+            self.log.debug(
+                "Search %d for %d names to %s",
+                sequence,
+                len(searches),
+                self._destinations,
+                extra={"direction": SENT},
+            )
+
+    def _note_failure(self, destination: Address, error: OSError) -> None:
+        """One destination that cannot be reached never stops the others; it is reported once."""
+        with self._lock:
+            known = self._send_errors.get(destination)
+            self._send_errors[destination] = error
+        if known is None or known.errno != error.errno:
+            self.log.warning("Cannot send searches to %s:%d: %s", *destination, error.strerror)
+
+    def _receive(self) -> None:
+        """Take in what has arrived, then tell the listeners."""
+        answers = _Answers()
+        for _ in range(DATAGRAMS_PER_TURN):
+            try:
+                data, sender = self._socket.recvfrom(MAX_DATAGRAM)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue  # an earlier datagram of ours could not be delivered; nothing of interest
+            self._process(data, sender, answers)
+        answers.tell()
+
+    def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
+        """A name server knows where some names are; in its thread."""
+        answers = _Answers()
+        now = monotonic()
+        with self._lock:
+            for response in responses:
+                self._answer(response, version, None, now, answers)
+        answers.tell()
+
+    def _process(self, data: bytes, sender: Address, answers: _Answers) -> None:
+        commands = self._protocol.recv(data, sender)
+        if self.log.isEnabledFor(logging.DEBUG):
+            facts = {"direction": RECEIVED, "their_address": sender}
+            self.log.debug("%r", commands, extra=facts)
+        now = monotonic()
+        sequence: int | None = None
+        beacons: list[Beacon] = []
+        with self._lock:
+            for command in commands:
+                if isinstance(command, SearchResponse):
+                    self._answer(command, command.version or 0, sequence, now, answers)
+                elif isinstance(command, VersionResponse):
+                    sequence = command.sequence
+                elif isinstance(command, Beacon):
+                    beacons.append(command)
+                elif isinstance(command, RepeaterConfirmResponse):
+                    self._registration.confirmed(now)
+                self._registration.heard(now)
+        for command in beacons:
+            self._on_beacon(command, now)
+
+    def _on_beacon(self, command: Beacon, now: float) -> None:
+        """A server is alive; perhaps it has just been started."""
+        address = host, port = extract_address(command, self.configuration.server_port)
+        with self._lock:
+            verdict = self._beacons.beacon(host, port, command.beacon_id, command.version, now)
+            if verdict is Verdict.ANOMALY:
+                self._plan.beacon_anomaly(now)
+        if verdict not in (Verdict.FIRST, Verdict.DISCARDED):
+            for listener in list(self._listeners):
+                listener.beacon(address, verdict is Verdict.GOOD)
+
+    def _answer(
+        self,
+        command: SearchResponse,
+        version: int,
+        sequence: int | None,
+        now: float,
+        answers: _Answers,
+    ) -> None:
+        """One server has one name. Locked."""
+        cid = command.cid
+        address = extract_address(command, self.configuration.server_port)
+        if self._plan.reply(cid, sequence, now):
+            search = self._searches.pop(cid)
+            answers.found.setdefault((search.listener, address, version), []).append(search.key)
+            self._answered[cid] = (search, (address,))
+            self._found += 1
+            self._last_found = now
+            if len(self._answered) > REMEMBERED:
+                del self._answered[next(iter(self._answered))]
+        elif cid in self._answered:
+            search, known = self._answered[cid]
+            if address not in known:  # once, not with each of its replies
+                self._answered[cid] = (search, (*known, address))
+                answers.again.append((search, known[0], address))
+
+
+class _Answers:
+    """What some datagrams have answered, sorted by whom to tell. Told when no lock is held."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[weakref.ref[Any], Address, int], list[Any]] = {}
+        self.again: list[tuple[_Search, Address, Address]] = []
+
+    def tell(self) -> None:
+        """Tell the listeners."""
+        for (reference, address, version), keys in self.found.items():
+            listener = reference()
+            if listener is not None:
+                listener.found(address, version, keys)
+        for search, first, second in self.again:
+            listener = search.listener()
+            if listener is not None:
+                listener.found_again(search.key, first, second)
+
+
+def _serve(
+    reference: Callable[[], SharedBroadcaster | None], sock: socket.socket, wakeup: WakeUp
+) -> None:
+    """The search thread."""
+    take_turns(reference, sock, wakeup)
+    sock.close()
+    wakeup.close()

@@ -1,0 +1,283 @@
+"""Subscription: a wish to be told of changes, and the callbacks that are told.
+
+Wish and fact are apart. The callbacks are the wish; the event id in the circuit's manager is the
+fact; `VirtualCircuitManager.reconcile` makes the second follow the first. It runs after each change
+of either, twice does no harm, and so the order of events does not matter.
+
+A Subscription has no lock of its own. Its callbacks change under the Context's lock; values arrive
+in the callback thread.
+"""
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+from .._dbr import ChannelType, SubscriptionType
+from ._callbacks import Callbacks, Entry, Function, accepts_two, call, report
+from ._delivery import Call
+from ._operations import read_type
+
+if TYPE_CHECKING:
+    from .._channel import ClientChannel
+    from ._pv import PV
+
+
+class Subscription:
+    """Updates of one PV in one form, fanned out to any number of callbacks.
+
+    Made by :meth:`PV.subscribe`. Nothing is requested from the server before the first callback is
+    added; when the last one goes the server is told to stop. Lost circuits are survived without the
+    user's doing: after each reconnection the server sends the present value and goes on.
+
+    Attributes
+    ----------
+    pv : PV
+        What is watched.
+    data_type : ChannelType, int, str or None
+        As given to `PV.subscribe`.
+    data_count : int or None
+        Wanted number of elements; None for as many as there are.
+    low, high, to : float
+        Legacy limits of the EVENT_ADD message; servers ignore them.
+    mask : SubscriptionType
+        Which kinds of change are wanted.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_latest",
+        "_targets",
+        "_warned",
+        "data_count",
+        "data_type",
+        "event_id",
+        "high",
+        "low",
+        "mask",
+        "pv",
+        "refused",
+        "to",
+    )
+
+    def __init__(
+        self,
+        pv: PV,
+        data_type: ChannelType | int | str | None,
+        data_count: int | None,
+        low: float,
+        high: float,
+        to: float,
+        mask: SubscriptionType,
+    ) -> None:
+        self.pv = pv
+        self.data_type = data_type
+        self.data_count = data_count
+        self.low = low
+        self.high = high
+        self.to = to
+        self.mask = mask
+        #: The id on the wire, or None; belongs to the circuit's manager, under its lock.
+        self.event_id: int | None = None
+        #: Whether the last message for us was an error, so that it is logged once.
+        self.refused = False
+        self._callbacks = Callbacks()
+        # The entries that get updates: all but those still waiting to be told the latest one first.
+        self._targets: tuple[Entry, ...] = ()
+        self._latest: Any = None
+        self._warned = False
+
+    # ---- the user's side
+
+    def add_callback(self, function: Function | None = None, *, strong: bool = False) -> Any:
+        """Call *function* with every update from now on.
+
+        Parameters
+        ----------
+        function : callable
+            Called as ``function(response)``, or ``function(subscription, response)`` if it accepts
+            two positional arguments. Left out, a decorator is returned.
+        strong : bool
+            By default only a weak reference is kept: when nobody else holds the function (a lambda,
+            for example) it dies and is removed, with one warning in the log. True keeps it alive
+            until it is removed.
+
+        Returns
+        -------
+        int
+            A token for :meth:`remove_callback`.
+
+        Raises
+        ------
+        CaprotoTypeError
+            If *function* cannot be called in one of the two ways, or not be held weakly.
+        ContextDisconnectedError
+            If the Context was disconnected, so that no update can ever come.
+
+        Notes
+        -----
+        The first callback gets the first update that the server sends. A later one is told the
+        latest update at once, in the callback thread, before any newer one.
+        """
+        if function is None:
+            return functools.partial(self._decorate, strong=strong)
+        pv = self.pv
+        entry = self._callbacks.make_entry(function, strong, accepts_two(function), self._died)
+        with pv.context._lock:
+            pv.context._check_open()
+            # The one who removed the last callback may not have come to cancel the updates yet:
+            # then they go on, and we are late although we are the first.
+            late = bool(self._callbacks.entries) or self.event_id is not None
+            self._callbacks.append(entry)
+            link = pv._link
+            if link is None or not late:
+                self._targets = (*self._targets, entry)
+        if link is None:
+            pv._activate()
+            return entry.token
+        link.manager.reconcile((self,))
+        if late:
+            link.manager.delivery.put(((Call(self._welcome), entry),))
+        return entry.token
+
+    def remove_callback(self, token: int) -> None:
+        """Stop calling one callback; when it was the last one, the server stops sending.
+
+        Parameters
+        ----------
+        token : int
+            What :meth:`add_callback` returned. A callback that is gone already is no error.
+
+        Raises
+        ------
+        CaprotoKeyError
+            If no callback was ever given this token.
+        """
+        with self.pv.context._lock:
+            self._forget(token)
+        self._reconcile()
+
+    def clear(self) -> None:
+        """Remove all callbacks; the server stops sending. The Subscription can be used again."""
+        with self.pv.context._lock:
+            self._callbacks.clear()
+            self._targets = ()
+        self._reconcile()
+
+    @property
+    def callbacks(self) -> dict[int, Function]:
+        """The living callbacks, by token."""
+        return self._callbacks.functions()
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of the PV."""
+        return self.pv.log
+
+    def __repr__(self) -> str:
+        count = len(self.callbacks)
+        state = "active" if self.event_id is not None else "wanted" if count else "idle"
+        return (
+            f"<Subscription to {self.pv.name!r}: {state}, {count} callback{'s'[:count != 1]}, "
+            f"data_type={self.data_type!s}, mask={self.mask!r}>"
+        )
+
+    def _decorate(self, function: Function, strong: bool) -> Function:
+        self.add_callback(function, strong=strong)
+        return function
+
+    # ---- the client's side
+
+    @property
+    def wanted(self) -> bool:
+        """The wish: whether any callback is registered. The dead ones are pruned soon."""
+        return bool(self._callbacks.entries)
+
+    def resolved_type(self, channel: ClientChannel) -> int:
+        """The number of the type to ask for, on a connected *channel*."""
+        return read_type(channel, self.data_type)
+
+    def begin(self) -> None:
+        """A new series of updates is about to be requested: all callbacks get its first one.
+
+        Under the Context's lock.
+        """
+        self._targets = self._callbacks.entries
+
+    def deliver(self, response: Any) -> None:
+        """Hand one update to the callbacks; runs in the callback thread."""
+        self._latest = response
+        for _token, reference, with_owner, method in self._targets:
+            try:
+                if method is None:
+                    function = reference()
+                    if function is None:
+                        continue
+                    if with_owner:
+                        function(self, response)
+                    else:
+                        function(response)
+                else:
+                    bound_to, function = method[0](), method[1]()
+                    if bound_to is None or function is None:
+                        continue
+                    if with_owner:
+                        function(bound_to, self, response)
+                    else:
+                        function(bound_to, response)
+            except BaseException as error:
+                report(error, self.pv, reference(), self.log)
+
+    def stopped(self) -> None:
+        """The fact has ended: the next update will be the first of a new series."""
+        self.event_id = None
+        self._latest = None
+
+    def prune(self, _argument: Any = None) -> None:
+        """Remove the callbacks that were garbage-collected, and say so once."""
+        # Outside the lock: to look at a weak reference may drop the last strong one.
+        dead = self._callbacks.dead()
+        if not dead:
+            return
+        with self.pv.context._lock:
+            for token in dead:
+                self._forget(token)
+            warn = not self._warned and not self.pv.context.closed
+            self._warned = True
+        if warn:
+            self.log.warning(
+                "%r: a callback was garbage-collected before it was removed, so it is not called "
+                "any more. Subscriptions hold callbacks weakly: keep a reference to the function, "
+                "or pass strong=True to add_callback.",
+                self.pv.name,
+            )
+        self._reconcile()
+
+    def _forget(self, token: int) -> None:
+        self._callbacks.remove(token)
+        self._targets = tuple(entry for entry in self._targets if entry.token != token)
+
+    def _welcome(self, entry: Entry) -> None:
+        """Tell a late callback the latest update, then let it have the next ones."""
+        if self._latest is not None:
+            call(entry, self, self._latest, self._logger)
+        with self.pv.context._lock:
+            if entry in self._callbacks.entries and entry not in self._targets:
+                self._targets = (*self._targets, entry)
+
+    def _logger(self) -> logging.Logger:
+        return self.log
+
+    def _died(self, _reference: Any) -> None:
+        # Runs in the garbage collector, in any thread, under any lock: it only leaves a note. While
+        # there is no circuit nobody need know; connecting prunes.
+        link = self.pv._link
+        if link is not None:
+            link.manager.delivery.put_quietly(Call(self.prune), None)
+
+    def _reconcile(self) -> None:
+        link = self.pv._link
+        if link is not None:
+            link.manager.reconcile((self,))
+

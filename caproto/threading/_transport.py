@@ -1,0 +1,247 @@
+"""Transport: one TCP socket that never blocks its owner, and the loop of the thread that serves it.
+
+The outbox holds what the socket has not taken yet. What goes into it, and in which order, is
+decided under the owner's lock. Who writes holds the token and nothing else; nobody waits for it,
+because whoever has it writes for all. The socket is opened, read and closed by one thread only.
+"""
+from __future__ import annotations
+
+import socket
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any, Protocol
+
+from .._errors import CaprotoNetworkError
+from .._sockets import Address, WakeUp, abort, finish_connect, start_connect, wait_writable
+from ._waiting import Deadline, Poller
+
+#: Seconds that a closing circuit waits for the server to hang up, too.
+HANG_UP_TIME = 0.5
+
+
+class Transport:
+    """A TCP connection to be.
+
+    Parameters
+    ----------
+    address : tuple of (str, int)
+        The server.
+    timeout : float
+        Seconds to wait for the connection.
+    wakeup : WakeUp, optional
+        Default: a new one.
+
+    Attributes
+    ----------
+    wakeup : WakeUp
+        Wakes the thread that serves the socket.
+    established : bool
+        Whether the connection was made.
+    error : OSError or None
+        Why writing failed, if it did; the thread then gives the connection up.
+    """
+
+    def __init__(self, address: Address, timeout: float, wakeup: WakeUp | None = None) -> None:
+        self.address = address
+        self.wakeup = wakeup or WakeUp()
+        self.established = False
+        self.error: OSError | None = None
+        self._connect_by = monotonic() + timeout
+        self._socket: socket.socket | None = None
+        self._outbox: deque[Any] = deque()
+        self._token = allocate_lock()
+
+    # ---- for the thread that serves the socket
+
+    def open(self) -> socket.socket:
+        """Begin to connect.
+
+        Raises
+        ------
+        CaprotoNetworkError
+            If it is refused at once.
+        """
+        self._socket = start_connect(self.address)
+        return self._socket
+
+    def connect(self, writable: bool) -> float | None:
+        """See how connecting goes: when to look again at the latest, or None if it is done.
+
+        Raises
+        ------
+        CaprotoNetworkError
+            If it failed, or took too long.
+        """
+        assert self._socket is not None
+        if writable:
+            finish_connect(self._socket, self.address)
+            self.established = True
+            return None
+        if monotonic() >= self._connect_by:
+            host, port = self.address
+            raise CaprotoNetworkError(f"cannot connect to {host}:{port}: the host does not answer")
+        return self._connect_by
+
+    def our_address(self) -> Address:
+        """Our end of the connection."""
+        assert self._socket is not None
+        host, port = self._socket.getsockname()
+        return host, port
+
+    def receive_into(self, buffer: memoryview) -> int | None:
+        """Read what is there: the number of bytes, 0 at the end of the stream, None for nothing."""
+        assert self._socket is not None
+        try:
+            return self._socket.recv_into(buffer)
+        except BlockingIOError:
+            return None
+
+    def detach(self) -> None:
+        """The socket is about to be closed: nobody writes to it any more, nor to its number."""
+        with self._token:
+            self._socket = None
+
+    # ---- for everybody
+
+    def queue(self, buffers: Iterable[Any]) -> None:
+        """Have *buffers* written after all that is queued already. Under the owner's lock."""
+        self._outbox.extend(buffers)
+
+    def flush(self) -> bool:
+        """Write what the socket takes, without waiting; whether nothing is left to push.
+
+        Called holding nothing: a reply may come before the call of the system returns, and must not
+        find the owner's lock taken.
+        """
+        outbox, token = self._outbox, self._token
+        # Looked at again when the token has been given back: somebody may have found it taken.
+        while outbox and self.established:
+            if not token.acquire(False):
+                return True  # whoever has it writes ours, too
+            try:
+                self._write()
+            except BlockingIOError:
+                self.wakeup.set()  # the thread pushes, too
+                return False
+            except OSError as error:
+                self.error = error
+                outbox.clear()
+                self.wakeup.set()
+            finally:
+                token.release()
+        return True  # or the thread flushes as soon as there is somebody to write to
+
+    def _write(self) -> None:
+        sock, outbox = self._socket, self._outbox
+        if sock is None:
+            outbox.clear()
+            return
+        while outbox:
+            try:
+                data = outbox.popleft()
+            except IndexError:  # the owner has cleared it
+                return
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                outbox.appendleft(data)
+                raise
+            if sent < len(data):
+                outbox.appendleft(memoryview(data)[sent:])
+
+    def clear(self) -> None:
+        """Forget what was not written."""
+        self._outbox.clear()
+
+    def push(self, deadline: Deadline) -> None:
+        """Wait until the socket has taken everything; holding nothing.
+
+        Who sends faster than the server reads is slowed down here. Before there is a connection
+        nothing can be sent, so nobody waits.
+        """
+        until = None if deadline.timeout is None else deadline.moment
+        clear = not self.established
+        while not clear and not deadline.expired:
+            sock = self._socket
+            try:
+                if sock is None or not wait_writable(sock, until):
+                    return  # the thread goes on pushing
+            except CaprotoNetworkError:
+                return  # closed meanwhile
+            # While somebody else writes it is not yet known how far he will come.
+            clear = self.flush() and not self._outbox and not self._token.locked()
+
+    def abandon(self) -> None:
+        """Give back our copies of what belongs to another process."""
+        if self._socket is not None:
+            self._socket.close()
+        self.wakeup.close()
+
+
+def describe(error: Exception) -> str:
+    """Why a connection was lost, for people."""
+    return getattr(error, "strerror", None) or str(error) or repr(error)
+
+
+class Turning(Protocol):
+    """The owner of a socket, as its thread sees it."""
+
+    def _turn(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
+        """Do what is to be done now.
+
+        Returns
+        -------
+        tuple of (float or None, bool), or None
+            When to come back at the latest, and whether to wait for the socket to take bytes. None:
+            it is over.
+        """
+
+
+class Waker:
+    """Wakes a thread when the object that it serves is gone; runs in the garbage collector."""
+
+    __slots__ = ("_wakeup",)
+
+    def __init__(self, wakeup: WakeUp) -> None:
+        self._wakeup = wakeup
+
+    def __call__(self, _reference: Any) -> None:
+        self._wakeup.set()
+
+
+def take_turns(
+    reference: Callable[[], Turning | None], sock: socket.socket, wakeup: WakeUp
+) -> Poller:
+    """The loop of a thread: sleep, wake, let the owner of *sock* do its turn.
+
+    While asleep only the socket is held, so that an owner whom nobody needs can be collected.
+    """
+    poller = Poller(sock, wakeup)
+    readable = writable = False
+    while (owner := reference()) is not None:
+        turn = owner._turn(readable, writable)
+        del owner
+        if turn is None:
+            break
+        readable, writable = poller.wait(*turn)
+    return poller
+
+
+def hang_up(sock: socket.socket, poller: Poller) -> None:
+    """Close *sock* so that the server reads all that we sent.
+
+    A socket that is closed while unread bytes wait in it is reset, and the server may lose our last
+    requests; so we say that we are done, and read until the server has closed, too.
+    """
+    deadline = monotonic() + HANG_UP_TIME
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        while monotonic() < deadline:
+            readable, _ = poller.wait(deadline)
+            if readable and not sock.recv(65536):
+                break
+        sock.close()
+    except OSError:  # there is nobody any more
+        abort(sock)

@@ -1,0 +1,167 @@
+"""The ways in which a thread of the client waits, and the lock it takes.
+
+The discipline of locks, kept everywhere in this package: a thread holds at most one of our locks,
+for a moment, and meanwhile calls nothing that can block and nothing that is not ours. Tests replace
+:data:`Lock` by one that checks this; code therefore asks for ``_waiting.Lock()``, by attribute.
+"""
+from __future__ import annotations
+
+import math
+import select
+import socket
+import threading
+from _thread import allocate_lock
+from time import monotonic
+from typing import Any, Final
+
+from .._sockets import LONGEST_SLEEP, WakeUp
+
+_POLLIN = 1  #: as a number: this is looked at once for each chunk received
+
+#: What every lock of the client is made by.
+Lock = threading.Lock
+
+
+class Deadline:
+    """One timeout, spent over several steps.
+
+    Parameters
+    ----------
+    timeout : float or None
+        Seconds from now; None means never.
+
+    Attributes
+    ----------
+    moment : float
+        When the time will be over, on the monotonic clock; infinite for never.
+    """
+
+    __slots__ = ("moment", "started", "timeout")
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+        self.started = now = monotonic()
+        self.moment = math.inf if timeout is None else now + timeout
+
+    def restart(self) -> None:
+        """Let the time begin now."""
+        self.started = now = monotonic()
+        self.moment = math.inf if self.timeout is None else now + self.timeout
+
+    def remaining(self) -> float | None:
+        """Seconds left, not below zero; None if there is no end."""
+        if self.timeout is None:
+            return None
+        return max(0.0, self.moment - monotonic())
+
+    def elapsed(self) -> float:
+        """Seconds since the deadline was made."""
+        return monotonic() - self.started
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is over."""
+        return monotonic() >= self.moment
+
+
+class Reply:
+    """A one-shot box: one thread waits for it, another one fills it, once.
+
+    A raw lock serves as the latch: it wakes the waiter in half the time of a ``threading.Event``
+    and is made in a thirtieth.
+    """
+
+    __slots__ = ("_latch", "error", "response")
+
+    #: Who waits looks at the clock himself.
+    deadline: Final = None
+
+    def __init__(self) -> None:
+        self._latch = allocate_lock()
+        self._latch.acquire()
+        self.response: Any = None
+        self.error: Exception | None = None
+
+    def answered(self, response: Any, batch: Any = None) -> None:
+        """Fill the box and wake the waiter."""
+        self.response = response
+        self._latch.release()
+
+    def failed(self, error: Exception, batch: Any = None) -> None:
+        """Tell the waiter why there will be no answer."""
+        self.error = error
+        self._latch.release()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait at most *timeout* seconds (None: for ever); whether the box was filled."""
+        if timeout is None:
+            return self._latch.acquire()
+        # A lock refuses to wait longer than TIMEOUT_MAX (centuries on most systems).
+        return self._latch.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+
+class Poller:
+    """Sleep until a socket is ready, somebody wakes us, or a deadline comes.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        The socket that this thread serves.
+    wake : WakeUp
+        How other threads interrupt the sleep.
+    """
+
+    def __init__(self, sock: socket.socket, wake: WakeUp) -> None:
+        self._sock = sock
+        self._wake = wake
+        self._poll: Any = None
+        if hasattr(select, "poll"):  # everywhere but on Windows
+            self._poll = select.poll()
+            self._fd = sock.fileno()
+            self._poll.register(self._fd, select.POLLIN)
+            self._poll.register(wake.fileno(), select.POLLIN)
+        self._writing = False
+
+    def wait(self, deadline: float | None, writing: bool = False) -> tuple[bool, bool]:
+        """Sleep.
+
+        Parameters
+        ----------
+        deadline : float or None
+            Moment on the monotonic clock at which to return in any case; infinite for never.
+        writing : bool
+            Whether to return also when the socket takes bytes.
+
+        Returns
+        -------
+        readable, writable : bool
+            What the socket is ready for. An error counts as both.
+        """
+        timeout: float | None = None
+        if deadline is not None:
+            timeout = deadline - monotonic()
+            timeout = LONGEST_SLEEP if timeout > LONGEST_SLEEP else max(0.0, timeout)
+        if self._poll is None:
+            watched = [self._sock] if writing else []
+            sources: list[Any] = [self._sock, self._wake]
+            reads, writes, failed = select.select(sources, watched, watched, timeout)
+            if self._wake in reads:
+                self._wake.clear()
+            return self._sock in reads or bool(failed), bool(writes or failed)
+        if writing is not self._writing:
+            self._writing = writing
+            events = select.POLLIN | select.POLLOUT if writing else select.POLLIN
+            self._poll.modify(self._fd, events)
+        # Rounded up: to wake a little early would mean to spin until the deadline.
+        ready = self._poll.poll(None if timeout is None else int(timeout * 1000) + 1)
+        readable = writable = False
+        for fd, event in ready:
+            if fd != self._fd:
+                self._wake.clear()
+            elif event == _POLLIN:
+                readable = True
+            else:
+                failed = event & ~(select.POLLIN | select.POLLOUT)
+                readable = bool(event & select.POLLIN or failed)
+                writable = bool(event & select.POLLOUT or failed)
+        return readable, writable
