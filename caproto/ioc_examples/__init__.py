@@ -1,0 +1,1 @@
+"""Demo IOCs. Each is a program: ``python -m caproto.ioc_examples.random_walk --help``."""

@@ -1,0 +1,568 @@
+"""The value of one PV in a server: what it is now, who wants to know, how clients may change it.
+
+A `ChannelData` holds one `Snapshot`, an immutable picture of value, alarm, time stamp and
+properties, and replaces it as a whole. Readers take the picture that is there; they never see half
+of a change.
+
+Threads: any thread may call anything here. Each `ChannelData` has one lock, held for the moment in
+which the snapshot is replaced; subscribers are told after it is released, with the snapshot, whose
+``serial`` number tells them what is newer. Getters and putters are the user's code and run with no
+lock held.
+
+This module knows nothing of circuits, sockets or sessions; a subscriber is anything with a ``mask``
+and a ``post`` method. The types of channels are in ``_channel_types``.
+"""
+from __future__ import annotations
+
+import dataclasses
+import operator
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
+
+from .._constants import MAX_STRING_SIZE
+from .._dbr import (
+    LAYOUTS,
+    AccessRights,
+    AlarmSeverity,
+    AlarmStatus,
+    ChannelType,
+    SubscriptionType,
+    TimeStamp,
+)
+from .._errors import CaprotoTypeError, CaprotoValueError
+from .._payload import native_view
+from ..threading import _waiting
+from ._conversions import Facts, convert, text_of_bytes
+from ._snapshot import NATIVE, ChannelAlarm, Snapshot
+
+__all__ = [
+    "ALARM",
+    "LOG",
+    "PROPERTY",
+    "VALUE",
+    "ChannelData",
+    "Property",
+    "Subscriber",
+    "is_sequence",
+]
+
+_T = TypeVar("_T")
+
+# Bits of event masks, as plain integers: every change of every PV calculates with them.
+VALUE = int(SubscriptionType.DBE_VALUE)
+LOG = int(SubscriptionType.DBE_LOG)
+ALARM = int(SubscriptionType.DBE_ALARM)
+PROPERTY = int(SubscriptionType.DBE_PROPERTY)
+
+
+class Subscriber(Protocol):
+    """Whoever wants to know about changes."""
+
+    mask: int
+
+    def post(self, snapshot: Snapshot, events: int) -> None:
+        """Take note of *snapshot*; must neither block nor call back."""
+
+
+class ChannelListener(Protocol):
+    """Whoever wants to know about changes of the access rights."""
+
+    def rights_changed(self) -> None:
+        """The rights may have changed; must neither block nor call back."""
+
+
+class Property(Generic[_T]):
+    """A property of a channel: read from its snapshot; assigning publishes a PROPERTY event.
+
+    Parameters
+    ----------
+    default
+        Its value if the constructor is not told otherwise.
+    check : callable
+        Returns the value in its proper form, or raises.
+    doc : str
+        What it means.
+    """
+
+    def __init__(self, default: _T, check: Callable[[Any], _T], doc: str) -> None:
+        self.default = default
+        self.check = check
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Property[_T]: ...
+
+    @overload
+    def __get__(self, instance: ChannelData, owner: type) -> _T: ...
+
+    def __get__(self, instance: ChannelData | None, owner: type) -> Property[_T] | _T:
+        if instance is None:
+            return self
+        value: _T = instance.snapshot.properties[self.name]
+        return value
+
+    def __set__(self, instance: ChannelData, value: Any) -> None:
+        instance.write_metadata(**{self.name: value})
+
+
+def check_text(value: Any) -> str:
+    """*value*, if it is a str."""
+    if not isinstance(value, str):
+        raise CaprotoTypeError(f"expected a str, got {value!r} ({type(value).__name__})")
+    return value
+
+
+class ChannelData:
+    """Base of the channel classes; see the typed ones below.
+
+    Parameters
+    ----------
+    value
+        First value. A sequence makes an array channel.
+    alarm : ChannelAlarm, optional
+        First alarm state; none by default.
+    timestamp : TimeStamp, float, tuple or datetime, optional
+        Time of the first value; now by default. A float counts seconds since 1970.
+    max_length : int, optional
+        Most elements that the value may have: what clients are told as element count. Default: the
+        length of *value*. A channel with 1 is a scalar.
+    access_rights : AccessRights, optional
+        What clients may do; everything by default.
+    **properties
+        The `Property` members of the class: units, limits, enum_strings and so on.
+
+    Attributes
+    ----------
+    getter, putter : callable or None
+        ``getter(instance)`` is called before a client reads; it returns the value, or None to
+        leave the one that is there. ``putter(instance, value)`` is called when a client writes,
+        before the value is stored; it returns None to have *value* stored, or another value to have
+        that stored; whatever it raises is the failure of the write. Both may be slow.
+    startup : callable or None
+        ``startup(instance)`` is called in a thread of its own when the server has started.
+    scan : callable or None
+        ``scan(instance)`` is called every `scan_period` seconds.
+    scan_period : float, ChannelData or None
+        Seconds, or the channel whose value says how many.
+
+    Raises
+    ------
+    CaprotoValueError, CaprotoTypeError
+        The value or a property is not possible for this channel.
+    """
+
+    data_type: ClassVar[ChannelType]
+    _default: ClassVar[Any]
+
+    reported_record_type = Property(
+        "caproto", check_text, "What clients that ask for the record type (CLASS_NAME) are told."
+    )
+
+    #: What arrays of this type may hold besides sequences of numbers.
+    _texts: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        value: Any = None,
+        alarm: ChannelAlarm | None = None,
+        timestamp: Any = None,
+        max_length: int | None = None,
+        access_rights: AccessRights = AccessRights.READ | AccessRights.WRITE,
+        **properties: Any,
+    ) -> None:
+        self.getter: Callable[[Any], Any] | None = None
+        self.putter: Callable[[Any, Any], Any] | None = None
+        self.startup: Callable[[Any], Any] | None = None
+        self.scan: Callable[[Any], Any] | None = None
+        self.scan_period: float | ChannelData | None = None
+        #: Set when the server stops; None for a channel without a group.
+        self.stopping: threading.Event | None = None
+        #: The full name, once a group or a server has given it one; for logs.
+        self.name = ""
+        self._lock = _waiting.Lock()
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._listeners: tuple[ChannelListener, ...] = ()
+        self._access_rights = AccessRights(access_rights)
+        checked = self._check_properties(properties)
+        facts = {name: fact.default for name, fact in self.properties().items()}
+        facts.update(checked)
+        self._facts = _facts(facts)
+        value = self._normal(self._default if value is None else value)
+        self.max_length = self._first_length(value, max_length)
+        elements = self._elements(value)
+        self._posted: Any = elements[0] if len(elements) else None
+        self._logged: Any = self._posted
+        self._snapshot = Snapshot(
+            self.data_type,
+            elements,
+            alarm or ChannelAlarm(),
+            _stamp(timestamp),
+            facts,
+            0,
+            self._texts,
+        )
+
+    def _first_length(self, value: Any, max_length: int | None) -> int:
+        length = len(value) if is_sequence(value) else 1
+        if max_length is None:
+            max_length = max(1, length)
+        if operator.index(max_length) < max(1, length):
+            raise CaprotoValueError(
+                f"max_length={max_length} is less than the {length} elements of the first value"
+            )
+        return max_length
+
+    @classmethod
+    def properties(cls) -> dict[str, Property[Any]]:
+        """Name -> `Property` of everything that can be said about a channel of this class."""
+        return {
+            name: member
+            for kind in reversed(cls.__mro__)
+            for name, member in vars(kind).items()
+            if isinstance(member, Property)
+        }
+
+    def _check_properties(self, values: dict[str, Any]) -> dict[str, Any]:
+        legal = self.properties()
+        unknown = values.keys() - legal.keys()
+        if unknown:
+            raise CaprotoTypeError(
+                f"{type(self).__name__} has no property {', '.join(sorted(unknown))}; "
+                f"it has {', '.join(sorted(legal))}"
+            )
+        return {name: legal[name].check(value) for name, value in values.items()}
+
+    # What it is now
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The present state as a whole."""
+        return self._snapshot
+
+    @property
+    def value(self) -> Any:
+        """The present value: a scalar if `max_length` is 1, else a read-only array or list."""
+        elements = self._snapshot.elements
+        return elements[0] if self.max_length == 1 else elements
+
+    @property
+    def alarm(self) -> ChannelAlarm:
+        """The present alarm state."""
+        return self._snapshot.alarm
+
+    @property
+    def timestamp(self) -> TimeStamp:
+        """The time of the present value."""
+        return self._snapshot.stamp
+
+    @property
+    def length(self) -> int:
+        """How many elements the value has now."""
+        return len(self._snapshot.elements)
+
+    @property
+    def access_rights(self) -> AccessRights:
+        """What clients may do. Assigning tells the clients that are connected."""
+        return self._access_rights
+
+    @access_rights.setter
+    def access_rights(self, rights: AccessRights) -> None:
+        self._access_rights = AccessRights(rights)
+        for listener in self._listeners:
+            listener.rights_changed()
+
+    def check_access(self, host_name: str, client_name: str) -> AccessRights:
+        """What a client may do; subclasses may look at who it is.
+
+        Parameters
+        ----------
+        host_name, client_name : str
+            What the client says about itself; nothing proves it.
+
+        Returns
+        -------
+        AccessRights
+        """
+        return self._access_rights
+
+    def __repr__(self) -> str:
+        alarm = self.alarm
+        state = f" {alarm.status.name}/{alarm.severity.name}" if alarm.severity else ""
+        name = f" {self.name}" if self.name else ""
+        return f"<{type(self).__name__}{name} value={self.value!r}{state}>"
+
+    # Changes
+
+    def write(
+        self,
+        value: Any = None,
+        *,
+        timestamp: Any = None,
+        alarm: ChannelAlarm | None = None,
+        status: int | None = None,
+        severity: int | None = None,
+        **properties: Any,
+    ) -> None:
+        """Change the channel and tell its subscribers. This does not call the putter.
+
+        Value, alarm, time stamp and properties given in one call change together.
+
+        Parameters
+        ----------
+        value
+            The new value; None leaves it as it is.
+        timestamp : TimeStamp, float, tuple or datetime, optional
+            Default: now.
+        alarm : ChannelAlarm, optional
+            A whole alarm state.
+        status, severity : int, optional
+            Parts of one. If nothing is said of the alarm, a numeric scalar with alarm limits gets
+            the alarm that they demand.
+        **properties
+            As in the constructor.
+
+        Raises
+        ------
+        CaprotoValueError, CaprotoTypeError
+            The value or a property is not possible; nothing has changed.
+        """
+        elements = None if value is None else self._elements(value)
+        self._change(elements, timestamp, alarm, status, severity, properties)
+
+    def write_metadata(self, **changes: Any) -> None:
+        """`write` without a value: alarm, time stamp or properties."""
+        self.write(None, **changes)
+
+    def _change(
+        self,
+        elements: Any,
+        timestamp: Any,
+        alarm: ChannelAlarm | None,
+        status: int | None,
+        severity: int | None,
+        properties: dict[str, Any],
+    ) -> None:
+        checked = self._check_properties(properties) if properties else None
+        stamp = _stamp(timestamp)
+        with self._lock:
+            old = self._snapshot
+            facts = {**old.properties, **checked} if checked else old.properties
+            if elements is None:
+                events = 0
+                elements = old.elements
+            else:
+                events = self._value_events(elements, facts)
+            if alarm is None:
+                if status is not None or severity is not None:
+                    alarm = old.alarm.raised(
+                        old.alarm.status if status is None else status,
+                        old.alarm.severity if severity is None else severity,
+                    )
+                else:
+                    alarm = self._limit_alarm(elements, facts, old.alarm)
+            if alarm is not old.alarm and alarm != old.alarm:
+                events |= ALARM
+            if checked:
+                events |= PROPERTY
+                self._facts = _facts(facts)
+            snapshot = self._snapshot = Snapshot(
+                self.data_type, elements, alarm, stamp, facts, old.serial + 1, self._texts
+            )
+            subscribers = self._subscribers
+        if events:
+            for subscriber in subscribers:
+                if subscriber.mask & events:
+                    subscriber.post(snapshot, events)
+
+    def _value_events(self, elements: Any, facts: dict[str, Any]) -> int:
+        """VALUE and LOG, if the value has changed. Arrays are always taken as changed."""
+        if self.max_length != 1 or elements[0] != self._posted:
+            self._posted = elements[0] if len(elements) else None
+            return VALUE | LOG
+        return 0
+
+    def _limit_alarm(
+        self, elements: Any, facts: dict[str, Any], alarm: ChannelAlarm
+    ) -> ChannelAlarm:
+        return alarm
+
+    # Clients
+
+    def subscribe(self, subscriber: Subscriber) -> Snapshot:
+        """Tell *subscriber* of changes from now on; the present state is returned."""
+        with self._lock:
+            self._subscribers = (*self._subscribers, subscriber)
+            return self._snapshot
+
+    def unsubscribe(self, subscribers: Iterable[Subscriber]) -> None:
+        """Forget *subscribers*."""
+        gone = set(map(id, subscribers))
+        with self._lock:
+            self._subscribers = tuple(
+                subscriber for subscriber in self._subscribers if id(subscriber) not in gone
+            )
+
+    def listen(self, listener: ChannelListener) -> None:
+        """Tell *listener* of changes of the access rights."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: ChannelListener) -> None:
+        """Forget *listener*."""
+        with self._lock:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def refresh(self) -> None:
+        """Call the getter, if there is one, and store what it returns."""
+        if self.getter is not None:
+            value = self.getter(self)
+            if value is not None:
+                self.write(value)
+
+    def from_client(self, payload: Any, data_type: int, data_count: int) -> Any:
+        """What a client has sent, as elements of this channel.
+
+        Elements beyond `max_length` are dropped, as a real IOC does.
+
+        Parameters
+        ----------
+        payload : bytes-like
+            As long as type and count demand, except that a single string may be shorter.
+        data_type : int
+            A plain type, 0 to 6.
+        data_count : int
+
+        Returns
+        -------
+        sequence
+            For `put`.
+
+        Raises
+        ------
+        CaprotoValueError
+            The value cannot be converted.
+        """
+        source = NATIVE[data_type]
+        count = min(data_count, self.max_length)
+        if self._texts and source is ChannelType.STRING and count:
+            text = text_of_bytes(bytes(payload[:MAX_STRING_SIZE]))
+            return self._elements(text)
+        if source is ChannelType.STRING:
+            elements: Any = [
+                text_of_bytes(bytes(payload[start : start + MAX_STRING_SIZE]))
+                for start in range(0, count * MAX_STRING_SIZE, MAX_STRING_SIZE)
+            ]
+        elif self.max_length == 1:
+            elements = struct.unpack_from(f">{count}{LAYOUTS[source].typecode}", payload)
+        else:
+            elements = native_view(payload, data_type, count)
+        elements = convert(elements, source, self.data_type, self._facts)
+        return self._limit(elements if self.max_length == 1 else self._freeze(elements))
+
+    def _limit(self, elements: Any) -> Any:
+        return elements
+
+    def put(self, elements: Any) -> None:
+        """Do what a client has asked for: call the putter, then store the value.
+
+        Parameters
+        ----------
+        elements : sequence
+            From `from_client`. None at all empties an array; a scalar keeps its value and gets the
+            alarm LINK/INVALID.
+
+        Raises
+        ------
+        Exception
+            Whatever the putter raises: the write has failed.
+        """
+        if self.max_length == 1 and not len(elements):
+            self.write(status=AlarmStatus.LINK, severity=AlarmSeverity.INVALID_ALARM)
+            return
+        if self.putter is not None:
+            replacement = self.putter(self, self._for_putter(elements))
+            if replacement is not None:
+                elements = self._elements(replacement)
+        self._change(elements, None, None, None, None, {})
+
+    def _for_putter(self, elements: Any) -> Any:
+        return elements[0] if self.max_length == 1 else elements
+
+    def acknowledge(self, data_type: int, number: int) -> None:
+        """Do what a client has asked for by writing PUT_ACKT or PUT_ACKS."""
+        alarm = self.alarm
+        if data_type == ChannelType.PUT_ACKT:
+            acks = alarm.severity_to_acknowledge
+            alarm = dataclasses.replace(
+                alarm,
+                must_acknowledge_transient=bool(number),
+                severity_to_acknowledge=acks if number else min(acks, alarm.severity),
+            )
+        else:
+            alarm = alarm.acknowledged(number)
+        self._change(None, self.timestamp, alarm, None, None, {})
+
+    # Values
+
+    def _elements(self, value: Any) -> Any:
+        """What the server's own code has written, as checked elements of this channel."""
+        value = self._normal(value)
+        if self.max_length == 1:
+            if is_sequence(value):
+                if len(value) != 1:
+                    raise CaprotoValueError(
+                        f"{self._whoami()} is a scalar; {len(value)} elements do not fit"
+                    )
+                value = value[0]
+            return (self._element(value),)
+        values = value if is_sequence(value) else (value,)
+        if len(values) > self.max_length:
+            raise CaprotoValueError(
+                f"{self._whoami()} holds at most {self.max_length} elements, not {len(values)}"
+            )
+        return self._freeze(self._array(values))
+
+    def _normal(self, value: Any) -> Any:
+        """*value* in a form that the checks below understand: a scalar or a sequence."""
+        return value
+
+    def _whoami(self) -> str:
+        return f"{type(self).__name__} {self.name}".rstrip()
+
+    def _element(self, value: Any) -> Any:
+        """One element, checked."""
+        raise NotImplementedError
+
+    def _array(self, values: Any) -> Any:
+        """Several elements, checked."""
+        return [self._element(value) for value in values]
+
+    def _freeze(self, elements: Any) -> Any:
+        """Elements of an array in the form in which a snapshot keeps them: nobody changes them."""
+        raise NotImplementedError
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether *value* is an array, rather than a number or a text."""
+    if isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
+        return False  # numpy has arrays without dimensions
+    return hasattr(value, "__len__")
+
+
+def _facts(properties: dict[str, Any]) -> Facts:
+    """What conversions to the channel have to know. Floats become texts with six digits."""
+    return Facts(properties.get("precision", 6), properties.get("enum_strings", ()))
+
+
+def _stamp(timestamp: Any) -> TimeStamp:
+    if timestamp is None:
+        return TimeStamp.now()
+    if isinstance(timestamp, TimeStamp):
+        return timestamp
+    return TimeStamp.from_flexible_value(timestamp)

@@ -1,0 +1,264 @@
+"""What waits to be sent to one client: replies, and the updates of its subscriptions.
+
+This is the one part of a session that other threads touch. Whoever changes a PV calls `post` for
+each subscription, workers that have finished a put call `reply`, and the client's own thread takes
+everything from here.
+
+Guarantees: no call blocks. The updates that wait are bounded in number and in bytes; beyond the
+bounds a new update replaces the youngest one of its subscription, so intermediate values are lost
+and the last one never is. The updates of one subscription are never reordered. After `hold` each
+subscription keeps its newest update only, until `release`. Replies are not held and go first; they
+are bounded by the requests that were read.
+
+One lock guards all of it, and what it says about subscriptions and channels (`alive`, `closed`,
+`rights`). Nothing foreign is called under it.
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._dbr import AccessRights
+from .._message import Message
+from ..threading import _waiting
+from ._data import VALUE
+from ._snapshot import Snapshot
+
+__all__ = ["Subscription", "UpdateQueue"]
+
+#: More updates than this are merged.
+MAX_UPDATES = 2000
+#: So are updates whose values occupy more than this (bytes), all together.
+MAX_UPDATE_BYTES = 1 << 22
+
+
+class Subscription:
+    """One subscription of one client.
+
+    Attributes
+    ----------
+    channel
+        The client's channel, with ``closed`` and ``rights``.
+    request : tuple of six int
+        The header of the EventAddRequest.
+    mask : int
+        Which events it wants.
+    alive : bool
+        False once it is cancelled.
+    """
+
+    __slots__ = ("_entry", "_filter", "_queue", "_serial", "alive", "channel", "mask", "request")
+
+    def __init__(
+        self,
+        queue: UpdateQueue,
+        channel: Any,
+        request: tuple[int, int, int, int, int, int],
+        mask: int,
+        select: Callable[[Snapshot, int], Snapshot | None] | None = None,
+    ) -> None:
+        self._queue = queue
+        self._filter = select
+        self._entry: list[Any] | None = None  # the youngest update that waits
+        self._serial = -1
+        self.channel = channel
+        self.request = request
+        self.mask = mask
+        self.alive = True
+
+    def post(self, snapshot: Snapshot, events: int) -> None:
+        """Take note of a change; called by whoever made it."""
+        selected = snapshot if self._filter is None else self._filter(snapshot, events)
+        if selected is not None:
+            self._queue.post(self, selected)
+
+    def selected(self, snapshot: Snapshot) -> Snapshot | None:
+        """*snapshot* after the client's filters, which take it as the first one."""
+        return snapshot if self._filter is None else self._filter(snapshot, VALUE)
+
+
+class UpdateQueue:
+    """See the module.
+
+    Parameters
+    ----------
+    wake : callable
+        Called when there is something to send and the client's thread sleeps; must not block.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._lock = _waiting.Lock()
+        self._replies: list[Message] = []
+        self._updates: deque[list[Any]] = deque()
+        self._nbytes = 0
+        self._dead = 0  # about how many of the updates belong to cancelled subscriptions
+        self._held = False
+        self._asleep = False
+        self.closed = False
+        #: How many updates have been merged into later ones.
+        self.merged = 0
+
+    def reply(self, *messages: Message, channel: Any = None) -> None:
+        """Queue replies; not if *channel* has been closed meanwhile."""
+        with self._lock:
+            if self.closed or (channel is not None and channel.closed):
+                return
+            self._replies += messages
+            wake, self._asleep = self._asleep, False
+        if wake:
+            self._wake()
+
+    def post(self, subscription: Subscription, snapshot: Snapshot) -> None:
+        """Queue an update, if the client may read and nothing newer is queued already."""
+        with self._lock:
+            if (
+                not subscription.alive
+                or snapshot.serial <= subscription._serial
+                or not subscription.channel.rights & AccessRights.READ
+            ):
+                return
+            wake = self._enqueue(subscription, snapshot)
+        if wake:
+            self._wake()
+
+    def first(self, subscription: Subscription, snapshot: Snapshot) -> None:
+        """Queue the update that every new subscription gets, whatever its mask."""
+        with self._lock:
+            # Between subscribing and this call, somebody may have posted a newer one.
+            if not subscription.alive or subscription._serial >= snapshot.serial:
+                return
+            wake = self._enqueue(subscription, snapshot)
+        if wake:
+            self._wake()
+
+    def rights_changed(
+        self,
+        channel: Any,
+        rights: AccessRights,
+        message: Message,
+        subscriptions: Iterable[Subscription],
+        present: Callable[[], Snapshot],
+    ) -> None:
+        """Queue the news that *channel* has other *rights*, then one update per subscription.
+
+        *present* is called under the lock: what it returns is not older than what was posted.
+        """
+        with self._lock:
+            if self.closed or channel.closed or channel.rights == rights:
+                return
+            channel.rights = rights
+            self._replies.append(message)
+            wake, self._asleep = self._asleep, False
+            for subscription in subscriptions:
+                if subscription.alive:
+                    self._enqueue(subscription, present())
+        if wake:
+            self._wake()
+
+    def _enqueue(self, subscription: Subscription, snapshot: Snapshot) -> bool:
+        """Under the lock; whether to wake the client's thread."""
+        subscription._serial = snapshot.serial
+        entry = subscription._entry
+        size = snapshot.nbytes
+        if entry is not None and (
+            self._held or len(self._updates) >= MAX_UPDATES or self._nbytes >= MAX_UPDATE_BYTES
+        ):
+            self._nbytes += size - entry[2]
+            entry[1:] = snapshot, size
+            self.merged += 1
+            return False
+        subscription._entry = entry = [subscription, snapshot, size]
+        self._updates.append(entry)
+        self._nbytes += size
+        wake = self._asleep and not self._held
+        if wake:
+            self._asleep = False
+        return wake
+
+    def take(self, limit: int) -> tuple[list[Message], list[tuple[Subscription, Snapshot, bool]]]:
+        """Everything to be sent next.
+
+        Parameters
+        ----------
+        limit : int
+            About how many bytes of values to take; at least one update is taken.
+
+        Returns
+        -------
+        replies : list of Message
+        updates : list of (Subscription, Snapshot, bool)
+            The last one tells whether the client may read the value.
+        """
+        updates = []
+        with self._lock:
+            replies, self._replies = self._replies, []
+            queue = self._updates
+            while queue and limit > 0 and not self._held:
+                entry = queue.popleft()
+                subscription, snapshot, size = entry
+                self._nbytes -= size
+                if subscription._entry is entry:
+                    subscription._entry = None
+                if subscription.alive:
+                    readable = bool(subscription.channel.rights & AccessRights.READ)
+                    updates.append((subscription, snapshot, readable))
+                    limit -= size + 64
+        return replies, updates
+
+    def sleep(self) -> bool:
+        """Called before the client's thread sleeps: False if there is something to send."""
+        with self._lock:
+            if self._replies or (self._updates and not self._held):
+                return False
+            self._asleep = True
+            return True
+
+    def hold(self) -> None:
+        """EVENTS_OFF: keep the newest update of each subscription."""
+        with self._lock:
+            self._held = True
+            newest = {id(entry[0]): entry for entry in self._updates}
+            self.merged += len(self._updates) - len(newest)
+            self._keep(newest.values())
+
+    def release(self) -> None:
+        """EVENTS_ON."""
+        with self._lock:
+            self._held = False
+
+    def cancel(self, subscriptions: Iterable[Subscription]) -> None:
+        """No update of *subscriptions* is taken from now on."""
+        with self._lock:
+            self._forget(subscriptions)
+
+    def close_channel(self, channel: Any, subscriptions: Iterable[Subscription]) -> None:
+        """No update and no late reply of *channel* is queued from now on."""
+        with self._lock:
+            channel.closed = True
+            self._forget(subscriptions)
+
+    def _forget(self, subscriptions: Iterable[Subscription]) -> None:
+        """Under the lock. A client may subscribe and cancel for ever while its updates are held."""
+        for subscription in subscriptions:
+            subscription.alive = False
+            self._dead += subscription._entry is not None
+        if self._dead > MAX_UPDATES // 2:
+            self._keep(entry for entry in self._updates if entry[0].alive)
+
+    def _keep(self, entries: Iterable[list[Any]]) -> None:
+        """Under the lock: of what waits, only *entries*."""
+        self._updates = deque(entries)
+        self._nbytes = sum(entry[2] for entry in self._updates)
+        self._dead = 0
+
+    def close(self) -> None:
+        """Drop everything; nothing is queued from now on."""
+        with self._lock:
+            self.closed = True
+            for entry in self._updates:
+                entry[0].alive = False
+            self._updates.clear()
+            self._replies.clear()
+            self._nbytes = 0
