@@ -1,0 +1,34 @@
+"""Whole processes: what a script pays before it does anything."""
+from __future__ import annotations
+
+import statistics
+
+from tests.benchmarks.libraries import Library, time_of_script
+from tests.benchmarks.rig import Rig, row
+
+
+@row("import caproto.threading.client, numpy imported before", "ms", at_most=60)
+def import_time(rig: Rig, library: Library) -> float:
+    code = """
+        import numpy, time
+        start = time.perf_counter()
+        import caproto.threading.client
+        print((time.perf_counter() - start) * 1e3)
+        """
+    return statistics.median(
+        float(time_of_script(library, code, {})[1]) for _ in range(rig.size(9, 1))
+    )
+
+
+@row(
+    "import, read one scalar, exit: the whole process", "ms", at_most=120, peers=True, limit=True
+)
+def whole_script(rig: Rig, library: Library) -> float:
+    ioc = rig.quiet_ioc()
+    code = library.one_read.format(name=ioc.pv("double"))
+    times = []
+    for _ in range(rig.size(9, 1)):
+        elapsed, printed = time_of_script(library, code, ioc.environ)
+        times.append(elapsed)
+        assert float(printed) == 3.5
+    return statistics.median(times) * 1e3

@@ -1,0 +1,1 @@
+"""The threading client against the real C++ IOC: what a user at a beamline would notice."""
