@@ -1,0 +1,117 @@
+"""Fixtures for all tests. What they are made of lives in tests/harness."""
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.harness.ioc_process import DemoIOC, SoftIOC
+from tests.harness.leaks import no_leaks
+from tests.harness.libca import run_libca
+from tests.harness.waiting import wait_for as _wait_for
+
+# Directories whose tests start threads and sockets of ours.
+_THREADED = (
+    "tests/threading/", "tests/server/test_ioc_examples", "tests/commandline/",
+    "tests/conformance/", "tests/benchmarks/", "tests/integration/",
+)
+# ... but for these many tests without any.
+_CALM = (
+    "tests/conformance/test_codec.py", "tests/conformance/test_server_session.py",
+    "tests/conformance/test_streams.py", "tests/threading/test_operations.py",
+    "tests/threading/test_routing.py",
+)
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand tests stay in memory; the garbage collections below need not look at them."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test with threads: no thread of ours alive, no socket open."""
+    name = request.node.nodeid
+    if name.startswith(_THREADED) and not name.startswith(_CALM):
+        with no_leaks():
+            yield
+    else:
+        yield
+
+
+@pytest.fixture
+def loggers_as_before() -> Iterator[None]:
+    """For tests that configure logging: levels and handlers of our loggers are put back."""
+    names = ("caproto", *(n for n in logging.root.manager.loggerDict if n.startswith("caproto.")))
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+@pytest.fixture
+def wait_for() -> Callable:
+    """``wait_for(condition, timeout=10, message="")``: poll until true, or fail."""
+    return _wait_for
+
+
+@pytest.fixture(scope="session")
+def ioc() -> Iterator[SoftIOC]:
+    """A real IOC with the records of records.db, shared by all tests: leave it as you found it."""
+    with SoftIOC() as process:
+        yield process
+
+
+@pytest.fixture
+def own_ioc() -> Iterator[SoftIOC]:
+    """A real IOC of the test's own, to be killed, frozen and restarted."""
+    with SoftIOC() as process:
+        yield process
+
+
+@pytest.fixture
+def demo_ioc() -> Iterator[DemoIOC]:
+    """Our random_walk demo in a process of its own."""
+    with DemoIOC("random_walk") as process:
+        yield process
+
+
+@pytest.fixture
+def start_ioc() -> Iterator[Callable[..., SoftIOC]]:
+    """``start_ioc(databases, prefix=…)``: as many real IOCs as the test wants, ended after it."""
+    started: list[SoftIOC] = []
+
+    def start(*args, **options) -> SoftIOC:
+        process = SoftIOC(*args, **options)
+        started.append(process)
+        return process.start()
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def start_demo() -> Iterator[Callable[..., DemoIOC]]:
+    """``start_demo("random_walk", "--argument", …)``: our demo IOCs, ended after the test."""
+    started: list[DemoIOC] = []
+
+    def start(*args, **options) -> DemoIOC:
+        process = DemoIOC(*args, **options)
+        started.append(process)
+        return process.start()
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def libca() -> Callable:
+    """``libca(script, ioc.environ)``: run a script with the real C client, see harness/libca.py."""
+    return run_libca

@@ -1,0 +1,57 @@
+"""What the manual is made of: its pages are linked, its pictures and tables follow the code."""
+from __future__ import annotations
+
+import importlib.util
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from caproto._environment import get_environment_variables
+from caproto._states import CHANNEL, CIRCUIT
+from tests.harness.ioc_process import ROOT
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    spec = importlib.util.spec_from_file_location("diagrams", DOCS / "make_state_diagrams.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {path.name: path for path in module.write(tmp_path_factory.mktemp("pictures"))}
+
+
+@pytest.mark.parametrize("machine, name", [(CIRCUIT, "circuit"), (CHANNEL, "channel")])
+def test_pictures_show_every_state_and_command(machine, name, pictures):
+    for role, table in machine.items():
+        picture = ElementTree.parse(pictures[f"{name}-{role.value}.svg"])
+        words = " ".join(text for text in picture.getroot().itertext())
+        for state, after in table.items():
+            assert repr(state) in words
+            for command in after:
+                assert command.__name__ in words
+
+
+def test_the_design_page_shows_every_picture(pictures):
+    page = (DOCS / "design.rst").read_text()
+    assert set(re.findall(r"generated/([\w-]+\.svg)", page)) == set(pictures)
+
+
+def test_every_variable_has_a_line():
+    page = (DOCS / "environment.rst").read_text()
+    missing = [name for name in get_environment_variables() if f"``{name}``" not in page]
+    assert not missing
+
+
+def test_every_page_is_in_the_table_of_contents():
+    pages = {path.stem for path in DOCS.glob("*.rst")} - {"index"}
+    entries = set((DOCS / "index.rst").read_text().split())
+    assert pages <= entries
+
+
+def test_snippets_of_the_client_page_run():
+    """Shown as code but not run: only what must not be done, and what the build cannot show."""
+    page = (DOCS / "threading-client.rst").read_text()
+    assert page.count(".. ipython::") > 20
+    assert page.count(".. code-block:: python") < 10

@@ -1,0 +1,179 @@
+"""Imports go downwards only, and below the line there is no I/O.
+
+The levels stand here and nowhere else; a new module needs a place in them.
+"""
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "caproto"
+
+# From the bottom to the top. A module may import from the lines above its own, never from its own
+# line or from below it.
+LEVELS: tuple[tuple[str, ...], ...] = (
+    # --- 0: numbers, names, types
+    ("_constants", "_errors", "_headers", "_roles"),
+    ("_enums", "_flow_control", "_log", "_names", "_timestamp"),
+    ("_addresses", "_dbr", "_status"),
+    ("_environment", "backend"),
+    # --- 1: commands
+    ("_payload",),
+    ("_message",),
+    ("_commands_circuit", "_commands_search", "_commands_values"),
+    ("_commands",),
+    # --- 2: the rules of one channel, and the cutting of bytes
+    ("_framing", "_states"),
+    ("_channel",),
+    # --- 3: conversations, and what is due when
+    ("_conversation",),
+    ("_beacons", "_broadcaster", "_circuit", "_heartbeat", "_registration", "_search"),
+    # === the line ===
+    # --- 4: sockets
+    ("_sockets",),
+    ("_repeater", "_signals"),
+    # --- 5: the parts of the client that know no circuit; values of servers
+    ("threading", "threading._callbacks", "threading._waiting", "server._conversions"),
+    (
+        "threading._announcements",
+        "threading._delivery",
+        "threading._explain",
+        "threading._lifetime",
+        "threading._transport",
+        "threading._workers",
+        "server._snapshot",
+    ),
+    ("threading._operations",),
+    (
+        "threading._name_server",
+        "threading._routing",
+        "threading._subscription",
+        "server._data",
+    ),
+    # --- 6: one connection, one PV; one client of a server, groups of PVs
+    ("server._channel_types", "server._directory", "server._updates", "threading._scans"),
+    (
+        "threading._circuit_manager",
+        "threading._pv",
+        "threading._shared_broadcaster",
+        "server._group",
+        "server._session",
+    ),
+    # --- 7: what holds them together
+    ("threading._batch", "threading._context", "threading._server_client"),
+    # --- 8: the faces
+    ("threading.client", "threading.server"),
+    ("server",),
+    ("",),
+    # --- 9: programs
+    ("commandline", "ioc_examples"),
+)
+LINE = "_sockets"  # the first module with sockets
+# Packages of programs: no module of theirs imports another.
+PROGRAMS = ("commandline.", "ioc_examples.")
+
+# What the core must not even name; `time` too: the present moment is always an argument.
+FORBIDDEN = {
+    "_socket", "_thread", "asyncio", "concurrent", "multiprocessing", "queue", "sched", "select",
+    "selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time",
+}
+# What TimeStamp.now() is asked for *is* the present moment.
+ALLOWED = {"_timestamp": {"time"}}
+
+
+def module_names() -> list[str]:
+    """Every module of the package, relative to it: "_dbr", "threading._pv", "" for the face."""
+    names = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        names.append(".".join(part for part in parts if part != "__init__"))
+    return names
+
+
+def imports_of(name: str) -> tuple[set[str], set[str]]:
+    """Modules that *name* imports when it runs: (of our own, of others, first part only)."""
+    path = PACKAGE.joinpath(*name.split(".")) if name else PACKAGE
+    is_package = path.is_dir()
+    source = (path / "__init__.py" if is_package else path.with_suffix(".py")).read_text()
+    here = ["caproto", *filter(None, name.split("."))]
+    package = here if is_package else here[:-1]
+    found: set[str] = set()
+    for node in runtime_nodes(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:
+                whole = f"{origin}.{alias.name}"
+                found.add(whole if is_module(whole) else origin)
+    own = {full.removeprefix("caproto").removeprefix(".") for full in found if is_own(full)}
+    return own, {full.split(".")[0] for full in found if not is_own(full)}
+
+
+def runtime_nodes(tree: ast.AST):
+    """All nodes except what only the type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for branch in node.orelse:
+                yield from runtime_nodes(branch)
+            continue
+        yield node
+        yield from runtime_nodes(node)
+
+
+def is_own(full: str) -> bool:
+    return full.split(".")[0] == "caproto"
+
+
+def is_module(full: str) -> bool:
+    if not is_own(full):
+        return False
+    path = PACKAGE.joinpath(*full.split(".")[1:])
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+LEVEL_OF = {name: number for number, level in enumerate(LEVELS) for name in level}
+LEVEL_OF.update({name: len(LEVELS) for name in module_names() if name.startswith(PROGRAMS)})
+
+
+def test_every_module_has_a_level():
+    assert set(LEVEL_OF) == set(module_names())
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_imports_go_downwards(name):
+    own, _ = imports_of(name)
+    wrong = {other for other in own if LEVEL_OF.get(other, 99) >= LEVEL_OF[name]}
+    assert not wrong, f"caproto.{name} imports from its own level or above: {wrong}"
+
+
+CORE = [name for name in module_names() if LEVEL_OF.get(name, 99) < LEVEL_OF.get(LINE, 99)]
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_no_io_below_the_line(name):
+    _, others = imports_of(name)
+    wrong = others & FORBIDDEN - ALLOWED.get(name, set())
+    assert not wrong, f"caproto.{name} must not import {wrong}"
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_each_module_imports_alone(name):
+    """No circle is hidden by the order in which the face imports its parts."""
+    full = ".".join(filter(None, ["caproto", name]))
+    command = [sys.executable, "-W", "error", "-c", f"import {full}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == ""
+
+
+def test_the_reader_of_imports_reads():
+    """These tests would pass on everything if it found nothing."""
+    own, others = imports_of("_errors")
+    assert own == set() and others == {"__future__", "typing"}
+    assert "_constants" in set().union(*(imports_of(name)[0] for name in module_names()))

@@ -1,0 +1,195 @@
+"""Weak references to callbacks, and the form in which each wants to be called."""
+from __future__ import annotations
+
+import functools
+import gc
+import logging
+
+import pytest
+
+from caproto import CaprotoKeyError, CaprotoTypeError
+from caproto.threading._callbacks import Callbacks, accepts_two, call, make_reference
+
+
+class Machine:
+    def one(self, response):
+        pass
+
+    def two(self, subscription, response):
+        pass
+
+    def __call__(self, subscription, response):
+        pass
+
+    @staticmethod
+    def static(response):
+        pass
+
+    @classmethod
+    def of_class(cls, subscription, response):
+        pass
+
+
+def one(response): ...
+def two(subscription, response): ...
+def optional(response, more=None): ...
+def anything(*args): ...
+def keywords(response, *, option=1): ...
+def none(): ...
+def three(a, b, c): ...
+def needs_keyword(response, *, option): ...
+
+
+@pytest.mark.parametrize(
+    ("function", "answer"),
+    [
+        (one, False),
+        (two, True),
+        (optional, True),
+        (anything, True),
+        (keywords, False),
+        (lambda response: None, False),
+        (lambda sub, response: None, True),
+        (functools.partial(two, "bound"), False),
+        (functools.partial(three, "bound"), True),
+        (Machine().one, False),
+        (Machine().two, True),
+        (Machine(), True),
+        (Machine.static, False),
+        (Machine.of_class, True),
+        ([].append, False),
+        (print, True),
+    ],
+)
+def test_two_arguments_for_those_who_take_two(function, answer):
+    assert accepts_two(function) is answer
+
+
+@pytest.mark.parametrize("function", [none, three, needs_keyword, 42, None, "text"])
+def test_what_cannot_be_called_is_refused(function):
+    with pytest.raises(CaprotoTypeError):
+        accepts_two(function)
+
+
+def test_functions_die_when_nobody_holds_them():
+    died = []
+
+    def function(): ...
+
+    reference = make_reference(function, False, died.append)
+    assert reference() is function
+    del function
+    gc.collect()
+    assert reference() is None
+    assert len(died) == 1
+
+
+def test_bound_methods_live_as_long_as_their_object():
+    died = []
+    machine = Machine()
+    reference = make_reference(machine.one, False, died.append)
+    gc.collect()
+    assert reference() == machine.one
+    del machine
+    gc.collect()
+    assert reference() is None and len(died) == 1
+
+
+def test_strong_ones_stay():
+    died = []
+    reference = make_reference(lambda response: 7, True, died.append)
+    gc.collect()
+    assert reference()(None) == 7 and not died
+
+
+def test_what_cannot_be_held_weakly_needs_strong():
+    class Slotted:
+        __slots__ = ()
+
+        def __call__(self, response):
+            return response
+
+    with pytest.raises(CaprotoTypeError, match="strong=True"):
+        make_reference(Slotted(), False, print)
+    assert make_reference(Slotted(), True, print)()(3) == 3
+
+
+def test_a_method_of_a_built_in_type_dies_at_once():
+    """``results.append`` is a new object each time it is named; that is Python's doing."""
+    results, died = [], []
+    reference = make_reference(results.append, False, died.append)
+    assert reference() is None and len(died) == 1
+
+
+class TestCallbacks:
+    def add(self, callbacks, function, with_owner=False):
+        entry = callbacks.make_entry(function, True, with_owner, print)
+        callbacks.append(entry)
+        return entry
+
+    def test_tokens_are_never_reused(self):
+        callbacks = Callbacks()
+        first = self.add(callbacks, one).token
+        assert callbacks.remove(first)
+        second = self.add(callbacks, two).token
+        assert second != first
+        assert callbacks.functions() == {second: two}
+
+    def test_removing_twice_is_no_error(self):
+        callbacks = Callbacks()
+        token = self.add(callbacks, one).token
+        assert callbacks.remove(token) is True
+        assert callbacks.remove(token) is False
+
+    @pytest.mark.parametrize("token", [-1, 1, 1000])
+    def test_a_token_that_never_was_is_an_error(self, token):
+        callbacks = Callbacks()
+        self.add(callbacks, one)
+        with pytest.raises(CaprotoKeyError, match="token"):
+            callbacks.remove(token)
+
+    def test_entries_are_replaced_whole(self):
+        """Whoever iterates while another thread changes them sees the old ones, all of them."""
+        callbacks = Callbacks()
+        for _ in range(3):
+            self.add(callbacks, one)
+        seen = []
+        for entry in callbacks.entries:
+            callbacks.clear()
+            seen.append(entry)
+        assert len(seen) == 3 and not callbacks.entries
+
+    def test_the_dead_are_counted(self):
+        callbacks = Callbacks()
+        kept = self.add(callbacks, one)
+        doomed = callbacks.make_entry(lambda response: None, False, False, lambda _: None)
+        callbacks.append(doomed)
+        gc.collect()
+        assert callbacks.dead() == [doomed.token]
+        assert callbacks.functions() == {kept.token: one}
+
+
+def test_call_with_and_without_owner():
+    seen = []
+    callbacks = Callbacks()
+    log = logging.getLogger("caproto.test")
+    for with_owner in (True, False):
+        entry = callbacks.make_entry(lambda *a: seen.append(a), True, with_owner, print)
+        call(entry, "owner", "argument", lambda: log)
+    assert seen == [("owner", "argument"), ("argument",)]
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_an_error_of_the_user_is_logged(caplog, error):
+    def fail(argument):
+        raise error("the user's mistake")
+
+    entry = Callbacks().make_entry(fail, True, False, print)
+    call(entry, "owner", 1, lambda: logging.getLogger("caproto"))
+    assert "the user's mistake" in caplog.text and "'owner'" in caplog.text
+
+
+def test_the_dead_are_not_called():
+    entry = Callbacks().make_entry(lambda argument: 1 / 0, False, False, lambda _: None)
+    gc.collect()
+    call(entry, "owner", 1, lambda: pytest.fail("nothing to log"))

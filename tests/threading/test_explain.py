@@ -1,0 +1,228 @@
+"""Why is this PV not connected? The report says what is true, and hints at the likely cause."""
+from __future__ import annotations
+
+import pytest
+
+import caproto as ca
+from caproto import CaprotoKeyError
+from caproto.threading.client import ClientConfiguration, Context
+from tests.harness.fake_server import FakePV, ignore
+from tests.harness.ports import free_port
+
+LOOPBACK = "127.0.0.1"
+
+
+def configuration(*addresses: str, **options) -> ClientConfiguration:
+    options = {"auto_addr_list": False, "use_repeater": False, **options}
+    return ClientConfiguration(addr_list=addresses, **options)
+
+
+def hinted(explanation, words: str) -> bool:
+    return any(words in hint for hint in explanation.hints)
+
+
+def test_a_connected_pv_has_no_hints(ctx):
+    (pv,) = ctx.get_pvs("x")
+    pv.wait_for_connection()
+    explanation = ctx.explain(pv)
+    assert explanation.connected
+    assert explanation.hints == []
+    assert explanation.circuit.created
+    assert explanation.circuit.version == 13
+    assert explanation.circuit.rights == "READ|WRITE"
+    assert explanation.search.facts is None
+    assert explanation.search.found == 1
+
+
+def test_the_report_prints_for_the_prompt(ctx, server):
+    (pv,) = ctx.get_pvs("x")
+    pv.wait_for_connection()
+    text = repr(ctx.explain(pv))
+    assert text.startswith("'x': connected to")
+    assert f"connected to {LOOPBACK}:{server.port}" in text
+    assert "access: READ|WRITE" in text
+    assert f"server_port = {server.port}" in text
+    assert "protocol 4.13, 0 operations without reply" in text
+
+
+def test_a_name_that_nobody_has(ctx, server, wait_for):
+    (known,) = ctx.get_pvs("x")
+    known.wait_for_connection()
+    (pv,) = ctx.get_pvs("nobody:has:this")
+    wait_for(lambda: ctx.explain(pv).search.facts.tries >= 2)
+    explanation = ctx.explain(pv)
+    assert not explanation.connected
+    assert explanation.search.destinations == {(LOOPBACK, server.port): ""}
+    facts = explanation.search.facts
+    assert facts.last_sent <= explanation.now
+    assert facts.next_due > facts.last_sent
+    assert explanation.server is None and explanation.circuit is None
+    assert hinted(explanation, "misspelt")
+    assert f"by UDP to {LOOPBACK}:{server.port}" in str(explanation)
+    assert "1 names were found" in str(explanation)
+
+
+def test_nobody_answers_at_all(wait_for):
+    with Context(configuration=configuration(f"{LOOPBACK}:{free_port()}")) as ctx:
+        (pv,) = ctx.get_pvs("x")
+        wait_for(lambda: (ctx.explain(pv).search.facts or pv).tries > 2)
+        explanation = ctx.explain(pv)
+        assert hinted(explanation, "nobody answers any search")
+        assert hinted(explanation, "only this host is asked")
+        assert not hinted(explanation, "misspelt")
+        assert "no server has answered any search so far" in str(explanation)
+
+
+def test_there_is_nobody_to_ask():
+    with Context(configuration=configuration()) as ctx:
+        (pv,) = ctx.get_pvs("x")
+        explanation = ctx.explain(pv)
+        assert explanation.search.destinations == {}
+        assert hinted(explanation, "there is nobody to ask")
+        assert "by UDP to nobody" in str(explanation)
+
+
+def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
+    # The kernel refuses to send to port 0, as it refuses to send where there is no route.
+    good, bad = (LOOPBACK, free_port()), ("240.0.0.1", 5064)
+    with Context(configuration=configuration(f"{LOOPBACK}:{good[1]}", "240.0.0.1:5064")) as ctx:
+        sock = ctx.broadcaster._socket
+
+        class Refusing:
+            """The socket, behind a network without a route to one destination."""
+
+            def __getattr__(self, name):
+                return getattr(sock, name)
+
+            def sendto(self, data, address):
+                if address == bad:
+                    raise OSError(101, "Network is unreachable")
+                return sock.sendto(data, address)
+
+        ctx.broadcaster._socket = Refusing()
+        try:
+            (pv,) = ctx.get_pvs("x")
+            wait_for(lambda: ctx.explain(pv).search.destinations.get(bad))
+            explanation = ctx.explain(pv)
+            assert explanation.search.destinations == {good: "", bad: "Network is unreachable"}
+            assert "by UDP to 240.0.0.1:5064, which fails: Network is unreachable" in str(
+                explanation
+            )
+            assert not hinted(explanation, "no search can leave this host")
+        finally:
+            ctx.broadcaster._socket = sock
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        "Cannot send searches to 240.0.0.1:5064: Network is unreachable"
+    ]
+
+
+def test_a_name_server_that_cannot_be_asked(wait_for):
+    port = free_port()
+    asked = configuration(name_servers=f"{LOOPBACK}:{port}")
+    with Context(configuration=asked) as ctx:
+        (pv,) = ctx.get_pvs("x")
+
+        def refused():
+            return "refused" in ctx.explain(pv).search.name_servers.get((LOOPBACK, port), "")
+
+        wait_for(refused)
+        assert hinted(ctx.explain(pv), "a name server cannot be asked")
+
+
+def test_a_server_that_refuses_connections(ctx, server, wait_for):
+    server.stop_tcp()
+    (pv,) = ctx.get_pvs("x")
+
+    def refused():
+        trouble = ctx.explain(pv).trouble
+        return trouble is not None and trouble.failures >= 2
+
+    wait_for(refused)
+    explanation = ctx.explain(pv)
+    assert explanation.server == server.address
+    assert "refused" in explanation.trouble.reason
+    assert hinted(explanation, "cannot be connected to")
+    assert f"{LOOPBACK}:{server.port}" in str(explanation)
+    assert "attempts in a row" in str(explanation)
+
+
+def test_a_postponed_search_says_when_it_begins_again(ctx, server, wait_for):
+    server.on[ca.CreateChanRequest] = lambda connection, command: connection.send(
+        connection.circuit.channels[command.cid].create_fail()
+    )
+    (pv,) = ctx.get_pvs("x")
+    wait_for(lambda: ctx.explain(pv).search.postponed)
+    explanation = ctx.explain(pv)
+    assert 0 < explanation.search.postponed <= 10
+    assert "begins again in" in str(explanation)
+    assert hinted(explanation, "the server had this PV")
+
+
+def test_a_channel_that_is_not_created(ctx, server, wait_for):
+    server.on[ca.CreateChanRequest] = ignore
+    (pv,) = ctx.get_pvs("x")
+    wait_for(lambda: pv.circuit_manager is not None and pv.circuit_manager.connected)
+    explanation = ctx.explain(pv)
+    assert not explanation.circuit.created
+    assert hinted(explanation, "has not created the channel")
+
+
+def test_a_pv_without_any_access(start_server, wait_for):
+    server = start_server({"locked": FakePV(1.0, rights=0)})
+    with Context(configuration=server.configuration) as ctx:
+        (pv,) = ctx.get_pvs("locked")
+        pv.wait_for_connection()
+        explanation = ctx.explain(pv)
+        assert explanation.circuit.rights == ""
+        assert hinted(explanation, "access rules")
+
+
+def test_a_server_that_does_not_respond(server, wait_for):
+    quick = ClientConfiguration.from_environment({**server.environ, "EPICS_CA_CONN_TMO": "0.2"})
+    with Context(configuration=quick) as ctx:
+        (pv,) = ctx.get_pvs("x")
+        pv.wait_for_connection()
+        pv.circuit_manager._heartbeat.echo_timeout = 0.2  # five seconds would be a long test
+        server.connection.stop_reading()
+        wait_for(lambda: not pv.connected)
+        explanation = ctx.explain(pv)
+        assert explanation.circuit.state == "no response from"
+        assert hinted(explanation, "connected but silent")
+        server.connection.go_on_reading()
+
+
+def test_an_idle_pv_is_not_searched(ctx, wait_for):
+    (pv,) = ctx.get_pvs("x")
+    pv.wait_for_connection()
+    pv.go_idle()
+    wait_for(lambda: not pv.connected)
+    explanation = ctx.explain(pv)
+    assert explanation.state == "idle"
+    assert explanation.search.facts is None and explanation.search.postponed is None
+    assert "none: not needed now" in str(explanation)
+    assert explanation.hints == []
+
+
+def test_blanks_in_a_name_are_pointed_out(ctx):
+    (pv,) = ctx.get_pvs("x ")
+    assert hinted(ctx.explain(pv), "blanks or quotes")
+
+
+def test_a_name_means_the_pv_of_the_lowest_priority(ctx, wait_for):
+    (high,) = ctx.get_pvs("x", priority=7)
+    (low,) = ctx.get_pvs("x", priority=1)
+    high.wait_for_connection()
+    low.wait_for_connection()
+    low.go_idle()
+    wait_for(lambda: not low.connected)
+    assert ctx.explain("x").state == "idle"
+    assert ctx.explain(high).connected
+
+
+def test_a_pv_of_somebody_else_is_refused(ctx, server):
+    with pytest.raises(CaprotoKeyError, match="'unknown' is no PV of this Context"):
+        ctx.explain("unknown")
+    with Context(configuration=server.configuration) as other:
+        (foreign,) = other.get_pvs("x")
+        with pytest.raises(CaprotoKeyError):
+            ctx.explain(foreign)

@@ -1,0 +1,177 @@
+"""Reads and writes that are under way: whom their outcome reaches, and when it is too late."""
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+import caproto as ca
+from caproto import (
+    CAStatus,
+    ChannelType,
+    DisconnectedError,
+    ReadError,
+    WriteError,
+)
+from caproto.threading._operations import (
+    CallbackOperation,
+    NotSent,
+    failure,
+    read_type,
+    refusal,
+    too_large,
+)
+from caproto.threading._waiting import Deadline
+from tests.pair import Pair
+
+ADDRESS = ("10.0.0.9", 5064)
+RESPONSE = ca.ReadNotifyResponse([1.5], ChannelType.DOUBLE, 1, 1, 1)
+
+
+class FakePV:
+    name = "T:x"
+    log = logging.getLogger("caproto.ch")
+
+    def __repr__(self) -> str:
+        return "<PV 'T:x'>"
+
+
+@pytest.fixture
+def channel():
+    """A connected channel of type DOUBLE."""
+    return Pair().greet().connect(data_type=ChannelType.DOUBLE)[0]
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        (None, ChannelType.DOUBLE),
+        (ChannelType.STRING, ChannelType.STRING),
+        (20, ChannelType.TIME_DOUBLE),
+        ("DBR_CTRL_LONG", ChannelType.CTRL_LONG),
+        ("time_int", ChannelType.TIME_INT),
+        ("native", ChannelType.DOUBLE),
+        ("status", ChannelType.STS_DOUBLE),
+        ("time", ChannelType.TIME_DOUBLE),
+        ("graphic", ChannelType.GR_DOUBLE),
+        ("control", ChannelType.CTRL_DOUBLE),
+    ],
+)
+def test_the_type_to_ask_for(channel, asked, expected):
+    assert read_type(channel, asked) == expected
+
+
+def test_a_type_that_is_none(channel):
+    with pytest.raises(ca.CaprotoValueError, match="time_banana"):
+        read_type(channel, "time_banana")
+
+
+def test_a_refused_read_in_words():
+    pv = FakePV()
+    response = ca.ReadNotifyResponse([0.0], ChannelType.DOUBLE, 1, CAStatus.ECA_NORDACCESS, 1)
+    error = refusal(pv, "read", response, ADDRESS)
+    assert type(error) is ReadError
+    assert (error.pv, error.status, error.address) == (pv, CAStatus.ECA_NORDACCESS, ADDRESS)
+    for part in ("'T:x'", "10.0.0.9:5064", "read", "ECA_NORDACCESS"):
+        assert part in str(error)
+
+
+def test_a_refused_write_has_the_words_of_the_server():
+    request = ca.WriteNotifyRequest([1.5], ChannelType.DOUBLE, 1, 1, 1)
+    response = ca.ErrorResponse(request, 1, CAStatus.ECA_PUTFAIL, "the valve is locked")
+    error = refusal(FakePV(), "write", response, ADDRESS)
+    assert type(error) is WriteError and error.status == CAStatus.ECA_PUTFAIL
+    assert "the valve is locked" in str(error) and "write" in str(error)
+
+
+def test_one_loss_that_fails_many_operations_names_each_of_them():
+    pv, lost = FakePV(), ca.DeadCircuitError("10.0.0.9:5064: reset")
+    error = failure(pv, "write", lost, ADDRESS)
+    assert type(error) is ca.DeadCircuitError and error is not lost
+    assert str(error) == "'T:x': the write failed: 10.0.0.9:5064: reset"
+
+
+def test_a_value_that_is_too_large():
+    pv = FakePV()
+    error = failure(pv, "read", too_large(40_000), ADDRESS)
+    assert type(error) is ReadError
+    assert (error.pv, error.status, error.address) == (pv, CAStatus.ECA_TOLARGE, ADDRESS)
+    for part in ("'T:x'", "40000 bytes", "EPICS_CA_MAX_ARRAY_BYTES"):
+        assert part in str(error)
+
+
+def test_not_sent_is_a_kind_of_disconnected():
+    """So that who does not care to tell them apart need not."""
+    assert issubclass(NotSent, DisconnectedError)
+
+
+def operation(callback, timeout=10.0, verb="read"):
+    return CallbackOperation(FakePV(), verb, callback, Deadline(timeout))
+
+
+def test_outcomes_travel_to_the_callback_thread():
+    seen, batch = [], []
+    made = operation(seen.append)
+    made.answered(RESPONSE, batch)
+    assert not seen
+    for target, argument in batch:
+        target.deliver(argument)
+    assert seen == [RESPONSE]
+
+
+def test_a_failure_is_logged_and_no_response(caplog):
+    seen, batch = [], []
+    with caplog.at_level(logging.WARNING, "caproto"):
+        operation(seen.append, verb="write").failed(DisconnectedError("the server is gone"), batch)
+        ((target, argument),) = batch
+        target.deliver(argument)
+    assert not seen
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "The write of 'T:x' failed: the server is gone"
+
+
+def test_a_refused_write_is_logged_and_reaches_the_callback(caplog):
+    """It is the server's answer; the callback looks at its status."""
+    seen = []
+    refused = ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, CAStatus.ECA_PUTFAIL, 1)
+    with caplog.at_level(logging.WARNING, "caproto"):
+        operation(seen.append, verb="write").deliver(refused)
+    assert seen == [refused]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("'T:x': the server refused the write: ECA_PUTFAIL")
+
+
+def test_a_refused_read_is_logged_and_gives_no_value(caplog):
+    """Its payload is zeros, which nobody should take for the value."""
+    seen = []
+    refused = ca.ReadNotifyResponse([0.0], ChannelType.DOUBLE, 1, CAStatus.ECA_GETFAIL, 1)
+    with caplog.at_level(logging.WARNING, "caproto"):
+        operation(seen.append).deliver(refused)
+    assert not seen
+    (record,) = caplog.records
+    assert record.getMessage().startswith("'T:x': the server refused the read: ECA_GETFAIL")
+
+
+def test_never_after_the_deadline(caplog):
+    seen = []
+    with caplog.at_level(logging.WARNING, "caproto"):
+        operation(seen.append, timeout=0).deliver(RESPONSE)
+    assert not seen and not caplog.records
+
+
+def test_nobody_wants_to_know(caplog):
+    with caplog.at_level(logging.WARNING, "caproto"):
+        operation(None).deliver(RESPONSE)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_failing_callback_is_logged_with_the_pv(caplog, error):
+    def fail(response):
+        raise error("mine")
+
+    with caplog.at_level(logging.ERROR, "caproto"):
+        operation(fail).deliver(RESPONSE)
+    (record,) = caplog.records
+    assert "T:x" in record.getMessage() and f"{error.__name__}: mine" in caplog.text

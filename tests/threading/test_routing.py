@@ -1,0 +1,275 @@
+"""Whose business is each command: the tables of one circuit, without circuit, lock or thread."""
+from __future__ import annotations
+
+import pytest
+
+import caproto as ca
+from caproto import CAStatus, ChannelType
+from caproto._conversation import HANDLERS as RULES
+from caproto._framing import OversizedMessage
+from caproto.threading._routing import HANDLERS, Routes, Turn
+from tests.conformance.items import item
+
+CID, SID, IOID, SUBID = 3, 70, 11, 12
+
+
+class Operation:
+    """Notes how it ended."""
+
+    def __init__(self) -> None:
+        self.ended: list = []
+
+    def answered(self, response, batch) -> None:
+        self.ended.append(response)
+        batch.append((self, response))
+
+    failed = answered
+
+
+class FakeSubscription:
+    def __init__(self, event_id=None) -> None:
+        self.event_id = event_id
+        self.refused = False
+        self.stops = 0
+
+    def stopped(self) -> None:
+        self.event_id = None
+        self.stops += 1
+
+
+class FakePV:
+    """What the routes touch of a PV."""
+
+    def __init__(self, *subscriptions, callbacks=None) -> None:
+        self.subscriptions = list(subscriptions)
+        self._access_callbacks = callbacks
+
+    def _note_rights(self, rights):
+        return "to be told", rights
+
+
+class Rig:
+    """Routes with one PV, one operation and one subscription."""
+
+    def __init__(self) -> None:
+        self.routes, self.turn = Routes(), Turn()
+        self.operation, self.sub = Operation(), FakeSubscription(SUBID)
+        self.pv = FakePV(self.sub, callbacks=object())
+        self.routes.pvs[CID] = self.pv
+        self.routes.operations[IOID] = self.operation
+        self.routes.subscriptions[SUBID] = self.sub
+
+    def take(self, command) -> Turn:
+        HANDLERS[type(command)](self.routes, command, self.turn)
+        return self.turn
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def update(number=SUBID, status=1):
+    return ca.EventAddResponse([1.5], ChannelType.DOUBLE, 1, status, number)
+
+
+def read_reply(number=IOID, status=1):
+    return ca.ReadNotifyResponse([1.5], ChannelType.DOUBLE, 1, status, number)
+
+
+def error(request, cid=CID, status=CAStatus.ECA_PUTFAIL):
+    return ca.ErrorResponse(request, cid, status, "T:x")
+
+
+def empty(turn) -> bool:
+    """Whether nothing is left to be done."""
+    return not any(getattr(turn, name) for name in Turn.__slots__)
+
+
+def test_every_command_of_a_server_has_a_route_or_needs_none():
+    needless = {
+        ca.VersionResponse,  # the circuit itself notes the version
+        ca.SearchResponse, ca.NotFoundResponse,  # circuits of PVs do not search
+        ca.ClearChannelResponse, ca.EventCancelResponse,  # who asked has gone already
+    }
+    assert set(RULES[ca.SERVER]) == set(HANDLERS) | needless
+    assert not needless & set(HANDLERS)
+
+
+def test_an_update_goes_to_its_subscription(rig):
+    response = update()
+    assert rig.take(response).batch == [(rig.sub, response)]
+
+
+def test_a_refusal_is_reported_once_until_an_update_comes(rig):
+    bad = update(status=CAStatus.ECA_NORDACCESS)
+    for command in (bad, bad, update(), bad, bad):
+        rig.take(command)
+    assert rig.turn.refused == [(rig.sub, bad)] * 2
+
+
+def test_an_update_for_nobody_is_dropped(rig):
+    assert empty(rig.take(update(99)))
+
+
+def test_an_update_with_an_error_status_is_no_update(rig):
+    response = update(status=CAStatus.ECA_NORDACCESS)
+    turn = rig.take(response)
+    assert turn.refused == [(rig.sub, response)] and not turn.batch
+
+
+@item(51)
+@pytest.mark.parametrize(
+    "response",
+    [
+        read_reply(),
+        ca.ReadResponse([1.5], ChannelType.DOUBLE, 1, CID, IOID),
+        ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, 1, IOID),
+        read_reply(status=CAStatus.ECA_NORDACCESS),
+    ],
+    ids=lambda response: type(response).__name__,
+)
+def test_a_reply_finishes_its_operation_once(rig, response):
+    rig.take(response)
+    rig.take(response)
+    assert rig.operation.ended == [response]
+    assert rig.routes.operations == {}
+    assert rig.turn.batch == [(rig.operation, response)]
+
+
+@item(51)
+def test_a_read_reply_under_the_id_of_a_subscription_refreshes_it(rig):
+    response = read_reply(SUBID)
+    assert rig.take(response).batch == [(rig.sub, response)]
+    assert rig.routes.subscriptions == {SUBID: rig.sub}
+
+
+def test_a_failed_refresh_is_no_update(rig):
+    response = read_reply(SUBID, status=CAStatus.ECA_NORDACCESS)
+    turn = rig.take(response)
+    assert turn.refused == [(rig.sub, response)] and not turn.batch
+
+
+def test_a_write_reply_under_the_id_of_a_subscription_is_nothing(rig):
+    assert empty(rig.take(ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, 1, SUBID)))
+
+
+def test_rights_go_to_who_wants_to_know(rig):
+    turn = rig.take(ca.AccessRightsResponse(CID, 1))
+    assert turn.batch == [("to be told", ca.AccessRights.READ)]
+
+
+def test_rights_that_nobody_wants_to_know_cost_nothing(rig):
+    rig.pv._access_callbacks = None
+    assert empty(rig.take(ca.AccessRightsResponse(CID, 1)))
+    assert empty(rig.take(ca.AccessRightsResponse(99, 1)))
+
+
+def test_a_created_channel_belongs_to_its_pv(rig):
+    turn = rig.take(ca.CreateChanResponse(ChannelType.DOUBLE, 1, CID, SID))
+    assert turn.created == [rig.pv] and not turn.requests
+
+
+@item(36)
+def test_a_channel_that_nobody_wants_any_more_is_given_back(rig):
+    turn = rig.take(ca.CreateChanResponse(ChannelType.DOUBLE, 1, 99, SID))
+    assert not turn.created
+    assert turn.requests == [ca.ClearChannelRequest(SID, 99)]
+
+
+@pytest.mark.parametrize("command", [ca.CreateChFailResponse, ca.ServerDisconnResponse])
+def test_a_lost_channel_loses_its_subscriptions_only(rig, command):
+    other, others = FakePV(), FakeSubscription(77)
+    rig.routes.pvs[4], rig.routes.subscriptions[77] = other, others
+    rig.take(command(CID))
+    rig.take(command(CID))
+    assert rig.turn.lost == [rig.pv], "once"
+    assert rig.routes.pvs == {4: other}
+    assert rig.routes.subscriptions == {77: others}
+    assert (rig.sub.event_id, rig.sub.stops) == (None, 1)
+    assert (others.event_id, others.stops) == (77, 0)
+
+
+def test_operations_that_the_protocol_has_dropped_are_orphans(rig):
+    """The circuit forgets the requests of a channel that is lost."""
+    other = rig.routes.operations[13] = Operation()
+    assert rig.routes.take_orphans({13: READ}) == {IOID: rig.operation}
+    assert rig.routes.operations == {13: other}
+    assert rig.routes.take_orphans({13: READ}) == {}
+
+
+def test_echoes_are_counted(rig):
+    rig.take(ca.EchoResponse())
+    rig.take(ca.ReadSyncResponse())
+    assert rig.turn.echoes == 2
+
+
+READ = ca.ReadNotifyRequest(ChannelType.DOUBLE, 1, SID, IOID)
+OLD_READ = ca.ReadRequest(ChannelType.DOUBLE, 1, SID, IOID)
+PUT = ca.WriteNotifyRequest([1.5], ChannelType.DOUBLE, 1, SID, IOID)
+
+
+@item(50)
+@pytest.mark.parametrize("request_", [READ, OLD_READ, PUT], ids=lambda r: type(r).__name__)
+def test_an_error_finishes_the_operation_that_it_names(rig, request_):
+    response = error(request_)
+    turn = rig.take(response)
+    assert rig.operation.ended == [response] and rig.routes.operations == {}
+    assert not turn.refused
+
+
+@item(50)
+def test_an_error_for_an_extended_request_finishes_the_operation(rig):
+    large = ca.WriteNotifyRequest(bytes(70_000), ChannelType.CHAR, 70_000, SID, IOID)
+    rig.take(error(large))
+    assert len(rig.operation.ended) == 1
+
+
+@item(50)
+def test_an_error_about_a_subscription_goes_to_it(rig):
+    response = error(ca.EventAddRequest(ChannelType.DOUBLE, 1, SID, SUBID, 0, 0, 0, 5))
+    turn = rig.take(response)
+    assert turn.refused == [(rig.sub, response)]
+    assert rig.routes.subscriptions == {SUBID: rig.sub}
+
+
+@pytest.mark.parametrize("kind", [3, 15])
+def test_a_value_that_is_too_large_fails_its_read(rig, kind):
+    rig.take(OversizedMessage.from_wire((kind, 40_000, 4, 40_000, 1, IOID), b""))
+    (error,) = rig.operation.ended
+    assert isinstance(error, ca.ReadError) and error.status == CAStatus.ECA_TOLARGE
+    assert "40000 bytes" in str(error) and rig.routes.operations == {}
+
+
+def test_an_update_that_is_too_large_is_reported_to_its_subscription(rig):
+    rig.take(OversizedMessage.from_wire((1, 40_000, 4, 40_000, 1, SUBID), b""))
+    ((sub, error),) = rig.turn.refused
+    assert sub is rig.sub and error.status == CAStatus.ECA_TOLARGE
+    assert not rig.turn.batch
+    for number in (SUBID, 99):
+        rig.take(OversizedMessage.from_wire((1, 40_000, 4, 40_000, 1, number), b""))
+    assert len(rig.turn.refused) == 1
+
+
+@item(50)
+def test_an_error_about_a_write_goes_to_the_channel(rig):
+    """Also if the number in the request happens to be that of an operation."""
+    response = error(ca.WriteRequest([1.5], ChannelType.DOUBLE, 1, SID, IOID))
+    turn = rig.take(response)
+    assert turn.refused == [(rig.pv, response)]
+    assert not rig.operation.ended
+
+
+@item(50)
+def test_other_errors_go_to_the_general_handler(rig):
+    response = error(ca.HostNameRequest("h"), cid=0xFFFFFFFF)
+    assert rig.take(response).refused == [(None, response)]
+
+
+def test_the_end_of_the_circuit_ends_everything(rig):
+    pvs, operations = rig.routes.clear()
+    assert pvs == [rig.pv]
+    assert operations == {IOID: rig.operation}
+    assert rig.sub.stops == 1
+    assert not (rig.routes.pvs or rig.routes.operations or rig.routes.subscriptions)
+    assert rig.routes.clear() == ([], {})

@@ -1,0 +1,541 @@
+"""One UDP socket for any number of Contexts: who is told what, and what never stops the search."""
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import socket
+import threading
+import time
+import weakref
+
+import pytest
+
+import caproto as ca
+from caproto import ContextDisconnectedError
+from caproto._beacons import Verdict
+from caproto._repeater import Repeater
+from caproto.threading import _shared_broadcaster
+from caproto.threading.client import Context, SharedBroadcaster
+from tests.conformance.items import item
+from tests.harness.fake_server import FakeServer
+from tests.harness.ports import LOOPBACK, free_port
+from tests.harness.udp_peer import Peer
+
+
+class Listener:
+    """Notes what it is told, and by which thread."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple] = []
+        self.threads: set[str] = set()
+        self.heard: dict = {}
+
+    def _note(self, *what) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.told.append(what)
+
+    def found(self, address, version, keys) -> None:
+        self._note("found", address, version, list(keys))
+
+    def found_again(self, key, first, second) -> None:
+        self._note("again", key, first, second)
+
+    def beacon(self, address, good) -> None:
+        self._note("beacon", address, good)
+
+    def searching(self) -> None:
+        pass
+
+    def last_heard(self):
+        return self.heard
+
+    @property
+    def keys(self) -> list:
+        return sorted(key for what, *rest in self.told if what == "found" for key in rest[-1])
+
+
+@pytest.fixture
+def peer():
+    with Peer() as made:
+        yield made
+
+
+def configuration(*destinations, **options) -> ca.ClientConfiguration:
+    options = {"auto_addr_list": False, "use_repeater": False, **options}
+    return ca.ClientConfiguration(addr_list=destinations, **options)
+
+
+@pytest.fixture
+def make():
+    """``make(*destinations)``: a SharedBroadcaster that searches there only."""
+    made = []
+
+    def start(*destinations, **options) -> SharedBroadcaster:
+        times = {k: options.pop(k) for k in ("registration_retry_time",) if k in options}
+        made.append(
+            SharedBroadcaster(configuration=configuration(*destinations, **options), **times)
+        )
+        return made[-1]
+
+    yield start
+    for broadcaster in made:
+        broadcaster.disconnect()
+
+
+def reply(search, port=5064, ip=None, version=13) -> ca.SearchResponse:
+    return ca.SearchResponse(port, ip, search.cid, version)
+
+
+# ---- finding ---------------------------------------------------------------------------------
+
+
+def test_no_thread_before_there_is_something_to_search(make):
+    broadcaster = make()
+    broadcaster.add_listener(Listener())
+    broadcaster.search(Listener(), [], [])
+    assert broadcaster._thread is None
+
+
+def test_a_listener_is_told_where_its_names_are(make, peer, wait_for):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["x", "y", "z"], ["kx", "ky", "kz"])
+    commands = peer.receive()
+    cids = {command.name: command for command in commands[1:]}
+    assert sorted(cids) == ["x", "y", "z"]
+    assert broadcaster.open_searches(listener) == 3
+    peer.send(
+        reply(cids["x"], port=7000), reply(cids["y"], port=7000, ip="10.1.2.3", version=12),
+        reply(cids["z"], port=7000),
+    )
+    wait_for(lambda: len(listener.keys) == 3)
+    assert sorted(listener.told) == [
+        ("found", ("10.1.2.3", 7000), 12, ["ky"]),
+        ("found", (LOOPBACK, 7000), 13, ["kx", "kz"]),
+    ]
+    assert listener.threads == {"ca-udp"}
+    assert broadcaster.open_searches(listener) == 0
+    assert "0 names are being searched" in repr(broadcaster)
+
+
+def test_two_contexts_share_one_socket(start_server):
+    server = start_server({"x": 1.5, "y": 2.5})
+    broadcaster = SharedBroadcaster(configuration=server.configuration)
+    one = Context(broadcaster, timeout=5)
+    two = Context(broadcaster, timeout=5)
+    (x,), (y, other) = one.get_pvs("x"), two.get_pvs("y", "x")
+    assert [pv.read().data[0] for pv in (x, y, other)] == [1.5, 2.5, 1.5]
+    assert x.circuit_manager is not other.circuit_manager, "circuits are not shared"
+    assert len({search.sender_address for search in server.searches}) == 1
+    one.disconnect()
+    assert y.read().data[0] == 2.5
+    (late,) = two.get_pvs("late")
+    server.pvs["late"] = type(server.pvs["x"])(3.5)
+    assert late.read().data[0] == 3.5, "the broadcaster is not closed with a Context that borrowed"
+    two.disconnect()
+    broadcaster.disconnect()
+
+
+def test_a_dead_listener_is_not_held_and_its_names_are_given_up(make, peer, wait_for):
+    broadcaster = make(peer.address)
+    dead, living = Listener(), Listener()
+    broadcaster.add_listener(dead)
+    broadcaster.search(dead, ["dead:x"], ["x"])
+    broadcaster.search(living, ["living:x"], ["x"])
+    first = peer.search("dead:x")
+    alive = weakref.ref(dead)
+    del dead
+    gc.collect()
+    assert alive() is None
+    wait_for(lambda: len(broadcaster._plan) == 1)
+    peer.send(reply(first))
+    for _ in range(2):
+        searched = peer.search("living:x")
+    peer.send(reply(searched))
+    wait_for(lambda: living.keys == ["x"])
+
+
+def test_forgotten_means_not_searched_and_not_told(make, peer, wait_for):
+    broadcaster = make(peer.address)
+    one, two = Listener(), Listener()
+    broadcaster.add_listener(one)
+    broadcaster.search(one, ["one"], ["x"])
+    broadcaster.search(two, ["two"], ["x"])
+    searches = [peer.search("one")]
+    broadcaster.forget(one)
+    assert (broadcaster.open_searches(one), broadcaster.open_searches(two)) == (0, 1)
+    searches.append(peer.search("two"))
+    peer.send(*map(reply, searches))
+    wait_for(lambda: two.keys == ["x"])
+    assert one.told == []
+
+
+def test_a_search_may_be_postponed(make, peer, wait_for):
+    broadcaster, listener = make(peer.address), Listener()
+    begun = time.monotonic()
+    broadcaster.search(listener, ["late"], ["l"], delay=0.2)
+    broadcaster.search(listener, ["soon"], ["s"])
+    names = []
+    while "late" not in names:
+        names += [command.name for command in peer.receive()[1:]]
+    assert time.monotonic() - begun >= 0.2
+    assert names[0] == "soon"
+
+
+def test_search_now_asks_at_once_and_begins_anew(make, peer):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["x"], ["x"])
+    while True:
+        cid = peer.search("x").cid
+        facts = broadcaster._plan.facts(cid)
+        if facts.next_due - time.monotonic() > 0.9:
+            break
+    broadcaster.search_now()
+    peer.search("x")
+    peer.search("x")
+    assert time.monotonic() < facts.next_due, "two searches before the one that was due"
+
+
+def test_the_time_since_a_server_was_heard_is_the_shortest(make):
+    broadcaster = make()
+    one, two = Listener(), Listener()
+    one.heard = {("10.0.0.1", 1): 5.0, ("10.0.0.2", 2): 1.0}
+    two.heard = {("10.0.0.1", 1): 3.0}
+    for listener in (one, two):
+        broadcaster.add_listener(listener)
+    assert broadcaster.time_since_last_heard() == {("10.0.0.1", 1): 3.0, ("10.0.0.2", 2): 1.0}
+    del one
+    listener = None
+    gc.collect()
+    assert broadcaster.time_since_last_heard() == {("10.0.0.1", 1): 3.0}
+
+
+def test_the_time_since_a_real_circuit_was_heard(ctx, server):
+    (x,) = ctx.get_pvs("x")
+    assert ctx.broadcaster.time_since_last_heard() == {}
+    x.read()
+    ((address, seconds),) = ctx.broadcaster.time_since_last_heard().items()
+    assert address == server.address and 0 <= seconds < 5
+
+
+# ---- two servers for one name ----------------------------------------------------------------
+
+
+@item(25)
+def test_a_second_answer_of_the_same_server_is_nothing(make, peer, wait_for):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["x", "y"], ["x", "y"])
+    x, y = sorted(peer.receive()[1:], key=lambda search: search.name)
+    peer.send(reply(x), reply(x))
+    peer.send(reply(x))
+    peer.send(reply(y))
+    wait_for(lambda: listener.keys == ["x", "y"])
+    assert not [what for what in listener.told if what[0] == "again"]
+
+
+@item(26)
+def test_two_servers_with_one_name_are_reported_once(make, peer, wait_for):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["x", "y"], ["x", "y"])
+    x, y = sorted(peer.receive()[1:], key=lambda search: search.name)
+    peer.send(reply(x, 7000), reply(x, 8000), reply(x, 8000), reply(x, 7000))
+    peer.send(reply(x, 8000), reply(y))
+    wait_for(lambda: listener.keys == ["x", "y"])
+    first, second = (LOOPBACK, 7000), (LOOPBACK, 8000)
+    again = [what for what in listener.told if what[0] == "again"]
+    assert again == [("again", "x", first, second)]
+
+
+# ---- what never stops the search -------------------------------------------------------------
+
+
+def faulty(broadcaster, monkeypatch, *, send=None, receive=None) -> None:
+    """Put functions in front of the two methods of the socket; they may raise."""
+
+    class Socket(socket.socket):
+        def sendto(self, data, address):
+            if send is not None:
+                send(address)
+            return super().sendto(data, address)
+
+        def recvfrom(self, size):
+            if receive is not None:
+                receive()
+            return super().recvfrom(size)
+
+    old = broadcaster._socket
+    broadcaster._socket = Socket(fileno=old.detach())
+    broadcaster._socket.setblocking(False)
+
+
+def test_a_destination_that_fails_stops_no_other(make, peer, wait_for, monkeypatch, caplog):
+    bad = ("10.0.0.1", 5064)
+    broadcaster, listener = make(bad, peer.address), Listener()
+    attempts = []
+
+    def send(address) -> None:
+        if address == bad:
+            attempts.append(address)
+            number = errno.ENETUNREACH if len(attempts) < 4 else errno.EPERM
+            raise OSError(number, "out of reach" if number == errno.ENETUNREACH else "forbidden")
+
+    faulty(broadcaster, monkeypatch, send=send)
+    with caplog.at_level(logging.WARNING, "caproto"):
+        broadcaster.search(listener, ["x"], ["x"])
+        for _ in range(5):
+            search = peer.search("x")
+        peer.send(reply(search))
+        wait_for(lambda: listener.keys == ["x"])
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "Cannot send searches to 10.0.0.1:5064: out of reach",
+        "Cannot send searches to 10.0.0.1:5064: forbidden",
+    ]
+
+
+def test_a_destination_that_works_again_may_fail_anew(make, peer, monkeypatch, caplog):
+    broadcaster = make(peer.address)
+    attempts = []
+
+    def send(address) -> None:
+        attempts.append(address)
+        if len(attempts) in (1, 2, 4):
+            raise OSError(errno.ENETUNREACH, "out of reach")
+
+    faulty(broadcaster, monkeypatch, send=send)
+    listener = Listener()
+    with caplog.at_level(logging.WARNING, "caproto"):
+        broadcaster.search(listener, ["x"], ["x"])
+        peer.search("x")
+        peer.search("x")
+    assert len(caplog.records) == 2
+
+
+@item(30)
+def test_errors_of_receiving_do_not_stop_it(make, peer, wait_for, monkeypatch, caplog):
+    """As when an earlier datagram met a closed port, on some systems."""
+    broadcaster, listener = make(peer.address), Listener()
+    errors = [ConnectionRefusedError(), ConnectionResetError(), OSError(errno.EHOSTUNREACH, "")]
+
+    def receive() -> None:
+        if errors:
+            raise errors.pop()
+
+    faulty(broadcaster, monkeypatch, receive=receive)
+    broadcaster.search(listener, ["x"], ["x"])
+    peer.send(reply(peer.search("x")))
+    wait_for(lambda: listener.keys == ["x"])
+    assert not errors and not caplog.records
+
+
+@item(30)
+def test_a_closed_port_beside_a_good_one(make, peer, wait_for):
+    broadcaster, listener = make((LOOPBACK, free_port()), peer.address), Listener()
+    broadcaster.search(listener, ["x"], ["x"])
+    peer.search("x")
+    peer.send(reply(peer.search("x")))
+    wait_for(lambda: listener.keys == ["x"])
+
+
+@item(25)
+def test_rubbish_is_ignored_and_the_next_datagram_counts(make, peer, wait_for):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["x"], ["x"])
+    search = peer.search("x")
+    for rubbish in (b"", b"\0", b"\xff" * 100, bytes(ca.EchoResponse()), bytes(3000)):
+        peer.sock.sendto(rubbish, peer.client)
+    peer.send(reply(search, version=3))
+    peer.send(ca.SearchResponse(5064, None, 12345, 13))
+    assert listener.told == []
+    # What comes before the rubbish in a datagram counts, too.
+    peer.sock.sendto(bytes(reply(search)) + b"\xff" * 7, peer.client)
+    wait_for(lambda: listener.keys == ["x"])
+
+
+def test_a_mistake_of_ours_does_not_end_the_search_for_ever(make, peer, wait_for, caplog):
+    broadcaster = make(peer.address)
+
+    class Broken(Listener):
+        def found(self, address, version, keys):
+            raise ZeroDivisionError
+
+    broken, good = Broken(), Listener()
+    with caplog.at_level(logging.ERROR, "caproto"):
+        broadcaster.search(broken, ["broken"], ["b"])
+        peer.send(reply(peer.search("broken")))
+        wait_for(lambda: caplog.records)
+        broadcaster.search(good, ["good"], ["g"])
+        peer.send(reply(peer.search("good")))
+        wait_for(lambda: good.keys == ["g"])
+    assert "the search goes on" in caplog.text
+
+
+# ---- beacons and the repeater ----------------------------------------------------------------
+
+
+class Verdicts:
+    """Stands for the table of beacons; the rhythm itself is tested with it."""
+
+    def __init__(self, *verdicts) -> None:
+        self.verdicts = list(verdicts)
+        self.beacons: list[tuple] = []
+
+    def beacon(self, host, port, number, version, now):
+        self.beacons.append((host, port, number, version))
+        return self.verdicts.pop(0)
+
+
+@item(29)
+@pytest.mark.parametrize(
+    "verdict, told, searched_anew",
+    [
+        (Verdict.FIRST, [], False),
+        (Verdict.DISCARDED, [], False),
+        (Verdict.GOOD, [True], False),
+        (Verdict.SUSPECT, [False], False),
+        (Verdict.ANOMALY, [False], True),
+    ],
+)
+def test_what_a_beacon_leads_to(make, peer, wait_for, verdict, told, searched_anew, monkeypatch):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster._beacons = Verdicts(verdict, Verdict.GOOD)
+    anomalies = []
+    monkeypatch.setattr(broadcaster._plan, "beacon_anomaly", anomalies.append)
+    broadcaster.add_listener(listener)
+    broadcaster.search(listener, ["x"], ["x"])
+    peer.search("x")
+    peer.send(ca.Beacon(13, 7000, 5, "10.1.2.3"))
+    peer.send(ca.Beacon(12, 8000, 6))
+    wait_for(lambda: listener.told[-1:] == [("beacon", (LOOPBACK, 8000), True)])
+    assert broadcaster._beacons.beacons == [("10.1.2.3", 7000, 5, 13), (LOOPBACK, 8000, 6, 12)]
+    assert listener.told[:-1] == [("beacon", ("10.1.2.3", 7000), good) for good in told]
+    assert bool(anomalies) is searched_anew
+
+
+def test_registration(make, peer, wait_for, monkeypatch):
+    """Again and again until a repeater confirms, then no more."""
+    monkeypatch.setattr(_shared_broadcaster, "spawn_repeater", lambda port: 0)
+    broadcaster = make(
+        peer.address, repeater_port=peer.address[1], use_repeater=True,
+        registration_retry_time=0.05,
+    )
+    listener = Listener()
+    broadcaster.search(listener, ["x"], ["x"])
+
+    def registrations(count: int) -> None:
+        while count:
+            (first, *_) = peer.receive()
+            count -= isinstance(first, ca.RepeaterRegisterRequest)
+
+    registrations(3)
+    assert not broadcaster.report(listener, "x").hears_beacons
+    peer.send(ca.RepeaterConfirmResponse(LOOPBACK))
+    wait_for(lambda: broadcaster.report(listener, "x").hears_beacons)
+    after = []
+    while sum(isinstance(first, ca.VersionRequest) for first in after) < 3:
+        (first, *_) = peer.receive()
+        after.append(first)
+    late = [first for first in after if isinstance(first, ca.RepeaterRegisterRequest)]
+    assert len(late) <= 1, "one may have crossed the confirmation"
+
+
+def test_beacons_come_by_way_of_a_repeater(make, peer, wait_for):
+    repeater = Repeater(free_port())
+    thread = threading.Thread(target=repeater.run)
+    thread.start()
+    broadcaster, listener = make(repeater_port=repeater.port, use_repeater=True), Listener()
+    broadcaster._beacons = Verdicts(Verdict.GOOD)
+    broadcaster.add_listener(listener)
+    broadcaster.search(listener, ["x"], ["x"])
+    wait_for(lambda: broadcaster.report(listener, "x").hears_beacons)
+    peer.client = (LOOPBACK, repeater.port)
+    peer.send(ca.Beacon(13, 7000, 1))
+    wait_for(lambda: listener.told == [("beacon", (LOOPBACK, 7000), True)])
+    repeater.stop()
+    thread.join(10)
+    repeater.close()
+
+
+def test_a_repeater_is_started_only_if_none_answers(make, monkeypatch, wait_for, caplog):
+    started = []
+
+    def spawn(port) -> int:
+        started.append(port)
+        raise ca.CaprotoNetworkError("no process to be had")
+
+    monkeypatch.setattr(_shared_broadcaster, "spawn_repeater", spawn)
+    port = free_port()
+    broadcaster, listener = make(
+        repeater_port=port, use_repeater=True, registration_retry_time=0.02
+    ), Listener()
+    with caplog.at_level(logging.INFO, "caproto"):
+        broadcaster.search(listener, ["x"], ["x"])
+        wait_for(lambda: broadcaster._registration._attempts > 3)
+    assert started == [port], "once"
+    (record,) = [r for r in caplog.records if "no process to be had" in r.getMessage()]
+    assert record.levelno == logging.INFO
+
+
+# ---- the end, and the log --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_disconnected_twice(make, peer, started):
+    broadcaster, listener = make(peer.address), Listener()
+    if started:
+        broadcaster.search(listener, ["x"], ["x"])
+        peer.search("x")
+    broadcaster.disconnect()
+    assert broadcaster._socket.fileno() == -1
+    assert not started or not broadcaster._thread.is_alive()
+    broadcaster.disconnect()
+    broadcaster.search(listener, ["y"], ["y"])
+    broadcaster.search_now()
+    assert "was disconnected" in repr(broadcaster)
+    with pytest.raises(ContextDisconnectedError, match="was disconnected"):
+        Context(broadcaster)
+
+
+def test_without_waiting(make, peer):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["x"], ["x"])
+    broadcaster.disconnect(wait=False)
+    broadcaster.join(10)
+    assert not broadcaster._thread.is_alive()
+
+
+def test_a_broadcaster_that_nobody_needs_ends(peer):
+    broadcaster = SharedBroadcaster(configuration=configuration(peer.address))
+    listener = Listener()
+    broadcaster.add_listener(listener)
+    broadcaster.search(listener, ["x"], ["x"])
+    peer.search("x")
+    thread = broadcaster._thread
+    del broadcaster
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_every_datagram_is_logged_at_debug(make, peer, wait_for, caplog):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.log.setLevel("DEBUG")
+    broadcaster.search(listener, ["x"], ["x"])
+    search = peer.search("x")
+    peer.send(ca.VersionResponse(13, 1), reply(search, port=7000))
+    wait_for(lambda: listener.keys)
+    sent = [r for r in caplog.records if getattr(r, "direction", "") == "--->>>"]
+    received = [r for r in caplog.records if getattr(r, "direction", "") == "<<<---"]
+    assert f"'{LOOPBACK}', {peer.address[1]}" in sent[0].getMessage()
+    (record,) = received
+    assert "SearchResponse" in record.getMessage() and "7000" in record.getMessage()
+    assert record.their_address == peer.address
+    assert {r.name for r in sent + received} == {"caproto.bcast"}
+
+
+def test_nothing_is_logged_by_default(start_server, caplog):
+    server: FakeServer = start_server({"x": 1.5})
+    with caplog.at_level(logging.WARNING, "caproto"):
+        with Context(configuration=server.configuration, timeout=5) as ctx:
+            ctx.get_pvs("x")[0].read()
+    assert caplog.records == []

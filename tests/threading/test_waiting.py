@@ -1,0 +1,165 @@
+"""Deadlines, replies, sleeping on sockets."""
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+
+import pytest
+
+from caproto._sockets import WakeUp
+from caproto.threading import _waiting
+from caproto.threading._waiting import Deadline, Poller, Reply
+
+
+class TestDeadline:
+    def test_never(self):
+        deadline = Deadline(None)
+        assert deadline.remaining() is None
+        assert not deadline.expired
+        assert deadline.elapsed() >= 0
+
+    def test_over_at_once(self):
+        deadline = Deadline(0)
+        assert deadline.remaining() == 0
+        assert deadline.expired
+
+    def test_spent_over_several_steps(self):
+        deadline = Deadline(100)
+        first = deadline.remaining()
+        assert 99 < first <= 100
+        time.sleep(0.001)
+        assert deadline.remaining() < first
+        assert not deadline.expired
+
+    def test_never_below_zero(self):
+        deadline = Deadline(1e-6)
+        time.sleep(0.001)
+        assert deadline.remaining() == 0.0
+        assert deadline.expired
+
+
+class TestReply:
+    def test_filled_before_the_wait(self):
+        reply = Reply()
+        reply.answered("yes")
+        assert reply.wait(None)
+        assert reply.response == "yes" and reply.error is None
+
+    def test_failure(self):
+        reply, error = Reply(), OSError("lost")
+        reply.failed(error)
+        assert reply.wait(0)
+        assert reply.error is error and reply.response is None
+
+    def test_nothing_came(self):
+        reply = Reply()
+        started = time.monotonic()
+        assert not reply.wait(0.02)
+        assert time.monotonic() - started >= 0.02
+        assert not reply.wait(0)
+
+    def test_filled_during_the_wait(self):
+        reply = Reply()
+        waiting = threading.Event()
+
+        def fill():
+            waiting.wait()
+            reply.answered(42)
+
+        thread = threading.Thread(target=fill)
+        thread.start()
+        waiting.set()
+        assert reply.wait(10)
+        assert reply.response == 42
+        thread.join()
+
+    def test_very_long_timeouts_are_no_error(self):
+        reply = Reply()
+        threading.Timer(0.01, reply.answered, [1]).start()
+        assert reply.wait(1e300)
+
+
+@pytest.fixture
+def pair():
+    """A poller on one end of a connection, the other end, and the wake-up."""
+    ours, theirs = socket.socketpair()
+    wake = WakeUp()
+    yield Poller(ours, wake), ours, theirs, wake
+    for thing in (ours, theirs, wake):
+        thing.close()
+
+
+class TestPoller:
+    def test_readable(self, pair):
+        poller, _, theirs, _ = pair
+        theirs.send(b"x")
+        assert poller.wait(time.monotonic() + 10) == (True, False)
+
+    def test_writable_only_if_asked(self, pair):
+        poller, *_ = pair
+        assert poller.wait(time.monotonic() + 10, writing=True) == (False, True)
+        assert poller.wait(time.monotonic(), writing=False) == (False, False)
+
+    def test_deadline_is_not_missed_nor_early(self, pair):
+        poller, *_ = pair
+        deadline = time.monotonic() + 0.03
+        assert poller.wait(deadline) == (False, False)
+        assert time.monotonic() >= deadline
+
+    @pytest.mark.parametrize("deadline", [None, 1e9, 1e300, math.inf])
+    def test_far_deadlines_are_no_error(self, pair, deadline):
+        poller, _, theirs, _ = pair
+        theirs.send(b"x")
+        assert poller.wait(deadline) == (True, False)
+
+    def test_a_deadline_in_the_past_does_not_wait(self, pair):
+        poller, *_ = pair
+        assert poller.wait(time.monotonic() - 100) == (False, False)
+
+    def test_the_other_end_hung_up(self, pair):
+        poller, _, theirs, _ = pair
+        theirs.close()
+        readable, _ = poller.wait(time.monotonic() + 10)
+        assert readable
+
+    def test_woken_from_another_thread(self, pair):
+        poller, _, _, wake = pair
+        timer = threading.Timer(0.01, wake.set)
+        timer.start()
+        assert poller.wait(time.monotonic() + 60) == (False, False)
+        timer.join()
+
+    def test_a_wake_up_is_used_up(self, pair):
+        poller, _, _, wake = pair
+        wake.set()
+        wake.set()
+        poller.wait(time.monotonic() + 60)
+        started = time.monotonic()
+        poller.wait(started + 0.02)
+        assert time.monotonic() - started >= 0.02
+
+    def test_no_wake_up_is_lost(self, pair):
+        """Work is put in front of each wake-up; when all are done none may be left unseen."""
+        poller, _, _, wake = pair
+        todo, seen = [], 0
+
+        def work():
+            for i in range(2000):
+                todo.append(i)
+                wake.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while seen < 2000:
+            assert time.monotonic() < deadline
+            poller.wait(deadline)
+            seen = len(todo)
+        thread.join()
+
+
+def test_locks_are_asked_for_by_attribute():
+    """So that a test can replace them: see test_circuit_manager_locks.py."""
+    assert _waiting.Lock is threading.Lock
