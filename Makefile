@@ -1,0 +1,68 @@
+# Every target makes its virtual environment and installs what it needs; a second run is quick.
+#
+#   make demo     a demo IOC, the tutorial played against it
+#   make test     the tests (TESTS="-k word" to choose some, JOBS=0 for one after the other)
+#   make lint     ruff and mypy
+#   make docs     the manual, in docs/_build/html; its examples run against a demo IOC
+#   make bench    the benchmarks; PEERS=.../python to compare with the clients that it has,
+#                 RST=docs/performance-table.txt to put the table into the manual
+#   make clean    removes the environment and what was built
+#
+# PYTHON chooses the interpreter for the environment (3.10 or later), VENV its place.
+
+PYTHON ?= python3
+VENV ?= .venv
+TESTS ?=
+JOBS ?= 2
+PEERS ?=
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+# One stamp file for each extra of pyproject.toml, "base" being none; it is renewed when the
+# requirements change. caproto itself is installed in place, so changes of the code need nothing.
+STAMP = $(VENV)/.installed-
+
+.PHONY: help demo test lint docs bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(STAMP)base
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP)test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+lint: $(STAMP)dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+docs: $(STAMP)docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "The manual: docs/_build/html/index.html"
+
+bench: $(STAMP)test
+	$(BIN)/python -m tests.benchmarks $(if $(PEERS),--peers $(PEERS)) $(if $(RST),--rst $(RST))
+
+$(STAMP)base: pyproject.toml setup.py | $(BIN)/python
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(STAMP)%: pyproject.toml setup.py | $(BIN)/python
+	$(PIP) install --quiet --editable ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "No $(PYTHON) here. Install Python 3.10 or later, or name one: make PYTHON=python3.12 ..."; \
+	    exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); caproto needs 3.10 or later: make PYTHON=python3.12 ..."; \
+	    exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; \
+	    exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build docs/_build docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis
