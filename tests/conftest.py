@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -23,6 +24,12 @@ _CALM = (
     "tests/conformance/test_streams.py", "tests/threading/test_operations.py",
     "tests/threading/test_routing.py",
 )
+
+
+def pytest_configure() -> None:
+    """Run in the background of a shell script we are born deaf to Ctrl-C, and our children are."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

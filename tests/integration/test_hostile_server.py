@@ -4,6 +4,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import re
 import struct
 import time
 from collections import Counter
@@ -302,13 +303,14 @@ def look(response) -> None:
         pass
 
 
+#: How a circuit may end: what the server said, that it hung up, or that it did before we had
+#: heard that the connection was made.
+END = re.compile("broke the protocol|^Lost |PVs wait$")
+
+
 def ends(caplog) -> list[str]:
     """What circuits reported at their end."""
-    return [
-        message
-        for message in caplog.messages
-        if "broke the protocol" in message or message.startswith("Lost")
-    ]
+    return list(filter(END.search, caplog.messages))
 
 
 @item(17, 44, 57)
