@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,8 +185,9 @@ def scans_first(ioc: SoftIOC) -> None:
     pid = ioc.process.pid
     if sys.platform == "linux":
         for thread in threads_of(pid):
-            if Path(f"/proc/{pid}/task/{thread}/comm").read_text().startswith("CAS-"):
-                os.setpriority(os.PRIO_PROCESS, thread, SERVING_NICENESS)
+            with suppress(*_ENDED):
+                if Path(f"/proc/{pid}/task/{thread}/comm").read_text().startswith("CAS-"):
+                    os.setpriority(os.PRIO_PROCESS, thread, SERVING_NICENESS)
 
 
 def no_interruptions(ioc: SoftIOC) -> None:
@@ -196,7 +197,12 @@ def no_interruptions(ioc: SoftIOC) -> None:
     """
     if sys.platform == "linux":
         for thread in threads_of(ioc.process.pid):
-            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+            with suppress(*_ENDED):
+                os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+
+
+#: What the system says of a thread that has ended since it was listed.
+_ENDED = (ProcessLookupError, FileNotFoundError)
 
 
 def threads_of(pid: int) -> list[int]:
@@ -212,7 +218,8 @@ def pin(pid: int, core: int) -> None:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
     if len(cores) >= 2:
         for thread in threads_of(pid):
-            os.sched_setaffinity(thread, {cores[core]})
+            with suppress(*_ENDED):
+                os.sched_setaffinity(thread, {cores[core]})
 
 
 __all__ = ["COUNTERS", "MANY", "ROWS", "Rig", "Row", "no_interruptions", "row", "scans_first"]

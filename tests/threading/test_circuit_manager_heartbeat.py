@@ -224,12 +224,12 @@ def test_a_read_that_waits_is_answered_after_the_recovery(ctx, server, wait_for)
     def revive(pv, state):
         told.append(state)
         if state == "disconnected":
+            server.pvs["x"].value = 99.0
+            too_late = server.read_reply(server.connection, held[0])
+            server.pvs["x"].value = 3.5
             del server.on[ca.ReadNotifyRequest]
             come_back(server, x)
-            # The answer to the first attempt is too late.
-            server.pvs["x"].value = 99.0
-            server.connection.send(server.read_reply(server.connection, held[0]))
-            server.pvs["x"].value = 3.5
+            server.connection.send(too_late)
 
     ctx.get_pvs("x", connection_state_callback=revive)
     wait_for(lambda: "connected" in told)
