@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses
 from ._constants import REPEATER_PORT, SERVER_PORT
@@ -111,8 +111,7 @@ def _parse_list(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class _Variable:
+class _Variable(NamedTuple):
     """How one variable is read."""
 
     default: Any

@@ -29,7 +29,6 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from ._constants import MAX_DATAGRAM, REPEATER_PORT
@@ -260,7 +259,7 @@ def spawn_repeater(port: int = REPEATER_PORT) -> int:
     if not sys.executable or getattr(sys, "frozen", False):
         raise CaprotoRuntimeError("no Python interpreter is known that could run a repeater")
     command = [sys.executable, "-m", "caproto.commandline.repeater", "--port", str(port)]
-    package_root = str(Path(__file__).resolve().parent.parent)
+    package_root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     try:

@@ -55,7 +55,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "server._data",
     ),
     # --- 6: one connection, one PV; one client of a server, groups of PVs
-    ("server._channel_types", "server._directory", "server._updates", "threading._scans"),
+    (
+        "server._channel_types",
+        "server._directory",
+        "server._updates",
+        "threading._circuit_words",
+        "threading._scans",
+    ),
     (
         "threading._circuit_manager",
         "threading._pv",

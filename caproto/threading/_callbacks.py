@@ -32,7 +32,8 @@ class Entry(NamedTuple):
     with_owner: bool  #: whether it wants its owner in front of the argument
     #: Of a bound method that is held weakly: references to its object and its function. To call the
     #: function with the object takes 150 ns less than to make the method anew, as *reference* does.
-    method: tuple[Callable[[], Any], Reference] | None = None
+    bound_to: Callable[[], Any] | None = None
+    function: Reference | None = None
 
 
 class Callbacks:
@@ -56,10 +57,11 @@ class Callbacks:
         """Number *function* and refer to it; *died* is called from the garbage collector."""
         token = self._next_token
         self._next_token += 1
-        method = None
-        if isinstance(function, MethodType) and not strong:
-            method = weakref.ref(function.__self__), weakref.ref(function.__func__)
-        return Entry(token, make_reference(function, strong, died), with_owner, method)
+        reference = make_reference(function, strong, died)
+        if strong or not isinstance(function, MethodType):
+            return Entry(token, reference, with_owner)
+        bound_to, plain = weakref.ref(function.__self__), weakref.ref(function.__func__)
+        return Entry(token, reference, with_owner, bound_to, plain)
 
     def append(self, entry: Entry) -> None:
         """Register *entry*."""

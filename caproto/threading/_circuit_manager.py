@@ -11,7 +11,6 @@ Who may touch what:
 """
 from __future__ import annotations
 
-import enum
 import logging
 import math
 import threading
@@ -35,7 +34,6 @@ from .._commands import (
     VersionRequest,
 )
 from .._constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
-from .._dbr import ChannelType
 from .._errors import (
     CaprotoError,
     CaprotoTimeoutError,
@@ -46,9 +44,10 @@ from .._errors import (
 from .._flow_control import FlowControl, cost
 from .._heartbeat import Action, Heartbeat
 from .._log import RECEIVED, SENT
-from .._roles import CLIENT, CLOSED, MUST_CLOSE
+from .._roles import CLIENT
 from . import _waiting
-from ._delivery import Delivery
+from ._circuit_words import State, describe_channel, log_end, log_refusal, name_rights
+from ._delivery import Delivery, Target
 from ._explain import CircuitReport
 from ._operations import NORMAL, Compose, NotSent, Request
 from ._routing import HANDLERS, REPLIES, Routes, Turn
@@ -63,8 +62,6 @@ if TYPE_CHECKING:
 
 #: Blocks received in a row before the reader looks after its timers again.
 BLOCKS_PER_TURN = 16
-#: Seconds between two looks for operations whose time is over.
-EXPIRY_INTERVAL = 0.5
 
 
 class Owner(Protocol):
@@ -86,16 +83,6 @@ class Owner(Protocol):
 
     def circuit_over(self, manager: VirtualCircuitManager) -> None:
         """The circuit takes no more channels."""
-
-
-class State(enum.Enum):
-    """The life of a circuit."""
-
-    CONNECTING = "connecting to"
-    CONNECTED = "connected to"
-    UNRESPONSIVE = "no response from"
-    CLOSING = "closing the circuit to"
-    DEAD = "disconnected from"
 
 
 # Looked at for each request and each chunk received; members are slow to find.
@@ -230,21 +217,7 @@ class VirtualCircuitManager:
 
     def describe(self, channel: ClientChannel) -> str:
         """The state of *channel* for people."""
-        host, port = self.circuit.address
-        if self._state is not State.CONNECTED:
-            return f"{self._state.value} {host}:{port}"
-        if channel.states[CLIENT] is MUST_CLOSE:
-            return "idle"  # and in a moment without a circuit
-        if channel.states[CLIENT] is CLOSED:
-            return f"disconnected, {host}:{port} has given the channel up"
-        if not channel.connected:
-            return f"connecting, waiting for {host}:{port} to create the channel"
-        assert channel.native_data_type is not None
-        allowed = _rights(channel) or "no access"
-        return (
-            f"connected to {host}:{port}, {ChannelType(channel.native_data_type).name} x "
-            f"{channel.native_data_count}, {allowed}"
-        )
+        return describe_channel(self._state, channel)
 
     def report(self, channel: ClientChannel) -> CircuitReport:
         """What `Context.explain` says about this circuit, and *channel* on it."""
@@ -259,7 +232,7 @@ class VirtualCircuitManager:
             backlog=self.backlog,
             pauses=self.pauses,
             created=channel.connected,
-            rights=_rights(channel),
+            rights=name_rights(channel),
         )
 
     def silence(self) -> str:
@@ -451,22 +424,12 @@ class VirtualCircuitManager:
 
     def _expire(self, now: float) -> None:
         """Give up operations for which nobody waits and whose time is over."""
-        expired: list[Any] = []
         with self._lock:
-            self._expire_at = math.inf
-            for number, operation in list(self._routes.operations.items()):
-                if operation.deadline is None:
-                    continue
-                if operation.deadline.moment <= now:
-                    del self._routes.operations[number]
-                    self.circuit.pending.pop(number, None)
-                    expired.append(operation)
-                else:
-                    # Not one by one: that would take quadratic time for many of them.
-                    when = max(operation.deadline.moment, now + EXPIRY_INTERVAL)
-                    self._expire_at = min(self._expire_at, when)
+            expired, self._expire_at = self._routes.take_expired(now)
+            for number in expired:
+                self.circuit.pending.pop(number, None)
         batch: list[Any] = []
-        for operation in expired:
+        for operation in expired.values():
             timeout = operation.deadline.timeout
             error = CaprotoTimeoutError(f"no reply within {timeout} s; {self.silence()}")
             operation.failed(error, batch)
@@ -617,9 +580,11 @@ class VirtualCircuitManager:
 
     def _dispatch(self, commands: Sequence[Message], received: int) -> None:
         """Let the protocol check *commands*, route them, then do what they ask for."""
-        turn, routes = Turn(), self._routes
+        routes = self._routes
         subscriptions, operations = routes.subscriptions, routes.operations
-        add = turn.batch.append
+        batch: list[tuple[Target, Any]] = []
+        add = batch.append
+        turn: Turn | None = None  # most chunks bring nothing but updates and replies
         error: RemoteProtocolError | None = None
         if self.log.isEnabledFor(logging.DEBUG):
             for command in commands:
@@ -637,25 +602,28 @@ class VirtualCircuitManager:
                     elif kind in REPLIES:
                         operation = operations.pop(command.fields[5], None)
                         if operation is not None:
-                            operation.answered(command, turn.batch)
+                            operation.answered(command, batch)
                             continue
                     handler = HANDLERS.get(kind)
                     if handler is not None:
+                        if turn is None:
+                            turn = Turn(batch)
                         handler(routes, command, turn)
             except RemoteProtocolError as exc:
                 error = exc  # what came before it is good
-            if turn.lost:
+            if turn is not None and turn.lost:
                 turn.failed = routes.take_orphans(self.circuit.pending)
-            if turn.requests:
+            if turn is not None and turn.requests:
                 self._queue(turn.requests)
-        self._finish(turn, received)
+        if batch:
+            self.delivery.put(batch, cost(received, len(batch)))
+        if turn is not None:
+            self._finish(turn)
         if error is not None:
             raise error
 
-    def _finish(self, turn: Turn, received: int) -> None:
-        """Do outside the lock what a chunk of commands has led to."""
-        if turn.batch:
-            self.delivery.put(turn.batch, cost(received, len(turn.batch)))
+    def _finish(self, turn: Turn) -> None:
+        """Do outside the lock what special commands have led to."""
         if turn.lost:
             host, port = self.circuit.address
             batch = self._fail(
@@ -666,7 +634,7 @@ class VirtualCircuitManager:
         if turn.created:
             self._deliver(self._owner.channels_created(self, turn.created))
         for whose, command in turn.refused:
-            self._report_refusal(whose, command)
+            log_refusal(self.log, whose, command)
         for _ in range(turn.echoes):
             if self._heartbeat.echo_received(monotonic()):
                 self._responds_again()
@@ -741,7 +709,7 @@ class VirtualCircuitManager:
             self._transport.clear()
         reason = "the circuit was closed" if error is None else describe(error)
         if error is not None:
-            self._report(error, connecting, reason, len(pvs))
+            log_end(self.log, (host, port), error, reason, len(pvs), connecting)
         batch = self._fail(operations, DeadCircuitError(f"{host}:{port}: {reason}"))
         if self._silent:
             batch = []  # who closed the Context knows that no callback will come
@@ -753,44 +721,12 @@ class VirtualCircuitManager:
             self._deliver(batch)
             self.delivery.stop()
 
-    def _report(self, error: Exception, connecting: bool, reason: str, count: int) -> None:
-        host, port = self.circuit.address
-        if isinstance(error, RemoteProtocolError):
-            self.log.error("%s:%d broke the protocol, so we hang up: %s", host, port, reason)
-        elif connecting:
-            self.log.warning("%s; %d PVs wait", reason[:1].upper() + reason[1:], count)
-        else:
-            self.log.warning(
-                "Lost %s:%d: %s; %d PVs are searched again", host, port, reason, count
-            )
-
-    def _report_refusal(self, whose: PV | Subscription | None, command: Any) -> None:
-        """Log an error that no waiting caller can be told."""
-        status = command.status
-        reason = f"{status.name} ({status.description})"
-        if isinstance(whose, Subscription):
-            whose.log.warning("%r: the server sends no updates: %s", whose.pv.name, reason)
-            return
-        text = command.error_message
-        if whose is None:
-            self.log.warning("The server refused a request: %s, %r", reason, text)
-        else:
-            whose.log.warning("%r: the server refused a write: %s, %r", whose.name, reason, text)
-
     @staticmethod
     def _fail(operations: dict[int, Any], error: CaprotoError) -> list[Any]:
         batch: list[Any] = []
         for operation in operations.values():
             operation.failed(error, batch)
         return batch
-
-
-def _rights(channel: ClientChannel) -> str:
-    """The names of the access rights; empty for none."""
-    rights = channel.access_rights
-    if rights is None:
-        return "rights not known yet"
-    return rights.name or "" if rights else ""
 
 
 def _serve(reference: Callable[[], VirtualCircuitManager | None], transport: Transport) -> None:

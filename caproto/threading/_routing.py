@@ -6,6 +6,7 @@ they cannot do under the lock they note in a `Turn`, which the manager carries o
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,23 @@ if TYPE_CHECKING:
     from ._pv import PV
     from ._subscription import Subscription
 
+#: Seconds between two looks for operations whose time is over.
+EXPIRY_INTERVAL = 0.5
+
 
 class Turn:
-    """What the commands of one chunk leave to be done after the lock is released."""
+    """What the commands of one chunk leave to be done after the lock is released.
+
+    Parameters
+    ----------
+    batch : list of (Target, argument)
+        Collects what goes to the callback thread.
+    """
 
     __slots__ = ("batch", "created", "echoes", "failed", "lost", "refused", "requests")
 
-    def __init__(self) -> None:
-        self.batch: list[tuple[Target, Any]] = []  #: for the callback thread
+    def __init__(self, batch: list[tuple[Target, Any]]) -> None:
+        self.batch = batch
         self.created: list[PV] = []
         self.lost: list[PV] = []
         self.failed: dict[int, Any] = {}  #: operations that were lost with them
@@ -82,6 +92,22 @@ class Routes:
         """The operations that the protocol does not wait for any more: their channel is gone."""
         numbers = [number for number in self.operations if number not in pending]
         return {number: self.operations.pop(number) for number in numbers}
+
+    def take_expired(self, now: float) -> tuple[dict[int, Any], float]:
+        """The operations for which nobody waits and whose time is over, and when to look again."""
+        expired: dict[int, Any] = {}
+        again_at = math.inf
+        for number, operation in self.operations.items():
+            if operation.deadline is None:
+                continue
+            if operation.deadline.moment <= now:
+                expired[number] = operation
+            else:
+                # Not one by one: that would take quadratic time for many of them.
+                again_at = min(again_at, max(operation.deadline.moment, now + EXPIRY_INTERVAL))
+        for number in expired:
+            del self.operations[number]
+        return expired, again_at
 
     def clear(self) -> tuple[list[PV], dict[int, Any]]:
         """The circuit is gone; the PVs and operations that were on it."""

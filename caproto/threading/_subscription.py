@@ -208,9 +208,9 @@ class Subscription:
     def deliver(self, response: Any) -> None:
         """Hand one update to the callbacks; runs in the callback thread."""
         self._latest = response
-        for _token, reference, with_owner, method in self._targets:
+        for _token, reference, with_owner, bound_to, plain in self._targets:
             try:
-                if method is None:
+                if bound_to is None or plain is None:
                     function = reference()
                     if function is None:
                         continue
@@ -219,13 +219,13 @@ class Subscription:
                     else:
                         function(response)
                 else:
-                    bound_to, function = method[0](), method[1]()
-                    if bound_to is None or function is None:
+                    owner, function = bound_to(), plain()
+                    if owner is None or function is None:
                         continue
                     if with_owner:
-                        function(bound_to, self, response)
+                        function(owner, self, response)
                     else:
-                        function(bound_to, response)
+                        function(owner, response)
             except BaseException as error:
                 report(error, self.pv, reference(), self.log)
 

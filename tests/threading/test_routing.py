@@ -1,13 +1,15 @@
 """Whose business is each command: the tables of one circuit, without circuit, lock or thread."""
 from __future__ import annotations
 
+import math
+
 import pytest
 
 import caproto as ca
 from caproto import CAStatus, ChannelType
 from caproto._conversation import HANDLERS as RULES
 from caproto._framing import OversizedMessage
-from caproto.threading._routing import HANDLERS, Routes, Turn
+from caproto.threading._routing import EXPIRY_INTERVAL, HANDLERS, Routes, Turn
 from tests.conformance.items import item
 
 CID, SID, IOID, SUBID = 3, 70, 11, 12
@@ -52,7 +54,7 @@ class Rig:
     """Routes with one PV, one operation and one subscription."""
 
     def __init__(self) -> None:
-        self.routes, self.turn = Routes(), Turn()
+        self.routes, self.turn = Routes(), Turn([])
         self.operation, self.sub = Operation(), FakeSubscription(SUBID)
         self.pv = FakePV(self.sub, callbacks=object())
         self.routes.pvs[CID] = self.pv
@@ -273,3 +275,25 @@ def test_the_end_of_the_circuit_ends_everything(rig):
     assert rig.sub.stops == 1
     assert not (rig.routes.pvs or rig.routes.operations or rig.routes.subscriptions)
     assert rig.routes.clear() == ([], {})
+
+
+class Limited:
+    """An operation for which nobody waits."""
+
+    def __init__(self, moment: float) -> None:
+        self.deadline = self
+        self.moment = moment
+
+
+def test_what_nobody_waits_for_ends_in_time():
+    routes = Routes()
+    over, just, soon, late = map(Limited, (9.0, 10.0, 10.2, 99.0))
+    waited = Operation()
+    waited.deadline = None
+    routes.operations.update(enumerate([over, just, soon, late, waited]))
+    assert routes.take_expired(10.0) == ({0: over, 1: just}, 10.0 + EXPIRY_INTERVAL)
+    assert list(routes.operations.values()) == [soon, late, waited]
+    assert routes.take_expired(10.6) == ({2: soon}, 99.0)
+    assert routes.take_expired(99.0) == ({3: late}, math.inf)
+    assert routes.take_expired(math.inf) == ({}, math.inf)
+    assert list(routes.operations.values()) == [waited]
