@@ -49,7 +49,7 @@ from . import _waiting
 from ._circuit_words import State, describe_channel, log_end, log_refusal, name_rights
 from ._delivery import Delivery, Target
 from ._explain import CircuitReport
-from ._operations import NORMAL, Compose, NotSent, Request
+from ._operations import NORMAL, NotSent, Request
 from ._routing import HANDLERS, REPLIES, Routes, Turn
 from ._subscription import Subscription
 from ._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, take_turns
@@ -342,10 +342,8 @@ class VirtualCircuitManager:
 
     # ---- operations
 
-    def request(
-        self, channel: ClientChannel, compose: Compose, operation: Any, deadline: Deadline
-    ) -> int:
-        """Send a read or write; *operation*, if there is one, gets its outcome.
+    def request(self, channel: ClientChannel, request: Request, deadline: Deadline) -> int:
+        """Send a read or write on *channel*.
 
         Returns
         -------
@@ -355,13 +353,15 @@ class VirtualCircuitManager:
         Raises
         ------
         NotSent
-            If the channel was lost before anything was sent.
+            If the channel is not connected, or was lost before anything was sent.
         CaprotoError
-            Whatever *compose* raises.
+            If the message cannot be composed.
         """
+        pv, compose, arguments, operation = request
         with self._lock:
+            self._check(channel)
             number = self.circuit.new_ioid()
-        command = compose(channel, number)
+        command = compose(pv, channel, number, *arguments)
         with self._lock:
             self._check(channel)
             if operation is not None:
@@ -386,27 +386,32 @@ class VirtualCircuitManager:
         """
         unsent: list[Request] = []
         failed: list[tuple[Request, CaprotoError]] = []
-        composed: list[tuple[ClientChannel, Request, Message]] = []
+        channels: list[ClientChannel] = []
+        composed: list[Request] = []
+        messages: list[Message] = []
         with self._lock:
             numbers = self.circuit.new_ioids(len(requests))
         for request, number in zip(requests, numbers, strict=True):
-            link = request[0]._link
+            pv, compose, arguments, _ = request
+            link = pv._link
             if link is None or link.manager is not self or not link.channel.connected:
                 unsent.append(request)
                 continue
-            channel = link.channel
             try:
-                composed.append((channel, request, request[1](channel, number)))
+                messages.append(compose(pv, link.channel, number, *arguments))
             except CaprotoError as error:
                 failed.append((request, error))
+            else:
+                channels.append(link.channel)
+                composed.append(request)
         commands: list[Message] = []
         with self._lock:
             alive, operations = self._state is _CONNECTED, self._routes.operations
-            for channel, request, command in composed:
+            for channel, request, command in zip(channels, composed, messages, strict=True):
                 if not alive or not channel.connected:
                     unsent.append(request)
                     continue
-                operation = request[2]
+                operation = request[3]
                 if operation is not None:
                     operations[command.fields[5]] = operation
                 commands.append(command)
@@ -475,7 +480,7 @@ class VirtualCircuitManager:
         return command
 
     def _check(self, channel: ClientChannel) -> None:
-        if not self.serves(channel):
+        if self._state is not _CONNECTED or not channel.connected:
             raise NotSent(f"{channel.name!r}: the channel was lost before anything was sent")
 
     # ---- sending

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 #: ECA status of a success without remarks.
 NORMAL = 1
 
-#: Makes the request out of a connected channel and an id. Converting a large array takes its time,
-#: so this is never called under a lock.
-Compose = Callable[["ClientChannel", int], Message]
+#: Makes the message out of a PV, its connected channel, an id, and further arguments. Converting a
+#: large array takes its time, so this is never called under a lock.
+Compose = Callable[..., Message]
 
 _ERRORS: dict[str, type[ErrorResponseReceived]] = {"read": ReadError, "write": WriteError}
 
@@ -58,12 +58,7 @@ def refusal(pv: PV, verb: str, response: Any, address: Address) -> ErrorResponse
     )
 
 
-def new_reply(operation: CallbackOperation | None) -> Reply:
-    """A box for the reply to a blocking call; *operation* is for its callback, if it has one."""
-    return Reply() if operation is None else _ReplyAndCallback(operation)
-
-
-class _ReplyAndCallback(Reply):
+class ReplyAndCallback(Reply):
     """Somebody waits for the reply, and a callback gets it, too, in the order of the wire."""
 
     __slots__ = ("_operation",)
@@ -151,6 +146,6 @@ class CallbackOperation:
         self.pv.log.warning("The %s of %r failed: %s", self.verb, self.pv.name, error)
 
 
-#: A read or write to be sent: of what, how, and who gets the outcome (None: there will be none).
-#: A bare tuple, because batches make very many of them.
-Request = tuple["PV", Compose, CallbackOperation | None]
+#: A read or write to be sent: of what, how, with which further arguments, and who gets the outcome
+#: (None: there will be none). A bare tuple, because batches make very many of them.
+Request = tuple["PV", Compose, tuple[Any, ...], "CallbackOperation | Reply | None"]

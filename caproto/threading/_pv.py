@@ -11,7 +11,6 @@ import logging
 import numbers
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._commands import Message, ReadRequest, event_payload
@@ -38,8 +37,9 @@ from ._operations import (
     CallbackOperation,
     Compose,
     NotSent,
+    ReplyAndCallback,
+    Request,
     failure,
-    new_reply,
     read_type,
     refusal,
 )
@@ -288,13 +288,17 @@ class PV:
         operation: CallbackOperation | None = None
         if callback is not None or not wait:
             operation = CallbackOperation(self, "read", callback, deadline)
-        compose = partial(self._compose_read, data_type, data_count, notify)
+        if data_type is None and data_count is None and notify:
+            compose: Compose = PV._compose_plain_read
+            arguments: tuple[Any, ...] = ()
+        else:
+            compose, arguments = PV._compose_read, (data_type, data_count, notify)
         if not wait:
-            self._send(deadline, compose, operation)
+            self._send((self, compose, arguments, operation), deadline)
             return None
         while True:
-            reply = new_reply(operation)
-            link, number = self._send(deadline, compose, reply)
+            reply = Reply() if operation is None else ReplyAndCallback(operation)
+            link, number = self._send((self, compose, arguments, reply), deadline)
             try:
                 return self._outcome(link, reply, number, "read", deadline)
             except DisconnectedError:
@@ -364,12 +368,12 @@ class PV:
         operation: CallbackOperation | None = None
         if callback is not None or (notify and not wait):
             operation = CallbackOperation(self, "write", callback, deadline)
-        compose = partial(self._compose_write, data, data_type, data_count, notify)
+        compose, arguments = PV._compose_write, (data, data_type, data_count, notify)
         if not wait:
-            self._send(deadline, compose, operation)
+            self._send((self, compose, arguments, operation), deadline)
             return None
-        reply = new_reply(operation)
-        link, number = self._send(deadline, compose, reply)
+        reply = Reply() if operation is None else ReplyAndCallback(operation)
+        link, number = self._send((self, compose, arguments, reply), deadline)
         return self._outcome(link, reply, number, "write", deadline)
 
     def subscribe(
@@ -486,31 +490,31 @@ class PV:
                 return link
             self.context._wait(self, lambda: self.connected, deadline)
 
-    def _send(self, deadline: Deadline, compose: Compose, operation: Any) -> tuple[Link, int]:
+    def _send(self, request: Request, deadline: Deadline) -> tuple[Link, int]:
         """Send one request on the present circuit; the way it took, and its number."""
+        link = self._link
         while True:
-            link = self._link
-            if link is None or not link.manager.serves(link.channel):
-                link = self._usable(deadline)
-            try:
-                number = link.manager.request(link.channel, compose, operation, deadline)
-                return link, number
-            except NotSent:
-                pass  # lost in this moment: _usable waits for the next connection
+            if link is not None:
+                try:
+                    return link, link.manager.request(link.channel, request, deadline)
+                except NotSent:
+                    pass  # not connected, or lost in this moment
+            link = self._usable(deadline)
 
     def _compose_plain_read(self, channel: ClientChannel, ioid: int) -> Message:
         """The most frequent case of `_compose_read`."""
-        if not _allowed(channel, _READ):
+        rights = channel.access_rights  # as `_allowed` does, without a call
+        if rights is not None and not int(rights) & _READ:
             raise self._forbidden(channel, "read", CAStatus.ECA_NORDACCESS)
         return channel.read(None, None, ioid)
 
     def _compose_read(
         self,
+        channel: ClientChannel,
+        ioid: int,
         data_type: ChannelType | int | str | None,
         data_count: int | None,
         notify: bool,
-        channel: ClientChannel,
-        ioid: int,
     ) -> Message:
         if not _allowed(channel, _READ):
             raise self._forbidden(channel, "read", CAStatus.ECA_NORDACCESS)
@@ -523,12 +527,12 @@ class PV:
 
     def _compose_write(
         self,
+        channel: ClientChannel,
+        ioid: int,
         data: Any,
         data_type: ChannelType | int | str | None,
         data_count: int | None,
         notify: bool,
-        channel: ClientChannel,
-        ioid: int,
     ) -> Message:
         if not _allowed(channel, _WRITE):
             raise self._forbidden(channel, "write", CAStatus.ECA_NOWTACCESS)

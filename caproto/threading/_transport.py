@@ -120,11 +120,22 @@ class Transport:
         while outbox and self.established:
             if not token.acquire(False):
                 return True  # whoever has it writes ours, too
+            data: Any = b""
             try:
-                self._write()
+                sock = self._socket
+                if sock is None:
+                    outbox.clear()
+                while outbox and sock is not None:
+                    data = outbox.popleft()
+                    sent = sock.send(data)
+                    if sent < len(data):
+                        outbox.appendleft(memoryview(data)[sent:])
             except BlockingIOError:
+                outbox.appendleft(data)
                 self.wakeup.set()  # the thread pushes, too
                 return False
+            except IndexError:  # the owner has cleared it
+                pass
             except OSError as error:
                 self.error = error
                 outbox.clear()
@@ -132,24 +143,6 @@ class Transport:
             finally:
                 token.release()
         return True  # or the thread flushes as soon as there is somebody to write to
-
-    def _write(self) -> None:
-        sock, outbox = self._socket, self._outbox
-        if sock is None:
-            outbox.clear()
-            return
-        while outbox:
-            try:
-                data = outbox.popleft()
-            except IndexError:  # the owner has cleared it
-                return
-            try:
-                sent = sock.send(data)
-            except BlockingIOError:
-                outbox.appendleft(data)
-                raise
-            if sent < len(data):
-                outbox.appendleft(memoryview(data)[sent:])
 
     def clear(self) -> None:
         """Forget what was not written."""

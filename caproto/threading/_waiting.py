@@ -36,27 +36,22 @@ class Deadline:
         When the time will be over, on the monotonic clock; infinite for never.
     """
 
-    __slots__ = ("moment", "started", "timeout")
+    __slots__ = ("moment", "timeout")
 
     def __init__(self, timeout: float | None) -> None:
         self.timeout = timeout
-        self.started = now = monotonic()
-        self.moment = math.inf if timeout is None else now + timeout
+        self.moment = math.inf if timeout is None else monotonic() + timeout
 
     def restart(self) -> None:
         """Let the time begin now."""
-        self.started = now = monotonic()
-        self.moment = math.inf if self.timeout is None else now + self.timeout
+        self.moment = math.inf if self.timeout is None else monotonic() + self.timeout
 
     def remaining(self) -> float | None:
         """Seconds left, not below zero; None if there is no end."""
         if self.timeout is None:
             return None
-        return max(0.0, self.moment - monotonic())
-
-    def elapsed(self) -> float:
-        """Seconds since the deadline was made."""
-        return monotonic() - self.started
+        left = self.moment - monotonic()
+        return left if left > 0.0 else 0.0
 
     @property
     def expired(self) -> bool:
@@ -96,8 +91,10 @@ class Reply:
         """Wait at most *timeout* seconds (None: for ever); whether the box was filled."""
         if timeout is None:
             return self._latch.acquire()
-        # A lock refuses to wait longer than TIMEOUT_MAX (centuries on most systems).
-        return self._latch.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+        try:
+            return self._latch.acquire(True, timeout)
+        except OverflowError:  # centuries, on most systems
+            return self._latch.acquire(True, threading.TIMEOUT_MAX)
 
 
 class Poller:
