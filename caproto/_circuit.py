@@ -14,8 +14,6 @@ reading thread touches.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from ._commands import EventAddResponse, EventCancelResponse
 from ._constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
 from ._conversation import HANDLERS, Conversation, Handlers
@@ -236,26 +234,6 @@ class VirtualCircuit(Conversation):
             self._receive[type(command)](self, command)
         except (ProtocolError, KeyError) as error:
             raise RemoteProtocolError(self._blame(command, error, self._receive)) from None
-
-    def process_commands(self, commands: Iterable[Message]) -> Iterator[Message]:
-        """Check *commands* one by one, as :meth:`process_command` does, and yield what is allowed.
-
-        Made for speed: it saves a call for each command.
-
-        Raises
-        ------
-        RemoteProtocolError
-            At the first that is not allowed.
-        """
-        handlers = self._receive
-        command = None
-        try:
-            for command in commands:
-                handlers[type(command)](self, command)
-                yield command
-        except (ProtocolError, KeyError) as error:
-            assert command is not None
-            raise RemoteProtocolError(self._blame(command, error, handlers)) from None
 
     # --- helpers ---------------------------------------------------------------
 

@@ -585,7 +585,7 @@ class VirtualCircuitManager:
 
     def _dispatch(self, commands: Sequence[Message], received: int) -> None:
         """Let the protocol check *commands*, route them, then do what they ask for."""
-        routes = self._routes
+        process, routes = self.circuit.process_command, self._routes
         subscriptions, operations = routes.subscriptions, routes.operations
         batch: list[tuple[Target, Any]] = []
         add = batch.append
@@ -596,7 +596,8 @@ class VirtualCircuitManager:
                 self.log.debug("%r", command, extra={"direction": RECEIVED})
         with self._lock:
             try:
-                for command in self.circuit.process_commands(commands):
+                for command in commands:
+                    process(command)
                     kind = type(command)
                     if kind is EventAddResponse:
                         # Nearly all there is. Here rather than in a handler: 120 ns less for each.
