@@ -99,6 +99,10 @@ class Conversation:
         self.channels_sid: dict[int, Channel] = {}
         self.pending: dict[int, Message] = {}
         self.subscriptions: dict[int, EventAddRequest] = {}
+        # Type and count of each subscription. Alike ones share a tuple, which stays in the caches
+        # of the processor; the requests of thousands of subscriptions do not.
+        self._expected: dict[int, tuple[int, int]] = {}
+        self._kinds: dict[tuple[int, int], tuple[int, int]] = {}
         self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
         self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
         self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were given up too early
@@ -119,7 +123,7 @@ class Conversation:
             channel.subscriptionids = frozenset()
         for table in (
             self.channels, self.channels_sid, self.pending, self.subscriptions,
-            self._cancelling, self._unclaimed, self._shared,
+            self._expected, self._kinds, self._cancelling, self._unclaimed, self._shared,
         ):
             table.clear()
 
@@ -209,7 +213,7 @@ class Conversation:
 
     def _drop_requests(self, channel: Channel) -> None:
         for number in channel.subscriptionids:
-            del self.subscriptions[number]
+            del self.subscriptions[number], self._expected[number]
         channel.subscriptionids = frozenset()
         sid = channel.sid
         for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
@@ -353,6 +357,8 @@ class Conversation:
         ):
             raise ProtocolError(f"subscriptionid {number} is in use")
         self.subscriptions[number] = command
+        kind = command.fields[2:4]
+        self._expected[number] = self._kinds.setdefault(kind, kind)
         if not channel.subscriptionids:
             channel.subscriptionids = set()
         channel.subscriptionids.add(number)
@@ -365,17 +371,18 @@ class Conversation:
             raise ProtocolError(f"channel {channel.name!r} has no live subscription {number}")
         channel.subscriptionids.discard(number)
         self._cancelling[number] = self.subscriptions.pop(number)
+        del self._expected[number]
 
     def _on_update(self, command: EventAddResponse) -> None:
         _, _, data_type, count, _, number = command.fields
-        request = self.subscriptions.get(number)
-        if request is None:
+        expected = self._expected.get(number)
+        if expected is None:
             self._check_late(command)
             return
         # That the subscription is live proves that circuit and channel are open: see STEADY.
-        _, _, wanted_type, wanted_count, _, _ = request.fields
+        wanted_type, wanted_count = expected
         if data_type != wanted_type or (wanted_count and count != wanted_count):
-            _check_value(command, request)
+            _check_value(command, self.subscriptions[number])
 
     def _on_cancelled(self, command: EventCancelResponse) -> None:
         if self._cancelling.pop(command.fields[5], None) is None:

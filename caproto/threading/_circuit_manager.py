@@ -47,7 +47,7 @@ from .._log import RECEIVED, SENT
 from .._roles import CLIENT
 from . import _waiting
 from ._circuit_words import State, describe_channel, log_end, log_refusal, name_rights
-from ._delivery import Delivery, Target
+from ._delivery import Deliveries, Delivery
 from ._explain import CircuitReport
 from ._operations import NORMAL, NotSent, Request
 from ._routing import HANDLERS, REPLIES, Routes, Turn
@@ -582,13 +582,17 @@ class VirtualCircuitManager:
                 raise circuit.error  # what was in front of it has been dealt with
             if received < len(buffer):
                 return
+            # A flood. On one core we would read on until our time is over, and each update that
+            # waits costs time in the garbage collector: 2.3 us per update instead of 2.05.
+            if self.delivery.backlog:
+                _waiting.give_way()
 
     def _dispatch(self, commands: Sequence[Message], received: int) -> None:
         """Let the protocol check *commands*, route them, then do what they ask for."""
         process, routes = self.circuit.process_command, self._routes
         subscriptions, operations = routes.subscriptions, routes.operations
-        batch: list[tuple[Target, Any]] = []
-        add = batch.append
+        batch = Deliveries()
+        add_target, add_argument = batch.targets.append, batch.arguments.append
         turn: Turn | None = None  # most chunks bring nothing but updates and replies
         error: RemoteProtocolError | None = None
         if self.log.isEnabledFor(logging.DEBUG):
@@ -603,7 +607,8 @@ class VirtualCircuitManager:
                         # Nearly all there is. Here rather than in a handler: 120 ns less for each.
                         sub = subscriptions.get(command.fields[5])
                         if sub is not None and command.fields[4] == NORMAL and not sub.refused:
-                            add((sub, command))
+                            add_target(sub)
+                            add_argument(command)
                             continue
                     elif kind in REPLIES:
                         operation = operations.pop(command.fields[5], None)

@@ -16,7 +16,7 @@ from .._errors import CaprotoError, DisconnectedError, ErrorResponseReceived, Re
 from .._message import Address, Message
 from .._status import CAStatus
 from ._callbacks import report
-from ._delivery import Call
+from ._delivery import Call, Deliveries
 from ._waiting import Deadline, Reply
 
 if TYPE_CHECKING:
@@ -114,11 +114,11 @@ class CallbackOperation:
         self.callback = callback
         self.deadline = deadline
 
-    def answered(self, response: Any, batch: list[Any]) -> None:
+    def answered(self, response: Any, batch: Deliveries | list[Any]) -> None:
         """Pass *response* on to the callback thread."""
         batch.append((self, response))
 
-    def failed(self, error: CaprotoError, batch: list[Any]) -> None:
+    def failed(self, error: CaprotoError, batch: Deliveries | list[Any]) -> None:
         """Pass *error* on to the callback thread, which logs it."""
         batch.append((Call(self._report), error))
 

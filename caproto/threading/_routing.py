@@ -28,7 +28,7 @@ from .._commands import (
     WriteNotifyResponse,
 )
 from .._framing import OversizedMessage
-from ._delivery import Target
+from ._delivery import Deliveries
 from ._operations import NORMAL, too_large
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class Turn:
 
     Parameters
     ----------
-    batch : list of (Target, argument)
+    batch : Deliveries
         Collects what goes to the callback thread.
     """
 
     __slots__ = ("batch", "created", "echoes", "failed", "lost", "refused", "requests")
 
-    def __init__(self, batch: list[tuple[Target, Any]]) -> None:
+    def __init__(self, batch: Deliveries) -> None:
         self.batch = batch
         self.created: list[PV] = []
         self.lost: list[PV] = []

@@ -7,10 +7,12 @@ for a moment, and meanwhile calls nothing that can block and nothing that is not
 from __future__ import annotations
 
 import math
+import os
 import select
 import socket
 import threading
 from _thread import allocate_lock
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
@@ -20,6 +22,9 @@ _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 
 #: What every lock of the client is made by.
 Lock = threading.Lock
+
+#: Lets another thread run that could; where the system has no such call, nothing happens.
+give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: None)
 
 
 class Deadline:

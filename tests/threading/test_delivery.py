@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from caproto.threading._delivery import Call, Delivery
+from caproto.threading._delivery import Call, Deliveries, Delivery
 
 
 @pytest.fixture
@@ -296,3 +296,13 @@ def test_put_after_stop_is_harmless(delivery):
     delivery.put(((Call(print), None),))
     delivery.stop()
     assert not any(thread.is_alive() for thread in delivery.threads)
+
+
+def test_a_long_batch_keeps_who_gets_what_in_order():
+    batch = Deliveries()
+    assert not batch and list(batch) == []
+    pairs = [(Call(print), number) for number in range(5)]
+    for pair in pairs:
+        batch.append(pair)
+    assert len(batch) == 5
+    assert list(batch) == list(batch) == pairs
