@@ -75,14 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     port = options.port
     if port is None:
         port = ClientConfiguration.from_environment().repeater_port
-    try:
-        repeater = Repeater(port, _multicast_groups())
-    except CaprotoNetworkError as exc:
-        if exc.errno == errno.EADDRINUSE:
-            return 0
-        print(f"caproto-repeater: {exc.strerror}", file=sys.stderr)
-        return 1
-    with EndSignals() as end:
+    with EndSignals() as end:  # from the first on: whoever sees the socket may ask us to end
+        try:
+            repeater = Repeater(port, _multicast_groups())
+        except CaprotoNetworkError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                return 0
+            print(f"caproto-repeater: {exc.strerror}", file=sys.stderr)
+            return 1
         repeater.run(until=end.wake)
     return 0
 
