@@ -30,8 +30,9 @@ help:
 demo: $(STAMP)base
 	$(BIN)/python examples/demo.py
 
+# By files: the tests of one file share an IOC and follow upon each other.
 test: $(STAMP)test
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 lint: $(STAMP)dev
 	$(BIN)/python -m ruff check .

@@ -140,6 +140,7 @@ def test_all_native_types_and_counts_are_those_of_the_records(ioc, ctx):
 )
 def test_a_type_can_be_spelt_in_many_ways(ioc, ctx, spelling):
     (pv,) = ctx.get_pvs(ioc.pv("array_short"))
+    pv.write([1, -2, 3])
     response = pv.read(data_type=spelling)
     assert response.data_type is ChannelType.TIME_INT
     assert response.data.tolist() == [1, -2, 3]
@@ -336,11 +337,21 @@ def test_the_server_converts_what_is_written_in_another_type(ioc, ctx):
     assert ioc.get("enum") == "blue"
 
 
-def test_special_numbers_survive_in_both_directions(ioc, ctx):
-    scalar, array = ctx.get_pvs(ioc.pv("double"), ioc.pv("array_double"))
-    for record in ("HIHI", "HIGH"):
-        ioc.put(f"double.{record}", "nan")
+@pytest.fixture
+def no_limits(ioc):
+    """The record "double" without alarm and drive limits, as long as the test runs."""
+    before = {field: ioc.get(f"double.{field}") for field in ("HIHI", "HIGH", "DRVH", "DRVL")}
+    for field in ("HIHI", "HIGH"):
+        ioc.put(f"double.{field}", "nan")
     ioc.put("double.DRVH", 0), ioc.put("double.DRVL", 0)  # no limit: DRVH is not above DRVL
+    yield
+    ioc.put("double", 0)
+    for field, value in before.items():
+        ioc.put(f"double.{field}", value)
+
+
+def test_special_numbers_survive_in_both_directions(ioc, ctx, no_limits):
+    scalar, array = ctx.get_pvs(ioc.pv("double"), ioc.pv("array_double"))
     scalar.write(float("nan"))
     assert ioc.get("double") == "nan"
     assert numpy.isnan(scalar.read().data).all()
