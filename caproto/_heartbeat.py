@@ -12,6 +12,9 @@ last probe      silent, no further deadline    quiet; the circuit is responsive 
 silent                                         too late: SEND_ECHO, last probe
 ==============  =============================  ============================================
 
+A server that takes none of our bytes for as long counts as quiet, too, whatever it sends; while it
+takes some, a probe may still wait behind them and has more time.
+
 "Unresponsive" is not "disconnected": the TCP connection is kept, and only TCP itself, or the peer,
 ends it. Echo replies prove that the server's circuit is alive, and nothing else does once a probe
 is pending: data may still be draining out of buffers on the way.
@@ -103,10 +106,12 @@ class Heartbeat:
         """Something is odd about the server's beacons; heed none until bytes come in."""
         self._distrust_beacons = True
 
-    def progress(self, now: float) -> None:
-        """The server takes bytes of a large message: it may be too busy to answer the probe yet."""
-        if self._phase is _Phase.PROBING:
-            self.deadline = now + self.echo_timeout
+    def sending(self, taken_at: float) -> None:
+        """Bytes of ours wait; the server last took some, or they began to wait, at *taken_at*."""
+        if self._phase is _Phase.QUIET:
+            self.deadline = min(self.deadline, taken_at + self.timeout)
+        elif self._phase is _Phase.PROBING:
+            self.deadline = max(self.deadline, taken_at + self.echo_timeout)
 
     def check(self, now: float) -> Action:
         """What to do, now that the deadline has come (or not).

@@ -64,14 +64,35 @@ def test_only_an_echo_answers_a_probe() -> None:
     assert heartbeat.check(35.0) is Action.UNRESPONSIVE
 
 
-def test_progress_of_a_large_message_extends_the_probe() -> None:
+def test_bytes_that_move_extend_the_probe_behind_them() -> None:
     heartbeat = Heartbeat(30.0, now=0.0)
-    heartbeat.progress(1.0)
-    assert heartbeat.deadline == 30.0
     heartbeat.check(30.0)
-    heartbeat.progress(34.0)
+    heartbeat.sending(34.0)
     assert heartbeat.check(35.0) is Action.NOTHING
+    heartbeat.sending(34.0)  # they do not move any more
     assert heartbeat.check(39.0) is Action.UNRESPONSIVE
+    heartbeat.sending(40.0)
+    assert heartbeat.deadline == 44.0, "the last probe has its fixed time"
+
+
+def test_a_server_that_takes_nothing_is_asked_although_it_sends() -> None:
+    heartbeat = Heartbeat(30.0, now=0.0)
+    heartbeat.received(20.0)
+    heartbeat.sending(10.0)
+    assert heartbeat.deadline == 40.0
+    heartbeat.received(39.0)
+    heartbeat.sending(10.0)
+    assert heartbeat.check(39.9) is Action.NOTHING
+    assert heartbeat.check(40.0) is Action.SEND_ECHO
+    heartbeat.received(44.0)
+    heartbeat.sending(10.0)
+    assert heartbeat.check(45.0) is Action.UNRESPONSIVE
+
+
+def test_a_server_that_takes_some_is_not_asked_earlier() -> None:
+    heartbeat = Heartbeat(30.0, now=0.0)
+    heartbeat.sending(10.0)
+    assert heartbeat.deadline == 30.0
 
 
 @item(38, 39)

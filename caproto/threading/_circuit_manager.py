@@ -547,8 +547,10 @@ class VirtualCircuitManager:
                 self._throttle(self._brake)
             if now >= self._heartbeat.deadline:
                 self._beat(now)
-            deadline = min(self._heartbeat.deadline, self._expire_at)
-            return deadline, not transport.flush()
+            held_up = not transport.flush()
+            if held_up:
+                self._heartbeat.sending(transport.taken_at)
+            return min(self._heartbeat.deadline, self._expire_at), held_up
         except (OSError, CaprotoError) as error:
             self._die(error)
         except Exception as error:  # a defect of ours must not leave PVs waiting for ever
@@ -656,6 +658,7 @@ class VirtualCircuitManager:
 
     def _beat(self, now: float) -> None:
         """The deadline of the heartbeat has come."""
+        self._heartbeat.sending(self._transport.taken_at)  # or not, if the sender has got on
         action = self._heartbeat.check(now)
         if action is Action.SEND_ECHO or action is Action.UNRESPONSIVE:
             with self._lock:

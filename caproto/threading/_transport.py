@@ -6,6 +6,7 @@ because whoever has it writes for all. The socket is opened, read and closed by 
 """
 from __future__ import annotations
 
+import math
 import socket
 from _thread import allocate_lock
 from collections import deque
@@ -41,6 +42,8 @@ class Transport:
         Whether the connection was made.
     error : OSError or None
         Why writing failed, if it did; the thread then gives the connection up.
+    taken_at : float
+        When the socket last took bytes although others had to wait, or they began to wait.
     """
 
     def __init__(self, address: Address, timeout: float, wakeup: WakeUp | None = None) -> None:
@@ -52,6 +55,8 @@ class Transport:
         self._socket: socket.socket | None = None
         self._outbox: deque[Any] = deque()
         self._token = allocate_lock()
+        self.taken_at = -math.inf
+        self._waiting = False  # whether the socket was full when we last tried
 
     # ---- for the thread that serves the socket
 
@@ -121,6 +126,7 @@ class Transport:
             if not token.acquire(False):
                 return True  # whoever has it writes ours, too
             data: Any = b""
+            sent = 0
             try:
                 sock = self._socket
                 if sock is None:
@@ -130,8 +136,14 @@ class Transport:
                     sent = sock.send(data)
                     if sent < len(data):
                         outbox.appendleft(memoryview(data)[sent:])
+                if self._waiting:
+                    self._waiting = False
+                    self.taken_at = monotonic()
             except BlockingIOError:
                 outbox.appendleft(data)
+                if sent or not self._waiting:
+                    self._waiting = True
+                    self.taken_at = monotonic()
                 self.wakeup.set()  # the thread pushes, too
                 return False
             except IndexError:  # the owner has cleared it

@@ -88,6 +88,7 @@ class Connection:
         self._lock = threading.RLock()
         self._reading = threading.Event()
         self._reading.set()
+        self._block, self._pause = 1 << 18, 0.0
         self.thread = threading.Thread(
             target=self._run, name=f"fake-connection {address[1]}", daemon=True
         )
@@ -122,6 +123,11 @@ class Connection:
     def go_on_reading(self) -> None:
         """Undo `stop_reading`."""
         self._reading.set()
+
+    def read_slowly(self, block: int, pause: float) -> None:
+        """Take *block* bytes at most, then none for *pause* seconds, as over a slow line."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, block)
+        self._block, self._pause = block, pause
 
     def channel(self, name: str) -> ServerChannel:
         """The open channel of that name."""
@@ -172,10 +178,12 @@ class Connection:
         try:
             while self.open:
                 self._reading.wait()
-                data = self.sock.recv(1 << 18)
+                data = self.sock.recv(self._block)
                 if not data:
                     break
                 self._take(data)
+                if self._pause:
+                    time.sleep(self._pause)
         except OSError:
             pass
         finally:

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 import time
 from dataclasses import replace
 from threading import Thread
 
+import numpy as np
 import pytest
 
 import caproto as ca
@@ -15,12 +17,14 @@ from caproto._beacons import Verdict
 from caproto._heartbeat import Heartbeat
 from caproto.threading.client import Context
 from tests.conformance.items import item
-from tests.harness.fake_server import FakeServer, ignore
+from tests.harness.fake_server import FakePV, FakeServer, ignore
 
 #: Seconds without a sign of life before an echo; 30 in real life.
 QUIET = 0.1
 #: Seconds to wait for its reply, while the server is to be found silent; 5 in real life.
 PATIENCE = 0.15
+#: Elements of an array that takes its time.
+WIDE = 500_000
 
 
 def fall_silent(server, pv) -> None:
@@ -105,7 +109,7 @@ def test_traffic_postpones_the_echo(server):
 
 @item(37)
 @pytest.mark.parametrize("verdict, postpones", [(Verdict.GOOD, True), (Verdict.SUSPECT, False)])
-def test_a_good_beacon_postpones_the_echo(server, wait_for, verdict, postpones):
+def test_a_good_beacon_postpones_the_echo(server, wait_for, monkeypatch, verdict, postpones):
     config = replace(server.configuration, conn_tmo=60.0, use_repeater=False)
     with Context(configuration=config, timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
@@ -113,11 +117,7 @@ def test_a_good_beacon_postpones_the_echo(server, wait_for, verdict, postpones):
         heartbeat = x.circuit_manager._heartbeat
         before = heartbeat.deadline
 
-        class Table:
-            def beacon(self, *_):
-                return verdict
-
-        ctx.broadcaster._beacons = Table()
+        monkeypatch.setattr(ctx.broadcaster._beacons, "beacon", lambda *_: verdict)
         client = server.searches[0].sender_address
         for number in range(2):
             server._udp.sendto(bytes(ca.Beacon(13, server.port, number)), client)
@@ -291,6 +291,84 @@ def test_closing_an_unresponsive_circuit_takes_a_moment_only(server, wait_for):
     ctx.disconnect()
     assert time.monotonic() - begun < 5
     server.connection.go_on_reading()
+
+
+# ---- while our bytes are on their way --------------------------------------------------------
+
+
+@pytest.fixture
+def wide(start_server):
+    """A server with an array that does not fit into the buffers of a connection."""
+    return start_server({"big": FakePV([0.0] * 10, max_count=WIDE), "x": 1.5})
+
+
+def narrow(pv) -> None:
+    """Let the kernel keep little of ours, so that we see what the server takes."""
+    sock = pv.circuit_manager._transport._socket
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+
+
+def test_a_large_write_over_a_slow_line_is_no_silence(wide):
+    """It takes much longer than the watchdog's time and the probe's, which waits behind it."""
+    quick = replace(wide.configuration, conn_tmo=QUIET, use_repeater=False)
+    with Context(configuration=quick, timeout=60) as ctx:
+        states = States(ctx, "big")
+        (big,) = states.pvs
+        narrow(big)
+        big.circuit_manager._heartbeat.echo_timeout = 3 * PATIENCE
+        wide.connection.read_slowly(1 << 15, 0.01)
+        begun = time.monotonic()
+        echoes = len(wide.received(ca.EchoRequest))
+        big.write(np.arange(WIDE, dtype=float))
+        assert time.monotonic() - begun > 2 * (QUIET + 3 * PATIENCE)
+        assert states.told == [("big", "connected")]
+        assert wide.pvs["big"].value[-1] == WIDE - 1
+        assert len(wide.received(ca.EchoRequest)) > echoes, "we did ask"
+
+
+def test_the_probe_has_its_time_from_the_last_bytes_on_that_had_waited(ctx, server, wait_for):
+    """Although nothing waits any more when the reader looks: the sender has pushed them out."""
+    states = States(ctx, "x")
+    (x,) = states.pvs
+    fall_silent(server, x)
+    server.wait_for(ca.EchoRequest)
+    pushed_until = time.monotonic() + 4 * PATIENCE
+    while (now := time.monotonic()) < pushed_until:
+        x.circuit_manager._transport.taken_at = now
+        time.sleep(PATIENCE / 30)
+    told = list(states.told)
+    wait_for(lambda: states.of("x") == ["connected", "disconnected"])
+    assert told == [("x", "connected")]
+
+
+def test_a_server_that_sends_but_takes_nothing_is_unresponsive(wide, wait_for):
+    quick = replace(wide.configuration, conn_tmo=QUIET, use_repeater=False)
+    with Context(configuration=quick, timeout=10) as ctx:
+        states = States(ctx, "x", "big")
+        x, big = states.pvs
+        seen = []
+
+        def note(response):
+            seen.append(response.data[0])
+
+        x.subscribe().add_callback(note)
+        wait_for(lambda: seen)
+        narrow(big)
+        big.circuit_manager._heartbeat.echo_timeout = PATIENCE
+        wide.connection.stop_reading()
+        with pytest.raises(CaprotoTimeoutError):
+            big.write(np.arange(WIDE, dtype=float), timeout=QUIET / 2)
+
+        def updated_but_told() -> bool:
+            wide.post("x", len(seen))
+            return "disconnected" in states.of("x")
+
+        wait_for(updated_but_told)
+        big.circuit_manager._heartbeat.echo_timeout = 5.0
+        wide.connection.go_on_reading()
+        wait_for(lambda: states.of("big") == ["connected", "disconnected", "connected"])
+        assert big.read().data[0] == 0.0
+        assert len(wide.connections) == 1
 
 
 @item(38, 39)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import random
 import select
 import socket
@@ -165,6 +166,34 @@ def test_partial_writes_lose_and_repeat_nothing(pipe):
     assert pipe.transport.flush()
     reader.join(10)
     assert received == [BIG + b"end"]
+
+
+def test_when_bytes_were_last_taken_while_others_waited(pipe):
+    transport = pipe.transport
+    transport.queue([b"alone"])
+    transport.flush()
+    assert transport.taken_at == -math.inf, "nothing had to wait"
+    begun = time.monotonic()
+    transport.queue([BIG])
+    assert not transport.flush()
+    full_since = transport.taken_at
+    assert begun <= full_since <= time.monotonic()
+    assert not transport.flush()
+    assert transport.taken_at == full_since, "nothing was taken"
+    received = 0
+    while transport.taken_at == full_since:
+        received += len(pipe.peer.recv(65536))
+        assert not transport.flush()
+    halfway = transport.taken_at
+    pusher = threading.Thread(target=transport.push, args=(Deadline(10),))
+    pusher.start()
+    pipe.read(len(b"alone") + len(BIG) - received)
+    pusher.join(10)
+    last = transport.taken_at
+    assert halfway < last <= time.monotonic(), "also what went last had waited"
+    transport.queue([b"alone"])
+    assert transport.flush()
+    assert transport.taken_at == last
 
 
 def test_who_finds_somebody_writing_leaves_it_to_him(pipe):
