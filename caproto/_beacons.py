@@ -83,7 +83,11 @@ class BeaconTable:
         self._remember((host, port), math.nan, 0, math.nan)
 
     def circuit_closed(self, host: str, port: int) -> None:
-        """Forget the rhythm of a server; its next beacon begins a new one."""
+        """Forget the rhythm of a server; its next beacon begins a new one.
+
+        If it was restarted, its numbers begin anew, and would be taken for datagrams that overtook
+        each other.
+        """
         server = self._servers.get((host, port or self._default_port))
         if server is not None:
             server.heard = server.average = math.nan

@@ -417,6 +417,7 @@ class Context:
         for manager, pvs in groups.items():
             self._attach(manager, pvs)
         for manager in new:
+            self.broadcaster.circuit_opened(address)
             manager.start()
 
     def _make_manager(
@@ -580,9 +581,11 @@ class Context:
         """A circuit takes no more channels; the next search makes a new one."""
         key = (manager.circuit.address, manager.circuit.priority or 0)
         with self._lock:
-            if self._managers.get(key) is manager:
-                del self._managers[key]
-                self._predecessors[key] = manager.delivery
+            if self._managers.get(key) is not manager:
+                return  # it has said so before
+            del self._managers[key]
+            self._predecessors[key] = manager.delivery
+        self.broadcaster.circuit_closed(manager.circuit.address)
 
     def beacon(self, address: Address, good: bool) -> None:
         """A server sent a beacon: if it is in its rhythm, its circuits need not ask for an echo."""

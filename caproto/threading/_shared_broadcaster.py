@@ -264,6 +264,16 @@ class SharedBroadcaster:
             }
         self._listeners.discard(listener)
 
+    def circuit_opened(self, address: Address) -> None:
+        """A listener has a circuit to this server: its first beacon will be no news."""
+        with self._lock:
+            self._beacons.circuit_opened(*address)
+
+    def circuit_closed(self, address: Address) -> None:
+        """A circuit to this server is over: the rhythm of its beacons may begin anew."""
+        with self._lock:
+            self._beacons.circuit_closed(*address)
+
     def open_searches(self, listener: Listener) -> int:
         """How many names *listener* still waits for."""
         with self._lock:

@@ -15,6 +15,7 @@ from functools import partial
 import pytest
 
 from caproto import (
+    Beacon,
     CaprotoTypeError,
     CaprotoValueError,
     ClientNameRequest,
@@ -24,6 +25,7 @@ from caproto import (
     ReadNotifyRequest,
     VersionRequest,
 )
+from caproto._beacons import BeaconTable, Verdict
 from caproto.threading.client import (
     PV,
     Context,
@@ -286,6 +288,33 @@ class TestSharedBroadcaster:
         ctx.get_pvs("x")[0].read()
         (address, seconds), = ctx.broadcaster.time_since_last_heard().items()
         assert address == server.address and 0 <= seconds < 10
+
+    @item(29)
+    def test_it_knows_of_circuits_made_and_lost(self, server, ctx, wait_for, monkeypatch):
+        """A server that is restarted counts its beacons anew; they are no late ones for that."""
+        verdicts: list[Verdict] = []
+        judge = BeaconTable.beacon
+
+        def note(table, *facts):
+            verdicts.append(judge(table, *facts))
+            return verdicts[-1]
+
+        def send_beacon(number: int) -> Verdict:
+            known = len(verdicts)
+            client = server.searches[0].sender_address
+            server._udp.sendto(bytes(Beacon(13, server.port, number)), client)
+            wait_for(lambda: len(verdicts) > known)
+            return verdicts[-1]
+
+        monkeypatch.setattr(BeaconTable, "beacon", note)
+        (x,) = ctx.get_pvs("x")
+        x.wait_for_connection()
+        assert send_beacon(100) is Verdict.SUSPECT, "the first one, of a server that we know"
+        assert send_beacon(99) is Verdict.DISCARDED
+        server.drop_all()
+        wait_for(lambda: len(server.connections) == 2)
+        x.wait_for_connection()
+        assert send_beacon(0) is Verdict.SUSPECT, "the first one again"
 
 
 class TestDisconnect:
