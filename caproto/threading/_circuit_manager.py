@@ -547,7 +547,7 @@ class VirtualCircuitManager:
                 self._throttle(self._brake)
             if now >= self._heartbeat.deadline:
                 self._beat(now)
-            held_up = not transport.flush()
+            held_up = not transport.flush(serving=True)
             if held_up:
                 self._heartbeat.sending(transport.taken_at)
             return min(self._heartbeat.deadline, self._expire_at), held_up

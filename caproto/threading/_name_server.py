@@ -170,7 +170,7 @@ class NameServer:
             if self._heartbeat.check(monotonic()) is not Action.NOTHING:
                 with self._lock:
                     transport.queue(self._circuit.send(EchoRequest()))
-            return self._heartbeat.deadline, not transport.flush()
+            return self._heartbeat.deadline, not transport.flush(serving=True)
         except (OSError, CaprotoError) as error:
             self._lost(error)
         except Exception as error:  # a defect of ours

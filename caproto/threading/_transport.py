@@ -114,13 +114,15 @@ class Transport:
         """Have *buffers* written after all that is queued already. Under the owner's lock."""
         self._outbox.extend(buffers)
 
-    def flush(self) -> bool:
+    def flush(self, *, serving: bool = False) -> bool:
         """Write what the socket takes, without waiting; whether nothing is left to push.
 
         Called holding nothing: a reply may come before the call of the system returns, and must not
-        find the owner's lock taken.
+        find the owner's lock taken. If something is left the thread that serves the socket is woken
+        to push it, unless it is *serving* itself.
         """
         outbox, token = self._outbox, self._token
+        full = False
         # Looked at again when the token has been given back: somebody may have found it taken.
         while outbox and self.established:
             if not token.acquire(False):
@@ -144,8 +146,7 @@ class Transport:
                 if sent or not self._waiting:
                     self._waiting = True
                     self.taken_at = monotonic()
-                self.wakeup.set()  # the thread pushes, too
-                return False
+                full = True
             except IndexError:  # the owner has cleared it
                 pass
             except OSError as error:
@@ -154,6 +155,10 @@ class Transport:
                 self.wakeup.set()
             finally:
                 token.release()
+            if full:
+                if not serving:
+                    self.wakeup.set()  # only now: with the token taken it would find nothing to do
+                return False
         return True  # or the thread flushes as soon as there is somebody to write to
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ import caproto as ca
 from caproto import CaprotoTimeoutError, ChannelType, DisconnectedError
 from caproto._beacons import Verdict
 from caproto._heartbeat import Heartbeat
-from caproto.threading.client import Context
+from caproto.threading.client import Context, VirtualCircuitManager
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, FakeServer, ignore
 
@@ -323,6 +323,30 @@ def test_a_large_write_over_a_slow_line_is_no_silence(wide):
         assert states.told == [("big", "connected")]
         assert wide.pvs["big"].value[-1] == WIDE - 1
         wide.wait_for(ca.EchoRequest)  # it came out behind the array
+
+
+def test_bytes_that_wait_keep_nobody_busy(wide, wait_for, monkeypatch):
+    """The reader sleeps until the server takes some, also when it has given up asking."""
+    quick = replace(wide.configuration, conn_tmo=QUIET, use_repeater=False)
+    with Context(configuration=quick, timeout=10) as ctx:
+        states = States(ctx, "big")
+        (big,) = states.pvs
+        narrow(big)
+        manager = big.circuit_manager
+        manager._heartbeat.echo_timeout = PATIENCE
+        wide.connection.stop_reading()
+        turns = []
+        turn = VirtualCircuitManager._turn
+        monkeypatch.setattr(
+            VirtualCircuitManager, "_turn", lambda *args: turns.append(args) or turn(*args)
+        )
+        big.write(np.arange(WIDE, dtype=float), wait=False, timeout=0)
+        wait_for(lambda: manager._heartbeat.deadline == math.inf, message="all probes in vain")
+        assert len(turns) < 50  # one for each event; without sleep there would be thousands
+        manager._heartbeat.echo_timeout = 5.0
+        wide.connection.go_on_reading()
+        wide.wait_for(ca.WriteRequest)
+        wait_for(lambda: manager.connected)
 
 
 def test_the_probe_has_its_time_from_the_last_bytes_on_that_had_waited(ctx, server, wait_for):

@@ -168,6 +168,28 @@ def test_partial_writes_lose_and_repeat_nothing(pipe):
     assert received == [BIG + b"end"]
 
 
+def test_the_thread_is_woken_when_it_can_write_not_before(pipe):
+    """A thread that finds the token taken goes back to sleep, and would leave the rest there."""
+    wakeup, seen = pipe.transport.wakeup, []
+
+    class Watched:
+        def set(self) -> None:
+            seen.append(pipe.transport._token.locked())
+
+    pipe.transport.wakeup = Watched()
+    pipe.transport.queue([BIG])
+    assert not pipe.transport.flush()
+    assert seen == [False]
+    pipe.transport.wakeup = wakeup
+
+
+def test_the_thread_does_not_wake_itself(pipe):
+    """It waits for the socket to take bytes, and would not sleep."""
+    pipe.transport.queue([BIG])
+    assert not pipe.transport.flush(serving=True)
+    assert not pipe.woken()
+
+
 def test_when_bytes_were_last_taken_while_others_waited(pipe):
     transport = pipe.transport
     transport.queue([b"alone"])
