@@ -18,7 +18,8 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from ._errors import CaprotoNetworkError
@@ -62,6 +63,15 @@ class Pollable(Protocol):
     def fileno(self) -> int: ...
 
 
+@contextmanager
+def _making() -> Iterator[None]:
+    """While sockets are made: the process or the system may have no descriptors left."""
+    try:
+        yield
+    except OSError as exc:
+        raise CaprotoNetworkError(exc.errno, f"cannot make a socket: {exc.strerror}") from exc
+
+
 def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
     """An unbound UDP socket that may broadcast.
 
@@ -80,8 +90,14 @@ def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
     -------
     socket.socket
         Blocking, like every new socket.
+
+    Raises
+    ------
+    CaprotoNetworkError
+        If there is none to be had.
     """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with _making():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, mcast_ttl)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
@@ -102,7 +118,8 @@ def share_port(sock: socket.socket) -> None:
 
 def stream_socket() -> socket.socket:
     """A non-blocking TCP socket with the options of a circuit: no Nagle delay, keep-alive."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with _making():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     tune_stream(sock)
     return sock
 
@@ -122,7 +139,7 @@ def start_connect(address: Address) -> socket.socket:
     Raises
     ------
     CaprotoNetworkError
-        If the kernel refuses at once, for example because there is no route.
+        If the kernel refuses at once, for example because there is no route, or no descriptor left.
     """
     sock = stream_socket()
     try:
@@ -247,13 +264,19 @@ class WakeUp:
 
     Guarantees: `set` takes no lock, never blocks and never raises, so that finalizers,
     weak-reference callbacks and signal handlers may call it, also after `close`.
+
+    Raises
+    ------
+    CaprotoNetworkError
+        If there are no descriptors left.
     """
 
     __slots__ = ("_pending", "_receiver", "_sender")
 
     def __init__(self) -> None:
         self._pending = False
-        self._receiver, self._sender = socket.socketpair()
+        with _making():
+            self._receiver, self._sender = socket.socketpair()
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
 

@@ -37,7 +37,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_sockets",),
     ("_repeater", "_signals"),
     # --- 5: the parts of the client that know no circuit; values of servers
-    ("threading", "threading._callbacks", "threading._waiting", "server._conversions"),
+    (
+        "threading",
+        "threading._callbacks",
+        "threading._troubles",
+        "threading._waiting",
+        "server._conversions",
+    ),
     (
         "threading._announcements",
         "threading._delivery",

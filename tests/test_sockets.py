@@ -1,10 +1,12 @@
 """Sockets over loopback, and the wake-up pair."""
 from __future__ import annotations
 
+import errno
 import math
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -24,7 +26,7 @@ from caproto._sockets import (
     wait_any,
     wait_writable,
 )
-from tests.harness.ports import free_port
+from tests.harness.ports import LOOPBACK, free_port
 
 
 def deadline(seconds: float = 10.0) -> float:
@@ -85,6 +87,21 @@ def test_a_refused_connection_says_who_refused() -> None:
 def test_what_fails_at_once_is_our_error(address: tuple[str, int]) -> None:
     with pytest.raises(CaprotoNetworkError, match="cannot connect to"):
         start_connect(address)
+
+
+@pytest.mark.parametrize(
+    "make", [bcast_socket, WakeUp, lambda: start_connect((LOOPBACK, 1))],
+    ids=["UDP", "wake-up", "TCP"],
+)
+def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, make: Callable[[], object]) -> None:
+    def fail(*_args: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    for name in ("socket", "socketpair"):
+        monkeypatch.setattr(f"caproto._sockets.socket.{name}", fail)
+    with pytest.raises(CaprotoNetworkError, match="cannot make a socket: Too many open") as raised:
+        make()
+    assert raised.value.errno == errno.EMFILE
 
 
 def test_abort_resets_the_connection(listener: socket.socket) -> None:

@@ -53,6 +53,7 @@ from ._operations import NORMAL, NotSent, Request
 from ._routing import HANDLERS, REPLIES, Routes, Turn
 from ._subscription import Subscription
 from ._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, take_turns
+from ._troubles import Loss
 from ._waiting import Deadline
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Owner(Protocol):
         """These PVs are connected; returns what to deliver."""
 
     def channels_lost(
-        self, manager: VirtualCircuitManager, pvs: list[PV], reason: str, penalty: bool
+        self, manager: VirtualCircuitManager, pvs: list[PV], reason: str, loss: Loss
     ) -> list[Any]:
         """These PVs have lost their channels; returns what to deliver."""
 
@@ -128,6 +129,8 @@ class VirtualCircuitManager:
         self._routes = Routes()
         self._retiring: set[PV] = set()
         self._expire_at = math.inf  # when an operation is over for which nobody waits
+        self._up_since = math.inf  # when the connection was made
+        self._useful = False  # whether it has brought values, or confirmations of writes
         self._silent = False  # whether what waits for callbacks is dropped at the end
         self._flow = FlowControl(flow_control)
         self._heartbeat = Heartbeat(connection_timeout, now=monotonic())
@@ -190,6 +193,10 @@ class VirtualCircuitManager:
         """Seconds since the server sent anything."""
         return monotonic() - self._heartbeat.last_heard
 
+    def time_up(self) -> float:
+        """Seconds since the connection was made; 0 if it has not been."""
+        return max(0.0, monotonic() - self._up_since)
+
     def events_off(self) -> None:
         """Ask the server to hold the updates of this circuit.
 
@@ -244,7 +251,11 @@ class VirtualCircuitManager:
 
     def start(self) -> None:
         """Begin to connect. Called once."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._die(CaprotoError(f"cannot start a thread for the circuit: {error}"))
+            self._transport.wakeup.close()
 
     def close(self) -> None:
         """End in good order: send what is queued, hang up, let operations fail.
@@ -564,7 +575,8 @@ class VirtualCircuitManager:
         with self._lock:
             if self._state is State.CONNECTING:
                 self._state = State.CONNECTED
-            self._heartbeat.received(monotonic())
+            self._up_since = now = monotonic()
+            self._heartbeat.received(now)
 
     def _receive(self) -> None:
         """Read until the socket is empty, at most some blocks."""
@@ -597,6 +609,7 @@ class VirtualCircuitManager:
         add_target, add_argument = batch.targets.append, batch.arguments.append
         turn: Turn | None = None  # most chunks bring nothing but updates and replies
         error: RemoteProtocolError | None = None
+        useful = False
         if self.log.isEnabledFor(logging.DEBUG):
             for command in commands:
                 self.log.debug("%r", command, extra={"direction": RECEIVED})
@@ -616,6 +629,7 @@ class VirtualCircuitManager:
                         operation = operations.pop(command.fields[5], None)
                         if operation is not None:
                             operation.answered(command, batch)
+                            useful = True
                             continue
                     handler = HANDLERS.get(kind)
                     if handler is not None:
@@ -629,7 +643,10 @@ class VirtualCircuitManager:
             if turn is not None and turn.requests:
                 self._queue(turn.requests)
         if batch:
+            useful = True
             self.delivery.put(batch, cost(received, len(batch)))
+        if useful:
+            self._useful = True
         if turn is not None:
             self._finish(turn)
         if error is not None:
@@ -642,7 +659,9 @@ class VirtualCircuitManager:
             batch = self._fail(
                 turn.failed, DisconnectedError(f"{host}:{port} has given the channel up")
             )
-            batch += self._owner.channels_lost(self, turn.lost, "the server gave it up", True)
+            batch += self._owner.channels_lost(
+                self, turn.lost, "the server gave it up", Loss.REFUSED
+            )
             self._deliver(batch)
         if turn.created:
             self._deliver(self._owner.channels_created(self, turn.created))
@@ -728,12 +747,18 @@ class VirtualCircuitManager:
         if self._silent:
             batch = []  # who closed the Context knows that no callback will come
         self._owner.circuit_over(self)
-        batch += self._owner.channels_lost(self, pvs, reason, connecting)
+        batch += self._owner.channels_lost(self, pvs, reason, self._loss(error))
         if self._silent:
             self.delivery.finish(batch)
         else:
             self._deliver(batch)
             self.delivery.stop()
+
+    def _loss(self, error: Exception | None) -> Loss:
+        if error is None:
+            return Loss.CLOSED
+        good = self._useful and not isinstance(error, RemoteProtocolError)
+        return Loss.BROKEN if good else Loss.USELESS
 
     @staticmethod
     def _fail(operations: dict[int, Any], error: CaprotoError) -> list[Any]:

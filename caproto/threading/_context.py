@@ -20,6 +20,7 @@ from .._dbr import AccessRights
 from .._environment import ClientConfiguration
 from .._errors import (
     CaprotoKeyError,
+    CaprotoNetworkError,
     CaprotoTimeoutError,
     CaprotoTypeError,
     CaprotoValueError,
@@ -35,16 +36,13 @@ from ._announcements import Listener
 from ._callbacks import EXITING, Function, Reference, make_reference
 from ._circuit_manager import VirtualCircuitManager
 from ._delivery import Delivery
-from ._explain import Explanation, Trouble
+from ._explain import Explanation
 from ._pv import DEFAULT, PV, Link, Phase, Timeout, check_timeout
 from ._shared_broadcaster import SharedBroadcaster
 from ._subscription import Subscription
+from ._troubles import Loss, Troubles
 from ._waiting import Deadline, Reply
 
-#: Seconds to wait before a channel that the server refused to create is searched again.
-REFUSED_DELAY = 5.0
-#: Seconds to wait after a failed attempt to connect, doubling up to the second figure.
-CONNECT_DELAY, MAX_CONNECT_DELAY = 0.25, 10.0
 #: Seconds that a disconnect waits for callbacks that are running.
 CLOSE_TIME = 2.0
 #: Default timeout in seconds, unless the environment variable says otherwise.
@@ -126,7 +124,7 @@ class Context:
         self._pvs: dict[PVKey, PV] = {}
         self._managers: dict[CircuitKey, VirtualCircuitManager] = {}
         self._predecessors: dict[CircuitKey, Delivery] = {}
-        self._troubles: dict[Address, Trouble] = {}
+        self._troubles = Troubles()
         # For callbacks about PVs that no circuit has; its thread starts only if that happens.
         self._delivery = Delivery("without circuit", max_workers)
         self.broadcaster.add_listener(self)
@@ -239,7 +237,7 @@ class Context:
         link = found._link
         with self._lock:
             server = found._server
-            trouble = self._troubles.get(server) if server is not None else None
+            trouble = self._troubles.get(server)
         return Explanation(
             name=found.name,
             state=found._state(),
@@ -402,6 +400,8 @@ class Context:
         """The search was answered: give the PVs to the circuit to that server."""
         groups: dict[VirtualCircuitManager, list[PV]] = {}
         new: list[VirtualCircuitManager] = []
+        left: list[PV] = []
+        failure = ""
         with self._lock:
             if self._closed:
                 return
@@ -410,10 +410,22 @@ class Context:
                 if pv._phase is not Phase.SEARCHING:
                     continue
                 manager = self._managers.get((address, pv.priority))
+                if manager is None and not failure:
+                    try:
+                        manager = self._make_manager(address, pv.priority, version)
+                        new.append(manager)
+                    except CaprotoNetworkError as error:  # there are no descriptors left
+                        failure = str(error)
                 if manager is None:
-                    manager = self._make_manager(address, pv.priority, version)
-                    new.append(manager)
-                groups.setdefault(manager, []).append(pv)
+                    left.append(pv)
+                    pv._server = address
+                else:
+                    groups.setdefault(manager, []).append(pv)
+            if left:
+                delay = self._troubles.note(address, Loss.USELESS, failure, 0.0, monotonic())
+        if left:
+            self.log.warning("%s; %d PVs of %s:%d wait", failure, len(left), *address)
+            self._search(left, delay=delay)
         for manager, pvs in groups.items():
             self._attach(manager, pvs)
         for manager in new:
@@ -457,7 +469,7 @@ class Context:
                 _take_waiters(pv, waiters)
         _wake(waiters)
         if not manager.create(channels.values()):
-            self.channels_lost(manager, pvs, "the circuit is over", False)
+            self.channels_lost(manager, pvs, "the circuit is over", Loss.CLOSED)
 
     def found_again(self, key: PVKey, first: Address, second: Address) -> None:
         """Two servers have the same name: the first one is kept, the user is told."""
@@ -475,9 +487,6 @@ class Context:
         batch: list[Any] = []
         now = monotonic()
         with self._lock:
-            trouble = self._troubles.get(manager.circuit.address)
-            if trouble is not None and trouble.failures:
-                self._troubles[manager.circuit.address] = trouble._replace(failures=0)
             for pv in pvs:
                 link = pv._link
                 if link is None or link.manager is not manager:
@@ -501,7 +510,7 @@ class Context:
         return batch
 
     def channels_lost(
-        self, manager: VirtualCircuitManager, pvs: list[PV], reason: str, penalty: bool
+        self, manager: VirtualCircuitManager, pvs: list[PV], reason: str, loss: Loss
     ) -> list[Any]:
         """PVs have lost their server: search again."""
         lost: list[PV] = []
@@ -522,30 +531,14 @@ class Context:
                 if self._closed:
                     _take_waiters(pv, waiters)
             if pvs:
-                delay = self._note_trouble(manager, reason, now, penalty)
+                address = manager.circuit.address
+                delay = self._troubles.note(address, loss, reason, manager.time_up(), now)
             closed = self._closed
         if lost and not closed:
             self._search(lost, lost=True, delay=delay)
         _wake(waiters)
         _log_each(lost, "disconnected", manager)
         return batch
-
-    def _note_trouble(
-        self, manager: VirtualCircuitManager, reason: str, now: float, penalty: bool
-    ) -> float:
-        """Remember why PVs were lost; how long to wait before they are searched again. Locked."""
-        address = manager.circuit.address
-        before = self._troubles.get(address)
-        failures = before.failures if before is not None else 0
-        if not penalty:
-            delay = 0.0
-        elif not manager.dead:
-            delay = REFUSED_DELAY
-        else:
-            failures += 1
-            delay = min(CONNECT_DELAY * 2.0 ** min(failures - 1, 10), MAX_CONNECT_DELAY)
-        self._troubles[address] = Trouble(reason, now, failures)
-        return delay
 
     def pvs_told(self, manager: VirtualCircuitManager, pvs: list[PV], state: str) -> list[Any]:
         """A server stopped or resumed responding."""

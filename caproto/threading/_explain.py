@@ -11,6 +11,7 @@ from typing import NamedTuple
 from .._environment import ClientConfiguration
 from .._search import SearchFacts
 from .._sockets import Address
+from ._troubles import Loss, Trouble
 
 
 class SearchReport(NamedTuple):
@@ -29,16 +30,6 @@ class SearchReport(NamedTuple):
     last_found: float | None
     #: Whether a repeater passes beacons on to us.
     hears_beacons: bool
-
-
-class Trouble(NamedTuple):
-    """The last failure of a server."""
-
-    reason: str
-    #: When, on the monotonic clock.
-    when: float
-    #: Failed attempts to connect in a row.
-    failures: int
 
 
 class CircuitReport(NamedTuple):
@@ -149,7 +140,7 @@ class Explanation(NamedTuple):
         host, port = server
         yield f"{host}:{port}"
         if self.trouble is not None:
-            reason, when, failures = self.trouble
+            reason, when, failures, _ = self.trouble
             text = f"last trouble {self.now - when:.1f} s ago: {reason}"
             yield text + (f" ({failures} attempts in a row)" if failures > 1 else "")
 
@@ -223,12 +214,13 @@ def _odd_name(report: Explanation) -> bool:
 
 
 def _cannot_connect(report: Explanation) -> bool:
-    return not report.connected and report.trouble is not None and report.trouble.failures > 0
+    trouble = report.trouble
+    return not report.connected and trouble is not None and trouble.loss is Loss.USELESS
 
 
 def _refused(report: Explanation) -> bool:
     trouble = report.trouble
-    return _searching(report) and trouble is not None and trouble.failures == 0
+    return _searching(report) and trouble is not None and trouble.loss is not Loss.USELESS
 
 
 def _unresponsive(report: Explanation) -> bool:
@@ -280,8 +272,9 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     ),
     (
         _cannot_connect,
-        "the server answers searches but cannot be connected to: a firewall that stops TCP, an "
-        "address that is reachable only from its own network, or an IOC that is being restarted",
+        "the server answers searches but cannot be connected to, or hangs up at once: a firewall "
+        "that stops TCP, an address that is reachable only from its own network, or an IOC that is "
+        "being restarted",
     ),
     (
         _refused,

@@ -11,7 +11,7 @@ import pytest
 
 import caproto as ca
 from caproto import AccessRights, ChannelType
-from caproto.threading import _context
+from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import Connection, FakePV, FakeServer
@@ -105,7 +105,7 @@ def test_channels_may_be_created_late_and_in_any_order(server, ctx, updates, wat
 def test_channels_that_the_server_drops_one_by_one_come_back(
     server, ctx, updates, watch, monkeypatch
 ):
-    monkeypatch.setattr(_context, "REFUSED_DELAY", 0.2)
+    monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.2)
     changes: dict[str, list[str]] = {}
 
     def on_change(pv, state: str) -> None:
@@ -230,7 +230,7 @@ def test_a_second_server_is_reported_once_however_often_it_answers(server, caplo
 
 def test_a_number_of_elements_that_shrank_while_the_channel_was_away(server, ctx, monkeypatch):
     """The size of a channel behind a gateway may change with the server behind it."""
-    monkeypatch.setattr(_context, "REFUSED_DELAY", 0.05)
+    monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.05)
     server.pvs["wave"] = FakePV([1, 2, 3, 4], ChannelType.LONG, max_count=4)
     (wave,) = ctx.get_pvs("wave")
     sizes: list[int] = []

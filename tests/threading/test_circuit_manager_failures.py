@@ -1,8 +1,10 @@
 """Whatever a server or the network does while a circuit is made or lives: the PVs come back."""
 from __future__ import annotations
 
+import errno
 import logging
 import socket
+import threading
 import time
 from dataclasses import replace
 
@@ -10,7 +12,8 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoTimeoutError, ChannelType, DeadCircuitError
-from caproto.threading import _context
+from caproto.threading import _troubles
+from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, FakeServer, hang_up, ignore, reset
@@ -19,8 +22,8 @@ from tests.harness.fake_server import FakePV, FakeServer, hang_up, ignore, reset
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """Seconds after a refused connect (doubling) and after a refused channel; 0.25 and 5 really."""
-    monkeypatch.setattr(_context, "CONNECT_DELAY", 0.05)
-    monkeypatch.setattr(_context, "REFUSED_DELAY", 0.2)
+    monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.05)
+    monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.2)
 
 
 def quiet(server: FakeServer, **changes) -> ca.ClientConfiguration:
@@ -145,6 +148,109 @@ def test_the_connection_ends_at_each_step(server, wait_for, step, end):
         server.post("x", 7.5)
         wait_for(lambda: seen[-1] == 7.5)
         assert len(server.connections) == 2 == len({c.circuit.address for c in server.connections})
+
+
+def break_the_protocol(connection, command) -> None:
+    connection.send_raw(b"\xff" * 200)
+
+
+@pytest.mark.parametrize("step", [ca.VersionRequest, ca.CreateChanRequest, ca.EventAddRequest])
+@pytest.mark.parametrize("end", [hang_up, reset, break_the_protocol])
+def test_a_server_that_drops_each_circuit_is_not_overrun(server, wait_for, step, end):
+    """With pauses of 0.05, 0.1, 0.2 s ... between them; without, there would be hundreds."""
+    server.on[step] = end
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        (x,) = ctx.get_pvs("x")
+        x.subscribe().add_callback(note := lambda response: None)
+        begun = time.monotonic()
+        wait_for(lambda: len(server.connections) >= 5)
+        assert time.monotonic() - begun >= 0.05 + 0.1 + 0.2 + 0.4
+        assert ctx.explain(x).trouble.failures >= 4
+        assert any("hangs up at once" in hint for hint in ctx.explain(x).hints)
+        server.on.clear()
+        assert x.read().data[0] == 1.5
+        del note
+
+
+def test_a_server_that_serves_and_then_drops_each_circuit(server, wait_for, monkeypatch):
+    """It may be one that is restarted; the pauses grow, though not for long."""
+    monkeypatch.setitem(LONGEST_PAUSE, Loss.BROKEN, 0.1)
+
+    def serve_and_drop(connection, command):
+        server.usual(connection, command)
+        connection.close()
+
+    server.on[ca.EventAddRequest] = serve_and_drop
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        (x,) = ctx.get_pvs("x")
+        seen = []
+
+        def note(response):
+            seen.append(response.data[0])
+
+        x.subscribe().add_callback(note)
+        begun = time.monotonic()
+        wait_for(lambda: len(seen) >= 6)
+        assert time.monotonic() - begun >= 0.05 + 4 * 0.1
+        assert ctx.explain(x).trouble.loss is Loss.BROKEN
+
+
+class NoDescriptors:
+    """Makes sockets fail as they do when the process has no descriptors left."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.refused = 0
+        self._real = {name: getattr(socket, name) for name in ("socket", "socketpair")}
+        self._monkeypatch = monkeypatch
+
+    def begin(self, name: str) -> None:
+        def fail(*args, **options):
+            if len(args) > 2:  # only wraps a descriptor that is there
+                return self._real[name](*args, **options)
+            self.refused += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self._monkeypatch.setattr(f"caproto._sockets.socket.{name}", fail)
+
+    def end(self, name: str) -> None:
+        self._monkeypatch.setattr(f"caproto._sockets.socket.{name}", self._real[name])
+
+
+@pytest.mark.parametrize("name", ["socketpair", "socket"])
+def test_when_there_are_no_descriptors_pvs_wait_until_there_are(
+    server, wait_for, monkeypatch, caplog, name
+):
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        descriptors = NoDescriptors(monkeypatch)
+        ctx.get_pvs("not there")[0].context.broadcaster.search_now()
+        wait_for(lambda: server.searches)  # the search thread has what it needs
+        with caplog.at_level(logging.WARNING, "caproto"):
+            descriptors.begin(name)
+            x, y = ctx.get_pvs("x", "y")
+            wait_for(lambda: descriptors.refused >= 2)
+            descriptors.end(name)
+        assert (x.read().data[0], y.read().data[0]) == (1.5, 2.5)
+        assert "annot make a socket: Too many open files; 2 PVs" in caplog.text
+        assert len(server.connections) == 1
+
+
+def test_without_a_thread_for_it_a_circuit_fails_and_is_tried_again(server, monkeypatch, caplog):
+    start = threading.Thread.start
+    refused = []
+
+    def fail_once(thread):
+        if thread.name.startswith("ca-circuit") and not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_once)
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        (x,) = ctx.get_pvs("x")
+        with caplog.at_level(logging.WARNING, "caproto"):
+            assert x.read().data[0] == 1.5
+        assert "annot start a thread for the circuit: can't start new thread" in caplog.text
+        assert refused
 
 
 @pytest.mark.parametrize("linger", [True, False], ids=["reset", "end of file"])
@@ -311,8 +417,9 @@ def test_a_channel_that_is_refused_for_ever_costs_one_search_per_delay(server, w
         assert len([s for s in server.searches if s.name == "ghost"]) == 3
 
 
-def test_attempts_that_fail_are_no_changes_of_state(server, wait_for, caplog):
+def test_attempts_that_fail_are_no_changes_of_state(server, wait_for, caplog, monkeypatch):
     """Neither before the first connection nor between two."""
+    monkeypatch.setitem(LONGEST_PAUSE, Loss.USELESS, 0.1)
     states = []
 
     def note(pv, state):

@@ -12,7 +12,8 @@ import pytest
 import caproto as ca
 from caproto import CaprotoError, ChannelType
 from caproto._sockets import WakeUp
-from caproto.threading import _context, _transport, _waiting
+from caproto.threading import _transport, _troubles, _waiting
+from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, FakeServer, ignore
@@ -89,8 +90,8 @@ def discipline(monkeypatch):
         (threading.Thread, "join"),
     ):
         monkeypatch.setattr(owner, name, rules.outside(getattr(owner, name), name))
-    monkeypatch.setattr(_context, "CONNECT_DELAY", 0.01)
-    monkeypatch.setattr(_context, "REFUSED_DELAY", 0.01)
+    monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.01)
+    monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.01)
     return rules
 
 

@@ -14,7 +14,7 @@ from caproto import (
     CreateChanResponse,
     ServerDisconnResponse,
 )
-from caproto.threading import _context
+from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import AccessError, Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, ignore
@@ -68,7 +68,7 @@ class TestStates:
 
     @item(35)
     def test_one_channel_lost(self, server, ctx, log, wait_for, monkeypatch):
-        monkeypatch.setattr(_context, "REFUSED_DELAY", 0.05)
+        monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.05)
         x, y = ctx.get_pvs("x", "y", connection_state_callback=log.state)
         for pv in (x, y):
             pv.wait_for_connection()
@@ -80,7 +80,7 @@ class TestStates:
         assert len(server.connections) == 1
 
     def test_an_attempt_that_fails_is_no_change(self, server, ctx, log, wait_for, monkeypatch):
-        monkeypatch.setattr(_context, "REFUSED_DELAY", 0.01)
+        monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.01)
         server.on[CreateChanRequest] = lambda connection, command: connection.send(
             connection.circuit.channels[command.cid].create_fail()
         )

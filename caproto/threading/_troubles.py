@@ -1,0 +1,89 @@
+"""Troubles: what went wrong with each server, and how long it is to be left alone.
+
+A server that is restarted is wanted back at once; but one that drops each circuit as soon as it is
+made must not be overrun. So the circuits to one server are *begun* at least a pause apart, which
+doubles with each one that does not last. A circuit that lived longer than the pause is replaced
+without delay.
+"""
+from __future__ import annotations
+
+import enum
+import math
+from typing import NamedTuple
+
+from .._sockets import Address
+
+#: Seconds between the beginnings of the first two circuits; then doubling.
+FIRST_PAUSE = 0.25
+#: A circuit that was up for so many seconds was a good one: the pauses begin anew.
+GOOD_TIME = 10.0
+#: Servers to remember; beyond, the one whose last trouble is oldest is forgotten.
+MAX_SERVERS = 1024
+
+
+class Loss(enum.Enum):
+    """How channels were lost."""
+
+    CLOSED = "the circuit was closed in good order"
+    BROKEN = "the circuit broke, after it had brought values or confirmations of writes"
+    REFUSED = "the server refused the channels, or gave them up, and keeps the circuit"
+    USELESS = "the circuit could not be made, brought nothing, or broke the protocol"
+
+
+#: Seconds to wait at most before they are searched again; after a refusal, always.
+LONGEST_PAUSE = {Loss.CLOSED: 0.0, Loss.BROKEN: 1.0, Loss.REFUSED: 5.0, Loss.USELESS: 10.0}
+
+
+class Trouble(NamedTuple):
+    """The last failure of a server."""
+
+    reason: str
+    #: When, on the monotonic clock.
+    when: float
+    #: Circuits in a row that did not last.
+    failures: int
+    loss: Loss
+
+
+class Troubles:
+    """The last trouble of each server. The clock is passed in."""
+
+    def __init__(self) -> None:
+        self._troubles: dict[Address, Trouble] = {}
+
+    def get(self, address: Address | None) -> Trouble | None:
+        """The last trouble with the server at *address*; None if there was none."""
+        return self._troubles.get(address) if address is not None else None
+
+    def note(self, address: Address, loss: Loss, reason: str, up: float, now: float) -> float:
+        """Remember why channels were lost.
+
+        Parameters
+        ----------
+        address : tuple of (str, int)
+        loss : Loss
+        reason : str
+        up : float
+            Seconds since the connection was made; 0 if it never was.
+        now : float
+
+        Returns
+        -------
+        float
+            Seconds to wait before they are searched again.
+        """
+        before = self._troubles.pop(address, None)
+        failures = before.failures if before is not None else 0
+        longest = LONGEST_PAUSE[loss]
+        if loss is Loss.REFUSED:
+            pause = longest
+        elif loss is Loss.CLOSED or up >= GOOD_TIME:
+            pause, failures = 0.0, 0
+        else:
+            failures += 1
+            pause = math.ldexp(FIRST_PAUSE, min(failures - 1, 10))
+            pause = max(0.0, min(pause, longest) - up)
+        if len(self._troubles) >= MAX_SERVERS:
+            del self._troubles[next(iter(self._troubles))]
+        self._troubles[address] = Trouble(reason, now, failures, loss)
+        return pause
