@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
 from .._dbr import ChannelType
@@ -104,15 +106,14 @@ Failure = tuple[Request, CaprotoError]
 
 
 def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
-    """Send what can be sent now; then wait for the PVs that are not connected, one by one."""
-    failures: list[Failure] = []
+    """Send what can be sent now, and the rest as soon as their PVs are connected."""
+    waiting = _Waiting(deadline)
     while requests:
         groups: dict[VirtualCircuitManager, list[Request]] = {}
-        waiting: list[Request] = []
         for request in requests:
             link = request[0]._link
             if link is None:
-                waiting.append(request)
+                waiting.add(request)
             elif link.manager in groups:
                 groups[link.manager].append(request)
             else:
@@ -120,25 +121,84 @@ def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
         for manager, group in groups.items():
             for start in range(0, len(group), CHUNK):
                 unsent, failed = manager.request_many(group[start : start + CHUNK], deadline)
-                waiting += unsent
-                failures += failed
-        requests = _connected(waiting, deadline, failures)
-    return failures
+                waiting.failures += failed
+                for request in unsent:
+                    waiting.add(request)
+        requests = waiting.next()
+    return waiting.failures
 
 
-def _connected(
-    requests: list[Request], deadline: Deadline, failures: list[Failure]
-) -> list[Request]:
-    """*requests* when the PV of the first one is connected; those in front whose PVs never are go
-    to *failures*."""
-    for number, request in enumerate(requests):
-        try:
-            request[0]._usable(deadline)
-        except CaprotoError as error:
-            failures.append((request, error))
+class _Knock:
+    """Puts a PV into a queue when something has happened to it; see `Context._watch`."""
+
+    __slots__ = ("_pv", "_queue")
+
+    def __init__(self, pv: PV, queue: SimpleQueue[PV]) -> None:
+        self._pv = pv
+        self._queue = queue
+
+    def answered(self, response: Any, batch: Any = None) -> None:
+        """Something has happened."""
+        self._queue.put(self._pv)
+
+
+class _Waiting:
+    """Requests whose PVs are not connected yet, until they are or their time is over."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.failures: list[Failure] = []
+        self._deadline = deadline
+        self._requests: dict[PV, list[Request]] = {}
+        self._knocks: dict[PV, _Knock] = {}
+        self._queue: SimpleQueue[PV] = SimpleQueue()
+
+    def add(self, request: Request) -> None:
+        """Wait for the PV of *request*."""
+        pv = request[0]
+        if pv in self._requests:
+            self._requests[pv].append(request)
         else:
-            return requests[number:]
-    return []
+            self._requests[pv] = [request]
+            self._watch(pv)
+
+    def next(self) -> list[Request]:
+        """Those whose PVs are connected now; waits for one. Empty when there is nothing left."""
+        ready: list[Request] = []
+        while self._requests and not ready:
+            timeout = self._deadline.remaining()
+            try:
+                told = [self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))]
+            except Empty:
+                return self._give_up()
+            told += [self._queue.get() for _ in range(self._queue.qsize())]
+            for pv in told:
+                if pv.connected:
+                    ready += self._requests.pop(pv)
+                else:
+                    self._watch(pv)
+        return ready
+
+    def _watch(self, pv: PV) -> None:
+        self._knocks[pv] = knock = _Knock(pv, self._queue)
+        try:
+            if not pv.context._watch(pv, knock, lambda: pv.connected):
+                self._queue.put(pv)
+        except CaprotoError as error:  # the Context was disconnected
+            self.failures += [(request, error) for request in self._requests.pop(pv)]
+
+    def _give_up(self) -> list[Request]:
+        """The time is over; those whose PVs are connected in this moment."""
+        ready: list[Request] = []
+        for pv, requests in self._requests.items():
+            pv.context._unwatch(pv, self._knocks[pv])
+            try:
+                pv._usable(self._deadline)
+            except CaprotoError as error:
+                self.failures += [(request, error) for request in requests]
+            else:
+                ready += requests
+        self._requests = {}
+        return ready
 
 
 def _report(failures: list[Failure]) -> None:

@@ -41,7 +41,7 @@ from ._pv import DEFAULT, PV, Link, Phase, Timeout, check_timeout
 from ._shared_broadcaster import SharedBroadcaster
 from ._subscription import Subscription
 from ._troubles import Loss, Troubles
-from ._waiting import Deadline, Reply
+from ._waiting import Deadline, Reply, Waiter
 
 #: Seconds that a disconnect waits for callbacks that are running.
 CLOSE_TIME = 2.0
@@ -308,25 +308,38 @@ class Context:
 
     def _wait(self, pv: PV, ready: Callable[[], bool], deadline: Deadline) -> None:
         """Wait until *ready* or *deadline*, waking *pv* if it is idle."""
-        while True:
-            with self._lock:
-                self._check_open()
-                if ready():
-                    return
-                waiter = Reply()
-                if pv._waiters is None:
-                    pv._waiters = []
-                pv._waiters.append(waiter)
-            self._activate(pv)
+        while self._watch(pv, waiter := Reply(), ready):
             if waiter.wait(deadline.remaining()):
                 continue
-            with self._lock:
-                if pv._waiters is not None and waiter in pv._waiters:
-                    pv._waiters.remove(waiter)
-                if ready():
-                    return
-                self._check_open()
+            self._unwatch(pv, waiter)
+            if ready():
+                return
+            self._check_open()
             raise CaprotoTimeoutError(self._why_not(pv, deadline))
+
+    def _watch(self, pv: PV, waiter: Waiter, ready: Callable[[], bool]) -> bool:
+        """Have *waiter* answered when something has happened to *pv*, which is woken if it is idle.
+
+        Returns
+        -------
+        bool
+            False if it is *ready* already; nobody is told anything then.
+        """
+        with self._lock:
+            self._check_open()
+            if ready():
+                return False
+            if pv._waiters is None:
+                pv._waiters = []
+            pv._waiters.append(waiter)
+        self._activate(pv)
+        return True
+
+    def _unwatch(self, pv: PV, waiter: Waiter) -> None:
+        """Tell *waiter* nothing."""
+        with self._lock:
+            if pv._waiters is not None and waiter in pv._waiters:
+                pv._waiters.remove(waiter)
 
     def _activate(self, pv: PV) -> None:
         """Search for *pv* if it is idle."""
@@ -460,7 +473,7 @@ class Context:
         if channels is None:  # over in this moment
             self._search(pvs)
             return
-        waiters: list[Reply] = []
+        waiters: list[Waiter] = []
         with self._lock:
             for pv, channel in channels.items():
                 pv._link = Link(manager, channel)
@@ -482,7 +495,7 @@ class Context:
 
     def channels_created(self, manager: VirtualCircuitManager, pvs: list[PV]) -> list[Any]:
         """PVs are connected: subscribe again, tell who waits."""
-        waiters: list[Reply] = []
+        waiters: list[Waiter] = []
         wanted: list[Subscription] = []
         batch: list[Any] = []
         now = monotonic()
@@ -514,7 +527,7 @@ class Context:
     ) -> list[Any]:
         """PVs have lost their server: search again."""
         lost: list[PV] = []
-        waiters: list[Reply] = []
+        waiters: list[Waiter] = []
         batch: list[Any] = []
         now = monotonic()
         with self._lock:
@@ -542,7 +555,7 @@ class Context:
 
     def pvs_told(self, manager: VirtualCircuitManager, pvs: list[PV], state: str) -> list[Any]:
         """A server stopped or resumed responding."""
-        waiters: list[Reply] = []
+        waiters: list[Waiter] = []
         batch: list[Any] = []
         with self._lock:
             for pv in pvs:
@@ -604,7 +617,7 @@ class Context:
 
     def _close(self, reason: str) -> list[VirtualCircuitManager]:
         """Close everything once; what there is to wait for."""
-        waiters: list[Reply] = []
+        waiters: list[Waiter] = []
         with self._lock:
             first = not self._closed
             self._closed = self._closed or reason
@@ -657,13 +670,13 @@ def _log_each(pvs: Iterable[PV], state: str, manager: VirtualCircuitManager) -> 
         pv._debug("%s, %s:%d", state, *manager.circuit.address)
 
 
-def _take_waiters(pv: PV, waiters: list[Reply]) -> None:
+def _take_waiters(pv: PV, waiters: list[Waiter]) -> None:
     if pv._waiters is not None:
         waiters += pv._waiters
         pv._waiters = None
 
 
-def _wake(waiters: Iterable[Reply]) -> None:
+def _wake(waiters: Iterable[Waiter]) -> None:
     for waiter in waiters:
         waiter.answered(None)
 

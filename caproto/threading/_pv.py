@@ -44,7 +44,7 @@ from ._operations import (
     refusal,
 )
 from ._subscription import Subscription
-from ._waiting import Deadline, Reply
+from ._waiting import Deadline, Reply, Waiter
 
 if TYPE_CHECKING:
     from .._channel import ClientChannel
@@ -130,7 +130,7 @@ class PV:
         self._phase = Phase.SEARCHING
         self._server: tuple[str, int] | None = None  # that has, or last had, this PV
         self._since = now
-        self._waiters: list[Reply] | None = None
+        self._waiters: list[Waiter] | None = None
         self._subscriptions: dict[tuple[Any, ...], Subscription] | None = None
         self._state_callbacks: Announcements | None = None
         self._access_callbacks: Announcements | None = None

@@ -14,7 +14,7 @@ import threading
 from _thread import allocate_lock
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from .._sockets import LONGEST_SLEEP, WakeUp
 
@@ -62,6 +62,13 @@ class Deadline:
     def expired(self) -> bool:
         """Whether the time is over."""
         return monotonic() >= self.moment
+
+
+class Waiter(Protocol):
+    """Somebody who is to be told that something has happened."""
+
+    def answered(self, response: Any, batch: Any = None) -> None:
+        """It has; called once, by any thread, holding nothing. Must be quick."""
 
 
 class Reply:

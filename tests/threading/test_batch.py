@@ -9,7 +9,7 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, ChannelType
-from caproto.threading.client import AccessError, Batch, Context
+from caproto.threading.client import AccessError, Batch, Context, ContextDisconnectedError
 from tests.harness.fake_server import FakePV, ignore
 
 
@@ -170,6 +170,53 @@ def test_pvs_that_are_not_connected_yet_are_waited_for(server, ctx, wait_for):
         for pv in ctx.get_pvs(*names):
             batch.read(pv, functools.partial(keep, seen, pv.name))
     wait_for(lambda: set(seen) == set(names))
+
+
+def test_a_pv_that_nobody_has_delays_no_other(server, ctx, wait_for):
+    """Each is asked as soon as it is connected, in whatever order they were noted."""
+    seen: dict = {}
+    held: list = []
+    server.answers = lambda search: search.name in ("x", "y") and not held
+    held.append("until all are searched")
+    pvs = ctx.get_pvs("nobody", "x", "noone", "y")
+    wait_for(lambda: {search.name for search in server.searches} == {pv.name for pv in pvs})
+    held.clear()
+    begun = monotonic()
+    moments: dict = {}
+
+    def note(name, response):
+        keep(seen, name, response)
+        moments[name] = monotonic() - begun
+
+    with pytest.raises(CaprotoTimeoutError, match="'nobody' was not found within 2 s"):
+        with Batch(timeout=2) as batch:
+            for pv in pvs:
+                batch.read(pv, functools.partial(note, pv.name))
+                batch.write(pv, 4.5)
+    assert set(seen) == {"x", "y"} and max(moments.values()) < 1.9
+    assert [pv.read().data[0] for pv in ctx.get_pvs("x", "y")] == [4.5, 4.5]
+
+
+def test_a_context_that_is_closed_meanwhile_fails_its_own_requests_only(server, ctx, wait_for):
+    seen: dict = {}
+    with Context(configuration=server.configuration) as other:
+        (x,), (lost,) = ctx.get_pvs("x"), other.get_pvs("nobody")
+    with pytest.raises(ContextDisconnectedError):
+        with Batch(timeout=60) as batch:
+            batch.read(lost, print)
+            batch.read(x, functools.partial(keep, seen, "x"))
+    wait_for(lambda: seen)
+
+
+def test_closing_a_context_ends_the_wait(server, wait_for):
+    ctx = Context(configuration=server.configuration)
+    (nobody,) = ctx.get_pvs("nobody")
+    closer = threading.Thread(target=lambda: (wait_for(lambda: nobody._waiters), ctx.disconnect()))
+    closer.start()
+    with pytest.raises(ContextDisconnectedError):
+        with Batch(timeout=1e30) as batch:
+            batch.read(nobody, print)
+    closer.join()
 
 
 def test_an_idle_pv_is_woken(server, ctx, wait_for):
