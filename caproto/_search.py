@@ -19,18 +19,25 @@ back soon.
 *Flood control.* Each of the two queues, fresh and waiting names, may send a datagram for each
 credit it has. Credits drip slowly, whatever happens; and each datagram that is answered earns two.
 So names that exist are found in a few round trips, twice as many datagrams in each, clocked by the
-replies; and names that nobody has cost no more than the drip, however many there are. Since fresh
-names have their own credits, a new name is not held up by a hundred thousand hopeless ones.
+replies; and names that nobody has cost no more than the drip, however many there are.
+
+*Fairness.* A name is not to be held up by a hundred thousand hopeless ones. When it is new, it
+needs none of their credits: fresh names have their own. Later on, names that wait for a credit are
+sorted by crowds. A crowd is what was added in one burst: a flood, or the names lost with a server;
+the first datagrams are for the crowd that has been sent the fewest names, so small ones go ahead of
+large ones. Others are for the youngest crowd, and some for the name that is overdue longest, so
+that nobody starves (`_TURNS`).
 
 *Cost.* Names that were sent together rest together, so that the heap has an entry per datagram
-rather than per name, and what was answered is only marked, to be skipped when its turn comes.
+rather than per name, and what was answered is only marked, to be skipped when its turn comes. What
+waits is found by looking at each crowd, not at each name.
 """
 from __future__ import annotations
 
 import heapq
 import math
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -55,8 +62,8 @@ LOST_REST, LOST_TIME = 1.0, 30.0
 ANOMALY_REST: Final = 8.2
 #: Within so many seconds after an anomaly; not all clients of a network at the same moment.
 ANOMALY_SPREAD: Final = 0.5
-#: Of so many datagrams one is for the names that have been asked for most often, lest they starve.
-FAIR_SHARE: Final = 4
+#: What is added in several bursts may be one crowd up to so many names, a few datagrams.
+SMALL_CROWD: Final = 100
 #: Replies to this many latest datagrams are recognised.
 MEMORY: Final = 1024
 #: The VERSION message in front of a datagram; the header of each SEARCH (bytes).
@@ -87,16 +94,30 @@ class SearchFacts(NamedTuple):
     lost: bool
 
 
+class _Crowd:
+    """Names that were added together."""
+
+    __slots__ = ("number", "sent", "size")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.size = 0  # how many names were ever added
+        self.sent = 0  # how many searches were sent for all of them
+
+
 class _Name:
     """A name that is being searched."""
 
-    __slots__ = ("cid", "done", "due", "level", "lost_until", "name", "sent", "size", "tries")
+    __slots__ = (
+        "cid", "crowd", "done", "due", "level", "lost_until", "name", "sent", "size", "tries"
+    )
 
-    def __init__(self, cid: int, name: str, size: int, lost_until: float) -> None:
+    def __init__(self, cid: int, name: str, size: int, lost_until: float, crowd: _Crowd) -> None:
         self.cid = cid
         self.name = name
         self.size = size
         self.lost_until = lost_until
+        self.crowd = crowd
         self.done = False  # answered or removed: whoever meets it in a queue drops it
         self.level = 0  # when sent, it will rest for 2**level round trips
         self.tries = 0
@@ -165,8 +186,11 @@ class SearchPlan:
         self._oldest_fresh = True
         self._resting: list[tuple[float, int, int, list[_Name]]] = []  # (due, tie, level,)
         self._tie_break = 0
-        self._waiting: list[deque[_Name]] = []  # by level
-        self._retries = 0
+        # By crowd and level; each queue in the order in which the names became due.
+        self._waiting: defaultdict[tuple[_Crowd, int], deque[_Name]] = defaultdict(deque)
+        self._turn = 0
+        self._crowd = _Crowd(0)  # the latest
+        self._added_at = now
         self._fresh_credits = _Credits(FRESH_DRIP, FRESH_STOCK, now)
         self._retry_credits = _Credits(RETRY_DRIP, RETRY_STOCK, now)
         # Unanswered datagrams by sequence number: when sent, and whose credits pay.
@@ -217,17 +241,28 @@ class SearchPlan:
         lost_until = now + LOST_TIME if lost else -math.inf
         if not self._fresh:
             self._fresh_at = now + GATHERING_TIME
+        crowd = self._crowd_for(len(sized), now)
         live, fresh, cid = self._names, self._fresh, self._last_id
         ids = []
         for name, size in sized:
             cid = cid % LAST_ID + 1
             while cid in live:
                 cid = cid % LAST_ID + 1
-            live[cid] = entry = _Name(cid, name, size, lost_until)
+            live[cid] = entry = _Name(cid, name, size, lost_until, crowd)
             fresh.append(entry)
             ids.append(cid)
         self._last_id = cid
         return ids
+
+    def _crowd_for(self, number: int, now: float) -> _Crowd:
+        """Where to count in so many new names: the latest crowd, while it goes on or is small."""
+        crowd = self._crowd
+        goes_on = now < self._added_at + GATHERING_TIME
+        if crowd.size and not goes_on and crowd.size + number > SMALL_CROWD:
+            self._crowd = crowd = _Crowd(crowd.number + 1)
+        self._added_at = now
+        crowd.size += number
+        return crowd
 
     def remove(self, ids: Iterable[int]) -> None:
         """Search no longer for these; ids that are unknown, or answered already, do no harm."""
@@ -293,7 +328,7 @@ class SearchPlan:
     def next_deadline(self) -> float:
         """When to call `due` again, unless something else happens before; inf for never."""
         deadline = math.inf
-        if any(self._waiting):
+        if self._waiting:
             deadline = self._retry_credits.next_at()
         elif self._resting:
             deadline = max(self._resting[0][0], self._retry_credits.next_at())
@@ -315,12 +350,11 @@ class SearchPlan:
         """
         resting = self._resting
         while resting and resting[0][0] <= now:
-            _, _, level, entries = heapq.heappop(resting)
-            self._waiting_at(level).extend(entries)
+            self._wait(heapq.heappop(resting)[-1])
         datagrams: list[SearchDatagram] = []
         if self._fresh and now >= self._fresh_at:
             self._spend(self._fresh_credits, self._pick_fresh, now, datagrams)
-        if any(self._waiting):
+        if self._waiting:
             self._spend(self._retry_credits, self._pick_waiting, now, datagrams)
         return datagrams
 
@@ -355,19 +389,22 @@ class SearchPlan:
         return picked
 
     def _pick_waiting(self) -> list[_Name]:
-        # Names asked for seldom are the likeliest to be answered; but see FAIR_SHARE.
-        queues: Iterable[deque[_Name]] = self._waiting
-        self._retries += 1
-        if self._retries % FAIR_SHARE == 0:
-            queues = reversed(self._waiting)
+        self._turn += 1
+        first = _TURNS[self._turn % len(_TURNS)]
         picked: list[_Name] = []
         room = DATAGRAM_ROOM
-        for queue in queues:
-            if queue:
-                room = _take(queue, True, picked, room)
-                if queue:  # the datagram is full
-                    break
+        while self._waiting:
+            key, queue = min(self._waiting.items(), key=first)
+            room = _take(queue, True, picked, room)
+            if queue:  # the datagram is full
+                break
+            del self._waiting[key]
         return picked
+
+    def _wait(self, entries: Iterable[_Name]) -> None:
+        """The time of these has come."""
+        for entry in entries:
+            self._waiting[entry.crowd, entry.level].append(entry)
 
     def _rest(self, entries: list[_Name], now: float) -> None:
         """File names that are being sent by the time when they are due again."""
@@ -383,6 +420,7 @@ class SearchPlan:
             entry.due = now + min(math.ldexp(round_trip, level), self.max_period)
             entry.sent = now
             entry.tries += 1
+            entry.crowd.sent += 1
             groups.setdefault(next_level, []).append(entry)
         for next_level, group in groups.items():
             self._tie_break += 1
@@ -391,11 +429,6 @@ class SearchPlan:
     def _level(self, rest: float) -> int:
         """The highest level that rests no longer than so many seconds."""
         return max(0, math.floor(math.log2(rest / self.round_trip) + 1e-9))
-
-    def _waiting_at(self, level: int) -> deque[_Name]:
-        while len(self._waiting) <= level:
-            self._waiting.append(deque())
-        return self._waiting[level]
 
     # Pulling forward -----------------------------------------------------------------------------
 
@@ -422,11 +455,11 @@ class SearchPlan:
                     entry.due = when
                 self._resting[number] = (when, tie_break, level, entries)
         heapq.heapify(self._resting)
-        for queue in self._waiting[above + 1 :]:
+        for key in [key for key in self._waiting if key[1] > above]:
+            queue = self._waiting.pop(key)
             for entry in queue:
                 entry.level = level
-            self._waiting[level].extend(queue)
-            queue.clear()
+            self._wait(queue)
 
 
 def _padded_length(name: str) -> int:
@@ -448,3 +481,28 @@ def _take(queue: deque[_Name], oldest: bool, picked: list[_Name], room: int) -> 
         room -= entry.size
         picked.append(entry)
     return room
+
+
+# Which of the queues that wait comes first: the one with the smallest of these.
+
+_Waiting = tuple[tuple[_Crowd, int], deque[_Name]]
+
+
+def _least_sent(waiting: _Waiting) -> tuple[float, float]:
+    """Small crowds; of a crowd, names that were asked for seldom: the likeliest to be answered."""
+    (crowd, level), _ = waiting
+    return crowd.sent, level
+
+
+def _youngest(waiting: _Waiting) -> tuple[float, float]:
+    (crowd, level), _ = waiting
+    return -crowd.number, level
+
+
+def _longest_overdue(waiting: _Waiting) -> tuple[float, float]:
+    _, queue = waiting
+    return queue[0].due, 0
+
+
+#: For whom one datagram after the other is.
+_TURNS: Final = (_least_sent, _youngest, _least_sent, _longest_overdue)

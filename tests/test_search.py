@@ -332,6 +332,139 @@ def test_the_oldest_names_are_asked_for_although_new_ones_keep_coming() -> None:
     assert len(network.times("first")) >= 3
 
 
+class Watched:
+    """When some names were asked for, as `Network` tells, without keeping all the others."""
+
+    def __init__(self, plan: SearchPlan) -> None:
+        self.plan = plan
+        self.now = 0.0
+        self.moments: dict[int, list[float]] = {}
+
+    def run(self, until: float, answers: Callable[[int], bool] = lambda cid: False) -> None:
+        plan = self.plan
+        while len(plan) and (moment := max(self.now, plan.next_deadline())) <= until:
+            self.now = moment
+            for datagram in plan.due(moment):
+                for cid, _ in datagram.searches:
+                    if cid in self.moments:
+                        self.moments[cid].append(moment)
+                    if answers(cid):
+                        plan.reply(cid, datagram.sequence, moment)
+        self.now = until
+
+    def add(self, texts: Iterable[str], *, lost: bool = False) -> list[int]:
+        ids = self.plan.add(texts, self.now, lost=lost)
+        self.moments |= {cid: [] for cid in ids}
+        return ids
+
+
+#: A name that is due is asked for by one of the next two or three datagrams.
+SOON = 0.05
+
+
+def assert_asked_as_if_alone(moments: list[float], added: float, lost: bool) -> None:
+    """For half a minute; each rest may last a moment longer."""
+    alone = Watched(SearchPlan())
+    [cid] = alone.add(["x"], lost=lost)
+    alone.run(100.0)
+    expected = alone.moments[cid]
+    assert moments[0] - added <= SOON
+    rests = intervals(expected)
+    searches = bisect.bisect(expected, 28.0)
+    assert len(moments) > searches
+    for gap, rest in zip(intervals(moments)[:searches], rests[:searches], strict=True):
+        assert gap <= rest + SOON
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize(
+    "number, moments",
+    [
+        (10_000, [0.003, 1.0, 10.0, 60.0]),
+        (100_000, [0.003, 1.0, 10.0, 60.0, 200.0, 700.0]),
+        (300_000, [1.0, 200.0]),
+    ],
+)
+def test_a_name_is_asked_for_in_a_flood_as_if_it_were_alone(
+    number: int, moments: list[float], lost: bool
+) -> None:
+    """Whenever it is added, and although the first searches remain without answer."""
+    watched = Watched(SearchPlan(jitter=lambda: 0.5))
+    watched.plan.add(names(number), 0.0)
+    added = {}
+    for moment in moments:
+        watched.run(moment)
+        [added[moment]] = watched.add([f"x{moment}"], lost=lost)
+    watched.run(moments[-1] + 45.0)
+    for moment, cid in added.items():
+        assert_asked_as_if_alone(watched.moments[cid], moment, lost)
+
+
+def test_a_name_that_was_there_before_a_flood_goes_on_as_if_it_were_alone() -> None:
+    watched = Watched(SearchPlan())
+    [cid] = watched.add(["x"], lost=True)
+    watched.run(1.0)
+    watched.plan.add(names(100_000), 1.0)
+    watched.run(40.0)
+    assert_asked_as_if_alone(watched.moments[cid], 0.0, lost=True)
+
+
+def test_each_name_of_a_flood_is_asked_for_again_and_again() -> None:
+    """Its rest, at most twice the one before, and then all the others may come first."""
+    watched = Watched(SearchPlan())
+    flood = watched.add(names(50_000))
+    watched.run(2000.0)
+    whole_round = 50_000 / 20 * 0.016  # twenty names in a datagram, one datagram in 16 ms
+    for cid in flood:
+        moments = watched.moments[cid]
+        gaps = [*intervals(moments), watched.now - moments[-1]]
+        assert all(gap <= min(300.0, 2 * before) + 4 * whole_round
+                   for before, gap in zip([1.0, *gaps], gaps, strict=False))
+
+
+def test_names_that_are_lost_after_a_hundred_floods_rest_a_second_or_two() -> None:
+    """As when many screens with bad names were opened, one after the other."""
+    watched = Watched(SearchPlan())
+    for index in range(100):
+        watched.plan.add(names(1000, f"screen{index}"), watched.now)
+        watched.run(watched.now + 0.5)
+    lost = watched.add(names(500, "lost"), lost=True)
+    watched.run(watched.now + 30.0)
+    for cid in lost:
+        moments = watched.moments[cid]
+        assert max(intervals(moments)) <= 3.0
+        assert len(moments) >= 15
+
+
+def test_servers_that_stay_away_do_not_hold_up_those_that_come_back() -> None:
+    """A thousand servers are lost one after the other; all but the last ten come back."""
+    watched = Watched(SearchPlan())
+    servers = []
+    for index in range(1000):
+        servers.append(watched.plan.add(names(100, f"ioc{index}"), watched.now, lost=True))
+        watched.run(watched.now + 0.01)
+    dead = {cid for ids in servers[-10:] for cid in ids}
+    watched.run(watched.now + 10.0, answers=lambda cid: cid not in dead)
+    assert len(watched.plan) == len(dead)
+
+
+def test_nobody_starves_while_new_names_keep_coming() -> None:
+    """Each second a thousand names that nobody has, given up five seconds later."""
+    watched = Watched(SearchPlan())
+    flood = watched.add(names(2000))
+    given_up: list[list[int]] = []
+    for index in range(1200):
+        given_up.append(watched.plan.add(names(100, f"new{index}"), watched.now))
+        if index >= 50:
+            watched.plan.remove(given_up[index - 50])
+        watched.run(watched.now + 0.1)
+    # One datagram of four is for the 7,000 that wait at most, so it takes 22 s to be rid of them;
+    # no rest is longer than that in the first minute.
+    for cid in flood:
+        moments = [0.0, *watched.moments[cid], watched.now]
+        assert all(after <= 2 * before + 30.0 for before, after in zip(moments, moments[1:]))
+
+
 def test_lost_names_stay_on_short_intervals_for_half_a_minute() -> None:
     plan = SearchPlan()
     [cid] = plan.add(["lost"], 100.0, lost=True)
