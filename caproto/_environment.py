@@ -91,6 +91,13 @@ def _parse_seconds(text: str) -> float:
     return seconds
 
 
+def _parse_period(text: str) -> float:
+    period = _parse_float(text)
+    if period == math.inf:  # a name would be given up in the end
+        raise CaprotoValueError("is no finite number of seconds")
+    return period
+
+
 def _parse_ttl(text: str) -> int:
     ttl = _parse_int(text)
     if not 0 < ttl < 256:
@@ -130,7 +137,7 @@ _VARIABLES: Final[dict[str, _Variable]] = {
     "EPICS_CA_REPEATER_PORT": _Variable(REPEATER_PORT, _parse_port),
     "EPICS_CA_CONN_TMO": _Variable(30.0, _parse_seconds),
     "EPICS_CA_BEACON_PERIOD": _Variable(15.0, _parse_seconds),
-    "EPICS_CA_MAX_SEARCH_PERIOD": _Variable(300.0, _parse_float),
+    "EPICS_CA_MAX_SEARCH_PERIOD": _Variable(300.0, _parse_period),
     "EPICS_CA_MAX_ARRAY_BYTES": _Variable(MINIMUM_ARRAY_BYTES, _parse_int),
     "EPICS_CA_AUTO_ARRAY_BYTES": _Variable(True, _parse_yes),
     "EPICS_CA_MCAST_TTL": _Variable(1, _parse_ttl),
@@ -156,7 +163,7 @@ def _value(name: str, text: str | None, default: Any) -> Any:
         if not text.strip():
             raise CaprotoValueError("is empty")
         return variable.parse(text)
-    except CaprotoValueError as exc:
+    except (ValueError, OverflowError) as exc:  # also Python's own, for monstrous numbers
         _log.warning("%s=%r %s; using %r", name, text, exc, default)
         return default
 
@@ -249,9 +256,10 @@ class ClientConfiguration:
     repeater_port : int
         Where the repeater listens (EPICS_CA_REPEATER_PORT, 5065).
     conn_tmo : float
-        Seconds without a sign of life before a circuit is probed (EPICS_CA_CONN_TMO, 30).
+        Seconds without a sign of life before a circuit is probed (EPICS_CA_CONN_TMO, 30); never
+        with infinity.
     max_search_period : float
-        Longest interval between searches of one name, in seconds, at least 60
+        Longest interval between searches of one name, in seconds, at least 60 and finite
         (EPICS_CA_MAX_SEARCH_PERIOD, 300).
     max_array_bytes : int
         Largest array, in bytes, if `auto_array_bytes` is False; see `max_payload`
@@ -289,6 +297,8 @@ class ClientConfiguration:
             _check_bool(switch, getattr(self, switch))
         _check_seconds("conn_tmo", self.conn_tmo)
         _check_number("max_search_period", self.max_search_period, MINIMUM_SEARCH_PERIOD)
+        if self.max_search_period == math.inf:
+            raise CaprotoValueError("max_search_period must be a finite number of seconds, not inf")
         _check_number("max_array_bytes", self.max_array_bytes, MINIMUM_ARRAY_BYTES)
         _check_int("mcast_ttl", self.mcast_ttl, 1, 255)
         for name in ("addr_list", "name_servers"):

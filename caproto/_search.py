@@ -174,8 +174,10 @@ class SearchPlan:
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        if not max_period > 0:
-            raise CaprotoValueError(f"max_period must be a positive number, not {max_period}")
+        if not 0 < max_period < math.inf:
+            raise CaprotoValueError(
+                f"max_period must be a positive, finite number of seconds, not {max_period}"
+            )
         self.max_period = max_period
         self._jitter = jitter
         self._names: dict[int, _Name] = {}

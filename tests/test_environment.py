@@ -126,6 +126,28 @@ def test_the_search_period_is_at_least_60_seconds(
     assert bool(caplog.records) is (float(text) < 60)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "default"),
+    [
+        ("EPICS_CA_MAX_SEARCH_PERIOD", "1e400", 300.0),
+        ("EPICS_CA_MAX_SEARCH_PERIOD", "0x1p5000", 300.0),
+        ("EPICS_CA_CONN_TMO", "0x1p5000", 30.0),
+        ("EPICS_CA_REPEATER_PORT", "9" * 5000, 5065),
+    ],
+)
+def test_monstrous_numbers_are_warned_of_once_and_replaced(
+    name: str, text: str, default: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert get_environment_variables({name: text})[name] == default
+    [record] = caplog.records
+    assert name in record.getMessage()
+
+
+def test_a_server_may_be_given_infinite_time_to_be_silent() -> None:
+    assert client(EPICS_CA_CONN_TMO="1e400").conn_tmo == math.inf
+    assert ClientConfiguration(conn_tmo=math.inf).conn_tmo == math.inf
+
+
 def test_array_limit_is_at_least_16384_and_24_bytes_are_added() -> None:
     limited = client(EPICS_CA_AUTO_ARRAY_BYTES="no", EPICS_CA_MAX_ARRAY_BYTES="100")
     assert limited.max_payload == 16384 + 24
@@ -236,6 +258,7 @@ def test_all_interfaces_cannot_be_combined(caplog: pytest.LogCaptureFixture) -> 
         ("conn_tmo", "30"),
         ("conn_tmo", math.nan),
         ("max_search_period", 10.0),
+        ("max_search_period", math.inf),
         ("max_array_bytes", 100),
         ("mcast_ttl", 256),
         ("use_repeater", None),

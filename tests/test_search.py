@@ -90,6 +90,12 @@ def test_nothing_to_search_is_nothing_to_do() -> None:
     assert len(plan) == 0
 
 
+@pytest.mark.parametrize("period", [0.0, -1.0, math.inf, math.nan])
+def test_the_longest_period_is_a_positive_finite_number(period: float) -> None:
+    with pytest.raises(CaprotoValueError, match="max_period"):
+        SearchPlan(period)
+
+
 def test_first_search_comes_within_milliseconds() -> None:
     plan = SearchPlan(now=100.0)
     [cid] = plan.add(["x"], 100.0)
