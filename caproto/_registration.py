@@ -3,7 +3,8 @@
 A client registers at once: if a repeater runs it confirms within a moment. If none does, one is
 started after a second (a script that is over by then needs no beacons), and the attempts go on,
 more and more rarely. A repeater that was restarted has forgotten its clients, so we register again
-when nothing has come from it for a long time.
+when nothing has come from it for a long time; and as one that is gone is missed by all clients, all
+begins anew then. One of those that they start stays, the others find the port taken and end.
 
 Pure: *now* is passed in, and the driver does what :meth:`Registration.due` says.
 """
@@ -17,6 +18,8 @@ from typing import Final
 PATIENCE: Final = 1.0
 #: Seconds without any beacon after which we ask to be registered again.
 SILENCE: Final = 300.0
+#: Of so many attempts in vain the second one starts a repeater.
+ATTEMPTS_PER_START: Final = 30
 
 
 class RegistrationAction(enum.Enum):
@@ -68,7 +71,7 @@ class Registration:
         self.deadline = now + self._pause
         if self._attempts > 1:
             self._pause = min(2 * self._pause, self._retry_time)
-        if self._attempts == 2:
+        if self._attempts % ATTEMPTS_PER_START == 2:
             return RegistrationAction.START_REPEATER
         return RegistrationAction.REGISTER
 
@@ -78,10 +81,10 @@ class Registration:
             return  # anybody may send us that
         self.registered = True
         self._pause = min(PATIENCE, self._retry_time)
-        self._attempts = max(self._attempts, 2)  # it was there: nobody needs to start one
+        self._attempts = 0
         self.deadline = now + SILENCE
 
     def heard(self, now: float) -> None:
-        """A datagram came that only a repeater passes on, or a server sends."""
+        """A beacon came, which only a repeater passes on."""
         if self.registered:
             self.deadline = now + SILENCE

@@ -5,7 +5,13 @@ import math
 
 import pytest
 
-from caproto._registration import PATIENCE, SILENCE, Registration, RegistrationAction
+from caproto._registration import (
+    ATTEMPTS_PER_START,
+    PATIENCE,
+    SILENCE,
+    Registration,
+    RegistrationAction,
+)
 
 NOTHING, REGISTER, START_REPEATER = RegistrationAction
 
@@ -24,12 +30,23 @@ def test_the_first_attempt_is_made_at_once():
     assert not registration.registered
 
 
-def test_a_repeater_is_started_after_a_second_and_only_once():
+def test_a_repeater_is_started_after_a_second_and_not_with_each_attempt():
     """A script that is over by then needs no beacons."""
     registration = Registration(0.0)
     assert acts(registration, 0.0) is REGISTER
     assert acts(registration, 1.0) is START_REPEATER
     assert [acts(registration, when) for when in (2.0, 4.0, 8.0, 16.0)] == [REGISTER] * 4
+
+
+def test_now_and_then_another_one_is_started():
+    """The first may have been ended before it could confirm."""
+    registration, starts = Registration(0.0, retry_time=10.0), []
+    for _ in range(3 * ATTEMPTS_PER_START):
+        now = registration.deadline
+        if registration.due(now) is START_REPEATER:
+            starts.append(now)
+    assert len(starts) == 3
+    assert all(200 < b - a < 400 for a, b in zip(starts, starts[1:])), "every five minutes or so"
 
 
 def test_attempts_go_on_for_ever_but_more_and_more_rarely():
@@ -77,26 +94,29 @@ def test_who_hears_the_repeater_stays_registered():
 
 
 def test_after_a_long_silence_we_register_again():
-    """A repeater that was restarted has forgotten us. It was there, so we start none."""
+    """A repeater that was restarted has forgotten us; it confirms, and nobody starts another."""
     registration = Registration(0.0)
     registration.due(0.0)
-    registration.confirmed(0.0)
-    actions = [acts(registration, SILENCE + when) for when in (0.0, 1.0, 3.0, 7.0, 15.0)]
-    assert actions == [REGISTER] * 5
-    assert not registration.registered
+    for begun in (0.0, SILENCE, 2 * SILENCE):
+        registration.confirmed(begun)
+        assert registration.registered and registration.deadline == begun + SILENCE
+        assert acts(registration, begun + SILENCE) is REGISTER
+        assert not registration.registered
+    assert registration.deadline == 3 * SILENCE + PATIENCE
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_repeater_that_died_is_replaced(ours):
+    """Whoever had started it; clients of the C library have the benefit, too."""
+    registration = Registration(0.0)
+    registration.due(0.0)
+    if ours:
+        assert registration.due(1.0) is START_REPEATER
+    registration.confirmed(1.5)
+    actions = [acts(registration, 1.5 + SILENCE + when) for when in (0.0, 1.0, 2.0, 4.0, 8.0)]
+    assert actions == [REGISTER, START_REPEATER, REGISTER, REGISTER, REGISTER]
     registration.confirmed(SILENCE + 20.0)
     assert registration.registered and registration.deadline == 2 * SILENCE + 20.0
-    assert acts(registration, 2 * SILENCE + 20.0) is REGISTER
-    assert registration.deadline == 2 * SILENCE + 20.0 + PATIENCE, "the pauses begin anew"
-
-
-def test_a_confirmation_of_a_repeater_that_we_started():
-    registration = Registration(0.0)
-    registration.due(0.0)
-    assert registration.due(1.0) is START_REPEATER
-    registration.confirmed(1.5)
-    assert registration.registered
-    assert acts(registration, 1.5 + SILENCE) is REGISTER
 
 
 def test_what_is_heard_before_the_confirmation_does_not_count():

@@ -507,9 +507,9 @@ class SharedBroadcaster:
                     sequence = command.sequence
                 elif isinstance(command, Beacon):
                     beacons.append(command)
+                    self._registration.heard(now)
                 elif isinstance(command, RepeaterConfirmResponse):
                     self._registration.confirmed(now)
-                self._registration.heard(now)
         for command in beacons:
             self._on_beacon(command, now)
 

@@ -439,6 +439,22 @@ def test_registration(make, peer, wait_for, monkeypatch):
     assert len(late) <= 1, "one may have crossed the confirmation"
 
 
+def test_only_what_comes_by_the_repeater_is_a_sign_of_it(make, peer, wait_for, monkeypatch):
+    """Answers to searches come from servers: they do not tell that the repeater still knows us."""
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster._beacons = Verdicts(Verdict.GOOD)
+    heard = []
+    monkeypatch.setattr(type(broadcaster._registration), "heard", lambda *args: heard.append(args))
+    broadcaster.add_listener(listener)
+    broadcaster.search(listener, ["x", "y"], ["x", "y"])
+    for name in ("x", "y"):
+        peer.send(ca.VersionResponse(13, 1), reply(peer.search(name)))
+    wait_for(lambda: listener.keys == ["x", "y"])
+    assert not heard
+    peer.send(ca.Beacon(13, 7000, 1))
+    wait_for(lambda: len(heard) == 1)
+
+
 def test_beacons_come_by_way_of_a_repeater(make, peer, wait_for):
     repeater = Repeater(free_port())
     thread = threading.Thread(target=repeater.run)
@@ -471,7 +487,7 @@ def test_a_repeater_is_started_only_if_none_answers(make, monkeypatch, wait_for,
     with caplog.at_level(logging.INFO, "caproto"):
         broadcaster.search(listener, ["x"], ["x"])
         wait_for(lambda: broadcaster._registration._attempts > 3)
-    assert started == [port], "once"
+    assert started == [port], "not with each attempt"
     (record,) = [r for r in caplog.records if "no process to be had" in r.getMessage()]
     assert record.levelno == logging.INFO
 
