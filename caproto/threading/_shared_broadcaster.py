@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .._beacons import BeaconTable, Verdict
 from .._broadcaster import Broadcaster, extract_address
@@ -40,7 +40,8 @@ from ._waiting import Deadline
 
 #: Datagrams received in a row before searches that are due get their turn.
 DATAGRAMS_PER_TURN = 200
-#: Answered searches that are remembered, to notice when a second server has the same name.
+#: Answered searches that are remembered, to notice when a second server has the same name; and what
+#: the user was told of that.
 REMEMBERED = 16384
 #: Seconds between two log messages about how many searches are open.
 REPORT_INTERVAL = 2.0
@@ -49,6 +50,9 @@ RECEIVE_BUFFER = 1 << 22
 
 #: Who is searching, and what it calls the thing.
 Key = Hashable
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Listener(Protocol):
@@ -121,8 +125,9 @@ class SharedBroadcaster:
             now, registration_retry_time, self.configuration.use_repeater
         )
         self._searches: dict[int, _Search] = {}
-        # By whom, so far: the server that is used, then others that the user was told of.
-        self._answered: dict[int, tuple[_Search, tuple[Address, ...]]] = {}
+        self._answered: dict[int, tuple[_Search, Address]] = {}
+        # Searched again they are answered by the same two: that is no news.
+        self._served_twice: dict[tuple[_Search, frozenset[Address]], None] = {}
         self._postponed: list[_Postponed] = []
         self._order = 0
         self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -235,6 +240,7 @@ class SharedBroadcaster:
         if not names:
             return
         reference = weakref.ref(listener)
+        hash(reference)  # it goes into tables, and forgets how once the listener is gone
         with self._lock:
             if self._closed:
                 return
@@ -261,6 +267,11 @@ class SharedBroadcaster:
                 cid: answer
                 for cid, answer in self._answered.items()
                 if answer[0].listener() is not listener
+            }
+            self._served_twice = {
+                case: None
+                for case in self._served_twice
+                if case[0].listener() is not listener
             }
         self._listeners.discard(listener)
 
@@ -538,16 +549,22 @@ class SharedBroadcaster:
         if self._plan.reply(cid, sequence, now):
             search = self._searches.pop(cid)
             answers.found.setdefault((search.listener, address, version), []).append(search.key)
-            self._answered[cid] = (search, (address,))
+            _remember(self._answered, cid, (search, address))
             self._found += 1
             self._last_found = now
-            if len(self._answered) > REMEMBERED:
-                del self._answered[next(iter(self._answered))]
         elif cid in self._answered:
-            search, known = self._answered[cid]
-            if address not in known:  # once, not with each of its replies
-                self._answered[cid] = (search, (*known, address))
-                answers.again.append((search, known[0], address))
+            search, first = self._answered[cid]
+            case = (search, frozenset((first, address)))
+            if first != address and case not in self._served_twice:
+                _remember(self._served_twice, case, None)
+                answers.again.append((search, first, address))
+
+
+def _remember(table: dict[T, U], key: T, value: U) -> None:
+    """Note something, and forget the oldest if there is too much."""
+    table[key] = value
+    if len(table) > REMEMBERED:
+        del table[next(iter(table))]
 
 
 class _Answers:

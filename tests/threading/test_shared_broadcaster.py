@@ -51,6 +51,10 @@ class Listener:
         return self.heard
 
     @property
+    def again(self) -> list:
+        return [tuple(rest) for what, *rest in self.told if what == "again"]
+
+    @property
     def keys(self) -> list:
         return sorted(key for what, *rest in self.told if what == "found" for key in rest[-1])
 
@@ -155,6 +159,19 @@ def test_a_dead_listener_is_not_held_and_its_names_are_given_up(make, peer, wait
     wait_for(lambda: living.keys == ["x"])
 
 
+def test_an_answer_for_a_dead_listener_disturbs_nobody(make, peer, wait_for, caplog):
+    broadcaster, dead, living = make(peer.address), Listener(), Listener()
+    broadcaster.search(dead, ["dead:x"], ["x"])
+    first = peer.search("dead:x")
+    broadcaster.search(living, ["living:x"], ["x"])
+    second = peer.search("living:x")
+    del dead
+    gc.collect()
+    peer.send(reply(first), reply(second))
+    wait_for(lambda: living.keys == ["x"])
+    assert not caplog.records
+
+
 def test_forgotten_means_not_searched_and_not_told(make, peer, wait_for):
     broadcaster = make(peer.address)
     one, two = Listener(), Listener()
@@ -230,7 +247,7 @@ def test_a_second_answer_of_the_same_server_is_nothing(make, peer, wait_for):
     peer.send(reply(x))
     peer.send(reply(y))
     wait_for(lambda: listener.keys == ["x", "y"])
-    assert not [what for what in listener.told if what[0] == "again"]
+    assert not listener.again
 
 
 @item(26)
@@ -241,9 +258,31 @@ def test_two_servers_with_one_name_are_reported_once(make, peer, wait_for):
     peer.send(reply(x, 7000), reply(x, 8000), reply(x, 8000), reply(x, 7000))
     peer.send(reply(x, 8000), reply(y))
     wait_for(lambda: listener.keys == ["x", "y"])
-    first, second = (LOOPBACK, 7000), (LOOPBACK, 8000)
-    again = [what for what in listener.told if what[0] == "again"]
-    assert again == [("again", "x", first, second)]
+    assert listener.again == [("x", (LOOPBACK, 7000), (LOOPBACK, 8000))]
+
+
+def test_who_is_found_again_after_a_loss_is_not_reported_again(make, peer, wait_for, monkeypatch):
+    """Each search is answered by both, whoever is faster; a third server is news."""
+    monkeypatch.setattr(_shared_broadcaster, "REMEMBERED", 3)
+    broadcaster, listener = make(peer.address), Listener()
+    for ports in ((7000, 8000), (7000, 8000), (8000, 7000), (7000, 9000)):
+        broadcaster.search(listener, ["x"], ["x"], lost=True)
+        search = peer.search("x")
+        peer.send(*(reply(search, port) for port in ports))
+        wait_for(lambda: not broadcaster.open_searches(listener))
+    wait_for(lambda: len(listener.again) >= 2)
+    assert listener.again == [
+        ("x", (LOOPBACK, 7000), (LOOPBACK, 8000)),
+        ("x", (LOOPBACK, 7000), (LOOPBACK, 9000)),
+    ]
+    for name in "abcd":  # there is an end to what is remembered
+        broadcaster.search(listener, [name], [name])
+        search = peer.search(name)
+        peer.send(reply(search, 7000), reply(search, 8000))
+        wait_for(lambda name=name: listener.again[-1][0] == name)
+    assert len(broadcaster._served_twice) == 3
+    broadcaster.forget(listener)
+    assert not broadcaster._served_twice
 
 
 # ---- what never stops the search -------------------------------------------------------------
