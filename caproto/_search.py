@@ -70,6 +70,8 @@ MEMORY: Final = 1024
 VERSION_SIZE, HEADER_SIZE = 16, 16
 DATAGRAM_ROOM: Final = MAX_SEARCH_DATAGRAM - VERSION_SIZE
 LAST_ID: Final = 0xFFFFFFFF
+#: Sequence numbers begin with 1.
+NEVER_SENT: Final = 0
 
 
 class SearchDatagram(NamedTuple):
@@ -109,7 +111,17 @@ class _Name:
     """A name that is being searched."""
 
     __slots__ = (
-        "cid", "crowd", "done", "due", "level", "lost_until", "name", "sent", "size", "tries"
+        "cid",
+        "crowd",
+        "done",
+        "due",
+        "level",
+        "lost_until",
+        "name",
+        "sent",
+        "sequence",
+        "size",
+        "tries",
     )
 
     def __init__(self, cid: int, name: str, size: int, lost_until: float, crowd: _Crowd) -> None:
@@ -122,6 +134,7 @@ class _Name:
         self.level = 0  # when sent, it will rest for 2**level round trips
         self.tries = 0
         self.sent = -math.inf
+        self.sequence = NEVER_SENT  # of the latest datagram
         self.due = math.inf
 
 
@@ -282,7 +295,8 @@ class SearchPlan:
             As in the reply.
         sequence : int or None
             The number in the VERSION message in front of the reply; None if there was none, as over
-            TCP or from servers before 4.11. Only numbered replies teach us the round trip time.
+            TCP or from servers before 4.11. Then the latest datagram with this name is taken to be
+            answered; but only numbered replies teach us the round trip time.
         now : float
 
         Returns
@@ -291,13 +305,16 @@ class SearchPlan:
             The name; empty if nobody waits for it (any more), which is normal: replies come more
             than once, from several servers, and late.
         """
-        if sequence is not None:
-            sent = self._unanswered.pop(sequence, None)
-            if sent is not None:  # the first reply to this datagram
-                when, credits = sent
-                credits.earn()
-                self._learn(now - when)
         entry = self._names.pop(cid, None)
+        answered = sequence
+        if answered is None:
+            answered = entry.sequence if entry is not None else NEVER_SENT
+        sent = self._unanswered.pop(answered, None)
+        if sent is not None:  # the first reply to this datagram
+            when, credits = sent
+            credits.earn()
+            if sequence is not None:
+                self._learn(now - when)
         if entry is None:
             return ""
         entry.done = True
@@ -377,7 +394,7 @@ class SearchPlan:
             self._unanswered[sequence] = (now, credits)
             if len(self._unanswered) > MEMORY:
                 del self._unanswered[next(iter(self._unanswered))]
-            self._rest(picked, now)
+            self._rest(picked, now, sequence)
             datagrams.append(
                 SearchDatagram(sequence, [(entry.cid, entry.name) for entry in picked])
             )
@@ -408,7 +425,7 @@ class SearchPlan:
         for entry in entries:
             self._waiting[entry.crowd, entry.level].append(entry)
 
-    def _rest(self, entries: list[_Name], now: float) -> None:
+    def _rest(self, entries: list[_Name], now: float, sequence: int) -> None:
         """File names that are being sent by the time when they are due again."""
         round_trip = self.round_trip
         top = math.ceil(math.log2(max(1.0, self.max_period / round_trip)))
@@ -421,6 +438,7 @@ class SearchPlan:
             entry.level = next_level = min(level + 1, top)
             entry.due = now + min(math.ldexp(round_trip, level), self.max_period)
             entry.sent = now
+            entry.sequence = sequence
             entry.tries += 1
             entry.crowd.sent += 1
             groups.setdefault(next_level, []).append(entry)

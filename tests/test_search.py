@@ -30,8 +30,9 @@ def size(datagram: SearchDatagram) -> int:
 class Network:
     """Moves the clock from deadline to deadline, and keeps what was sent when."""
 
-    def __init__(self, plan: SearchPlan, now: float = 0.0) -> None:
+    def __init__(self, plan: SearchPlan, now: float = 0.0, *, numbered: bool = True) -> None:
         self.plan = plan
+        self.numbered = numbered
         self.now = now
         self.sent: list[tuple[float, SearchDatagram]] = []
 
@@ -52,7 +53,7 @@ class Network:
             self.now = max(self.now, moment)
             while replies and replies[0][0] <= self.now:
                 _, cid, sequence = replies.pop(0)
-                self.plan.reply(cid, sequence, self.now)
+                self.plan.reply(cid, sequence if self.numbered else None, self.now)
             for datagram in self.plan.due(self.now):
                 self.sent.append((self.now, datagram))
                 replies += [
@@ -273,6 +274,36 @@ def test_ten_thousand_names_that_exist_are_found_in_a_few_round_trips() -> None:
     assert len(plan) == 0
     assert network.now < 0.05
     assert len(network.sent) < 10_000 / 20
+
+
+def test_names_are_found_as_quickly_by_replies_without_number() -> None:
+    """As over TCP. They say nothing about the round trip, but that somebody reads what we send."""
+    plan = SearchPlan()
+    plan.add(names(10_000), 0.0)
+    network = Network(plan, numbered=False)
+    network.run(10.0, answers=lambda name: True, round_trip=0.001)
+    assert len(plan) == 0
+    assert network.now < 0.05
+    assert len(network.sent) < 10_000 / 20
+    assert plan.round_trip == pytest.approx(0.032)
+
+
+def test_only_a_datagram_that_is_answered_earns_credits_and_only_once() -> None:
+    """Not replies to names that nobody waits for, nor the replies to its other names."""
+    histories = []
+    for nonsense in (False, True):
+        plan = SearchPlan()
+        ids = plan.add(names(10_000), 0.0)
+        [datagram, *_] = plan.due(1.0)
+        for cid, _ in datagram.searches if nonsense else datagram.searches[:1]:
+            plan.reply(cid, None, 1.0)
+        if nonsense:
+            for cid in (*range(20_000, 21_000), *(cid for cid, _ in datagram.searches)):
+                plan.reply(cid, None, 1.0)
+                plan.reply(cid, datagram.sequence, 1.0)
+        assert plan.reply(ids[5000], None, 1.0), "never asked for: it was answered by no datagram"
+        histories.append(len(plan.due(1.0)))
+    assert histories == [2, 2]
 
 
 def test_names_that_exist_are_found_among_names_that_do_not() -> None:
