@@ -7,7 +7,7 @@ from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
 from .._dbr import ChannelType
-from .._errors import CaprotoError
+from .._errors import CaprotoError, CaprotoTypeError
 from ._operations import CallbackOperation, Request
 from ._pv import PV, check_callback, check_count, check_data_type, check_timeout
 from ._waiting import Deadline
@@ -62,6 +62,7 @@ class Batch:
         data_count: int | None = None,
     ) -> None:
         """Read *pv* and call *callback* with the response. See `PV.read`."""
+        check_pv(pv)
         check_callback(callback)
         operation = CallbackOperation(pv, "read", callback, self._deadline)
         if data_type is None and data_count is None:
@@ -81,6 +82,7 @@ class Batch:
         data_count: int | None = None,
     ) -> None:
         """Write *data* to *pv*; with *callback*, ask for a confirmation. See `PV.write`."""
+        check_pv(pv)
         check_callback(callback)
         check_data_type(data_type)
         check_count(data_count)
@@ -99,6 +101,12 @@ class Batch:
         if kind is None:
             deadline.restart()
             _report(_send(requests, deadline))
+
+
+def check_pv(pv: Any) -> None:
+    """Raise CaprotoTypeError unless *pv* is a PV."""
+    if not isinstance(pv, PV):
+        raise CaprotoTypeError(f"pv must be a PV, as get_pvs returns them, not {pv!r}")
 
 
 #: A request that could not be sent, and why.

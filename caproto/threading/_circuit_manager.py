@@ -331,8 +331,7 @@ class VirtualCircuitManager:
                     self._retiring.discard(pv)
                 elif link.channel.sid not in busy and self.serves(link.channel):
                     self._retiring.discard(pv)
-                    del self._routes.pvs[link.channel.cid]
-                    self._routes.drop_subscriptions(pv)
+                    self._routes.retire(pv, link.channel.cid)
                     commands.append(link.channel.clear())
                     retired.append(pv)
             if commands:
@@ -663,6 +662,7 @@ class VirtualCircuitManager:
                 self, turn.lost, "the server gave it up", Loss.REFUSED
             )
             self._deliver(batch)
+            self._close_if_unused()
         if turn.created:
             self._deliver(self._owner.channels_created(self, turn.created))
         for whose, command in turn.refused:

@@ -105,6 +105,10 @@ class Context:
     ) -> None:
         if broadcaster is not None and not isinstance(broadcaster, SharedBroadcaster):
             raise CaprotoTypeError(f"broadcaster must be a SharedBroadcaster, not {broadcaster!r}")
+        if configuration is not None and not isinstance(configuration, ClientConfiguration):
+            raise CaprotoTypeError(
+                f"configuration must be a ClientConfiguration, not {configuration!r}"
+            )
         if not isinstance(max_workers, int) or max_workers < 1:
             raise CaprotoValueError(f"max_workers must be 1 or more, not {max_workers!r}")
         default = isinstance(timeout, enum.Enum)
@@ -231,6 +235,8 @@ class Context:
         ------
         CaprotoKeyError
             If this Context has no such PV.
+        CaprotoTypeError
+            If it is neither a PV nor a name.
         """
         found = self._own(pv)
         now = monotonic()
@@ -251,6 +257,8 @@ class Context:
         )
 
     def _own(self, pv: PV | str) -> PV:
+        if not isinstance(pv, (PV, str)):
+            raise CaprotoTypeError(f"pv must be a PV or the name of one, not {pv!r}")
         with self._lock:
             if isinstance(pv, str):
                 names = [key for key in self._pvs if key[0] == pv]
@@ -585,13 +593,21 @@ class Context:
 
     def circuit_over(self, manager: VirtualCircuitManager) -> None:
         """A circuit takes no more channels; the next search makes a new one."""
-        key = (manager.circuit.address, manager.circuit.priority or 0)
+        address = manager.circuit.address
+        key = (address, manager.circuit.priority or 0)
         with self._lock:
             if self._managers.get(key) is not manager:
                 return  # it has said so before
             del self._managers[key]
+            self._predecessors = {
+                place: delivery
+                for place, delivery in self._predecessors.items()
+                if not delivery.over
+            }
             self._predecessors[key] = manager.delivery
-        self.broadcaster.circuit_closed(manager.circuit.address)
+            last = all(where != address for where, _ in self._managers)
+        if last:
+            self.broadcaster.circuit_closed(address)
 
     def beacon(self, address: Address, good: bool) -> None:
         """A server sent a beacon: if it is in its rhythm, its circuits need not ask for an echo."""

@@ -102,6 +102,11 @@ class Delivery:
         return self._backlog.queued - self._backlog.done
 
     @property
+    def over(self) -> bool:
+        """Whether nothing will be run any more."""
+        return self._over.is_set()
+
+    @property
     def threads(self) -> tuple[threading.Thread, ...]:
         """The threads; empty before the first use."""
         return tuple(self._threads)

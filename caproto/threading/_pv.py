@@ -553,7 +553,12 @@ class PV:
     ) -> Any:
         """Wait for the reply to one operation, and check it."""
         manager = link.manager
-        if not reply.wait(deadline.remaining()) and manager.forget(number):
+        try:
+            answered = reply.wait(deadline.remaining())
+        except BaseException:  # Ctrl-C: nobody waits for it any more
+            manager.forget(number)
+            raise
+        if not answered and manager.forget(number):
             raise CaprotoTimeoutError(
                 f"{self.name!r}: no reply to the {verb} within {deadline.timeout} s; "
                 f"{manager.silence()}"

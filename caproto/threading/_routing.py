@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .._commands import (
     AccessRightsResponse,
     ClearChannelRequest,
+    ClearChannelResponse,
     CreateChanResponse,
     CreateChFailResponse,
     EchoResponse,
@@ -68,18 +69,26 @@ class Routes:
     ----------
     pvs : dict of int to PV
         By cid.
+    retired : dict of int to PV
+        By cid, from CLEAR_CHANNEL to its confirmation: errors of earlier writes may still come.
     operations : dict of int to Reply or CallbackOperation
         By ioid.
     subscriptions : dict of int to Subscription
         By the id on the wire.
     """
 
-    __slots__ = ("operations", "pvs", "subscriptions")
+    __slots__ = ("operations", "pvs", "retired", "subscriptions")
 
     def __init__(self) -> None:
         self.pvs: dict[int, PV] = {}
+        self.retired: dict[int, PV] = {}
         self.operations: dict[int, Any] = {}
         self.subscriptions: dict[int, Subscription] = {}
+
+    def retire(self, pv: PV, cid: int) -> None:
+        """The channel of *pv* is being cleared."""
+        self.retired[cid] = self.pvs.pop(cid)
+        self.drop_subscriptions(pv)
 
     def drop_subscriptions(self, pv: PV) -> None:
         """The channel is gone and its subscriptions with it: none is to be cancelled."""
@@ -114,6 +123,7 @@ class Routes:
         for sub in self.subscriptions.values():
             sub.stopped()
         self.subscriptions.clear()
+        self.retired.clear()
         pvs, self.pvs = list(self.pvs.values()), {}
         operations, self.operations = self.operations, {}
         return pvs, operations
@@ -165,6 +175,9 @@ class Routes:
         else:
             turn.created.append(pv)
 
+    def _on_cleared(self, command: ClearChannelResponse, turn: Turn) -> None:
+        self.retired.pop(command.cid, None)
+
     def _on_channel_lost(
         self, command: CreateChFailResponse | ServerDisconnResponse, turn: Turn
     ) -> None:
@@ -184,7 +197,8 @@ class Routes:
         elif failed == EventAddResponse.ID and number in self.subscriptions:
             self._refuse(self.subscriptions[number], command, turn)
         else:
-            turn.refused.append((self.pvs.get(command.cid), command))
+            pv = self.pvs.get(command.cid) or self.retired.get(command.cid)
+            turn.refused.append((pv, command))
 
 
 #: Requests that are answered under their ioid.
@@ -200,6 +214,7 @@ HANDLERS: dict[type[Message], Callable[[Routes, Any, Turn], None]] = {
     WriteNotifyResponse: Routes._on_reply,
     AccessRightsResponse: Routes._on_access_rights,
     CreateChanResponse: Routes._on_created,
+    ClearChannelResponse: Routes._on_cleared,
     CreateChFailResponse: Routes._on_channel_lost,
     ServerDisconnResponse: Routes._on_channel_lost,
     EchoResponse: Routes._on_echo,

@@ -14,6 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from .._dbr import ChannelType, SubscriptionType
+from .._errors import CaprotoTypeError
 from ._callbacks import Callbacks, Entry, Function, accepts_two, call, report
 from ._delivery import Call
 from ._operations import read_type
@@ -153,7 +154,11 @@ class Subscription:
         ------
         CaprotoKeyError
             If no callback was ever given this token.
+        CaprotoTypeError
+            If it is none.
         """
+        if not isinstance(token, int):
+            raise CaprotoTypeError(f"token must be what add_callback returned, not {token!r}")
         with self.pv.context._lock:
             self._forget(token)
         self._reconcile()

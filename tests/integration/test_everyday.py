@@ -52,6 +52,7 @@ def test_ctrl_c_ends_a_read_that_is_not_answered(own_ioc, timeout):
         own_ioc.freeze()
         with interrupted(lambda: manager.circuit.pending):
             pv.read(timeout=timeout)
+        assert not manager.circuit.pending, "the id is free, whether a reply comes or not"
         own_ioc.thaw()
         assert pv.read(timeout=20).data.tolist() == [3.14]
         assert pv.circuit_manager is manager and not manager.circuit.pending

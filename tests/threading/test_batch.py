@@ -122,6 +122,8 @@ def test_types_and_counts(server, ctx, wait_for):
     "spoil, error",
     [
         (lambda batch, x: batch.read(x, 3), CaprotoTypeError),
+        (lambda batch, x: batch.read(x.name, print), CaprotoTypeError),
+        (lambda batch, x: batch.write(None, 1.0), CaprotoTypeError),
         (lambda batch, x: batch.read(x, print, data_type="banana"), CaprotoValueError),
         (lambda batch, x: batch.read(x, print, data_count=-1), CaprotoValueError),
         (lambda batch, x: batch.write(x, 1.0, 3), CaprotoTypeError),

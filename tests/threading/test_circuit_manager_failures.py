@@ -403,6 +403,18 @@ def test_one_channel_is_lost_and_only_that_one_is_searched_again(server, wait_fo
         assert states["y"] == ["connected"]
 
 
+def test_a_circuit_whose_last_channel_the_server_gives_up_is_closed(server, wait_for):
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        (x,) = ctx.get_pvs("x")
+        x.wait_for_connection()
+        connection = server.connection
+        server.answers = lambda search: False
+        connection.send(connection.channel("x").disconnect())
+        wait_for(lambda: not connection.open and not ctx.circuit_managers)
+        server.answers = lambda search: True
+        assert x.read().data[0] == 1.5
+
+
 @item(35)
 def test_a_channel_that_is_refused_for_ever_costs_one_search_per_delay(server, wait_for):
     server.answers = lambda search: True

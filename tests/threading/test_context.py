@@ -127,6 +127,7 @@ class TestConstructor:
     def test_what_is_impossible_raises_and_names_the_argument(self, server):
         for options, error in (
             ({"broadcaster": "text"}, CaprotoTypeError),
+            ({"configuration": {"addr_list": []}}, CaprotoTypeError),
             ({"timeout": -1}, CaprotoValueError),
             ({"timeout": "1"}, CaprotoTypeError),
             ({"host_name": 5}, CaprotoTypeError),
@@ -137,7 +138,7 @@ class TestConstructor:
             ({"max_workers": "1"}, CaprotoValueError),
         ):
             with pytest.raises(error, match=next(iter(options))):
-                Context(configuration=server.configuration, **options)
+                Context(**{"configuration": server.configuration, **options})
 
     def test_the_default_timeout(self, server, monkeypatch):
         monkeypatch.delenv("CAPROTO_DEFAULT_TIMEOUT", raising=False)
@@ -311,10 +312,33 @@ class TestSharedBroadcaster:
         x.wait_for_connection()
         assert send_beacon(100) is Verdict.SUSPECT, "the first one, of a server that we know"
         assert send_beacon(99) is Verdict.DISCARDED
+        (urgent,) = ctx.get_pvs("x", priority=1)
+        urgent.wait_for_connection()
+        urgent.go_idle()
+        wait_for(lambda: len(ctx.circuit_managers) == 1)
+        assert send_beacon(99) is Verdict.DISCARDED, "we still have a circuit to it"
         server.drop_all()
-        wait_for(lambda: len(server.connections) == 2)
+        wait_for(lambda: len(server.connections) == 3)
         x.wait_for_connection()
         assert send_beacon(0) is Verdict.SUSPECT, "the first one again"
+
+    def test_what_is_over_is_forgotten(self, server, ctx, wait_for):
+        """The callbacks of each circuit come after those of the one before; then it is needless."""
+        (x,) = ctx.get_pvs("x")
+        for number in range(1, 6):
+            x.subscribe().add_callback(told := Told())
+            told.wait()
+            deliveries = x.circuit_manager.delivery
+            server.drop_all()
+            wait_for(lambda number=number: len(server.connections) == number + 1)
+            x.wait_for_connection()
+            wait_for(lambda over=deliveries: over.over)
+        for priority in range(1, 6):
+            (other,) = ctx.get_pvs("x", priority=priority)
+            other.read()
+            server.drop_all()
+            other.read()
+        assert len(ctx._predecessors) < 3
 
 
 class TestDisconnect:

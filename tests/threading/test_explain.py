@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 import caproto as ca
-from caproto import CaprotoKeyError
+from caproto import CaprotoKeyError, CaprotoTypeError
 from caproto.threading.client import ClientConfiguration, Context
 from tests.harness.fake_server import FakePV, ignore
 from tests.harness.ports import free_port
@@ -217,6 +217,12 @@ def test_a_name_means_the_pv_of_the_lowest_priority(ctx, wait_for):
     wait_for(lambda: not low.connected)
     assert ctx.explain("x").state == "idle"
     assert ctx.explain(high).connected
+
+
+@pytest.mark.parametrize("what", [None, 5, ["x"]])
+def test_what_is_no_pv_is_refused(ctx, what):
+    with pytest.raises(CaprotoTypeError, match="pv must be a PV or the name of one"):
+        ctx.explain(what)
 
 
 def test_a_pv_of_somebody_else_is_refused(ctx, server):

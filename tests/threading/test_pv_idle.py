@@ -6,7 +6,15 @@ import threading
 
 import pytest
 
-from caproto import ClearChannelRequest, EventAddRequest, ReadNotifyRequest, WriteNotifyRequest
+from caproto import (
+    CAStatus,
+    ClearChannelRequest,
+    ErrorResponse,
+    EventAddRequest,
+    ReadNotifyRequest,
+    WriteNotifyRequest,
+    WriteRequest,
+)
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import ignore
@@ -53,6 +61,25 @@ class TestIdle:
         assert told.values == [2.5, 3.5] and len(server.connections) == 1
         assert x.read().data[0] == 1.5
         assert len(server.connections) == 1
+
+    def test_a_write_before_it_that_is_refused_is_logged_with_the_name(
+        self, server, ctx, x, wait_for, caplog
+    ):
+        (y,) = ctx.get_pvs("y")
+        y.wait_for_connection()  # or the circuit would be closed
+        held = []
+        server.on[WriteRequest] = lambda connection, command: held.append(command)
+
+        def refuse(connection, command):
+            connection.send(ErrorResponse(held[0], command.cid, CAStatus.ECA_PUTFAIL, ""))
+            server.usual(connection, command)
+
+        server.on[ClearChannelRequest] = refuse
+        with caplog.at_level("WARNING", "caproto"):
+            x.write(6.0, wait=False)
+            x.go_idle()
+            wait_for(lambda: caplog.records)
+        assert caplog.records[0].getMessage().startswith("'x': the server refused a write: ECA_PUT")
 
     def test_it_stays_in_the_cache(self, ctx, idle):
         assert ctx.get_pvs("x") == [idle] and "idle" in repr(idle)

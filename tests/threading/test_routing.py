@@ -92,10 +92,20 @@ def test_every_command_of_a_server_has_a_route_or_needs_none():
     needless = {
         ca.VersionResponse,  # the circuit itself notes the version
         ca.SearchResponse, ca.NotFoundResponse,  # circuits of PVs do not search
-        ca.ClearChannelResponse, ca.EventCancelResponse,  # who asked has gone already
+        ca.EventCancelResponse,  # who asked has gone already
     }
     assert set(RULES[ca.SERVER]) == set(HANDLERS) | needless
     assert not needless & set(HANDLERS)
+
+
+def test_an_error_after_the_channel_was_given_back_is_still_its_own(rig):
+    """Until the server has confirmed: then no error of it can come."""
+    rig.routes.retire(rig.pv, CID)
+    assert not rig.routes.pvs and not rig.routes.subscriptions
+    late = error(ca.WriteRequest([1.0], ChannelType.DOUBLE, 1, SID, CID))
+    assert rig.take(late).refused == [(rig.pv, late)]
+    rig.take(ca.ClearChannelResponse(SID, CID))
+    assert not rig.routes.retired
 
 
 def test_an_update_goes_to_its_subscription(rig):

@@ -87,6 +87,8 @@ class TestOnTheWire:
         sub.remove_callback(tokens[0])
         flush(x)
         assert server.wished("x") == 1
+        with pytest.raises(CaprotoTypeError, match="token must be"):
+            sub.remove_callback(second)
         sub.remove_callback(tokens[1])
         sub.remove_callback(tokens[1])
         flush(x)
