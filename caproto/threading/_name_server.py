@@ -167,16 +167,29 @@ class NameServer:
                 self._receive()
             if transport.error is not None:
                 raise transport.error
-            if self._heartbeat.check(monotonic()) is not Action.NOTHING:
-                with self._lock:
-                    transport.queue(self._circuit.send(EchoRequest()))
-            return self._heartbeat.deadline, not transport.flush(serving=True)
+            now = monotonic()
+            if now >= self._heartbeat.deadline:
+                self._beat(now)
+            held_up = not transport.flush(serving=True)
+            if held_up:
+                self._heartbeat.sending(transport.taken_at)
+            return self._heartbeat.deadline, held_up
         except (OSError, CaprotoError) as error:
             self._lost(error)
         except Exception as error:  # a defect of ours
             self._log.exception("Unexpected error; the connection is made again")
             self._lost(error)
         return None
+
+    def _beat(self, now: float) -> None:
+        """The deadline of the heartbeat has come."""
+        self._heartbeat.sending(self._transport.taken_at)  # or not, if the sender has got on
+        action = self._heartbeat.check(now)
+        if action is Action.UNRESPONSIVE:
+            self._cannot_be_asked("it is connected but does not respond")
+        if action is not Action.NOTHING:
+            with self._lock:
+                self._transport.queue(self._circuit.send(EchoRequest()))
 
     def _receive(self) -> None:
         circuit = self._circuit
@@ -195,15 +208,15 @@ class NameServer:
                 answers.append(command)
             elif isinstance(command, VersionResponse):
                 self._greeted(command.version)
-            elif command.ID == EchoRequest.ID:
-                self._heartbeat.echo_received(now)
+            elif command.ID == EchoRequest.ID and self._heartbeat.echo_received(now):
+                self._greeted(circuit.peer_version)  # it responds again
         if answers:
             self._owner.answered_by_tcp(answers, circuit.peer_version)
         if circuit.error is not None:
             raise circuit.error  # what was in front of it has been dealt with
 
     def _greeted(self, version: int) -> None:
-        """The server has told its version: can it be asked?"""
+        """The server has told its version, or responds again: can it be asked?"""
         if version < TCP_SEARCH_VERSION:
             self.trouble = f"version 4.{version} of the protocol knows no search over TCP"
             return
@@ -212,7 +225,9 @@ class NameServer:
         self._owner.search_now()
 
     def _lost(self, error: Exception) -> None:
-        trouble = describe(error)
+        self._cannot_be_asked(describe(error))
+
+    def _cannot_be_asked(self, trouble: str) -> None:
         if trouble != self.trouble:  # once, not with each attempt
             self._log.warning("The name server cannot be asked: %s", trouble)
         self.trouble = trouble

@@ -3,14 +3,17 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import threading
 import time
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 import caproto as ca
+from caproto._heartbeat import Heartbeat
 from caproto.threading import _name_server, _transport
 from caproto.threading._name_server import NameServer
 from caproto.threading.client import Context
@@ -130,6 +133,68 @@ def test_an_idle_circuit_is_probed_and_stays(directory, owner, ask, wait_for):
     assert len(directory.connections) == 1
     server.search([(1, "x")])
     wait_for(lambda: owner.answers)
+
+
+def silent_server(directory, ask, wait_for, monkeypatch) -> NameServer:
+    """A name server that can be asked, and is asked for an echo soon."""
+    monkeypatch.setattr(_name_server, "Heartbeat", partial(Heartbeat, echo_timeout=0.1))
+    server = ask(directory.address, connection_timeout=0.1)
+    wait_for(lambda: not server.trouble)
+    return server
+
+
+def test_a_silent_server_is_reported_once_and_asked_when_it_responds_again(
+    directory, owner, ask, wait_for, monkeypatch, caplog
+):
+    with caplog.at_level(logging.WARNING, "caproto"):
+        server = silent_server(directory, ask, wait_for, monkeypatch)
+        directory.on[ca.EchoRequest] = ignore
+        wait_for(lambda: server._heartbeat.deadline == math.inf, message="all probes in vain")
+        assert "does not respond" in server.trouble
+        server.search([(1, "x")])
+        assert owner.invitations == 1
+        del directory.on[ca.EchoRequest]
+        directory.connection.send(ca.EchoResponse())  # too late; but now it is probed again
+        wait_for(lambda: owner.invitations == 2)
+    assert server.trouble == ""
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING and "does not respond" in record.getMessage()
+    server.search([(2, "x")])
+    wait_for(lambda: owner.answers == [([2], 13)])
+    assert len(directory.connections) == 1
+
+
+def test_a_server_that_takes_no_searches_is_silent_whatever_it_says(
+    directory, owner, ask, wait_for, monkeypatch
+):
+    """And what it is not asked any more does not pile up."""
+    server = silent_server(directory, ask, wait_for, monkeypatch)
+    directory.connection.stop_reading()
+    number = 0
+    deadline = time.monotonic() + 30
+    while not server.trouble:
+        assert time.monotonic() < deadline
+        server.search([(number + cid, f"nobody:has:{cid}") for cid in range(1, 1000)])
+        directory.connection.send(ca.NotFoundResponse(13, 99))
+        number += 1000
+        time.sleep(0.001)  # the pace of the searches
+    assert "does not respond" in server.trouble
+    waiting = len(server._transport._outbox)
+    server.search([(cid, "nobody:has:it") for cid in range(1, 1000)])
+    assert len(server._transport._outbox) <= waiting
+
+
+@item(28)
+def test_an_old_server_that_responds_again_is_still_too_old(owner, ask, wait_for, monkeypatch):
+    monkeypatch.setattr(_name_server, "Heartbeat", partial(Heartbeat, echo_timeout=0.1))
+    with FakeServer({"x": 1.0}, version=11) as old:
+        old.on[ca.EchoRequest] = ignore
+        server = ask(old.address, connection_timeout=0.1)
+        wait_for(lambda: "does not respond" in server.trouble)
+        del old.on[ca.EchoRequest]
+        old.connection.send(ca.EchoResponse())
+        wait_for(lambda: "version 4.11" in server.trouble)
+        assert owner.invitations == 0
 
 
 def test_nothing_else_that_it_says_disturbs(directory, owner, ask, wait_for):
