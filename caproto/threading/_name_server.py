@@ -137,18 +137,17 @@ class NameServer:
         """Begin a new connection; None if that failed at once."""
         transport = Transport(self.address, self._timeout, self._wakeup)
         circuit = self._new_circuit()
-        with self._lock:
-            self._transport, self._circuit = transport, circuit
-            transport.queue(
-                circuit.send(
-                    VersionRequest(0, DEFAULT_PROTOCOL_VERSION),
-                    ClientNameRequest(user_name()),
-                    HostNameRequest(socket.gethostname()),
-                )
-            )
         try:
+            greeting = circuit.send(
+                VersionRequest(0, DEFAULT_PROTOCOL_VERSION),
+                ClientNameRequest(user_name()),
+                HostNameRequest(socket.gethostname()),
+            )
+            with self._lock:
+                self._transport, self._circuit = transport, circuit
+                transport.queue(greeting)
             return transport.open()
-        except CaprotoError as error:
+        except Exception as error:  # no route, or no descriptors left: that may change
             self._lost(error)
             return None
 
@@ -174,10 +173,7 @@ class NameServer:
             if held_up:
                 self._heartbeat.sending(transport.taken_at)
             return self._heartbeat.deadline, held_up
-        except (OSError, CaprotoError) as error:
-            self._lost(error)
-        except Exception as error:  # a defect of ours
-            self._log.exception("Unexpected error; the connection is made again")
+        except Exception as error:
             self._lost(error)
         return None
 
@@ -225,6 +221,8 @@ class NameServer:
         self._owner.search_now()
 
     def _lost(self, error: Exception) -> None:
+        if not isinstance(error, (OSError, CaprotoError)):  # a defect of ours
+            self._log.error("Unexpected error; the connection is made again", exc_info=error)
         self._cannot_be_asked(describe(error))
 
     def _cannot_be_asked(self, trouble: str) -> None:

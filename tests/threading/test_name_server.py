@@ -1,6 +1,7 @@
 """Searching over TCP: when a name server is asked, and what happens when it cannot be."""
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import math
@@ -232,6 +233,34 @@ def test_a_server_that_breaks_the_protocol_is_left_and_tried_again(
     directory.connection.send_raw(b"\xff\xff" * 16)
     wait_for(lambda: owner.invitations == 2)
     assert len(directory.connections) == 2
+
+
+@pytest.mark.parametrize(
+    "error, reports",
+    [
+        (OSError(errno.EMFILE, "Too many open files"), 1),
+        (ca.CaprotoNetworkError(errno.EMFILE, "Too many open files"), 1),
+        (RuntimeError("can't start new thread"), 4),  # unexpected each time; and why, once
+    ],
+)
+def test_without_resources_it_tries_again(
+    error, reports, directory, owner, ask, wait_for, monkeypatch, quick_retries, caplog
+):
+    failures = [error] * 3
+    start_connect = _transport.start_connect
+
+    def start(address):
+        if failures:
+            raise failures.pop()
+        return start_connect(address)
+
+    monkeypatch.setattr(_transport, "start_connect", start)
+    with caplog.at_level(logging.WARNING, "caproto"):
+        server = ask(directory.address)
+        wait_for(lambda: owner.invitations == 1)
+    assert not failures and server.trouble == ""
+    assert len(caplog.records) == reports
+    assert _transport.describe(error) in caplog.text
 
 
 @item(41)
