@@ -16,6 +16,7 @@ import os
 import socket
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -43,6 +44,8 @@ DATAGRAMS_PER_TURN = 200
 #: Answered searches that are remembered, to notice when a second server has the same name; and what
 #: the user was told of that.
 REMEMBERED = 16384
+#: Seconds until names are searched again whose finding made trouble.
+TROUBLE_DELAY = 5.0
 #: Seconds between two log messages about how many searches are open.
 REPORT_INTERVAL = 2.0
 #: Bytes to ask the kernel for, so that the answers to ten thousand searches find room.
@@ -437,7 +440,7 @@ class SharedBroadcaster:
         if report:
             self._reported = now
             for listener in list(self._listeners):
-                listener.searching()
+                self._tell(listener.searching)
 
     def _without_orphans(self, searches: list[tuple[int, str]]) -> list[tuple[int, str]]:
         """Give up what was searched for a listener that was dropped without a word. Locked."""
@@ -491,7 +494,7 @@ class SharedBroadcaster:
             except OSError:
                 continue  # an earlier datagram of ours could not be delivered; nothing of interest
             self._process(data, sender, answers)
-        answers.tell()
+        self._tell_answers(answers)
 
     def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
         """A name server knows where some names are; in its thread."""
@@ -500,7 +503,7 @@ class SharedBroadcaster:
         with self._lock:
             for response in responses:
                 self._answer(response, version, None, now, answers)
-        answers.tell()
+        self._tell_answers(answers)
 
     def _process(self, data: bytes, sender: Address, answers: _Answers) -> None:
         commands = self._protocol.recv(data, sender)
@@ -533,7 +536,7 @@ class SharedBroadcaster:
                 self._plan.beacon_anomaly(now)
         if verdict not in (Verdict.FIRST, Verdict.DISCARDED):
             for listener in list(self._listeners):
-                listener.beacon(address, verdict is Verdict.GOOD)
+                self._tell(listener.beacon, address, verdict is Verdict.GOOD)
 
     def _answer(
         self,
@@ -546,9 +549,12 @@ class SharedBroadcaster:
         """One server has one name. Locked."""
         cid = command.cid
         address = extract_address(command, self.configuration.server_port)
-        if self._plan.reply(cid, sequence, now):
+        name = self._plan.reply(cid, sequence, now)
+        if name:
             search = self._searches.pop(cid)
-            answers.found.setdefault((search.listener, address, version), []).append(search.key)
+            names, keys = answers.found[search.listener, address, version]
+            names.append(name)
+            keys.append(search.key)
             _remember(self._answered, cid, (search, address))
             self._found += 1
             self._last_found = now
@@ -560,6 +566,27 @@ class SharedBroadcaster:
                 answers.again.append((search, first, address))
 
 
+    def _tell_answers(self, answers: _Answers) -> None:
+        """Tell the listeners; when no lock is held."""
+        for (reference, address, version), (names, keys) in answers.found.items():
+            listener = reference()
+            if listener is not None and not self._tell(listener.found, address, version, keys):
+                self.search(listener, names, keys, delay=TROUBLE_DELAY)
+        for search, first, second in answers.again:
+            listener = search.listener()
+            if listener is not None:
+                self._tell(listener.found_again, search.key, first, second)
+
+    def _tell(self, function: Callable[..., None], *args: Any) -> bool:
+        """Call a listener; False if it failed, which must not stop us from telling the others."""
+        try:
+            function(*args)
+        except Exception:
+            self.log.exception("Unexpected error in %r; the search goes on", function)
+            return False
+        return True
+
+
 def _remember(table: dict[T, U], key: T, value: U) -> None:
     """Note something, and forget the oldest if there is too much."""
     table[key] = value
@@ -568,22 +595,14 @@ def _remember(table: dict[T, U], key: T, value: U) -> None:
 
 
 class _Answers:
-    """What some datagrams have answered, sorted by whom to tell. Told when no lock is held."""
+    """What some datagrams have answered, sorted by whom to tell."""
 
     def __init__(self) -> None:
-        self.found: dict[tuple[weakref.ref[Any], Address, int], list[Any]] = {}
+        # By listener, server and version: names and keys.
+        self.found: defaultdict[
+            tuple[weakref.ref[Any], Address, int], tuple[list[str], list[Any]]
+        ] = defaultdict(lambda: ([], []))
         self.again: list[tuple[_Search, Address, Address]] = []
-
-    def tell(self) -> None:
-        """Tell the listeners."""
-        for (reference, address, version), keys in self.found.items():
-            listener = reference()
-            if listener is not None:
-                listener.found(address, version, keys)
-        for search, first, second in self.again:
-            listener = search.listener()
-            if listener is not None:
-                listener.found_again(search.key, first, second)
 
 
 def _serve(

@@ -391,22 +391,92 @@ def test_rubbish_is_ignored_and_the_next_datagram_counts(make, peer, wait_for):
     wait_for(lambda: listener.keys == ["x"])
 
 
-def test_a_mistake_of_ours_does_not_end_the_search_for_ever(make, peer, wait_for, caplog):
-    broadcaster = make(peer.address)
+class Broken(Listener):
+    """Fails a number of times in all that it is told."""
 
-    class Broken(Listener):
-        def found(self, address, version, keys):
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def _note(self, *what) -> None:
+        if self.failures:
+            self.failures -= 1
             raise ZeroDivisionError
+        super()._note(*what)
 
-    broken, good = Broken(), Listener()
+    def searching(self) -> None:
+        self._note("searching")
+
+
+def test_a_listener_that_fails_stops_no_other_and_is_told_again(
+    make, peer, wait_for, monkeypatch, caplog
+):
+    """Of the same datagrams, by UDP; its names are not lost."""
+    monkeypatch.setattr(_shared_broadcaster, "TROUBLE_DELAY", 0.1)
+    broadcaster = make(peer.address)
+    broken, good = Broken(1), Listener()
     with caplog.at_level(logging.ERROR, "caproto"):
         broadcaster.search(broken, ["broken"], ["b"])
-        peer.send(reply(peer.search("broken")))
-        wait_for(lambda: caplog.records)
         broadcaster.search(good, ["good"], ["g"])
-        peer.send(reply(peer.search("good")))
+        searches = {command.name: command for command in peer.receive()[1:]}
+        assert len(searches) == 2
+        peer.send(reply(searches["broken"], 7000), reply(searches["broken"], 8000),
+                  reply(searches["good"]))
         wait_for(lambda: good.keys == ["g"])
-    assert "the search goes on" in caplog.text
+        peer.send(reply(peer.search("broken")))
+        wait_for(lambda: broken.keys == ["b"])
+    (record,) = caplog.records
+    assert "the search goes on" in record.getMessage() and record.exc_info
+    assert broken.again == [("b", (LOOPBACK, 7000), (LOOPBACK, 8000))]
+
+
+def test_a_listener_that_fails_when_a_name_server_answers(make, monkeypatch, caplog, wait_for):
+    """It is no trouble of the name server; its thread has gone on with the circuit."""
+    broadcaster, broken = make(), Broken(1)
+    with caplog.at_level(logging.ERROR, "caproto"):
+        broadcaster.search(broken, ["x"], ["x"])
+        wait_for(lambda: broadcaster._searches)
+        ((cid, _),) = broadcaster._searches.items()
+        broadcaster.answered_by_tcp([ca.SearchResponse(7000, LOOPBACK, cid, None)], 13)
+    assert len(caplog.records) == 1
+    assert broadcaster.report(broken, "x").postponed > 0
+
+
+def test_a_listener_that_fails_when_told_of_other_things(make, peer, wait_for, monkeypatch, caplog):
+    monkeypatch.setattr(_shared_broadcaster, "REPORT_INTERVAL", 0.0)
+    broadcaster, broken, good = make(peer.address), Broken(1000), Listener()
+    broadcaster._beacons = Verdicts(Verdict.GOOD)
+    for listener in (broken, good):
+        broadcaster.add_listener(listener)
+    with caplog.at_level(logging.ERROR, "caproto"):
+        broadcaster.search(good, ["x"], ["x"])
+        search = peer.search("x")
+        peer.send(ca.Beacon(13, 7000, 1), reply(search, 7000), reply(search, 8000))
+        wait_for(lambda: good.again)
+    assert {what for what, *_ in good.told} == {"beacon", "found", "again"}
+    assert all("the search goes on" in record.getMessage() for record in caplog.records)
+
+
+def test_a_mistake_of_ours_does_not_end_the_search_for_ever(
+    make, peer, wait_for, monkeypatch, caplog
+):
+    broadcaster, listener = make(peer.address), Listener()
+    mistakes = [ZeroDivisionError()]
+    process = broadcaster._process
+
+    def faulty_process(*args) -> None:
+        if mistakes:
+            raise mistakes.pop()
+        process(*args)
+
+    monkeypatch.setattr(broadcaster, "_process", faulty_process)
+    with caplog.at_level(logging.ERROR, "caproto"):
+        broadcaster.search(listener, ["x"], ["x"])
+        for _ in range(2):
+            peer.send(reply(peer.search("x")))
+        wait_for(lambda: listener.keys == ["x"])
+    (record,) = caplog.records
+    assert "the search goes on" in record.getMessage()
 
 
 # ---- beacons and the repeater ----------------------------------------------------------------
