@@ -266,6 +266,10 @@ class SharedBroadcaster:
             self._plan.remove(ids)
             for cid in ids:
                 del self._searches[cid]
+            self._postponed = [
+                entry for entry in self._postponed if entry.listener() is not listener
+            ]
+            heapq.heapify(self._postponed)
             self._answered = {
                 cid: answer
                 for cid, answer in self._answered.items()

@@ -187,6 +187,17 @@ def test_forgotten_means_not_searched_and_not_told(make, peer, wait_for):
     assert one.told == []
 
 
+def test_what_was_postponed_is_forgotten_too(make, peer, wait_for):
+    broadcaster = make(peer.address)
+    one, two = Listener(), Listener()
+    for listener, name in ((one, "one"), (two, "two"), (one, "three")):
+        broadcaster.search(listener, [name], [name], delay=0.1)
+    broadcaster.forget(one)
+    peer.send(reply(peer.search("two")))
+    wait_for(lambda: two.keys == ["two"])
+    assert not broadcaster._searches and not broadcaster._postponed
+
+
 def test_a_search_may_be_postponed(make, peer, wait_for):
     broadcaster, listener = make(peer.address), Listener()
     begun = time.monotonic()
