@@ -88,8 +88,8 @@ class Context:
 
     Notes
     -----
-    A Context ends with ``disconnect()``, at the end of a ``with`` block, when nobody refers to it
-    or its PVs any more, or with the interpreter.
+    A Context ends with ``disconnect()``, at the end of a ``with`` block, when the garbage collector
+    finds that nobody refers to it or its PVs any more, or with the interpreter.
     """
 
     def __init__(
@@ -360,10 +360,18 @@ class Context:
 
     def _why_not(self, pv: PV, deadline: Deadline) -> str:
         """Why *pv* is not connected, for an error message."""
-        waited = f"{deadline.timeout} s"
-        link = pv._link
+        waited = f"after {deadline.timeout} s"
+        link, server = pv._link, pv._server
         if link is not None:
-            return f"{pv.name!r} was found but is not connected after {waited}: {pv._state()}"
+            text = f"{pv.name!r} was found but is not connected {waited}: {pv._state()}"
+            return f"{text}; {link.manager.silence()}" if link.manager.time_up() else text
+        trouble = self._troubles.get(server)
+        if server is not None and trouble is not None and trouble.when >= pv._since:
+            return (
+                f"{pv.name!r} is not connected {waited}: it was found at {server[0]}:{server[1]}, "
+                f"but {monotonic() - trouble.when:.1f} s ago: {trouble}; it is searched again"
+            )
+        waited = f"{deadline.timeout} s"
         where = ", ".join(f"{host}:{port}" for host, port in self.broadcaster.destinations)
         return (
             f"{pv.name!r} was not found within {waited}: no server has answered the search "

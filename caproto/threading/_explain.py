@@ -140,9 +140,7 @@ class Explanation(NamedTuple):
         host, port = server
         yield f"{host}:{port}"
         if self.trouble is not None:
-            reason, when, failures, _ = self.trouble
-            text = f"last trouble {self.now - when:.1f} s ago: {reason}"
-            yield text + (f" ({failures} attempts in a row)" if failures > 1 else "")
+            yield f"last trouble {self.now - self.trouble.when:.1f} s ago: {self.trouble}"
 
     @staticmethod
     def _circuit_lines(circuit: CircuitReport) -> Iterator[str]:

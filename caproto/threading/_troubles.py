@@ -44,6 +44,10 @@ class Trouble(NamedTuple):
     failures: int
     loss: Loss
 
+    def __str__(self) -> str:
+        count = f" ({self.failures} attempts in a row)" if self.failures > 1 else ""
+        return self.reason + count
+
 
 class Troubles:
     """The last trouble of each server. The clock is passed in."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import fractions
+import re
 import socket
 import threading
 import time
@@ -123,10 +124,12 @@ class TestStates:
     def test_channel_being_created(self, server, creating):
         for text in self.check(creating, "waiting for"):
             assert f"waiting for 127.0.0.1:{server.port} to create the channel" in text
+            assert re.search(r"last heard \d+\.\d s ago", text)
 
     def test_unresponsive(self, server, unresponsive):
         for text in self.check(unresponsive, f"no response from 127.0.0.1:{server.port}"):
             assert f"no response from 127.0.0.1:{server.port}" in text
+            assert re.search(r"last heard \d+\.\d s ago", text)
 
     def test_connected(self, server, ctx, x):
         assert not list(self.check(x, f"connected to 127.0.0.1:{server.port}", connected=True))
@@ -147,7 +150,28 @@ class TestStates:
         server.drop_all()
         wait_for(lambda: not x.connected)
         for text in self.check(x, "searching for "):
-            assert "not found" in text
+            assert f"it was found at 127.0.0.1:{server.port}, but 0." in text
+            assert text.endswith(" s ago: Connection reset by peer; it is searched again")
+
+    def test_found_in_vain(self, server, ctx, wait_for):
+        """The server answers searches, but refuses the connection."""
+        server.stop_tcp()
+        (x,) = ctx.get_pvs("x")
+        wait_for(lambda: (last := ctx.explain(x).trouble) and last.failures == 3)
+        # Now it is left alone for a second.
+        for text in self.check(x, "searching for "):
+            assert f"it was found at 127.0.0.1:{server.port}, but " in text
+            assert "Connection refused" in text
+
+    def test_refused(self, server, ctx, wait_for):
+        """The server answers searches, but does not create the channel."""
+        server.on[CreateChanRequest] = lambda connection, command: connection.send(
+            connection.circuit.channels[command.cid].create_fail()
+        )
+        (x,) = ctx.get_pvs("x")
+        wait_for(lambda: ctx.explain(x).trouble)
+        for text in self.check(x, "searching for "):
+            assert text.endswith(" s ago: the server gave it up; it is searched again")
 
     def test_closed(self, ctx, x):
         ctx.disconnect()

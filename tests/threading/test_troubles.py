@@ -62,6 +62,11 @@ def test_the_last_trouble_of_each_server_is_remembered():
     assert troubles.get(OTHER) == Trouble("reset", 2.0, 1, Loss.BROKEN)
 
 
+def test_a_trouble_in_words():
+    assert str(Trouble("refused", 1.0, 1, Loss.USELESS)) == "refused"
+    assert str(Trouble("refused", 1.0, 4, Loss.USELESS)) == "refused (4 attempts in a row)"
+
+
 def test_servers_that_change_their_port_again_and_again_do_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr(_troubles, "MAX_SERVERS", 2)
     troubles = Troubles()
