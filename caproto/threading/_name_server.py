@@ -92,8 +92,18 @@ class NameServer:
         )
 
     def start(self) -> None:
-        """Begin to connect. Called once."""
-        self._thread.start()
+        """Begin to connect. Called once.
+
+        Raises
+        ------
+        RuntimeError
+            If the system has no thread for us.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._wakeup.close()
+            raise
 
     def search(self, searches: Sequence[tuple[int, str]]) -> None:
         """Ask for some names (pairs of cid and name), if the server can be asked now.

@@ -17,7 +17,7 @@ import socket
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -36,7 +36,7 @@ from .._sockets import Address, WakeUp, bcast_socket, resolve_addresses
 from . import _lifetime, _waiting
 from ._explain import SearchReport
 from ._name_server import NameServer
-from ._transport import Waker, take_turns
+from ._transport import Waker, describe, take_turns
 from ._waiting import Deadline
 
 #: Datagrams received in a row before searches that are due get their turn.
@@ -107,6 +107,9 @@ class SharedBroadcaster:
         In force.
     log : logging.Logger
         At DEBUG every datagram sent and received is logged here.
+    unresolved : list of str
+        Configured addresses ('host:port') whose host names are not known. Names are looked up when
+        the first search begins.
     """
 
     def __init__(
@@ -136,9 +139,11 @@ class SharedBroadcaster:
         self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
         self._reported = now
         self._prepared = False
+        self.unresolved: list[str] = []
         self._destinations: list[Address] = []
         self._send_errors: dict[Address, OSError] = {}
         self._name_servers: list[NameServer] = []
+        self._unstarted: dict[Address, str] = {}  # name servers, and why they have no thread
         self._found = 0
         self._last_found: float | None = None
         self._socket = bcast_socket(reuse=False, mcast_ttl=self.configuration.mcast_ttl)
@@ -316,6 +321,7 @@ class SharedBroadcaster:
                     postponed = max(0.0, entry.when - now)
             errors = {address: error.strerror for address, error in self._send_errors.items()}
             servers = {server.address: server.trouble for server in self._name_servers}
+            servers |= self._unstarted
             hears_beacons = self._registration.registered
         return SearchReport(
             destinations={address: errors.get(address) or "" for address in self._destinations},
@@ -381,6 +387,8 @@ class SharedBroadcaster:
         try:
             if not self._prepared:
                 self._prepare()
+            if self._unstarted:
+                self._start_name_servers()
             if readable:
                 self._receive()
             self._send_due()
@@ -398,16 +406,42 @@ class SharedBroadcaster:
         """Look up where to search, here because resolving host names may take its time."""
         self._prepared = True
         configuration = self.configuration
-        self._destinations = resolve_addresses(configuration.search_addresses())
-        servers = [
-            NameServer(self, address, connection_timeout=configuration.conn_tmo)
-            for address in resolve_addresses(configuration.name_servers, "EPICS_CA_NAME_SERVERS")
-        ]
-        with self._lock:
-            if not self._closed:
-                self._name_servers = servers
-        for server in self._name_servers:
-            server.start()
+        self._destinations = self._resolve(configuration.search_addresses(), "EPICS_CA_ADDR_LIST")
+        servers = self._resolve(configuration.name_servers, "EPICS_CA_NAME_SERVERS")
+        self._unstarted = dict.fromkeys(servers, "not started yet")
+        if not self._destinations and not servers:
+            self.log.warning(
+                "No PV can be found: EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS name no known "
+                "host, and EPICS_CA_AUTO_ADDR_LIST is NO"
+            )
+
+    def _resolve(self, addresses: Iterable[Address], variable: str) -> list[Address]:
+        resolved: dict[Address, None] = {}
+        for host, port in addresses:
+            found = resolve_addresses([(host, port)], variable)
+            if not found:
+                self.unresolved.append(f"{host}:{port}")
+            resolved |= dict.fromkeys(found)
+        return list(resolved)
+
+    def _start_name_servers(self) -> None:
+        """If there are no descriptors or threads to be had, some wait for the next turn."""
+        for address, known in list(self._unstarted.items()):
+            try:
+                server = NameServer(self, address, connection_timeout=self.configuration.conn_tmo)
+                server.start()
+            except (OSError, RuntimeError) as error:
+                trouble = describe(error)
+                self._unstarted[address] = trouble
+                if trouble != known:
+                    self.log.warning("The name server %s:%d cannot be asked: %s", *address, trouble)
+                continue
+            with self._lock:
+                self._name_servers.append(server)
+                del self._unstarted[address]
+                closed = self._closed
+            if closed:
+                server.close()
 
     def _register(self) -> None:
         """Tell the repeater on this host that we want beacons; start one if there is none."""

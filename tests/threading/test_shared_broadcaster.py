@@ -15,7 +15,7 @@ import caproto as ca
 from caproto import ContextDisconnectedError
 from caproto._beacons import Verdict
 from caproto._repeater import Repeater
-from caproto.threading import _shared_broadcaster
+from caproto.threading import _name_server, _shared_broadcaster
 from caproto.threading.client import Context, SharedBroadcaster
 from tests.conformance.items import item
 from tests.harness.fake_server import FakeServer
@@ -244,6 +244,81 @@ def test_the_time_since_a_real_circuit_was_heard(ctx, server):
     x.read()
     ((address, seconds),) = ctx.broadcaster.time_since_last_heard().items()
     assert address == server.address and 0 <= seconds < 5
+
+
+# ---- whom to ask -----------------------------------------------------------------------------
+
+
+UNKNOWN = "no.such.host.invalid"
+
+
+@pytest.mark.parametrize(
+    "options, unresolved, warnings",
+    [
+        ({}, [], 1),
+        ({"addr_list": ((UNKNOWN, 7000),)}, [f"{UNKNOWN}:7000"], 2),
+        (
+            {"addr_list": ((UNKNOWN, 7000),), "name_servers": ((UNKNOWN, 8000),)},
+            [f"{UNKNOWN}:7000", f"{UNKNOWN}:8000"],
+            3,
+        ),
+    ],
+)
+def test_if_there_is_nobody_to_ask_it_is_said_once(options, unresolved, warnings, wait_for, caplog):
+    """Besides one warning for each host that is not known."""
+    config = ca.ClientConfiguration(auto_addr_list=False, use_repeater=False, **options)
+    broadcaster, listener = SharedBroadcaster(configuration=config), Listener()
+    assert broadcaster.unresolved == []
+    with caplog.at_level(logging.WARNING, "caproto"):
+        broadcaster.search(listener, ["x"], ["x"])
+        wait_for(lambda: (facts := broadcaster.report(listener, "x").facts) and facts.tries > 3)
+    broadcaster.disconnect()
+    assert broadcaster.unresolved == unresolved
+    *_, last = caplog.records
+    assert len(caplog.records) == warnings and last.levelno == logging.WARNING
+    for variable in ("EPICS_CA_ADDR_LIST", "EPICS_CA_NAME_SERVERS", "EPICS_CA_AUTO_ADDR_LIST"):
+        assert variable in last.getMessage()
+
+
+def test_a_host_that_is_not_known_stops_no_other(make, peer, caplog):
+    broadcaster, listener = make((UNKNOWN, 7000), peer.address), Listener()
+    broadcaster.search(listener, ["x"], ["x"])
+    peer.search("x")
+    assert broadcaster.unresolved == [f"{UNKNOWN}:7000"]
+    assert broadcaster.destinations == [peer.address]
+    (record,) = caplog.records
+    assert UNKNOWN in record.getMessage()
+
+
+@pytest.mark.parametrize("lack", ["Too many open files", "can't start new thread"])
+def test_without_resources_name_servers_are_started_later(
+    lack, make, peer, wait_for, monkeypatch, caplog
+):
+    """And the search by UDP goes on meanwhile."""
+    where = (LOOPBACK, free_port())
+    broadcaster, listener = make(peer.address, name_servers=(where,)), Listener()
+    start = threading.Thread.start
+
+    def no_descriptors() -> None:
+        raise OSError(errno.EMFILE, lack)
+
+    def no_threads(thread) -> None:
+        if thread.name.startswith("ca-names"):
+            raise RuntimeError(lack)
+        start(thread)
+
+    with caplog.at_level(logging.WARNING, "caproto"):
+        with monkeypatch.context() as patch:
+            if "files" in lack:
+                patch.setattr(_name_server, "WakeUp", no_descriptors)
+            else:
+                patch.setattr(threading.Thread, "start", no_threads)
+            broadcaster.search(listener, ["x"], ["x"])
+            for _ in range(3):
+                peer.search("x")
+            assert broadcaster.report(listener, "x").name_servers == {where: lack}
+        wait_for(lambda: "refused" in broadcaster.report(listener, "x").name_servers[where])
+    assert len([record for record in caplog.records if lack in record.getMessage()]) == 1
 
 
 # ---- two servers for one name ----------------------------------------------------------------
