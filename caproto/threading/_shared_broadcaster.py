@@ -88,6 +88,7 @@ class _Postponed(NamedTuple):
     listener: weakref.ref[Any]
     names: list[str]
     keys: list[Any]
+    lost: bool
 
 
 class SharedBroadcaster:
@@ -255,7 +256,7 @@ class SharedBroadcaster:
             if delay > 0:
                 self._order += 1
                 postponed = _Postponed(
-                    monotonic() + delay, self._order, reference, list(names), list(keys)
+                    monotonic() + delay, self._order, reference, list(names), list(keys), lost
                 )
                 heapq.heappush(self._postponed, postponed)
             else:
@@ -307,6 +308,25 @@ class SharedBroadcaster:
         """Where searches are sent to."""
         return list(self._destinations)
 
+    def why_not_found(self) -> str:
+        """Why a name is not found, as far as that can be said of all of them."""
+        if self._closed:
+            return f"it is not searched: {self._closed}"
+        asked = [f"{host}:{port}" for host, port in self._destinations]
+        asked += [f"{host}:{port} by TCP" for host, port in self._name_server_troubles()]
+        if asked:
+            return f"no server has answered the search (sent to {', '.join(asked)})"
+        if not self._prepared:
+            return "the search has hardly begun"
+        if self.unresolved:
+            return f"there is nobody to ask: no host of the name {' or '.join(self.unresolved)}"
+        return "there is nobody to ask: no address is configured"
+
+    def _name_server_troubles(self) -> dict[Address, str]:
+        """All name servers, with why they cannot be asked, empty if they can."""
+        started = {server.address: server.trouble for server in list(self._name_servers)}
+        return started | self._unstarted
+
     def report(self, listener: Listener, key: Key) -> SearchReport:
         """How the search of *listener* for *key* goes."""
         now = monotonic()
@@ -320,12 +340,12 @@ class SharedBroadcaster:
                 if key in entry.keys and entry.listener() is listener:
                     postponed = max(0.0, entry.when - now)
             errors = {address: error.strerror for address, error in self._send_errors.items()}
-            servers = {server.address: server.trouble for server in self._name_servers}
-            servers |= self._unstarted
+            servers = self._name_server_troubles()
             hears_beacons = self._registration.registered
         return SearchReport(
             destinations={address: errors.get(address) or "" for address in self._destinations},
             name_servers=servers,
+            unresolved=list(self.unresolved),
             facts=facts,
             postponed=postponed,
             found=self._found,
@@ -464,9 +484,9 @@ class SharedBroadcaster:
         now = monotonic()
         with self._lock:
             while self._postponed and self._postponed[0].when <= now:
-                _, _, listener, names, keys = heapq.heappop(self._postponed)
+                _, _, listener, names, keys, lost = heapq.heappop(self._postponed)
                 if listener() is not None:
-                    self._add(listener, names, keys, lost=False)
+                    self._add(listener, names, keys, lost)
             datagrams = [
                 (sequence, self._without_orphans(searches))
                 for sequence, searches in self._plan.due(now)

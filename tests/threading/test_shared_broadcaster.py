@@ -198,6 +198,14 @@ def test_what_was_postponed_is_forgotten_too(make, peer, wait_for):
     assert not broadcaster._searches and not broadcaster._postponed
 
 
+def test_lost_names_whose_search_is_postponed_are_still_lost(make, peer):
+    """Their server is as likely to be back soon as that of others."""
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["lost"], ["l"], lost=True, delay=0.01)
+    peer.search("lost")
+    assert broadcaster.report(listener, "l").facts.lost
+
+
 def test_a_search_may_be_postponed(make, peer, wait_for):
     broadcaster, listener = make(peer.address), Listener()
     begun = time.monotonic()
