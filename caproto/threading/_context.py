@@ -371,12 +371,8 @@ class Context:
                 f"{pv.name!r} is not connected {waited}: it was found at {server[0]}:{server[1]}, "
                 f"but {monotonic() - trouble.when:.1f} s ago: {trouble}; it is searched again"
             )
-        waited = f"{deadline.timeout} s"
-        where = ", ".join(f"{host}:{port}" for host, port in self.broadcaster.destinations)
-        return (
-            f"{pv.name!r} was not found within {waited}: no server has answered the search "
-            f"(sent to {where or 'nobody: no address is configured'})"
-        )
+        why = self.broadcaster.why_not_found()
+        return f"{pv.name!r} was not found within {deadline.timeout} s: {why}"
 
     def _check_open(self) -> None:
         if self._closed:

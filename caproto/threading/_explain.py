@@ -21,6 +21,8 @@ class SearchReport(NamedTuple):
     destinations: dict[Address, str]
     #: The name servers; with why they cannot be asked, empty if they can.
     name_servers: dict[Address, str]
+    #: Configured addresses whose host is not known.
+    unresolved: list[str]
     #: About this name; None if it is not being searched now.
     facts: SearchFacts | None
     #: Seconds until the search begins (again), after a failure; None if it is not postponed.
@@ -130,6 +132,8 @@ class Explanation(NamedTuple):
             yield "by UDP to nobody"
         for (host, port), trouble in search.name_servers.items():
             yield f"by TCP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
+        for address in search.unresolved:
+            yield f"not to {address}, an unknown host"
         if search.last_found is None:
             yield "no server has answered any search so far"
         else:
@@ -167,7 +171,12 @@ def _searching(report: Explanation) -> bool:
 
 def _nowhere(report: Explanation) -> bool:
     search = report.search
-    return _searching(report) and not search.destinations and not search.name_servers
+    asked = search.destinations or search.name_servers or search.unresolved
+    return _searching(report) and not asked
+
+
+def _unknown_host(report: Explanation) -> bool:
+    return _searching(report) and bool(report.search.unresolved)
 
 
 def _all_fail(report: Explanation) -> bool:
@@ -177,7 +186,8 @@ def _all_fail(report: Explanation) -> bool:
 
 def _loopback_only(report: Explanation) -> bool:
     hosts = [host for host, _ in report.search.destinations]
-    return _searching(report) and bool(hosts) and all(host.startswith("127.") for host in hosts)
+    loopback = bool(hosts) and all(host.startswith("127.") for host in hosts)
+    return _searching(report) and loopback and not _all_fail(report)
 
 
 def _no_broadcast(report: Explanation) -> bool:
@@ -240,6 +250,10 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
         _nowhere,
         "there is nobody to ask: EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS are empty, and "
         "EPICS_CA_AUTO_ADDR_LIST is NO",
+    ),
+    (
+        _unknown_host,
+        "a host in EPICS_CA_ADDR_LIST or EPICS_CA_NAME_SERVERS is not known: is it misspelt?",
     ),
     (_all_fail, "no search can leave this host: is the network up?"),
     (

@@ -4,8 +4,8 @@ from __future__ import annotations
 import pytest
 
 import caproto as ca
-from caproto import CaprotoKeyError, CaprotoTypeError
-from caproto.threading.client import ClientConfiguration, Context
+from caproto import CaprotoKeyError, CaprotoTimeoutError, CaprotoTypeError
+from caproto.threading.client import ClientConfiguration, Context, SharedBroadcaster
 from tests.harness.fake_server import FakePV, ignore
 from tests.harness.ports import free_port
 
@@ -80,6 +80,54 @@ def test_there_is_nobody_to_ask():
         assert explanation.search.destinations == {}
         assert hinted(explanation, "there is nobody to ask")
         assert "by UDP to nobody" in str(explanation)
+
+
+def why(pv) -> str:
+    """The error of a read that waits for a moment only."""
+    with pytest.raises(CaprotoTimeoutError) as raised:
+        pv.read(timeout=0.01)
+    return str(raised.value)
+
+
+def test_an_unknown_host_is_named_by_the_report_and_by_timeouts(wait_for):
+    asked = configuration("no-such-host.invalid:5064")
+    with Context(configuration=asked) as ctx:
+        (pv,) = ctx.get_pvs("x")
+        wait_for(lambda: ctx.explain(pv).search.unresolved)
+        explanation = ctx.explain(pv)
+        assert "not to no-such-host.invalid:5064, an unknown host" in str(explanation)
+        assert hinted(explanation, "is it misspelt?")
+        assert not hinted(explanation, "are empty")
+        assert why(pv) == (
+            "'x' was not found within 0.01 s: there is nobody to ask: no host of the name "
+            "no-such-host.invalid:5064"
+        )
+
+
+def test_timeouts_say_who_was_asked_and_how(wait_for):
+    udp, tcp = free_port(), free_port()
+    asked = configuration(f"{LOOPBACK}:{udp}", name_servers=f"{LOOPBACK}:{tcp}")
+    with Context(configuration=asked) as ctx:
+        (pv,) = ctx.get_pvs("x")
+        wait_for(lambda: ctx.broadcaster.destinations)
+        assert why(pv).endswith(
+            f"no server has answered the search (sent to {LOOPBACK}:{udp}, {LOOPBACK}:{tcp} by TCP)"
+        )
+
+
+def test_timeouts_where_there_is_nobody_to_ask(wait_for):
+    with Context(configuration=configuration()) as ctx:
+        (pv,) = ctx.get_pvs("x")
+        wait_for(lambda: ctx.broadcaster._prepared)
+        assert why(pv).endswith("there is nobody to ask: no address is configured")
+
+
+def test_timeouts_of_a_context_whose_broadcaster_was_disconnected(server):
+    broadcaster = SharedBroadcaster(configuration=server.configuration)
+    with Context(broadcaster) as ctx:
+        broadcaster.disconnect()
+        (pv,) = ctx.get_pvs("x")
+        assert why(pv).endswith("it is not searched: the broadcaster was disconnected")
 
 
 def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
