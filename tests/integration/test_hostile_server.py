@@ -15,6 +15,7 @@ import pytest
 
 import caproto as ca
 from caproto import ChannelType
+from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import Connection, FakeServer, hang_up
@@ -314,7 +315,11 @@ def ends(caplog) -> list[str]:
 
 
 @item(17, 44, 57)
-def test_random_nonsense_hurts_nobody_but_its_own_pvs(ctx, good, bad, bystander, caplog):
+def test_random_nonsense_hurts_nobody_but_its_own_pvs(
+    ctx, good, bad, bystander, caplog, monkeypatch
+):
+    for loss in (Loss.BROKEN, Loss.USELESS):  # it would be left alone, and we want many attacks
+        monkeypatch.setitem(LONGEST_PAUSE, loss, 0.01)
     attacker = Attacker(bad)
     victims = [
         ctx.get_pvs("victim", priority=priority, connection_state_callback=ask_everything)[0]
@@ -336,8 +341,10 @@ def test_random_nonsense_hurts_nobody_but_its_own_pvs(ctx, good, bad, bystander,
     for message in errors(caplog):
         assert message.startswith(f"127.0.0.1:{bad.port} broke the protocol, so we hang up: ")
     assert len(errors(caplog)) > attacks / 4
-    # Each circuit reported its end once; the last ones live.
-    assert len(ends(caplog)) == len(bad.connections) - VICTIMS
+    # Each circuit reported its end once (but for the few whose channel the nonsense took away: we
+    # hang up, without a word); the last ones live.
+    over = len(bad.connections) - VICTIMS
+    assert 0.9 * over < len(ends(caplog)) <= over
     assert len(bad.open_connections) == VICTIMS
 
 
