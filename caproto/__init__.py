@@ -2,8 +2,7 @@
 
 This is the public face of the core, which speaks the protocol without input or output: commands,
 the circuit and the broadcaster with their states, data types, addresses, errors, logging. For a
-client see `caproto.threading.client`, for one-shot calls `caproto.sync.client`, for servers
-`caproto.server`.
+client see `caproto.threading.client`, for servers `caproto.server`.
 
 No logic here: names are imported, listed, and told where they are public.
 """

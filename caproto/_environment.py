@@ -256,8 +256,8 @@ class ClientConfiguration:
     repeater_port : int
         Where the repeater listens (EPICS_CA_REPEATER_PORT, 5065).
     conn_tmo : float
-        Seconds without a sign of life before a circuit is probed (EPICS_CA_CONN_TMO, 30); never
-        with infinity.
+        Seconds without a sign of life before a circuit is probed, and longest time to connect
+        (EPICS_CA_CONN_TMO, 30). With infinity neither ever happens.
     max_search_period : float
         Longest interval between searches of one name, in seconds, at least 60 and finite
         (EPICS_CA_MAX_SEARCH_PERIOD, 300).

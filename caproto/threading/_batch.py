@@ -26,8 +26,9 @@ class Batch:
     Parameters
     ----------
     timeout : float or None
-        Seconds, counted from leaving the block: how long to wait for PVs that are not connected
-        yet, and when to stop waiting for replies. Later replies are dropped.
+        Seconds, counted from leaving the block; None for ever: how long to wait for PVs that are
+        not connected yet, and when to stop waiting for replies. A reply that does not come in time
+        is logged; its callback is not called.
 
     Raises
     ------
@@ -39,8 +40,9 @@ class Batch:
 
     Notes
     -----
-    For each circuit the requests are sent in the order in which they were made, in blocks of 250,
-    each with one call of the system.
+    For each circuit the requests of PVs that are connected are sent first, in the order in which
+    they were made, in blocks of 250, each with one call of the system; the others follow as their
+    PVs connect. The requests of one PV keep their order.
 
     Examples
     --------
@@ -120,7 +122,7 @@ def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
         groups: dict[VirtualCircuitManager, list[Request]] = {}
         for request in requests:
             link = request[0]._link
-            if link is None:
+            if link is None or waiting.has(request[0]):
                 waiting.add(request)
             elif link.manager in groups:
                 groups[link.manager].append(request)
@@ -128,7 +130,8 @@ def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
                 groups[link.manager] = [request]
         for manager, group in groups.items():
             for start in range(0, len(group), CHUNK):
-                unsent, failed = manager.request_many(group[start : start + CHUNK], deadline)
+                chunk = waiting.keep_order(group[start : start + CHUNK])
+                unsent, failed = manager.request_many(chunk, deadline)
                 waiting.failures += failed
                 for request in unsent:
                     waiting.add(request)
@@ -168,6 +171,19 @@ class _Waiting:
         else:
             self._requests[pv] = [request]
             self._watch(pv)
+
+    def has(self, pv: PV) -> bool:
+        """Whether a request for *pv* waits."""
+        return pv in self._requests
+
+    def keep_order(self, requests: list[Request]) -> list[Request]:
+        """Those of *requests* that may be sent now: no earlier one for their PV waits."""
+        if not self._requests:
+            return requests
+        for request in requests:
+            if self.has(request[0]):
+                self.add(request)
+        return [request for request in requests if not self.has(request[0])]
 
     def next(self) -> list[Request]:
         """Those whose PVs are connected now; waits for one. Empty when there is nothing left."""

@@ -394,32 +394,40 @@ class VirtualCircuitManager:
         failed : list of (Request, CaprotoError)
             Those that could not be composed.
         """
-        unsent: list[Request] = []
         failed: list[tuple[Request, CaprotoError]] = []
-        channels: list[ClientChannel] = []
+        channels: list[ClientChannel | None] = []
         composed: list[Request] = []
-        messages: list[Message] = []
+        messages: list[Message | None] = []
         with self._lock:
             numbers = self.circuit.new_ioids(len(requests))
         for request, number in zip(requests, numbers, strict=True):
             pv, compose, arguments, _ = request
             link = pv._link
-            if link is None or link.manager is not self or not link.channel.connected:
-                unsent.append(request)
-                continue
-            try:
-                messages.append(compose(pv, link.channel, number, *arguments))
-            except CaprotoError as error:
-                failed.append((request, error))
-            else:
-                channels.append(link.channel)
-                composed.append(request)
+            channel: ClientChannel | None = None
+            message: Message | None = None
+            if link is not None and link.manager is self and link.channel.connected:
+                channel = link.channel
+                try:
+                    message = compose(pv, channel, number, *arguments)
+                except CaprotoError as error:
+                    failed.append((request, error))
+                    continue
+            channels.append(channel)
+            composed.append(request)
+            messages.append(message)
+        unsent: list[Request] = []
+        late: set[PV] = set()  # whose further requests must not be sent before those that wait
         commands: list[Message] = []
         with self._lock:
             alive, operations = self._state is _CONNECTED, self._routes.operations
             for channel, request, command in zip(channels, composed, messages, strict=True):
-                if not alive or not channel.connected:
+                if (
+                    channel is None or command is None
+                    or not alive or not channel.connected
+                    or (late and request[0] in late)
+                ):  # fmt: skip
                     unsent.append(request)
+                    late.add(request[0])
                     continue
                 operation = request[3]
                 if operation is not None:

@@ -68,7 +68,8 @@ class Context:
         Number of threads per circuit that run callbacks. With more than one, their order is only
         the order of starting.
     configuration : ClientConfiguration, optional
-        The network, if it is not to be that of the broadcaster or of the environment.
+        The network, instead of the environment. With a *broadcaster* it rules circuits only
+        (conn_tmo, size of arrays): searches go where the broadcaster's own configuration says.
     flow_control : bool
         Whether to ask a server to hold updates while callbacks are far behind. The last value
         always arrives; False lets memory grow instead.
@@ -154,11 +155,12 @@ class Context:
             0 to 99. The server may give circuits of higher priority more of its time.
         connection_state_callback : callable, optional
             Called as ``f(pv, state)`` with 'connected' or 'disconnected' at each change, and now if
-            the PV is known already. Held weakly.
+            the PV is known already. Held weakly: keep a reference to it.
         access_rights_callback : callable, optional
             Called as ``f(pv, access_rights)`` likewise.
         timeout : float or None, optional
-            Default timeout of these PVs in seconds. Default: that of the Context.
+            Default timeout, in seconds, of those PVs that are new. Default: that of the Context.
+            Known ones keep theirs; set ``pv.timeout``.
 
         Returns
         -------
@@ -227,9 +229,9 @@ class Context:
         Returns
         -------
         Explanation
-            Prints as text; its attributes are for programs. Destinations searched and errors of
-            sending, number of tries and the next one, the server and its last failure, the state of
-            the circuit, the environment in force.
+            Prints as text; its attributes are for programs. Destinations searched, name servers,
+            unknown hosts and errors of sending, number of tries and the next one, the server and
+            its last failure, the state of the circuit, the environment in force.
 
         Raises
         ------
@@ -276,7 +278,7 @@ class Context:
         """Close all circuits and end all threads. May be called twice.
 
         Requests that were sent before still reach the servers; callbacks that are queued are
-        dropped.
+        dropped, but for connection state callbacks, which are told 'disconnected'.
 
         Parameters
         ----------

@@ -23,6 +23,8 @@ class SearchReport(NamedTuple):
     name_servers: dict[Address, str]
     #: Configured addresses whose host is not known.
     unresolved: list[str]
+    #: Whether it is known by now where to search.
+    prepared: bool
     #: About this name; None if it is not being searched now.
     facts: SearchFacts | None
     #: Seconds until the search begins (again), after a failure; None if it is not postponed.
@@ -66,7 +68,7 @@ class Explanation(NamedTuple):
         Where it stands, in a few words.
     connected : bool
     search : SearchReport
-        Destinations, errors of sending, number of tries, next try.
+        Destinations, name servers, unknown hosts, errors of sending, number of tries, next try.
     server : tuple of (str, int) or None
         The server that has, or last had, this PV.
     trouble : Trouble or None
@@ -128,7 +130,9 @@ class Explanation(NamedTuple):
             yield "none: not needed now"
         for (host, port), trouble in search.destinations.items():
             yield f"by UDP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
-        if not search.destinations:
+        if not search.prepared:
+            yield "whom to ask is being looked up"
+        elif not search.destinations:
             yield "by UDP to nobody"
         for (host, port), trouble in search.name_servers.items():
             yield f"by TCP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
@@ -172,7 +176,7 @@ def _searching(report: Explanation) -> bool:
 def _nowhere(report: Explanation) -> bool:
     search = report.search
     asked = search.destinations or search.name_servers or search.unresolved
-    return _searching(report) and not asked
+    return _searching(report) and search.prepared and not asked
 
 
 def _unknown_host(report: Explanation) -> bool:

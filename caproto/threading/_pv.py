@@ -250,7 +250,8 @@ class PV:
             Whether to wait for the reply and return it.
         callback : callable, optional
             Called with the reply, in the circuit's callback thread and in the order of the wire;
-            never after the timeout.
+            never after the timeout. Not called after a failure; with ``wait=False`` that is only
+            logged.
         timeout : float or None, optional
             Seconds for everything, a reconnection included; None waits for ever.
         data_type : ChannelType, int or str, optional
@@ -326,7 +327,8 @@ class PV:
         wait : bool
             Whether to wait until the server has finished: the record, and all that it triggers.
         callback : callable, optional
-            Called with the server's confirmation; never after the timeout.
+            Called with the server's reply; never after the timeout. With ``wait=False`` also after
+            a refusal (see its ``status``); any other failure is only logged.
         timeout : float or None, optional
             Seconds for everything; None waits for ever.
         notify : bool, optional

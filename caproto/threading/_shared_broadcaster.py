@@ -97,8 +97,8 @@ class SharedBroadcaster:
     Parameters
     ----------
     registration_retry_time : float
-        Seconds between attempts to register with the repeater, which passes the beacons of servers
-        on to us.
+        Longest pause, in seconds, between attempts to register with the repeater (the first is one
+        second), which passes the beacons of servers on to us.
     configuration : ClientConfiguration, optional
         The network to search. Default: the EPICS_CA_* environment variables, read now.
 
@@ -158,7 +158,10 @@ class SharedBroadcaster:
     # ---- for users
 
     def search_now(self) -> None:
-        """Ask for everything that is not found yet, now, and begin the back-off anew."""
+        """Ask for everything that is not found yet, now, and begin the back-off anew.
+
+        Names that pause because their server made trouble (see `Context.explain`) are not hurried.
+        """
         with self._lock:
             self._plan.search_now(monotonic())
         self._wakeup.set()
@@ -313,14 +316,20 @@ class SharedBroadcaster:
         if self._closed:
             return f"it is not searched: {self._closed}"
         asked = [f"{host}:{port}" for host, port in self._destinations]
-        asked += [f"{host}:{port} by TCP" for host, port in self._name_server_troubles()]
+        failing = [f"{address} is an unknown host" for address in self.unresolved]
+        for (host, port), trouble in self._name_server_troubles().items():
+            if trouble:
+                failing.append(f"{host}:{port} by TCP cannot be asked: {trouble}")
+            else:
+                asked.append(f"{host}:{port} by TCP")
         if asked:
-            return f"no server has answered the search (sent to {', '.join(asked)})"
-        if not self._prepared:
+            said = f"no server has answered the search (sent to {', '.join(asked)})"
+        elif failing or self._prepared:
+            said = "there is nobody to ask"
+            failing = failing or ["no address is configured"]
+        else:
             return "the search has hardly begun"
-        if self.unresolved:
-            return f"there is nobody to ask: no host of the name {' or '.join(self.unresolved)}"
-        return "there is nobody to ask: no address is configured"
+        return "; ".join((said, *failing))
 
     def _name_server_troubles(self) -> dict[Address, str]:
         """All name servers, with why they cannot be asked, empty if they can."""
@@ -346,6 +355,7 @@ class SharedBroadcaster:
             destinations={address: errors.get(address) or "" for address in self._destinations},
             name_servers=servers,
             unresolved=list(self.unresolved),
+            prepared=self._prepared,
             facts=facts,
             postponed=postponed,
             found=self._found,
@@ -424,7 +434,7 @@ class SharedBroadcaster:
 
     def _prepare(self) -> None:
         """Look up where to search, here because resolving host names may take its time."""
-        self._prepared = True
+        self.unresolved.clear()
         configuration = self.configuration
         self._destinations = self._resolve(configuration.search_addresses(), "EPICS_CA_ADDR_LIST")
         servers = self._resolve(configuration.name_servers, "EPICS_CA_NAME_SERVERS")
@@ -434,6 +444,7 @@ class SharedBroadcaster:
                 "No PV can be found: EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS name no known "
                 "host, and EPICS_CA_AUTO_ADDR_LIST is NO"
             )
+        self._prepared = True
 
     def _resolve(self, addresses: Iterable[Address], variable: str) -> list[Address]:
         resolved: dict[Address, None] = {}

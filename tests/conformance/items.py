@@ -137,9 +137,9 @@ PARTS: dict[str, dict[int, str]] = {
         ),
         40: (
             "Loss of the circuit: all operations fail once (a blocking read is sent again), "
-            "subscriptions are restored after reconnect; search resumes at once and then at "
-            "least once a second for half a minute. (The C library waits for a timer that runs "
-            "every 10 s.)"
+            "subscriptions are restored after reconnect; search resumes at once, or after at most "
+            "10 s if circuits to that server do not last, and then at least once a second for half "
+            "a minute. (The C library waits for a timer that runs every 10 s.)"
         ),
         41: "Refused and hanging connects end in a retry with delay; no busy loop.",
         42: (

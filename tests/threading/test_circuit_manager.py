@@ -21,6 +21,7 @@ from caproto import (
     WriteError,
 )
 from caproto.threading import _circuit_manager, _transport
+from caproto.threading._waiting import Deadline
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, ignore
@@ -394,6 +395,36 @@ def test_changes_of_rights_are_told_in_order_also_among_updates(ctx, server, wai
         AccessRights(0), 0.0, AccessRights.READ, 1.0, AccessRights.WRITE, 2.0, AccessRights(3), 3.0
     ]
     assert x.access_rights == AccessRights(3)
+
+
+class Flickering:
+    """A PV whose way to its server is looked at again and again: now there, now not."""
+
+    def __init__(self, *links) -> None:
+        self._links = list(links)
+
+    @property
+    def _link(self):
+        return self._links.pop(0)
+
+
+@pytest.mark.parametrize("there, sent", [((False, True), 0), ((True, False), 1)])
+def test_what_cannot_be_sent_yet_holds_up_what_comes_later_for_the_same_pv(
+    ctx, server, there, sent
+):
+    x, y = connect(ctx, "x", "y")
+    link = x._link
+    pv = Flickering(*(link if connected else None for connected in there))
+
+    def compose(pv, channel, number, value):
+        return channel.write([value], notify=False)
+
+    first, second = ((pv, compose, (value,), None) for value in (1.0, 2.0))
+    other = (y, compose, (3.0,), None)
+    unsent, failed = link.manager.request_many([first, second, other], Deadline(10))
+    assert unsent == [first, second][sent:] and not failed
+    values = [c.data.tolist() for c in server.wait_for(ca.WriteRequest, sent + 1)]
+    assert values == [[1.0], [3.0]][1 - sent:]
 
 
 # ---- the brake -------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 """Why is this PV not connected? The report says what is true, and hints at the likely cause."""
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import caproto as ca
 from caproto import CaprotoKeyError, CaprotoTimeoutError, CaprotoTypeError
+from caproto.threading import _shared_broadcaster
 from caproto.threading.client import ClientConfiguration, Context, SharedBroadcaster
 from tests.harness.fake_server import FakePV, ignore
 from tests.harness.ports import free_port
@@ -73,9 +76,28 @@ def test_nobody_answers_at_all(wait_for):
         assert "no server has answered any search so far" in str(explanation)
 
 
-def test_there_is_nobody_to_ask():
+def test_while_whom_to_ask_is_being_looked_up(monkeypatch):
+    """Host names may take their time: it is too early to say that there is nobody."""
+    known = threading.Event()
+    look_up = _shared_broadcaster.resolve_addresses
+    monkeypatch.setattr(
+        _shared_broadcaster, "resolve_addresses", lambda *args: known.wait(10) and look_up(*args)
+    )
+    with Context(configuration=configuration(f"{LOOPBACK}:{free_port()}")) as ctx:
+        (pv,) = ctx.get_pvs("x")
+        try:
+            explanation = ctx.explain(pv)
+            assert "whom to ask is being looked up" in str(explanation)
+            assert not hinted(explanation, "there is nobody to ask")
+            assert why(pv).endswith("the search has hardly begun")
+        finally:
+            known.set()
+
+
+def test_there_is_nobody_to_ask(wait_for):
     with Context(configuration=configuration()) as ctx:
         (pv,) = ctx.get_pvs("x")
+        wait_for(lambda: ctx.explain(pv).search.prepared)
         explanation = ctx.explain(pv)
         assert explanation.search.destinations == {}
         assert hinted(explanation, "there is nobody to ask")
@@ -99,19 +121,26 @@ def test_an_unknown_host_is_named_by_the_report_and_by_timeouts(wait_for):
         assert hinted(explanation, "is it misspelt?")
         assert not hinted(explanation, "are empty")
         assert why(pv) == (
-            "'x' was not found within 0.01 s: there is nobody to ask: no host of the name "
-            "no-such-host.invalid:5064"
+            "'x' was not found within 0.01 s: there is nobody to ask; no-such-host.invalid:5064 is "
+            "an unknown host"
         )
 
 
-def test_timeouts_say_who_was_asked_and_how(wait_for):
-    udp, tcp = free_port(), free_port()
-    asked = configuration(f"{LOOPBACK}:{udp}", name_servers=f"{LOOPBACK}:{tcp}")
-    with Context(configuration=asked) as ctx:
-        (pv,) = ctx.get_pvs("x")
-        wait_for(lambda: ctx.broadcaster.destinations)
+def test_timeouts_say_who_was_asked_and_how_and_who_cannot_be(server, wait_for):
+    udp, tcp, nobody = free_port(), server.port, free_port()
+    servers = f"{LOOPBACK}:{tcp} {LOOPBACK}:{nobody}"
+    with Context(configuration=configuration(f"{LOOPBACK}:{udp}", name_servers=servers)) as ctx:
+        (pv,) = ctx.get_pvs("nobody has it")
+
+        def settled():
+            troubles = ctx.explain(pv).search.name_servers
+            return troubles.get((LOOPBACK, tcp)) == "" and "refused" in troubles[LOOPBACK, nobody]
+
+        wait_for(settled)
         assert why(pv).endswith(
             f"no server has answered the search (sent to {LOOPBACK}:{udp}, {LOOPBACK}:{tcp} by TCP)"
+            f"; {LOOPBACK}:{nobody} by TCP cannot be asked: cannot connect to {LOOPBACK}:{nobody}: "
+            "Connection refused"
         )
 
 
@@ -119,7 +148,7 @@ def test_timeouts_where_there_is_nobody_to_ask(wait_for):
     with Context(configuration=configuration()) as ctx:
         (pv,) = ctx.get_pvs("x")
         wait_for(lambda: ctx.broadcaster._prepared)
-        assert why(pv).endswith("there is nobody to ask: no address is configured")
+        assert why(pv).endswith("there is nobody to ask; no address is configured")
 
 
 def test_timeouts_of_a_context_whose_broadcaster_was_disconnected(server):
