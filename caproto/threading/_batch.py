@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .._dbr import ChannelType
 from .._errors import CaprotoError, CaprotoTypeError
 from ._operations import CallbackOperation, Request
-from ._pv import PV, check_callback, check_count, check_data_type, check_timeout
+from ._pv import PV, Link, check_callback, check_count, check_data_type, check_timeout
 from ._waiting import Deadline
 
 if TYPE_CHECKING:
@@ -120,9 +120,11 @@ def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
     waiting = _Waiting(deadline)
     while requests:
         groups: dict[VirtualCircuitManager, list[Request]] = {}
+        links: dict[PV, Link | None] = {}  # all requests of a PV go one way, in their order
         for request in requests:
-            link = request[0]._link
-            if link is None or waiting.has(request[0]):
+            pv = request[0]
+            link = links.setdefault(pv, pv._link)
+            if link is None:
                 waiting.add(request)
             elif link.manager in groups:
                 groups[link.manager].append(request)

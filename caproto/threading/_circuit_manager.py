@@ -99,6 +99,8 @@ class VirtualCircuitManager:
     ----------
     circuit : VirtualCircuit
         The protocol's side of the connection.
+    begun : float
+        When it was made, on the monotonic clock.
     log : logging.Logger
         At DEBUG every command sent and received is logged here; records carry ``our_address``,
         ``their_address`` and ``direction``.
@@ -129,6 +131,7 @@ class VirtualCircuitManager:
         self._routes = Routes()
         self._retiring: set[PV] = set()
         self._expire_at = math.inf  # when an operation is over for which nobody waits
+        self.begun = monotonic()
         self._up_since = math.inf  # when the connection was made
         self._useful = False  # whether it has brought values, or confirmations of writes
         self._silent = False  # whether what waits for callbacks is dropped at the end
@@ -631,6 +634,7 @@ class VirtualCircuitManager:
                         if sub is not None and command.fields[4] == NORMAL and not sub.refused:
                             add_target(sub)
                             add_argument(command)
+                            useful = True
                             continue
                     elif kind in REPLIES:
                         operation = operations.pop(command.fields[5], None)
@@ -650,7 +654,6 @@ class VirtualCircuitManager:
             if turn is not None and turn.requests:
                 self._queue(turn.requests)
         if batch:
-            useful = True
             self.delivery.put(batch, cost(received, len(batch)))
         if useful:
             self._useful = True
@@ -740,7 +743,7 @@ class VirtualCircuitManager:
         self._die(None)
 
     def _die(self, error: Exception | None) -> None:
-        """The end: everybody concerned is told. Reader thread only."""
+        """The end: everybody concerned is told. Reader thread only, unless it cannot be started."""
         host, port = self.circuit.address
         with self._lock:
             connecting = self._state is State.CONNECTING

@@ -128,7 +128,8 @@ class Context:
         self._closed = ""
         self._pvs: dict[PVKey, PV] = {}
         self._managers: dict[CircuitKey, VirtualCircuitManager] = {}
-        self._predecessors: dict[CircuitKey, Delivery] = {}
+        # Of circuits that are over, and have perhaps not told everything yet.
+        self._earlier: list[tuple[CircuitKey, Delivery]] = []
         self._troubles = Troubles()
         # For callbacks about PVs that no circuit has; its thread starts only if that happens.
         self._delivery = Delivery("without circuit", max_workers)
@@ -255,6 +256,7 @@ class Context:
             trouble=trouble,
             circuit=link.manager.report(link.channel) if link is not None else None,
             configuration=self.configuration,
+            since=found._since,
             now=now,
         )
 
@@ -367,7 +369,8 @@ class Context:
         if link is not None:
             text = f"{pv.name!r} was found but is not connected {waited}: {pv._state()}"
             return f"{text}; {link.manager.silence()}" if link.manager.time_up() else text
-        trouble = self._troubles.get(server)
+        with self._lock:
+            trouble = self._troubles.get(server)
         if server is not None and trouble is not None and trouble.when >= pv._since:
             return (
                 f"{pv.name!r} is not connected {waited}: it was found at {server[0]}:{server[1]}, "
@@ -422,6 +425,8 @@ class Context:
             names = [pv.name for pv in pvs]
             keys = [(pv.name, pv.priority) for pv in pvs]
             self.broadcaster.search(self, names, keys, lost=lost, delay=delay)
+            if self._closed:
+                self.broadcaster.forget(self)  # closed meanwhile: these came too late for that
 
     def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
         """The search was answered: give the PVs to the circuit to that server."""
@@ -429,30 +434,31 @@ class Context:
         new: list[VirtualCircuitManager] = []
         left: list[PV] = []
         failure = ""
+        now = monotonic()
         with self._lock:
             if self._closed:
                 return
+            delay = self._troubles.pause(address, now)
             for key in keys:
                 pv = self._pvs[key]
                 if pv._phase is not Phase.SEARCHING:
                     continue
                 manager = self._managers.get((address, pv.priority))
-                if manager is None and not failure:
+                if manager is None and not delay:
                     try:
                         manager = self._make_manager(address, pv.priority, version)
                         new.append(manager)
                     except CaprotoNetworkError as error:  # there are no descriptors left
                         failure = str(error)
+                        delay = self._troubles.note(address, Loss.USELESS, failure, now, 0.0, now)
                 if manager is None:
                     left.append(pv)
                     pv._server = address
                 else:
                     groups.setdefault(manager, []).append(pv)
-            if left:
-                delay = self._troubles.note(address, Loss.USELESS, failure, 0.0, monotonic())
-        if left:
+        if failure:
             self.log.warning("%s; %d PVs of %s:%d wait", failure, len(left), *address)
-            self._search(left, delay=delay)
+        self._search(left, delay=delay)
         for manager, pvs in groups.items():
             self._attach(manager, pvs)
         for manager in new:
@@ -465,7 +471,7 @@ class Context:
         key = (address, priority)
         host, port = address
         delivery = Delivery(
-            f"{host}:{port}", self._max_workers, self._predecessors.pop(key, None)
+            f"{host}:{port}", self._max_workers, self._latest_delivery(key)
         )
         manager = VirtualCircuitManager(
             self,
@@ -481,6 +487,10 @@ class Context:
         )
         self._managers[key] = manager
         return manager
+
+    def _latest_delivery(self, key: CircuitKey) -> Delivery | None:
+        """That of the circuit before, if it has not told everything yet. Locked."""
+        return next((entry for where, entry in reversed(self._earlier) if where == key), None)
 
     def _attach(self, manager: VirtualCircuitManager, pvs: list[PV]) -> None:
         channels = manager.attach(pvs)
@@ -559,7 +569,9 @@ class Context:
                     _take_waiters(pv, waiters)
             if pvs:
                 address = manager.circuit.address
-                delay = self._troubles.note(address, loss, reason, manager.time_up(), now)
+                delay = self._troubles.note(
+                    address, loss, reason, manager.begun, manager.time_up(), now
+                )
             closed = self._closed
         if lost and not closed:
             self._search(lost, lost=True, delay=delay)
@@ -605,15 +617,10 @@ class Context:
             if self._managers.get(key) is not manager:
                 return  # it has said so before
             del self._managers[key]
-            self._predecessors = {
-                place: delivery
-                for place, delivery in self._predecessors.items()
-                if not delivery.over
-            }
-            self._predecessors[key] = manager.delivery
-            last = all(where != address for where, _ in self._managers)
-        if last:
-            self.broadcaster.circuit_closed(address)
+            self._earlier = [entry for entry in self._earlier if not entry[1].over]
+            self._earlier.append((key, manager.delivery))
+            self._troubles.over(address, manager.time_up())
+        self.broadcaster.circuit_closed(address)
 
     def beacon(self, address: Address, good: bool) -> None:
         """A server sent a beacon: if it is in its rhythm, its circuits need not ask for an echo."""
@@ -644,7 +651,7 @@ class Context:
             first = not self._closed
             self._closed = self._closed or reason
             managers = list(self._managers.values())
-            earlier = list(self._predecessors.values())
+            earlier = [delivery for _, delivery in self._earlier]
             for pv in self._pvs.values():
                 _take_waiters(pv, waiters)
         if first:
@@ -664,7 +671,7 @@ class Context:
         for manager in managers:
             manager.delivery.join(deadline.remaining())
         with self._lock:
-            earlier = list(self._predecessors.values())
+            earlier = [delivery for _, delivery in self._earlier]
         for delivery in (*earlier, self._delivery):
             delivery.join(deadline.remaining())
         if self._owns_broadcaster:
@@ -681,7 +688,7 @@ class Context:
         )
         for manager in self._managers.values():
             manager.abandon()
-        for delivery in (*self._predecessors.values(), self._delivery):
+        for delivery in (*(delivery for _, delivery in self._earlier), self._delivery):
             delivery.abandon()
         for pv in self._pvs.values():
             pv._link = None

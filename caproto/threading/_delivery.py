@@ -201,9 +201,16 @@ class Delivery:
                 return
             self._threads = threads
             self._backlog.running = len(threads)
-            self._waits_for = ()
-        for thread in threads:
-            thread.start()
+        for number, thread in enumerate(threads):
+            try:
+                thread.start()
+            except RuntimeError as error:  # there are no more; the next batch tries again
+                log.error("Callbacks wait or are dropped: %s", error)
+                with self._lock:
+                    self._threads = threads[:number]
+                    self._backlog.running -= len(threads) - number
+                return
+        self._waits_for = ()
 
 
 class _Backlog:

@@ -77,8 +77,10 @@ class Explanation(NamedTuple):
         The connection to it.
     configuration : ClientConfiguration
         The environment in force.
+    since : float
+        When the PV came into this state, on the monotonic clock.
     now : float
-        When this was written, on the monotonic clock.
+        When this was written, likewise.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Explanation(NamedTuple):
     trouble: Trouble | None
     circuit: CircuitReport | None
     configuration: ClientConfiguration
+    since: float
     now: float
 
     @property
@@ -225,14 +228,21 @@ def _odd_name(report: Explanation) -> bool:
     )
 
 
-def _cannot_connect(report: Explanation) -> bool:
+def _in_trouble(report: Explanation) -> bool:
     trouble = report.trouble
-    return not report.connected and trouble is not None and trouble.loss is Loss.USELESS
+    return _searching(report) and trouble is not None and trouble.when >= report.since
+
+
+def _loss(report: Explanation) -> Loss | None:
+    return report.trouble.loss if report.trouble is not None else None
+
+
+def _cannot_connect(report: Explanation) -> bool:
+    return _in_trouble(report) and _loss(report) is Loss.USELESS
 
 
 def _refused(report: Explanation) -> bool:
-    trouble = report.trouble
-    return _searching(report) and trouble is not None and trouble.loss is not Loss.USELESS
+    return _in_trouble(report) and _loss(report) is not Loss.USELESS
 
 
 def _unresponsive(report: Explanation) -> bool:

@@ -6,6 +6,7 @@ that is kept open, and opened again whenever it breaks. Its thread sleeps on tha
 """
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import weakref
@@ -31,8 +32,9 @@ from .._sockets import Address, WakeUp, user_name
 from . import _waiting
 from ._transport import Transport, Waker, describe, hang_up, take_turns
 
-#: Seconds between attempts to connect: the first, doubling up to EPICS_CA_CONN_TMO.
-FIRST_RETRY = 0.25
+#: Seconds between attempts to connect: the first pause and the longest, unless EPICS_CA_CONN_TMO
+#: is shorter. It doubles until the server has answered a search, or stayed for so long.
+FIRST_RETRY, LONGEST_RETRY, GOOD_TIME = 0.25, 30.0, 10.0
 #: The version that a name server is believed to speak before it has said so.
 ASSUMED_VERSION = 11
 
@@ -55,7 +57,7 @@ class NameServer:
     owner : SharedBroadcaster
     address : tuple of (str, int)
     connection_timeout : float
-        EPICS_CA_CONN_TMO: longest pause between attempts, and the watchdog's time.
+        EPICS_CA_CONN_TMO: the watchdog's time, and the longest to wait for a connection.
 
     Attributes
     ----------
@@ -76,6 +78,8 @@ class NameServer:
         self._owner = owner
         self._timeout = connection_timeout
         self._pause = FIRST_RETRY
+        self._up_since = math.inf
+        self._reported = ""  # the trouble that was logged last
         self._lock = _waiting.Lock()
         self._closed = False
         self._wakeup = WakeUp()
@@ -171,7 +175,8 @@ class NameServer:
                 again_at = transport.connect(writable)
                 if again_at is not None:
                     return again_at, True
-                self._heartbeat = Heartbeat(self._timeout, now=monotonic())
+                self._up_since = monotonic()
+                self._heartbeat = Heartbeat(self._timeout, now=self._up_since)
             if readable:
                 self._receive()
             if transport.error is not None:
@@ -215,8 +220,10 @@ class NameServer:
             elif isinstance(command, VersionResponse):
                 self._greeted(command.version)
             elif command.ID == EchoRequest.ID and self._heartbeat.echo_received(now):
+                self._forgive()
                 self._greeted(circuit.peer_version)  # it responds again
         if answers:
+            self._forgive()
             self._owner.answered_by_tcp(answers, circuit.peer_version)
         if circuit.error is not None:
             raise circuit.error  # what was in front of it has been dealt with
@@ -226,25 +233,32 @@ class NameServer:
         if version < TCP_SEARCH_VERSION:
             self.trouble = f"version 4.{version} of the protocol knows no search over TCP"
             return
-        self._pause = FIRST_RETRY
         self.trouble = ""
         self._owner.search_now()
 
     def _lost(self, error: Exception) -> None:
         if not isinstance(error, (OSError, CaprotoError)):  # a defect of ours
             self._log.error("Unexpected error; the connection is made again", exc_info=error)
+        if monotonic() - self._up_since >= GOOD_TIME:
+            self._forgive()
+        self._up_since = math.inf
         self._cannot_be_asked(describe(error))
 
+    def _forgive(self) -> None:
+        """The server is a good one: earlier failures do not count any more."""
+        self._pause, self._reported = FIRST_RETRY, ""
+
     def _cannot_be_asked(self, trouble: str) -> None:
-        if trouble != self.trouble:  # once, not with each attempt
+        if trouble != self._reported:  # once, not with each attempt
             self._log.warning("The name server cannot be asked: %s", trouble)
-        self.trouble = trouble
+        self.trouble = self._reported = trouble
 
     def _pause_until(self) -> float | None:
         """When to connect again; None if never."""
         if self._closed:
             return None
-        pause, self._pause = self._pause, min(2 * self._pause, self._timeout)
+        longest = min(self._timeout, LONGEST_RETRY)
+        pause, self._pause = self._pause, min(2 * self._pause, longest)
         return monotonic() + pause
 
 

@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import weakref
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -131,6 +131,7 @@ class SharedBroadcaster:
         self._registration = Registration(
             now, registration_retry_time, self.configuration.use_repeater
         )
+        self._circuits: Counter[Address] = Counter()  # of all listeners
         self._searches: dict[int, _Search] = {}
         self._answered: dict[int, tuple[_Search, Address]] = {}
         # Searched again they are answered by the same two: that is no news.
@@ -294,12 +295,16 @@ class SharedBroadcaster:
     def circuit_opened(self, address: Address) -> None:
         """A listener has a circuit to this server: its first beacon will be no news."""
         with self._lock:
+            self._circuits[address] += 1
             self._beacons.circuit_opened(*address)
 
     def circuit_closed(self, address: Address) -> None:
-        """A circuit to this server is over: the rhythm of its beacons may begin anew."""
+        """A circuit to this server is over: after the last one its beacons may begin anew."""
         with self._lock:
-            self._beacons.circuit_closed(*address)
+            self._circuits[address] -= 1
+            if self._circuits[address] <= 0:
+                del self._circuits[address]
+                self._beacons.circuit_closed(*address)
 
     def open_searches(self, listener: Listener) -> int:
         """How many names *listener* still waits for."""
@@ -373,13 +378,18 @@ class SharedBroadcaster:
             self._searches[cid] = _Search(listener, key)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
+        """Start the thread. Locked: it must be there, or not, when we are closed."""
+        thread = threading.Thread(
             target=_serve,
             args=(weakref.ref(self, Waker(self._wakeup)), self._socket, self._wakeup),
             name="ca-udp",
             daemon=True,
         )
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the next search tries again
+            raise CaprotoError(f"cannot start the thread that searches: {error}") from error
+        self._thread = thread
 
     def _close(self, reason: str) -> None:
         with self._lock:

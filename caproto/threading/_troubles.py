@@ -26,12 +26,12 @@ class Loss(enum.Enum):
 
     CLOSED = "the circuit was closed in good order"
     BROKEN = "the circuit broke, after it had brought values or confirmations of writes"
-    REFUSED = "the server refused the channels, or gave them up, and keeps the circuit"
+    REFUSED = "the server refused the channels, or gave them up"
     USELESS = "the circuit could not be made, brought nothing, or broke the protocol"
 
 
 #: Seconds to wait at most before they are searched again; after a refusal, always.
-LONGEST_PAUSE = {Loss.CLOSED: 0.0, Loss.BROKEN: 1.0, Loss.REFUSED: 5.0, Loss.USELESS: 10.0}
+LONGEST_PAUSE = {Loss.BROKEN: 1.0, Loss.REFUSED: 5.0, Loss.USELESS: 10.0}
 
 
 class Trouble(NamedTuple):
@@ -40,13 +40,15 @@ class Trouble(NamedTuple):
     reason: str
     #: When, on the monotonic clock.
     when: float
-    #: Circuits in a row that did not last.
-    failures: int
     loss: Loss
+    #: Circuits in a row that did not last.
+    failures: int = 0
+    #: No circuit is to be begun before this moment.
+    until: float = -math.inf
 
     def __str__(self) -> str:
-        count = f" ({self.failures} attempts in a row)" if self.failures > 1 else ""
-        return self.reason + count
+        counts = self.failures > 1 and self.loss is not Loss.REFUSED
+        return self.reason + (f" ({self.failures} attempts in a row)" if counts else "")
 
 
 class Troubles:
@@ -59,16 +61,26 @@ class Troubles:
         """The last trouble with the server at *address*; None if there was none."""
         return self._troubles.get(address) if address is not None else None
 
-    def note(self, address: Address, loss: Loss, reason: str, up: float, now: float) -> float:
+    def pause(self, address: Address, now: float) -> float:
+        """Seconds to wait before the next circuit to this server is begun."""
+        trouble = self._troubles.get(address)
+        return max(0.0, trouble.until - now) if trouble is not None else 0.0
+
+    def note(
+        self, address: Address, loss: Loss, reason: str, begun: float, up: float, now: float
+    ) -> float:
         """Remember why channels were lost.
 
         Parameters
         ----------
         address : tuple of (str, int)
         loss : Loss
+            CLOSED is no trouble.
         reason : str
+        begun : float
+            When the circuit was.
         up : float
-            Seconds since the connection was made; 0 if it never was.
+            Seconds since its connection was made; 0 if it never was.
         now : float
 
         Returns
@@ -76,18 +88,22 @@ class Troubles:
         float
             Seconds to wait before they are searched again.
         """
-        before = self._troubles.pop(address, None)
-        failures = before.failures if before is not None else 0
-        longest = LONGEST_PAUSE[loss]
-        if loss is Loss.REFUSED:
-            pause = longest
-        elif loss is Loss.CLOSED or up >= GOOD_TIME:
-            pause, failures = 0.0, 0
-        else:
+        if loss is Loss.CLOSED:
+            return self.pause(address, now)
+        before = self._troubles.pop(address, None) or Trouble("", -math.inf, loss)
+        longest, failures, until = LONGEST_PAUSE[loss], before.failures, before.until
+        # Circuits that end together, of several priorities, are one failure.
+        if loss is not Loss.REFUSED and begun >= before.when:
             failures += 1
-            pause = math.ldexp(FIRST_PAUSE, min(failures - 1, 10))
-            pause = max(0.0, min(pause, longest) - up)
+            pause = min(math.ldexp(FIRST_PAUSE, min(failures - 1, 10)), longest)
+            until = now + max(0.0, pause - up)
         if len(self._troubles) >= MAX_SERVERS:
             del self._troubles[next(iter(self._troubles))]
-        self._troubles[address] = Trouble(reason, now, failures, loss)
-        return pause
+        self._troubles[address] = Trouble(reason, now, loss, failures, until)
+        return longest if loss is Loss.REFUSED else max(0.0, until - now)
+
+    def over(self, address: Address, up: float) -> None:
+        """A circuit has ended; if it was a good one, earlier failures do not count any more."""
+        trouble = self._troubles.get(address)
+        if trouble is not None and up >= GOOD_TIME:
+            self._troubles[address] = trouble._replace(failures=0)

@@ -234,23 +234,96 @@ def test_when_there_are_no_descriptors_pvs_wait_until_there_are(
         assert len(server.connections) == 1
 
 
-def test_without_a_thread_for_it_a_circuit_fails_and_is_tried_again(server, monkeypatch, caplog):
-    start = threading.Thread.start
-    refused = []
+class NoThreads:
+    """Refuses to start threads of some names, as a system does that has no more."""
 
-    def fail_once(thread):
-        if thread.name.startswith("ca-circuit") and not refused:
-            refused.append(thread)
-            raise RuntimeError("can't start new thread")
-        start(thread)
+    def __init__(self, monkeypatch, *names: str) -> None:
+        self.names = names
+        self.refused = 0
+        start = threading.Thread.start
 
-    monkeypatch.setattr(threading.Thread, "start", fail_once)
+        def refuse(thread):
+            if thread.name.startswith(self.names):
+                self.refused += 1
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    def end(self) -> None:
+        self.names = ("nothing",)
+
+
+def test_without_a_thread_for_it_a_circuit_fails_and_is_tried_again(
+    server, monkeypatch, caplog, wait_for
+):
+    threads = NoThreads(monkeypatch, "ca-circuit", "ca-callback")
+    states = []
+
+    def note(pv, state):
+        states.append((pv.priority, state))
+
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        with caplog.at_level(logging.WARNING, "caproto"):
+            pvs = [
+                ctx.get_pvs("x", priority=priority, connection_state_callback=note)[0]
+                for priority in range(2)
+            ]
+            wait_for(lambda: threads.refused >= 4)
+        assert "annot start a thread for the circuit: can't start new thread" in caplog.text
+        threads.end()
+        for pv in pvs:
+            assert pv.read().data[0] == 1.5
+        wait_for(lambda: sorted(states) == [(0, "connected"), (1, "connected")])
+
+
+def test_without_a_thread_for_them_callbacks_wait_for_the_next_chance(
+    server, monkeypatch, caplog, wait_for
+):
+    threads = NoThreads(monkeypatch, "ca-callback")
+    seen = []
+
+    def note(response):
+        seen.append(response.data[0])
+
     with Context(configuration=quiet(server), timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
-        with caplog.at_level(logging.WARNING, "caproto"):
-            assert x.read().data[0] == 1.5
-        assert "annot start a thread for the circuit: can't start new thread" in caplog.text
-        assert refused
+        with caplog.at_level(logging.ERROR, "caproto.ctx"):
+            x.subscribe().add_callback(note)
+            wait_for(lambda: threads.refused)
+        assert x.read().data[0] == 1.5
+        threads.end()
+        server.post("x", 2.5)
+        wait_for(lambda: seen == [1.5, 2.5])
+        server.drop_all()
+        wait_for(lambda: seen == [1.5, 2.5, 2.5])
+
+
+def test_without_a_thread_that_searches_get_pvs_fails_and_the_next_one_does_not(
+    server, monkeypatch
+):
+    threads = NoThreads(monkeypatch, "ca-udp")
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        with pytest.raises(ca.CaprotoError, match="cannot start the thread that searches"):
+            ctx.get_pvs("x")
+        threads.end()
+        x, _y = ctx.get_pvs("x", "y")
+        assert x.read().data[0] == 1.5
+
+
+def test_no_circuit_is_begun_during_a_pause(server, wait_for, monkeypatch):
+    """Neither for PVs that are new, nor for those whose search is answered only then."""
+    monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.5)
+    server.on[ca.CreateChanRequest] = hang_up
+    with Context(configuration=quiet(server), timeout=10) as ctx:
+        (x,) = ctx.get_pvs("x")
+        wait_for(lambda: ctx.explain(x).trouble)
+        until = ctx.explain(x).trouble.until
+        server.on.clear()
+        (y,) = ctx.get_pvs("y")
+        assert y.read().data[0] == 2.5
+        assert time.monotonic() >= until
+        assert len(server.connections) == 2
 
 
 @pytest.mark.parametrize("linger", [True, False], ids=["reset", "end of file"])

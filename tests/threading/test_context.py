@@ -26,6 +26,7 @@ from caproto import (
     VersionRequest,
 )
 from caproto._beacons import BeaconTable, Verdict
+from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import (
     PV,
     Context,
@@ -312,18 +313,18 @@ class TestSharedBroadcaster:
         x.wait_for_connection()
         assert send_beacon(100) is Verdict.SUSPECT, "the first one, of a server that we know"
         assert send_beacon(99) is Verdict.DISCARDED
-        (urgent,) = ctx.get_pvs("x", priority=1)
-        urgent.wait_for_connection()
-        urgent.go_idle()
-        wait_for(lambda: len(ctx.circuit_managers) == 1)
+        with Context(ctx.broadcaster, timeout=10) as other:
+            other.get_pvs("x")[0].wait_for_connection()
         assert send_beacon(99) is Verdict.DISCARDED, "we still have a circuit to it"
         server.drop_all()
         wait_for(lambda: len(server.connections) == 3)
         x.wait_for_connection()
         assert send_beacon(0) is Verdict.SUSPECT, "the first one again"
 
-    def test_what_is_over_is_forgotten(self, server, ctx, wait_for):
+    def test_what_is_over_is_forgotten(self, server, ctx, wait_for, monkeypatch):
         """The callbacks of each circuit come after those of the one before; then it is needless."""
+        for loss in (Loss.BROKEN, Loss.USELESS):
+            monkeypatch.setitem(LONGEST_PAUSE, loss, 0.01)
         (x,) = ctx.get_pvs("x")
         for number in range(1, 6):
             x.subscribe().add_callback(told := Told())
@@ -338,7 +339,33 @@ class TestSharedBroadcaster:
             other.read()
             server.drop_all()
             other.read()
-        assert len(ctx._predecessors) < 3
+        assert len(ctx._earlier) < 3
+
+    def test_what_waits_for_callbacks_is_dropped_with_the_context_whatever_came_between(
+        self, server, wait_for
+    ):
+        """Updates of a circuit that was lost wait behind a slow callback; its successor, too."""
+        told, busy, go_on = [], threading.Event(), threading.Event()
+
+        def slow(response):
+            told.append(response.data[0])
+            busy.set()
+            go_on.wait(10)
+
+        ctx = Context(configuration=server.configuration, timeout=10)
+        (x,) = ctx.get_pvs("x")
+        x.subscribe().add_callback(slow)
+        assert busy.wait(10)
+        for value in (2.0, 3.0):
+            server.post("x", value)
+        x.read()  # what was sent before has been received
+        server.drop_all()
+        wait_for(lambda: len(server.connections) == 2)
+        x.read()
+        ctx.disconnect(wait=False)
+        go_on.set()
+        wait_for(lambda: not [t for t in our_threads() if t.name.startswith("ca-callback")])
+        assert told == [1.5]
 
 
 class TestDisconnect:

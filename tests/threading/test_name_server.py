@@ -283,24 +283,41 @@ def test_refused_connects_back_off(ask, wait_for, monkeypatch, quick_retries, ca
     assert "refused" in caplog.records[0].getMessage()
 
 
-def test_a_server_that_hangs_up_on_us_is_not_pestered(ask, wait_for, quick_retries):
-    with FakeServer(greeting=False) as rude:
+@pytest.mark.parametrize("greeting", [False, True])
+def test_a_server_that_hangs_up_on_us_is_not_pestered(
+    ask, wait_for, quick_retries, caplog, greeting
+):
+    """Nor is anybody else: each greeting makes us ask for everything again."""
+    with FakeServer(greeting=greeting) as rude:
         rude.on[ca.VersionRequest] = hang_up
         moments = []
         rude.on[ca.ClientNameRequest] = lambda *_: moments.append(time.monotonic())
-        ask(rude.address, connection_timeout=0.1)
-        wait_for(lambda: len(moments) >= 5)
+        with caplog.at_level(logging.WARNING, "caproto"):
+            ask(rude.address, connection_timeout=0.1)
+            wait_for(lambda: len(moments) >= 5)
     pauses = [b - a for a, b in zip(moments, moments[1:], strict=False)]
     # A little less, because the server's clock starts late.
     assert pauses[1] >= 0.02 and pauses[2] >= 0.05 and pauses[3] >= 0.07
+    assert len(caplog.records) == len(set(caplog.messages)), "reported once, not each time"
+
+
+def test_the_longest_pause_has_a_bound(directory, owner):
+    server = NameServer(owner, directory.address, connection_timeout=math.inf)
+    pauses = [server._pause_until() - time.monotonic() for _ in range(12)]
+    assert max(pauses) <= 30.0
+    server._wakeup.close()
 
 
 def test_after_a_success_the_pauses_begin_anew(ask, owner, wait_for, quick_retries):
     port = free_port()
     server = ask((LOOPBACK, port), connection_timeout=60)
     wait_for(lambda: server._pause > 0.2)
-    with FakeServer(port=port):
+    with FakeServer({"x": 1.5}, port=port) as directory:
+        directory.on[ca.SearchRequest] = answer
         wait_for(lambda: owner.invitations == 1)
+        assert server._pause > 0.2, "a greeting is not enough"
+        server.search([(1, "x")])
+        wait_for(lambda: owner.answers)
         assert server._pause == 0.02
 
 
