@@ -644,7 +644,6 @@ class SharedBroadcaster:
                 _remember(self._served_twice, case, None)
                 answers.again.append((search, first, address))
 
-
     def _tell_answers(self, answers: _Answers) -> None:
         """Tell the listeners; when no lock is held."""
         for (reference, address, version), (names, keys) in answers.found.items():
