@@ -23,10 +23,10 @@ replies; and names that nobody has cost no more than the drip, however many ther
 
 *Fairness.* A name is not to be held up by a hundred thousand hopeless ones. When it is new, it
 needs none of their credits: fresh names have their own. Later on, names that wait for a credit are
-sorted by crowds. A crowd is what was added in one burst: a flood, or the names lost with a server;
-the first datagrams are for the crowd that has been sent the fewest names, so small ones go ahead of
-large ones. Others are for the youngest crowd, and some for the name that is overdue longest, so
-that nobody starves (`_TURNS`).
+sorted by crowds. A crowd is what was added in one burst: a flood, or the names lost with a server.
+Every second datagram is for the crowd that was sent the fewest searches, so small ones go ahead of
+large ones; of the others every second one is for the youngest crowd, and the rest for the name that
+is overdue longest, so that nobody starves (`_TURNS`).
 
 *Cost.* Names that were sent together rest together, so that the heap has an entry per datagram
 rather than per name, and what was answered is only marked, to be skipped when its turn comes. What

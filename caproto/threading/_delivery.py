@@ -95,6 +95,7 @@ class Delivery:
         self._waits_for = predecessor._ends() if predecessor is not None else ()
         self._threads: list[threading.Thread] = []
         self._stopped = False
+        self._starved = False  # whether the system had no thread for us when we last asked
 
     @property
     def backlog(self) -> int:
@@ -205,12 +206,15 @@ class Delivery:
             try:
                 thread.start()
             except RuntimeError as error:  # there are no more; the next batch tries again
-                log.error("Callbacks wait or are dropped: %s", error)
+                if not self._starved:  # once, not with each batch
+                    log.error("Callbacks of %s wait: %s", self._name, error)
+                self._starved = True
                 with self._lock:
                     self._threads = threads[:number]
                     self._backlog.running -= len(threads) - number
                 return
         self._waits_for = ()
+        self._starved = False
 
 
 class _Backlog:

@@ -31,10 +31,11 @@ from .._roles import CLIENT
 from .._sockets import Address, WakeUp, user_name
 from . import _waiting
 from ._transport import Transport, Waker, describe, hang_up, take_turns
+from ._troubles import GOOD_TIME
 
 #: Seconds between attempts to connect: the first pause and the longest, unless EPICS_CA_CONN_TMO
-#: is shorter. It doubles until the server has answered a search, or stayed for so long.
-FIRST_RETRY, LONGEST_RETRY, GOOD_TIME = 0.25, 30.0, 10.0
+#: is shorter. It doubles until the server has answered a search, or stayed for GOOD_TIME.
+FIRST_RETRY, LONGEST_RETRY = 0.25, 30.0
 #: The version that a name server is believed to speak before it has said so.
 ASSUMED_VERSION = 11
 

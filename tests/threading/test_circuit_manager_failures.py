@@ -291,12 +291,15 @@ def test_without_a_thread_for_them_callbacks_wait_for_the_next_chance(
         with caplog.at_level(logging.ERROR, "caproto.ctx"):
             x.subscribe().add_callback(note)
             wait_for(lambda: threads.refused)
+            server.post("x", 1.5)
+            wait_for(lambda: threads.refused > 1)
         assert x.read().data[0] == 1.5
+        assert len(caplog.records) == 1, "said once"
         threads.end()
         server.post("x", 2.5)
-        wait_for(lambda: seen == [1.5, 2.5])
+        wait_for(lambda: seen == [1.5, 1.5, 2.5])
         server.drop_all()
-        wait_for(lambda: seen == [1.5, 2.5, 2.5])
+        wait_for(lambda: seen == [1.5, 1.5, 2.5, 2.5])
 
 
 def test_without_a_thread_that_searches_get_pvs_fails_and_the_next_one_does_not(
