@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
+from .. import _locks
 from .._constants import MAX_STRING_SIZE
 from .._dbr import (
     LAYOUTS,
@@ -33,7 +34,6 @@ from .._dbr import (
 )
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._payload import native_view
-from ..threading import _waiting
 from ._conversions import Facts, convert, text_of_bytes
 from ._snapshot import NATIVE, ChannelAlarm, Snapshot
 
@@ -185,7 +185,7 @@ class ChannelData:
         self.stopping: threading.Event | None = None
         #: The full name, once a group or a server has given it one; for logs.
         self.name = ""
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._subscribers: tuple[Subscriber, ...] = ()
         self._listeners: tuple[ChannelListener, ...] = ()
         self._access_rights = AccessRights(access_rights)

@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .. import _locks
 from .._dbr import AccessRights
 from .._message import Message
-from ..threading import _waiting
 from ._data import VALUE
 from ._snapshot import Snapshot
 
@@ -89,7 +89,7 @@ class UpdateQueue:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._replies: list[Message] = []
         self._updates: deque[list[Any]] = deque()
         self._nbytes = 0

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import _locks
 from .._channel import ClientChannel
 from .._circuit import VirtualCircuit
 from .._commands import (
@@ -126,7 +127,7 @@ class VirtualCircuitManager:
         self.log = self.circuit.log
         self.delivery = delivery
         self._owner = owner
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._state = State.CONNECTING
         self._routes = Routes()
         self._retiring: set[PV] = set()
@@ -279,7 +280,7 @@ class VirtualCircuitManager:
 
     def abandon(self) -> None:
         """We are the child of a fork: the parent goes on with this circuit, and we do not."""
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._state = State.DEAD
         self._transport.abandon()
         self.delivery.abandon()

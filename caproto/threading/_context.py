@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
+from .. import _locks
 from .._constants import MAX_PRIORITY
 from .._dbr import AccessRights
 from .._environment import ClientConfiguration
@@ -31,7 +32,7 @@ from .._log import CONTEXT_LOGGER, adapter
 from .._message import name_payload, text_payload
 from .._search import DATAGRAM_ROOM, HEADER_SIZE
 from .._sockets import Address, user_name
-from . import _lifetime, _waiting
+from . import _lifetime
 from ._announcements import Listener
 from ._callbacks import EXITING, Function, Reference, make_reference
 from ._circuit_manager import VirtualCircuitManager
@@ -124,7 +125,7 @@ class Context:
         self._max_workers = max_workers
         self._flow_control = flow_control
         self.log: logging.Logger = adapter(CONTEXT_LOGGER, role="CLIENT")
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._closed = ""
         self._pvs: dict[PVKey, PV] = {}
         self._managers: dict[CircuitKey, VirtualCircuitManager] = {}
@@ -681,7 +682,7 @@ class Context:
         self._join(self._close(EXITING), deadline)
 
     def _after_fork(self) -> None:
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._closed = (
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

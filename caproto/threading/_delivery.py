@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any, Protocol
 
+from .. import _locks
 from . import _waiting
 
 log = logging.getLogger("caproto.ctx")
@@ -88,7 +89,7 @@ class Delivery:
     def __init__(self, name: str, workers: int = 1, predecessor: Delivery | None = None) -> None:
         self._name = name
         self._workers = workers
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._backlog = _Backlog()
         self._over = threading.Event()  # nothing will be run any more

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
+from .. import _locks
 from .._circuit import VirtualCircuit
 from .._commands import (
     ClientNameRequest,
@@ -29,7 +30,6 @@ from .._errors import CaprotoError, DeadCircuitError
 from .._heartbeat import Action, Heartbeat
 from .._roles import CLIENT
 from .._sockets import Address, WakeUp, user_name
-from . import _waiting
 from ._transport import Transport, Waker, describe, hang_up, take_turns
 from ._troubles import GOOD_TIME
 
@@ -81,7 +81,7 @@ class NameServer:
         self._pause = FIRST_RETRY
         self._up_since = math.inf
         self._reported = ""  # the trouble that was logged last
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._closed = False
         self._wakeup = WakeUp()
         self._transport = Transport(address, connection_timeout, self._wakeup)

@@ -18,12 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
+from .. import _locks
 from .._errors import LocalProtocolError
 from .._framing import UNLIMITED
 from .._sockets import WakeUp, tune_stream
 from ..server._directory import Directory
 from ..server._session import Job, ServerSession
-from . import _waiting
 from ._waiting import Reply
 from ._workers import Workers
 
@@ -91,7 +91,7 @@ class ServerClient:
         self._waiting_bytes = 0
         self._stopping = False
         self._deadline: float | None = None  # of the farewell
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._jobs = 0  # that are not done, under the lock
         self._ticket: Reply | None = None  # of the last job that was not done in its grace
         self.thread = threading.Thread(

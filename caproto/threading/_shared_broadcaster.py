@@ -21,6 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from .. import _locks
 from .._beacons import BeaconTable, Verdict
 from .._broadcaster import Broadcaster, extract_address
 from .._commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
@@ -33,7 +34,7 @@ from .._repeater import spawn_repeater
 from .._roles import CLIENT
 from .._search import SearchFacts, SearchPlan
 from .._sockets import Address, WakeUp, bcast_socket, resolve_addresses
-from . import _lifetime, _waiting
+from . import _lifetime
 from ._explain import SearchReport
 from ._name_server import NameServer
 from ._transport import Waker, describe, take_turns
@@ -123,7 +124,7 @@ class SharedBroadcaster:
         self.registration_retry_time = registration_retry_time
         self._protocol = Broadcaster(CLIENT)
         self.log = self._protocol.log
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._closed = ""
         now = monotonic()
         self._plan = SearchPlan(self.configuration.max_search_period, now)
@@ -410,7 +411,7 @@ class SharedBroadcaster:
         self.join(deadline.remaining())
 
     def _after_fork(self) -> None:
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._closed = (
             f"this broadcaster was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

@@ -1,9 +1,4 @@
-"""The ways in which a thread of the client waits, and the lock it takes.
-
-The discipline of locks, kept everywhere in this package: a thread holds at most one of our locks,
-for a moment, and meanwhile calls nothing that can block and nothing that is not ours. Tests replace
-:data:`Lock` by one that checks this; code therefore asks for ``_waiting.Lock()``, by attribute.
-"""
+"""The ways in which a thread of the client waits."""
 from __future__ import annotations
 
 import math
@@ -19,9 +14,6 @@ from typing import Any, Final, Protocol
 from .._sockets import LONGEST_SLEEP, WakeUp
 
 _POLLIN = 1  #: as a number: this is looked at once for each chunk received
-
-#: What every lock of the client is made by.
-Lock = threading.Lock
 
 #: Lets another thread run that could; where the system has no such call, nothing happens.
 give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: None)

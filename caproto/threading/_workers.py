@@ -16,6 +16,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from .. import _locks
 from .._log import CONTEXT_LOGGER
 from . import _waiting
 
@@ -40,7 +41,7 @@ class Workers:
 
     def __init__(self, name: str = "ca-worker") -> None:
         self._name = name
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         #: The jobs of each PV that wait or run; a key that is here is in `_ready` or in a thread.
         self._jobs: dict[Any, deque[tuple[Job, _waiting.Reply]]] = {}
         self._ready: SimpleQueue[Any] = SimpleQueue()

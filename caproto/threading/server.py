@@ -27,6 +27,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from .. import _locks
 from .._addresses import ANY_INTERFACE, interface_addresses
 from .._commands import Beacon, SearchRequest, SearchResponse, VersionRequest, VersionResponse
 from .._constants import (
@@ -107,7 +108,7 @@ class Server:
         self.tcp_port = self.udp_port = 0
         self.log = adapter(CONTEXT_LOGGER, role="SERVER")
         self._search_log = adapter(SEARCH_LOGGER, role="SERVER")
-        self._lock = _waiting.Lock()
+        self._lock = _locks.Lock()
         self._clients: dict[ServerClient, None] = {}
         self._state = "new"
         self._workers = Workers()

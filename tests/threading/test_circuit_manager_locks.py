@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 import caproto as ca
-from caproto import CaprotoError, ChannelType
+from caproto import CaprotoError, ChannelType, _locks
 from caproto._sockets import WakeUp
 from caproto.threading import _transport, _troubles, _waiting
 from caproto.threading._troubles import LONGEST_PAUSE, Loss
@@ -70,7 +70,8 @@ def discipline(monkeypatch):
 
     class CheckingLock:
         def __init__(self) -> None:
-            self._lock = threading.Lock()
+            self._lock = threading.RLock()
+            self._is_owned = self._lock._is_owned
 
         def __enter__(self) -> None:
             self._lock.acquire()
@@ -80,7 +81,7 @@ def discipline(monkeypatch):
             rules.gave()
             self._lock.release()
 
-    monkeypatch.setattr(_waiting, "Lock", CheckingLock)
+    monkeypatch.setattr(_locks, "Lock", CheckingLock)
     for owner, name in (
         (_waiting.Poller, "wait"),
         (_waiting.Reply, "wait"),
@@ -96,7 +97,7 @@ def discipline(monkeypatch):
 
 
 def test_the_discipline_is_checked_at_all(discipline):
-    one, two = _waiting.Lock(), _waiting.Lock()
+    one, two = _locks.Lock(), _locks.Lock()
     with one:
         with two:
             pass

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from caproto._sockets import WakeUp
-from caproto.threading import _waiting
 from caproto.threading._waiting import Deadline, Poller, Reply
 
 
@@ -158,8 +157,3 @@ class TestPoller:
             poller.wait(deadline)
             seen = len(todo)
         thread.join()
-
-
-def test_locks_are_asked_for_by_attribute():
-    """So that a test can replace them: see test_circuit_manager_locks.py."""
-    assert _waiting.Lock is threading.Lock
