@@ -139,7 +139,8 @@ class SharedBroadcaster:
         self._served_twice: dict[tuple[_Search, frozenset[Address]], None] = {}
         self._postponed: list[_Postponed] = []
         self._order = 0
-        self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+        # Changed and copied in single steps, so that it may be used without the lock.
+        self._listeners: dict[int, weakref.ref[Any]] = {}
         self._reported = now
         self._prepared = False
         self.unresolved: list[str] = []
@@ -176,7 +177,7 @@ class SharedBroadcaster:
         dict of (str, int) to float
         """
         heard: dict[Address, float] = {}
-        for listener in list(self._listeners):
+        for listener in self._living():
             for address, seconds in listener.last_heard().items():
                 heard[address] = min(seconds, heard.get(address, math.inf))
         return heard
@@ -225,7 +226,18 @@ class SharedBroadcaster:
         with self._lock:
             if self._closed:
                 raise ContextDisconnectedError(self._closed)
-        self._listeners.add(listener)
+        self._listeners[id(listener)] = weakref.ref(listener)
+
+    def _living(self) -> list[Any]:
+        """All listeners; those that were dropped are struck off. Called holding nothing."""
+        living = []
+        for number, reference in list(self._listeners.items()):
+            listener = reference()
+            if listener is not None:
+                living.append(listener)
+            elif self._listeners.get(number) is reference:
+                self._listeners.pop(number, None)
+        return living
 
     def search(
         self,
@@ -291,7 +303,7 @@ class SharedBroadcaster:
                 for case in self._served_twice
                 if case[0].listener() is not listener
             }
-        self._listeners.discard(listener)
+        self._listeners.pop(id(listener), None)
 
     def circuit_opened(self, address: Address) -> None:
         """A listener has a circuit to this server: its first beacon will be no news."""
@@ -519,7 +531,7 @@ class SharedBroadcaster:
                 self._send_datagram(sequence, searches)
         if report:
             self._reported = now
-            for listener in list(self._listeners):
+            for listener in self._living():
                 self._tell(listener.searching)
 
     def _without_orphans(self, searches: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -564,17 +576,23 @@ class SharedBroadcaster:
             self.log.warning("Cannot send searches to %s:%d: %s", *destination, error.strerror)
 
     def _receive(self) -> None:
-        """Take in what has arrived, then tell the listeners."""
+        """Take in what has arrived, then tell the listeners.
+
+        A name that was answered is not searched any more. So whatever happens to one datagram, the
+        listeners are told of the answers in all.
+        """
         answers = _Answers()
-        for _ in range(DATAGRAMS_PER_TURN):
-            try:
-                data, sender = self._socket.recvfrom(MAX_DATAGRAM)
-            except BlockingIOError:
-                break
-            except OSError:
-                continue  # an earlier datagram of ours could not be delivered; nothing of interest
-            self._process(data, sender, answers)
-        self._tell_answers(answers)
+        try:
+            for _ in range(DATAGRAMS_PER_TURN):
+                try:
+                    data, sender = self._socket.recvfrom(MAX_DATAGRAM)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue  # an earlier datagram of ours could not be delivered
+                self._tell(self._process, data, sender, answers)
+        finally:
+            self._tell_answers(answers)
 
     def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
         """A name server knows where some names are; in its thread."""
@@ -615,7 +633,7 @@ class SharedBroadcaster:
             if verdict is Verdict.ANOMALY:
                 self._plan.beacon_anomaly(now)
         if verdict not in (Verdict.FIRST, Verdict.DISCARDED):
-            for listener in list(self._listeners):
+            for listener in self._living():
                 self._tell(listener.beacon, address, verdict is Verdict.GOOD)
 
     def _answer(
@@ -657,7 +675,7 @@ class SharedBroadcaster:
                 self._tell(listener.found_again, search.key, first, second)
 
     def _tell(self, function: Callable[..., None], *args: Any) -> bool:
-        """Call a listener; False if it failed, which must not stop us from telling the others."""
+        """Do one thing of many; False if it failed, which must not cost the others anything."""
         try:
             function(*args)
         except Exception:

@@ -5,6 +5,7 @@ import errno
 import gc
 import logging
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -483,6 +484,60 @@ def test_rubbish_is_ignored_and_the_next_datagram_counts(make, peer, wait_for):
     # What comes before the rubbish in a datagram counts, too.
     peer.sock.sendto(bytes(reply(search)) + b"\xff" * 7, peer.client)
     wait_for(lambda: listener.keys == ["x"])
+
+
+def test_what_happens_to_one_datagram_costs_no_name_its_answer(
+    make, peer, wait_for, monkeypatch, caplog
+):
+    """Neither in the same datagram nor in another one that came with it."""
+    broadcaster, listener = make(peer.address), Listener()
+
+    def fail(*_) -> None:
+        raise RuntimeError("Set changed size during iteration")
+
+    monkeypatch.setattr(broadcaster, "_on_beacon", fail)
+    with caplog.at_level(logging.ERROR, "caproto"):
+        broadcaster.search(listener, ["x", "y"], ["x", "y"])
+        x, y = sorted(peer.receive()[1:], key=lambda search: search.name)
+        peer.send(reply(x), ca.Beacon(13, 7000, 1))
+        peer.send(reply(y))
+        wait_for(lambda: listener.keys == ["x", "y"])
+    (record,) = caplog.records
+    assert "the search goes on" in record.getMessage() and record.exc_info
+
+
+def test_listeners_may_come_and_go_while_others_are_told(make, peer, wait_for, caplog):
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster._beacons = Verdicts(*[Verdict.GOOD] * 1000)
+    broadcaster.add_listener(listener)
+    broadcaster.search(listener, ["x"], ["x"])
+    search = peer.search("x")
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            others = [Listener() for _ in range(50)]
+            for other in others:
+                broadcaster.add_listener(other)
+            broadcaster.time_since_last_heard()
+            broadcaster.forget(others[0])
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for number in range(300):
+            peer.send(ca.Beacon(13, 7000, number))
+        peer.send(reply(search))
+        wait_for(lambda: listener.keys == ["x"])
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join(30)
+    assert not caplog.records
 
 
 class Broken(Listener):
