@@ -1,20 +1,23 @@
 """Threads for the functions of a server's PVs: getters, putters, scans.
 
 `Workers.submit` runs a job in another thread. Jobs of one PV run one after the other, in the order
-in which they were submitted; jobs of different PVs do not wait for each other. Threads are made
-when all of them are busy, up to a limit, and stay.
+in which they were submitted; jobs of different PVs do not wait for each other. Threads are started
+when there are fewer than PVs with jobs, up to a limit, and stay.
 
-Jobs are the user's code: they run with no lock of ours held, and they may take for ever. The
-threads are daemons, so that such a job does not keep the process alive.
+If the system refuses to start a thread, the threads that exist do the work. If there are none, the
+jobs wait: each later `submit` tries again, and the owner is told to call `start_missing` after a
+pause.
+
+Jobs are the user's code: they run with no lock of ours held, and they may never return. The threads
+are daemons, so such a job does not keep the process alive.
 """
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from queue import SimpleQueue
-from typing import Any
 
 from .. import _locks
 from .._log import CONTEXT_LOGGER
@@ -27,7 +30,7 @@ _log = logging.getLogger(CONTEXT_LOGGER)
 #: Jobs of more PVs than this at the same time wait for each other.
 MAX_THREADS = 100
 
-Job = Callable[[], Any]
+Job = Callable[[], object]
 
 
 class Workers:
@@ -35,23 +38,26 @@ class Workers:
 
     Parameters
     ----------
+    refused : callable
+        Called, by any thread, when a thread could not be started: call `start_missing` in a while.
     name : str
         Begins the names of the threads.
     """
 
-    def __init__(self, name: str = "ca-worker") -> None:
+    def __init__(
+        self, refused: Callable[[], object] = lambda: None, name: str = "ca-worker"
+    ) -> None:
+        self._refused = refused
         self._name = name
         self._lock = _locks.Lock()
-        #: The jobs of each PV that wait or run; a key that is here is in `_ready` or in a thread.
-        self._jobs: dict[Any, deque[tuple[Job, _waiting.Reply]]] = {}
-        self._ready: SimpleQueue[Any] = SimpleQueue()
+        #: The jobs of each PV that wait or run. Each key is also in `_ready` or in a thread.
+        self._jobs: dict[Hashable, deque[tuple[Job, _waiting.Reply]]] = {}
+        self._ready: SimpleQueue[Hashable] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        #: Keys in `_ready`, and running ones, are as many as threads that are not idle, plus this.
-        self._backlog = 0
-        self._idle = 0
         self._stopped = False
+        self._short = False  # the last attempt to start a thread failed
 
-    def submit(self, key: Any, job: Job) -> _waiting.Reply:
+    def submit(self, key: Hashable, job: Job) -> _waiting.Reply:
         """Run *job* after all earlier ones of *key*.
 
         Returns
@@ -60,30 +66,53 @@ class Workers:
             Filled when the job has ended, however it did. After `stop` it is never filled.
         """
         done = _waiting.Reply()
-        thread = None
         with self._lock:
             if self._stopped:
                 return done
-            if key in self._jobs:
-                self._jobs[key].append((job, done))
-                return done
-            self._jobs[key] = deque([(job, done)])
-            if self._idle > 0:
-                self._idle -= 1
-            elif len(self._threads) < MAX_THREADS:
-                thread = threading.Thread(
-                    target=self._run, name=f"{self._name} {len(self._threads)}", daemon=True
-                )
-                self._threads.append(thread)
+            jobs = self._jobs.get(key)
+            if jobs is None:
+                self._jobs[key] = deque([(job, done)])
+                self._ready.put(key)
             else:
-                self._backlog += 1
-        self._ready.put(key)
-        if thread is not None:
-            thread.start()
+                jobs.append((job, done))
+        self.start_missing()
         return done
 
-    def stop(self, timeout: float) -> bool:
-        """Start nothing any more; wait at most *timeout* seconds for what runs.
+    def start_missing(self) -> None:
+        """Start threads, as long as there are fewer than PVs with jobs and the system lets us."""
+        while self._needs_thread() and self._start_thread():
+            pass
+
+    def _start_thread(self) -> bool:
+        """Start one more thread, if still needed; whether that worked."""
+        thread = threading.Thread(
+            target=self._run, name=f"{self._name} {len(self._threads)}", daemon=True
+        )
+        with self._lock:
+            if not self._needs_thread():
+                return True
+            self._threads.append(thread)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as exc:
+            with self._lock:
+                self._threads.remove(thread)
+                first, self._short = not self._short, True
+            if first:
+                _log.warning(
+                    "Cannot start a thread for getters, putters and scans (%d are running): %s",
+                    len(self._threads), exc,
+                )
+            self._refused()
+            return False
+        self._short = False
+        return True
+
+    def _needs_thread(self) -> bool:
+        return not self._stopped and len(self._threads) < min(len(self._jobs), MAX_THREADS)
+
+    def stop(self, timeout: float | None) -> bool:
+        """Start no further job; wait at most *timeout* seconds for those that run.
 
         Returns
         -------
@@ -97,7 +126,8 @@ class Workers:
             self._ready.put(None)
         deadline = _waiting.Deadline(timeout)
         for thread in threads:
-            if thread is not threading.current_thread():
+            # One that is just being started is not alive yet, and ends by itself.
+            if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(deadline.remaining())
         return not any(thread.is_alive() for thread in threads)
 
@@ -115,13 +145,8 @@ class Workers:
             with self._lock:
                 jobs = self._jobs[key]
                 jobs.popleft()
-                again = bool(jobs)
-                if not again:
+                if jobs:  # at the end, so that one busy PV does not keep a thread for itself
+                    self._ready.put(key)
+                else:
                     del self._jobs[key]
-                    if self._backlog:
-                        self._backlog -= 1
-                    else:
-                        self._idle += 1
-            if again:  # at the end, so that one busy PV does not keep a thread for itself
-                self._ready.put(key)
             del job, done, key, jobs

@@ -111,7 +111,8 @@ class Server:
         self._lock = _locks.Lock()
         self._clients: dict[ServerClient, None] = {}
         self._state = "new"
-        self._workers = Workers()
+        self._workers = Workers(self._workers_short)
+        self._workers_again = math.inf  # when to try again to start their threads
         self._startups: list[threading.Thread] = []
         self._listeners: list[socket.socket] = []
         self._accept_again = 0.0  # not before; never if we accept already
@@ -310,7 +311,7 @@ class Server:
             for sock in self._searchers:
                 selector.register(sock, selectors.EVENT_READ, self._answer)
             while self._state == "running":
-                self._go_on_accepting(monotonic())
+                self._retry(monotonic())
                 for key, _ in selector.select(self._timeout()):
                     if key.fd in selector.get_map():  # no longer, if an earlier one has paused it
                         key.data(key.fileobj)
@@ -328,7 +329,12 @@ class Server:
 
     def _timeout(self) -> float:
         scan = self._scans.next_deadline()
-        deadline = min(self._beacons.due, self._accept_again, math.inf if scan is None else scan)
+        deadline = min(
+            self._beacons.due,
+            self._accept_again,
+            self._workers_again,
+            math.inf if scan is None else scan,
+        )
         return max(0.0, deadline - monotonic())
 
     def _scan(self, scan: Scan) -> None:
@@ -377,7 +383,16 @@ class Server:
             self._selector.unregister(listener)
         self._accept_again = monotonic() + ACCEPT_PAUSE
 
-    def _go_on_accepting(self, now: float) -> None:
+    def _workers_short(self) -> None:
+        """Called by any thread: jobs may wait for a thread that could not be started."""
+        self._workers_again = monotonic() + ACCEPT_PAUSE
+        self._wake.set()
+
+    def _retry(self, now: float) -> None:
+        """Do again what failed for lack of threads or descriptors, if its pause is over."""
+        if now >= self._workers_again:
+            self._workers_again = math.inf
+            self._workers.start_missing()
         if now >= self._accept_again:
             self._accept_again = math.inf
             for listener in self._listeners:

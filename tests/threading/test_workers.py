@@ -194,3 +194,95 @@ def test_every_job_of_many_threads_is_done_in_the_order_of_each(workers, monkeyp
         assert workers.submit(key, lambda: None).wait(PATIENCE)
     assert sum(map(len, found.values())) == 2000
     assert all(numbers == sorted(numbers) for numbers in found.values())
+
+
+# ---- threads that cannot be started --------------------------------------------------------------
+
+
+class Scarcity:
+    """While `on`, no thread of the workers can be started; `refusals` counts the attempts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.on = True
+        self.refusals = 0
+        self.error: Exception = RuntimeError("can't start new thread")
+        self._start = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: self._try(thread))
+
+    def _try(self, thread: threading.Thread) -> None:
+        if self.on and thread.name.startswith("ca-worker"):
+            self.refusals += 1
+            raise self.error
+        self._start(thread)
+
+
+@pytest.fixture
+def scarcity(monkeypatch) -> Scarcity:
+    return Scarcity(monkeypatch)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_without_any_thread_jobs_wait_until_one_can_be_started(scarcity, caplog, error):
+    scarcity.error = error
+    told: list[None] = []
+    workers = Workers(lambda: told.append(None))
+    order: list[str] = []
+    done = [workers.submit(key, lambda key=key: order.append(key)) for key in "xyx"]
+    assert scarcity.refusals == len(told) == 3  # each attempt, so that the owner tries again
+    workers.start_missing()
+    assert scarcity.refusals == 4 and order == []
+    scarcity.on = False
+    workers.start_missing()
+    assert all(reply.wait(PATIENCE) for reply in done)
+    assert order == ["x", "y", "x"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]  # said once
+    assert "0 are running" in caplog.text
+    assert workers.stop(PATIENCE)
+
+
+def test_a_job_of_the_same_pv_finds_a_thread_after_a_failed_start(scarcity):
+    workers = Workers()
+    first = workers.submit("x", lambda: None)
+    scarcity.on = False
+    second = workers.submit("x", lambda: None)
+    assert first.wait(PATIENCE) and second.wait(PATIENCE)
+    assert workers.stop(PATIENCE)
+
+
+def test_the_threads_that_exist_do_the_work_of_one_that_cannot_be_started(scarcity):
+    workers = Workers()
+    scarcity.on = False
+    gate = Gate()
+    workers.submit("busy", gate)
+    gate.wait_begun()
+    scarcity.on = True
+    done = workers.submit("x", lambda: None)
+    assert scarcity.refusals == 1 and not done.wait(0)
+    gate.open()
+    assert done.wait(PATIENCE)
+    assert workers.stop(PATIENCE)
+
+
+def test_stop_waits_for_no_thread_that_never_ran(scarcity):
+    workers = Workers()
+    done = workers.submit("x", lambda: None)
+    assert workers.stop(None)
+    assert not done.wait(0)
+    workers.start_missing()
+    assert scarcity.refusals == 1  # a stopped one does not even try
+
+
+def test_each_shortage_is_reported(scarcity, caplog):
+    workers = Workers()
+    for number in range(2):
+        scarcity.on = True
+        workers.submit(f"first {number}", lambda: None)
+        scarcity.on = False
+        gates = [Gate() for _ in range(number + 1)]
+        for gate in gates:
+            workers.submit(gate, gate)
+        for gate in gates:
+            gate.wait_begun()
+            gate.open()
+    assert workers.stop(PATIENCE)
+    assert len(caplog.records) == 2
