@@ -609,10 +609,7 @@ class ServerSession:
 
     def _start(self, channel: _Channel, subscription: Subscription) -> None:
         data = channel.view.data
-        snapshot = data.subscribe(subscription)
-        self.updates.first(
-            subscription, subscription.selected(snapshot) or channel.view.select(snapshot)
-        )
+        self.updates.first(subscription, data.subscribe(subscription))
         if not subscription.alive:  # cancelled while the getter ran
             data.unsubscribe([subscription])
 

@@ -48,7 +48,9 @@ class Subscription:
         False once it is cancelled.
     """
 
-    __slots__ = ("_entry", "_filter", "_queue", "_serial", "alive", "channel", "mask", "request")
+    __slots__ = (
+        "_entry", "_filter", "_newest", "_queue", "_serial", "alive", "channel", "mask", "request",
+    )
 
     def __init__(
         self,
@@ -59,7 +61,9 @@ class Subscription:
         select: Callable[[Snapshot, int], Snapshot | None] | None = None,
     ) -> None:
         self._queue = queue
+        # The filter remembers what it has seen, so it is asked under the queue's lock only.
         self._filter = select
+        self._newest: Snapshot | None = None  # that the filter has seen
         self._entry: list[Any] | None = None  # the youngest update that waits
         self._serial = -1
         self.channel = channel
@@ -68,14 +72,21 @@ class Subscription:
         self.alive = True
 
     def post(self, snapshot: Snapshot, events: int) -> None:
-        """Take note of a change; called by whoever made it."""
-        selected = snapshot if self._filter is None else self._filter(snapshot, events)
-        if selected is not None:
-            self._queue.post(self, selected)
+        """Queue a change, if the client's filter passes it; called by whoever made it."""
+        self._queue.post(self, snapshot, events)
 
-    def selected(self, snapshot: Snapshot) -> Snapshot | None:
-        """*snapshot* after the client's filters, which take it as the first one."""
-        return snapshot if self._filter is None else self._filter(snapshot, VALUE)
+    def _passed(self, snapshot: Snapshot, events: int) -> Snapshot | None:
+        """What the client's filter makes of *snapshot*. Under the queue's lock.
+
+        Two threads may tell of their changes in another order than they made them. The filter then
+        sees the newest snapshot twice, rather than an old one after it.
+        """
+        if self._filter is None:
+            return snapshot
+        newest = self._newest
+        if newest is None or newest.serial < snapshot.serial:
+            self._newest = newest = snapshot
+        return self._filter(newest, events)
 
 
 class UpdateQueue:
@@ -110,26 +121,27 @@ class UpdateQueue:
         if wake:
             self._wake()
 
-    def post(self, subscription: Subscription, snapshot: Snapshot) -> None:
-        """Queue an update, if the client may read and nothing newer is queued already."""
+    def post(self, subscription: Subscription, snapshot: Snapshot, events: int) -> None:
+        """Queue an update, if the client may read it and nothing newer is queued already."""
         with self._lock:
-            if (
-                not subscription.alive
-                or snapshot.serial <= subscription._serial
-                or not subscription.channel.rights & AccessRights.READ
-            ):
+            if not subscription.alive or not subscription.channel.rights & AccessRights.READ:
                 return
-            wake = self._enqueue(subscription, snapshot)
+            passed = subscription._passed(snapshot, events)
+            if passed is None or passed.serial <= subscription._serial:
+                return
+            wake = self._enqueue(subscription, passed)
         if wake:
             self._wake()
 
     def first(self, subscription: Subscription, snapshot: Snapshot) -> None:
         """Queue the update that every new subscription gets, whatever its mask."""
         with self._lock:
-            # Between subscribing and this call, somebody may have posted a newer one.
+            # Between subscribing and this call another thread may have posted a newer one.
             if not subscription.alive or subscription._serial >= snapshot.serial:
                 return
-            wake = self._enqueue(subscription, snapshot)
+            passed = subscription._passed(snapshot, VALUE)
+            assert passed is not None, "filters pass the first update they see"
+            wake = self._enqueue(subscription, passed)
         if wake:
             self._wake()
 

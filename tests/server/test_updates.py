@@ -1,6 +1,7 @@
 """The queue of one client: bounds, merging, order, holding, and who is woken when."""
 from __future__ import annotations
 
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caproto import AccessRights, ChannelType, EchoResponse, TimeStamp
+from caproto import AccessRights, ChannelType, EchoResponse, TimeStamp, _locks
+from caproto.server import ChannelDouble
+from caproto.server._directory import Directory
 from caproto.server._snapshot import ChannelAlarm, Snapshot
 from caproto.server._updates import MAX_UPDATE_BYTES, MAX_UPDATES, Subscription, UpdateQueue
 
@@ -228,9 +231,76 @@ def test_a_filter_decides_and_may_change_the_update():
         filtered.post(snapshot(serial), 4)
     _, updates = client.queue.take(EVERYTHING)
     assert [(snap.serial, snap.elements) for _, snap, _ in updates] == [(1, (-1.0,)), (3, (-1.0,))]
-    assert filtered.selected(snapshot(7)).elements == (-1.0,)
+    client.queue.first(filtered, snapshot(7))
     assert calls == [(1, 4), (2, 4), (3, 4), (7, 1)], "the first update counts as a new value"
-    assert client.subscriptions[0].selected(snapshot(2)).serial == 2
+    _, updates = client.queue.take(EVERYTHING)
+    assert [(snap.serial, snap.elements) for _, snap, _ in updates] == [(7, (-1.0,))]
+
+
+def filtered_subscription(client: Client, name: str) -> Subscription:
+    """A subscription of *client* with the filter in *name*."""
+    view = Directory({"x": ChannelDouble(value=0.0)}).open(name)
+    return Subscription(client.queue, client.channel, REQUEST, 1, view.filter())
+
+
+def test_the_memory_of_a_filter_is_used_under_the_lock_only():
+    """Any number of threads may write the PV at once."""
+    client = Client()
+    held = []
+
+    def select(snap, events):
+        held.append(_locks.held(client.queue._lock))
+        return snap
+
+    filtered = Subscription(client.queue, client.channel, REQUEST, 1, select)
+    filtered.post(snapshot(1), 1)
+    client.queue.first(filtered, snapshot(2))
+    assert held == [True, True]
+
+
+def test_changes_that_two_writers_tell_in_the_wrong_order_are_counted_and_none_is_sent_late():
+    client = Client()
+    every_third = filtered_subscription(client, 'x.{"dec":{"n":3}}')
+    for serial in (2, 1, 4, 3, 6, 5, 7):  # the 1st, 4th and 7th change that is told pass
+        every_third.post(snapshot(serial), 1)
+    _, updates = client.queue.take(EVERYTHING)
+    assert [snap.serial for _, snap, _ in updates] == [2, 4, 7]
+
+
+def test_an_old_value_that_is_told_late_does_not_move_the_dead_band():
+    client = Client()
+    band = filtered_subscription(client, 'x.{"dbnd":{"abs":5}}')
+    for serial in (10, 1, 14, 16):  # the value is the serial number
+        band.post(snapshot(serial), 1)
+    _, updates = client.queue.take(EVERYTHING)
+    assert [snap.serial for _, snap, _ in updates] == [10, 16]
+
+
+def test_two_threads_that_write_are_counted_exactly():
+    client = Client()
+    x = ChannelDouble(value=0.0)
+    every_tenth = Subscription(
+        client.queue, client.channel, REQUEST, 1,
+        Directory({"x": x}).open('x.{"dec":{"n":10}}').filter(),
+    )
+    client.queue.first(every_tenth, x.subscribe(every_tenth))
+
+    def write(sign: int) -> None:
+        for number in range(1, 501):
+            x.write(sign * number)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=write, args=(sign,)) for sign in (1, -1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    _, updates = client.queue.take(EVERYTHING)
+    assert len(updates) + client.queue.merged == 101
 
 
 # ---- holding ---------------------------------------------------------------------------------
