@@ -4,7 +4,9 @@
 
     CaprotoError
      ├─ CaprotoKeyError (KeyError)            CaprotoValueError (ValueError)
-     ├─ CaprotoTypeError (TypeError)          CaprotoRuntimeError (RuntimeError)
+     ├─ CaprotoTypeError (TypeError)
+     ├─ CaprotoRuntimeError (RuntimeError)
+     │   └─ ReentrantCallError                would wait for a call that it interrupted
      ├─ CaprotoAttributeError (AttributeError)
      ├─ CaprotoNotImplementedError (NotImplementedError)
      ├─ CaprotoTimeoutError (TimeoutError)    CaprotoNetworkError (OSError)
@@ -40,6 +42,7 @@ __all__ = [
     "LocalProtocolError",
     "ProtocolError",
     "ReadError",
+    "ReentrantCallError",
     "RemoteProtocolError",
     "SubscriptionError",
     "WriteError",
@@ -67,6 +70,13 @@ class CaprotoTypeError(CaprotoError, TypeError):
 
 class CaprotoRuntimeError(CaprotoError, RuntimeError):
     """Something was asked for at the wrong moment."""
+
+
+class ReentrantCallError(CaprotoRuntimeError):
+    """A finalizer, signal handler or log handler asked for an answer inside a call of caproto's.
+
+    The thread cannot wait for it, because it would wait for itself. Nothing was sent.
+    """
 
 
 class CaprotoAttributeError(CaprotoError, AttributeError):

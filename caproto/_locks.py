@@ -26,4 +26,8 @@ Lock = threading.RLock
 
 def held(*locks: threading.RLock) -> bool:
     """Whether this thread holds one of *locks*, so that it has interrupted a call of ours."""
-    return any(lock._is_owned() for lock in locks)  # type: ignore[attr-defined]
+    # A loop takes a third of the time of `any`.
+    for lock in locks:
+        if lock._is_owned():  # type: ignore[attr-defined]
+            return True
+    return False

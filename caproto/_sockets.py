@@ -282,12 +282,20 @@ class WakeUp:
 
     def set(self) -> None:
         """Wake the sleeper, now or at its next poll."""
-        if not self._pending:
+        if self._pending:
+            return
+        try:
             self._pending = True
-            try:
-                self._sender.send(b"\0")
-            except OSError:  # full: it will wake anyway; closed: nobody sleeps here any more
-                pass
+            self._send()
+        except BaseException:  # Ctrl-C: others may rely on the byte by now
+            self._send()
+            raise
+
+    def _send(self) -> None:
+        try:
+            self._sender.send(b"\0")
+        except OSError:  # full: it will wake anyway; closed: nobody sleeps here any more
+            pass
 
     def clear(self) -> None:
         """Forget the wake-ups so far. Only the sleeper calls this."""

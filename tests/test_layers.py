@@ -40,6 +40,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (
         "threading",
         "threading._callbacks",
+        "threading._reentry",
         "threading._troubles",
         "threading._waiting",
         "server._conversions",

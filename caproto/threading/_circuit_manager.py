@@ -15,6 +15,8 @@ import logging
 import math
 import threading
 import weakref
+from _thread import RLock
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,6 +53,7 @@ from ._circuit_words import State, describe_channel, log_end, log_refusal, name_
 from ._delivery import Deliveries, Delivery
 from ._explain import CircuitReport
 from ._operations import NORMAL, NotSent, Request
+from ._reentry import serving
 from ._routing import HANDLERS, REPLIES, Routes, Turn
 from ._subscription import Subscription
 from ._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, take_turns
@@ -68,6 +71,10 @@ BLOCKS_PER_TURN = 16
 
 class Owner(Protocol):
     """What a manager tells its Context."""
+
+    @property
+    def locks(self) -> tuple[RLock, ...]:
+        """The locks of a Context that a call about one of its PVs may need."""
 
     def channels_created(self, manager: VirtualCircuitManager, pvs: list[PV]) -> list[Any]:
         """These PVs are connected; returns what to deliver."""
@@ -105,6 +112,9 @@ class VirtualCircuitManager:
     log : logging.Logger
         At DEBUG every command sent and received is logged here; records carry ``our_address``,
         ``their_address`` and ``direction``.
+    locks : tuple of RLock
+        All that a call about a PV of this circuit may need, those of the Context included; see
+        ``_reentry``.
     """
 
     def __init__(
@@ -131,6 +141,7 @@ class VirtualCircuitManager:
         self._state = State.CONNECTING
         self._routes = Routes()
         self._retiring: set[PV] = set()
+        self._notes: deque[tuple[Callable[[], object], str]] = deque()
         self._expire_at = math.inf  # when an operation is over for which nobody waits
         self.begun = monotonic()
         self._up_since = math.inf  # when the connection was made
@@ -146,6 +157,7 @@ class VirtualCircuitManager:
                 HostNameRequest(host_name),
             )
         )
+        self.locks = self._all_locks()
         host, port = address
         self._thread = threading.Thread(
             target=_serve,
@@ -284,6 +296,7 @@ class VirtualCircuitManager:
         self._state = State.DEAD
         self._transport.abandon()
         self.delivery.abandon()
+        self.locks = self._all_locks()
 
     def beacon(self, good: bool) -> None:
         """The server sent a beacon, in its rhythm or not."""
@@ -292,6 +305,35 @@ class VirtualCircuitManager:
                 self._heartbeat.beacon(monotonic())
             else:
                 self._heartbeat.beacon_anomaly()
+
+    # ---- what others leave to the reader thread
+
+    def note(self, function: Callable[[], object], name: str = "") -> None:
+        """Have *function* called by the reader thread, holding nothing. Takes no lock.
+
+        Parameters
+        ----------
+        function : callable
+            Called once, soon; to call it in vain or twice must do no harm.
+        name : str
+            Of the PV concerned, for the log if *function* fails.
+        """
+        self._notes.append((function, name))
+        self._transport.wakeup.set()
+
+    def _run_notes(self) -> None:
+        """Do what was noted so far."""
+        for _ in range(len(self._notes)):
+            function, name = self._notes.popleft()
+            try:
+                function()
+            except CaprotoError as error:
+                self.log.warning("%r: %s", name, error)
+            except Exception:
+                self.log.exception("%r: a note could not be carried out", name)
+
+    def _all_locks(self) -> tuple[RLock, ...]:
+        return (*self._owner.locks, self._lock, self._transport.token, self.delivery.lock)
 
     # ---- channels
 
@@ -548,6 +590,8 @@ class VirtualCircuitManager:
         """Do what is to be done now; see ``_transport.Turning``."""
         transport = self._transport
         try:
+            if self._notes:
+                self._run_notes()
             if not transport.established and self._state is State.CONNECTING:
                 again_at = transport.connect(writable)
                 if again_at is not None:
@@ -752,6 +796,7 @@ class VirtualCircuitManager:
             self.circuit.disconnect()
             pvs, operations = self._routes.clear()
             self._transport.clear()
+        self._run_notes()
         reason = "the circuit was closed" if error is None else describe(error)
         if error is not None:
             log_end(self.log, (host, port), error, reason, len(pvs), connecting)
@@ -782,11 +827,12 @@ class VirtualCircuitManager:
 
 def _serve(reference: Callable[[], VirtualCircuitManager | None], transport: Transport) -> None:
     """The reader thread."""
-    manager = reference()
-    sock = manager._open() if manager is not None else None
-    del manager
-    if sock is not None:
-        poller = take_turns(reference, sock, transport.wakeup)
-        transport.detach()
-        hang_up(sock, poller)
-    transport.wakeup.close()
+    with serving():
+        manager = reference()
+        sock = manager._open() if manager is not None else None
+        del manager
+        if sock is not None:
+            poller = take_turns(reference, sock, transport.wakeup)
+            transport.detach()
+            hang_up(sock, poller)
+        transport.wakeup.close()

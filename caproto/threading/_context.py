@@ -134,6 +134,8 @@ class Context:
         self._troubles = Troubles()
         # For callbacks about PVs that no circuit has; its thread starts only if that happens.
         self._delivery = Delivery("without circuit", max_workers)
+        #: All that a call about a PV without circuit may need.
+        self.locks = (self._lock, self.broadcaster._lock, self._delivery.lock)
         self.broadcaster.add_listener(self)
         _lifetime.register(self)
 
@@ -683,6 +685,7 @@ class Context:
 
     def _after_fork(self) -> None:
         self._lock = _locks.Lock()
+        self.locks = (self._lock, self.broadcaster._lock, self._delivery.lock)
         self._closed = (
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

@@ -84,12 +84,17 @@ class Delivery:
     predecessor : Delivery, optional
         Nothing is run before this one has finished: callbacks of a lost circuit come before those
         of the circuit that replaces it.
+
+    Attributes
+    ----------
+    lock : RLock
+        Of the counters and of starting.
     """
 
     def __init__(self, name: str, workers: int = 1, predecessor: Delivery | None = None) -> None:
         self._name = name
         self._workers = workers
-        self._lock = _locks.Lock()
+        self.lock = _locks.Lock()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._backlog = _Backlog()
         self._over = threading.Event()  # nothing will be run any more
@@ -119,7 +124,7 @@ class Delivery:
 
     def put(self, batch: Batch, cost: int = 0) -> None:
         """Queue *batch*, which occupies *cost* bytes; the first one starts the threads."""
-        with self._lock:
+        with self.lock:
             self._backlog.queued += cost
             start = not self._threads and not self._stopped
         if start:
@@ -147,7 +152,7 @@ class Delivery:
 
     def stop(self) -> None:
         """Let the threads finish what is queued, then end."""
-        with self._lock:
+        with self.lock:
             self._stopped = True
             threads = len(self._threads)
         for _ in range(threads):
@@ -191,14 +196,14 @@ class Delivery:
             threading.Thread(
                 target=_run,
                 args=(
-                    alive, self._queue, self._backlog, self._lock, self._waits_for, self._over
+                    alive, self._queue, self._backlog, self.lock, self._waits_for, self._over
                 ),
                 name=f"ca-callback {self._name}",
                 daemon=True,
             )
             for _ in range(self._workers)
         ]
-        with self._lock:
+        with self.lock:
             if self._threads or self._stopped:
                 return
             self._threads = threads
@@ -210,7 +215,7 @@ class Delivery:
                 if not self._starved:  # once, not with each batch
                     log.error("Callbacks of %s wait: %s", self._name, error)
                 self._starved = True
-                with self._lock:
+                with self.lock:
                     self._threads = threads[:number]
                     self._backlog.running -= len(threads) - number
                 return

@@ -1,14 +1,19 @@
 """Transport: one TCP socket that never blocks its owner, and the loop of the thread that serves it.
 
 The outbox holds what the socket has not taken yet. What goes into it, and in which order, is
-decided under the owner's lock. Who writes holds the token and nothing else; nobody waits for it,
-because whoever has it writes for all. The socket is opened, read and closed by one thread only.
+decided under the owner's lock. Who writes holds the token and nothing else; others leave it to the
+one who has it, because that thread writes for all. The socket is opened, read and closed by one
+thread only.
+
+A KeyboardInterrupt may strike the main thread between any two steps of :meth:`Transport.flush`. The
+token is taken by a ``with`` statement, which leaves no gap; how many bytes the socket took is noted
+in the same step of C that sends them; and the thread that serves the socket is woken to go on.
 """
 from __future__ import annotations
 
 import math
 import socket
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -44,6 +49,8 @@ class Transport:
         Why writing failed, if it did; the thread then gives the connection up.
     taken_at : float
         When the socket last took bytes although others had to wait, or they began to wait.
+    token : RLock
+        Held by the thread that writes.
     """
 
     def __init__(self, address: Address, timeout: float, wakeup: WakeUp | None = None) -> None:
@@ -54,7 +61,10 @@ class Transport:
         self._connect_by = monotonic() + timeout
         self._socket: socket.socket | None = None
         self._outbox: deque[Any] = deque()
-        self._token = allocate_lock()
+        #: How much the socket took of the first buffer in the outbox, by piece.
+        self._sent: list[int] = []
+        self._gate = allocate_lock()  # taken with the token; it can be asked whether it is free
+        self.token = RLock()
         self.taken_at = -math.inf
         self._waiting = False  # whether the socket was full when we last tried
 
@@ -105,7 +115,7 @@ class Transport:
 
     def detach(self) -> None:
         """The socket is about to be closed: nobody writes to it any more, nor to its number."""
-        with self._token:
+        with self._gate, self.token:
             self._socket = None
 
     # ---- for everybody
@@ -121,45 +131,56 @@ class Transport:
         find the owner's lock taken. If something is left the thread that serves the socket is woken
         to push it, unless it is *serving* itself.
         """
-        outbox, token = self._outbox, self._token
-        full = False
-        # Looked at again when the token has been given back: somebody may have found it taken.
-        while outbox and self.established:
-            if not token.acquire(False):
-                return True  # whoever has it writes ours, too
-            data: Any = b""
-            sent = 0
-            try:
-                sock = self._socket
-                if sock is None:
-                    outbox.clear()
-                while outbox and sock is not None:
-                    data = outbox.popleft()
-                    sent = sock.send(data)
-                    if sent < len(data):
-                        outbox.appendleft(memoryview(data)[sent:])
-                if self._waiting:
-                    self._waiting = False
-                    self.taken_at = monotonic()
-            except BlockingIOError:
-                outbox.appendleft(data)
-                if sent or not self._waiting:
-                    self._waiting = True
-                    self.taken_at = monotonic()
-                full = True
-            except IndexError:  # the owner has cleared it
-                pass
-            except OSError as error:
-                self.error = error
-                outbox.clear()
-                self.wakeup.set()
-            finally:
-                token.release()
-            if full:
-                if not serving:
-                    self.wakeup.set()  # only now: with the token taken it would find nothing to do
-                return False
+        outbox, gate = self._outbox, self._gate
+        try:
+            # Looked at again when the token has been given back: others may have found it taken.
+            while outbox and self.established:
+                if gate.locked():
+                    return True  # whoever has the token writes ours, too
+                with gate, self.token:
+                    full = self._write(outbox, self._sent)
+                if full:
+                    if not serving:
+                        self.wakeup.set()  # only now: with the token taken it could do nothing
+                    return False
+        except BaseException:  # Ctrl-C: what others left to us must not stay here
+            self.wakeup.set()
+            raise
         return True  # or the thread flushes as soon as there is somebody to write to
+
+    def _write(self, outbox: deque[Any], sent: list[int]) -> bool:
+        """Write until the outbox is empty or the socket is full; whether it is full. With token."""
+        took = False
+        try:
+            sock = self._socket
+            if sock is None:
+                outbox.clear()
+                return False
+            while outbox:
+                data = outbox[0]
+                if sent:
+                    data = memoryview(data)[sum(sent) :]
+                sent.extend(map(sock.send, (data,)))
+                took = True
+                if sent[-1] == len(data):
+                    outbox[0] = b""  # first, so that what is sent is never sent again
+                    sent.clear()
+                    outbox.popleft()
+            if self._waiting:
+                self._waiting = False
+                self.taken_at = monotonic()
+        except BlockingIOError:
+            if took or not self._waiting:
+                self._waiting = True
+                self.taken_at = monotonic()
+            return True
+        except IndexError:  # the owner has cleared it
+            sent.clear()
+        except OSError as error:
+            self.error = error
+            outbox.clear()
+            self.wakeup.set()
+        return False
 
     def clear(self) -> None:
         """Forget what was not written."""
@@ -171,6 +192,8 @@ class Transport:
         Who sends faster than the server reads is slowed down here. Before there is a connection
         nothing can be sent, so nobody waits.
         """
+        if self.token._is_owned():  # type: ignore[attr-defined]
+            return  # this thread was interrupted while it wrote; it goes on when we return
         until = None if deadline.timeout is None else deadline.moment
         clear = not self.established
         while not clear and not deadline.expired:
@@ -181,7 +204,7 @@ class Transport:
             except CaprotoNetworkError:
                 return  # closed meanwhile
             # While somebody else writes it is not yet known how far he will come.
-            clear = self.flush() and not self._outbox and not self._token.locked()
+            clear = self.flush() and not self._outbox and not self._gate.locked()
 
     def abandon(self) -> None:
         """Give back our copies of what belongs to another process."""

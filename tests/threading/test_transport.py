@@ -174,7 +174,7 @@ def test_the_thread_is_woken_when_it_can_write_not_before(pipe):
 
     class Watched:
         def set(self) -> None:
-            seen.append(pipe.transport._token.locked())
+            seen.append(pipe.transport._gate.locked())
 
     pipe.transport.wakeup = Watched()
     pipe.transport.queue([BIG])
