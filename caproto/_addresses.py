@@ -30,24 +30,29 @@ _log = logging.getLogger(CONTEXT_LOGGER)
 ANY_INTERFACE: Final = "0.0.0.0"
 #: Reaches the network of one interface, whatever its address; used if the interfaces are unknown.
 LIMITED_BROADCAST: Final = "255.255.255.255"
-
+#: No number here has more digits; Python refuses to read thousands of them.
+_NUMBER: Final = "[0-9]{1,10}"
 
 
 def _dotted_quad(number: int) -> str:
     return ".".join(str(number >> shift & 0xFF) for shift in (24, 16, 8, 0))
 
 
+def _is_byte(text: str) -> bool:
+    return re.fullmatch(_NUMBER, text) is not None and int(text) < 256
+
+
 def _parse_host(text: str) -> str:
     """A dotted quad, a plain 32 bit number, or a host name, in its usual form."""
-    if re.fullmatch(r"\d+", text):
+    if re.fullmatch(_NUMBER, text):
         number = int(text)
         if number > 0xFFFFFFFF:
-            raise CaprotoValueError(f"{text!r} is no 32 bit address")
+            raise CaprotoValueError(f"{text!r} is not a 32 bit address")
         return _dotted_quad(number)
     if re.fullmatch(r"[\d.]+", text):
         parts = text.split(".")
-        if len(parts) != 4 or not all(part and int(part) < 256 for part in parts):
-            raise CaprotoValueError(f"{text!r} is no IPv4 address")
+        if len(parts) != 4 or not all(map(_is_byte, parts)):
+            raise CaprotoValueError(f"{text!r} is not an IPv4 address")
         return ".".join(str(int(part)) for part in parts)
     if not re.fullmatch(r"[^\s:/,;]+", text):
         raise CaprotoValueError(f"{text!r} is neither an IPv4 address nor a host name")
@@ -55,7 +60,7 @@ def _parse_host(text: str) -> str:
 
 
 def parse_address(text: str, default_port: int) -> Address:
-    """Take ``host``, ``host:port`` or their numeric forms apart.
+    """Parse ``host``, ``host:port`` or their numeric forms.
 
     Parameters
     ----------
@@ -76,22 +81,22 @@ def parse_address(text: str, default_port: int) -> Address:
     host, colon, port = text.strip().partition(":")
     if not colon:
         return _parse_host(host), default_port
-    if not re.fullmatch(r"\d+", port) or not 0 < int(port) < 65536:
-        raise CaprotoValueError(f"{text!r}: {port!r} is no port number")
+    if not re.fullmatch(_NUMBER, port) or not 0 < int(port) < 65536:
+        raise CaprotoValueError(f"{text!r}: {port!r} is not a port number")
     return _parse_host(host), int(port)
 
 
 def read_addresses(
     value: object, default_port: int, what: str, reject: Callable[[CaprotoValueError], None]
 ) -> tuple[Address, ...]:
-    """Addresses out of a text or a sequence; hands what is wrong with single items to *reject*."""
+    """Read addresses from a text or a sequence; hand errors in single items to *reject*."""
     items: Iterable[object]
     if isinstance(value, str):
         items = value.split()
     elif isinstance(value, Iterable):
         items = value
     else:
-        raise CaprotoTypeError(f"{what} must be a text or a sequence of addresses, not {value!r}")
+        raise CaprotoTypeError(f"{what} must be a str or a sequence of addresses, not {value!r}")
     addresses: dict[Address, None] = {}
     for item in items:
         try:
@@ -100,7 +105,9 @@ def read_addresses(
             elif isinstance(item, tuple | list) and len(item) == 2:
                 address = parse_address(f"{item[0]}:{item[1]}", default_port)
             else:
-                raise CaprotoValueError(f"{item!r} is no address; use 'host:port' or (host, port)")
+                raise CaprotoValueError(
+                    f"{item!r} is not an address; use 'host:port' or (host, port)"
+                )
         except CaprotoValueError as exc:
             reject(exc)
             continue
@@ -111,7 +118,7 @@ def read_addresses(
 
 
 def get_netifaces_addresses() -> Iterator[tuple[str, str]]:
-    """The IPv4 addresses of this host, except loopback, and where to broadcast from them.
+    """List the IPv4 addresses of this host, except loopback, and where to broadcast from them.
 
     Yields
     ------
@@ -122,13 +129,13 @@ def get_netifaces_addresses() -> Iterator[tuple[str, str]]:
     Raises
     ------
     CaprotoRuntimeError
-        If the package that knows, netifaces, is not installed.
+        If the package netifaces is not installed.
     """
     try:
         import netifaces
     except ImportError as exc:
         raise CaprotoRuntimeError(
-            "the package netifaces is needed to learn the broadcast addresses of this host"
+            "the package netifaces is needed to find the broadcast addresses of this host"
         ) from exc
     for interface in netifaces.interfaces():
         families: Mapping[Any, Any] = netifaces.ifaddresses(interface)
@@ -139,7 +146,7 @@ def get_netifaces_addresses() -> Iterator[tuple[str, str]]:
 
 
 def interface_addresses() -> list[tuple[str, str]]:
-    """As `get_netifaces_addresses`; one broadcast address for all where it cannot tell."""
+    """Call `get_netifaces_addresses`; if it fails, return one broadcast address for all."""
     try:
         return list(get_netifaces_addresses())
     except (CaprotoRuntimeError, OSError) as exc:

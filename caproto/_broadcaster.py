@@ -9,7 +9,7 @@ and it is not thread-safe.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ._commands import (
     DATAGRAM_COMMANDS,
@@ -34,7 +34,7 @@ from ._log import SEARCH_LOGGER, adapter
 from ._message import Address, Message
 from ._roles import CLIENT, SERVER, Role
 
-__all__ = ["Broadcaster", "extract_address"]
+__all__ = ["Broadcaster", "extract_address", "searches_in"]
 
 #: Data type of a VERSION message whose sequence number counts.
 _HAS_SEQUENCE = 1
@@ -124,17 +124,12 @@ class Broadcaster:
             As a server: for a search that does not begin with a VERSION message from a client that
             we can talk to. An IOC ignores such datagrams.
         """
-        version = None
-        for command in commands:
-            if type(command) is RepeaterConfirmResponse:
+        if self.our_role is CLIENT:
+            if any(type(command) is RepeaterConfirmResponse for command in commands):
                 self.registered = True
-            elif type(command) is VersionRequest:
-                version = command.version
-            elif type(command) is SearchRequest:
-                if version is None or min(version, command.version) < MINIMUM_PROTOCOL_VERSION:
-                    raise RemoteProtocolError(
-                        f"a search from {command.sender_address} without a good version in front"
-                    )
+            return
+        for _ in searches_in(commands):
+            pass
 
     def register(self, ip: str = "0.0.0.0") -> RepeaterRegisterRequest:
         """Ask the repeater on this host for beacons.
@@ -184,6 +179,27 @@ class Broadcaster:
 
     def __repr__(self) -> str:
         return f"<Broadcaster {self.our_role!r} registered={self.registered}>"
+
+
+def searches_in(commands: Iterable[Message]) -> Iterator[tuple[VersionRequest, SearchRequest]]:
+    """Yield the searches of one datagram, each with the VERSION message that precedes it.
+
+    Raises
+    ------
+    RemoteProtocolError
+        At the first search that no VERSION message precedes, or that comes from a client that is
+        too old. What is left of the datagram is to be ignored.
+    """
+    version = None
+    for command in commands:
+        if type(command) is VersionRequest:
+            version = command
+        elif type(command) is SearchRequest:
+            if version is None or min(version.version, command.version) < MINIMUM_PROTOCOL_VERSION:
+                raise RemoteProtocolError(
+                    f"search from {command.sender_address} is not preceded by a valid VERSION"
+                )
+            yield version, command
 
 
 def extract_address(

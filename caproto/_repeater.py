@@ -4,20 +4,16 @@ Beacons come to one UDP port, which several programs cannot share reliably. One 
 copies every datagram to the clients that have registered with it. It keeps nothing on disk, sends
 nothing on its own account, and never ends by itself.
 
-The rules are those of the repeater that comes with EPICS, whose clients use this one and the other
-way round:
+The rules are those of the repeater that comes with EPICS; clients of either work with the other:
 
-- A datagram without content, or one that starts with REPEATER_REGISTER, registers its sender, who
-must
-  be on this host. Clients are told apart by their port alone. The registration is confirmed, from
-  another port than the repeater's; all other clients are sent a VERSION message, which does nothing
-  but find out whether they still exist.
-- Everything else is copied byte for byte to all clients but the sender; only a beacon that does not
-say
-  where it comes from is told.
-- A client is forgotten when its port can be bound by somebody else: nobody listens there any more.
-That
-  is tried after a send failed, and whenever a client registers.
+- A datagram without content, or one that starts with REPEATER_REGISTER, registers its sender, which
+  must be on this host. Clients are told apart by their port alone. The repeater confirms the
+  registration, from another port than its own, and sends a VERSION message to all other clients; it
+  does nothing but show whether they still exist.
+- Everything else is copied byte for byte to all clients but the sender. In a beacon that does not
+  say where it comes from, the address of its sender is filled in.
+- A client is forgotten when its port can be bound by another program: nothing listens there any
+  more. The repeater tries that after a send failed, and whenever a client registers.
 
 A `Repeater` runs in the thread that calls `run`; only `stop` may be called from another one.
 """
@@ -233,8 +229,8 @@ def repeater_runs(port: int = REPEATER_PORT) -> bool:
 def spawn_repeater(port: int = REPEATER_PORT) -> int:
     """Start a repeater that outlives this process.
 
-    It has a session of its own, none of our files, pipes or sockets, and nobody need wait for it.
-    If one runs already, the new one sees that and ends quietly.
+    It has a session of its own, and none of our files, pipes or sockets; nothing waits for it. If a
+    repeater runs already, the new one sees that and ends quietly.
 
     Parameters
     ----------
@@ -273,7 +269,7 @@ def spawn_repeater(port: int = REPEATER_PORT) -> int:
                 stderr=subprocess.DEVNULL,
                 creationflags=flags,
             )
-            process.returncode = 0  # it is no business of ours how it ends
+            process.returncode = 0  # we do not wait for it
             return process.pid
         # The shell between us and the repeater ends at once: init inherits the repeater, and we are
         # left with no zombie.

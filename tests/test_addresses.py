@@ -37,6 +37,7 @@ def test_legal_addresses(text: str, expected: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ":5064", "10.0.0", "10.0.0.256", "10.0.0.1.2", "1.2.3.4:", "1.2.3.4:x", "ioc:0"]
+    + ["9" * 5000, "9" * 5000 + ".1.2.3", "ioc:" + "9" * 5000, "\u0663.1.2.3", "ioc:\u0663"]
     + ["ioc:65536", "4294967296", "a,b", "fe80::1", "1..2.3", "a b"],
 )
 def test_illegal_addresses(text: str) -> None:

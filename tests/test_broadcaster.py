@@ -24,6 +24,7 @@ from caproto import (
     VersionResponse,
     extract_address,
 )
+from caproto._broadcaster import searches_in
 from tests import vectors_support
 from tests.conformance.items import item
 
@@ -129,6 +130,16 @@ def test_searches_without_a_good_version(commands):
     server = Broadcaster(SERVER)
     with pytest.raises(RemoteProtocolError):
         server.process_commands(server.recv(b"".join(map(bytes, commands)), ADDRESS))
+
+
+def test_searches_count_up_to_the_first_bad_one():
+    first, second = VersionRequest(0, 13, 1), VersionRequest(0, 12, 2)
+    x, y, bad = SearchRequest("x", 1, 13), SearchRequest("y", 2, 12), SearchRequest("z", 3, 3)
+    found = []
+    with pytest.raises(RemoteProtocolError, match="not preceded by a valid VERSION"):
+        for version, search in searches_in([first, x, second, y, bad, x]):
+            found.append((version, search))
+    assert found == [(first, x), (second, y)]
 
 
 SENDER = ("10.9.9.9", 5064)

@@ -29,15 +29,15 @@ from typing import Any
 
 from .. import _locks
 from .._addresses import ANY_INTERFACE, interface_addresses
-from .._commands import Beacon, SearchRequest, SearchResponse, VersionRequest, VersionResponse
+from .._broadcaster import searches_in
+from .._commands import Beacon, SearchResponse, VersionRequest, VersionResponse
 from .._constants import (
     DEFAULT_PROTOCOL_VERSION,
     MAX_SEARCH_DATAGRAM,
-    MINIMUM_PROTOCOL_VERSION,
     SENDER_ADDRESS,
 )
 from .._environment import ServerConfiguration
-from .._errors import CaprotoNetworkError, CaprotoRuntimeError
+from .._errors import CaprotoNetworkError, CaprotoRuntimeError, RemoteProtocolError
 from .._framing import UNLIMITED, read_datagram
 from .._log import CONTEXT_LOGGER, ROOT_LOGGER, SEARCH_LOGGER, adapter
 from .._message import Message
@@ -440,25 +440,20 @@ class Server:
         commands, error = read_datagram(data, address, CLIENT)
         if error is not None:
             self._search_log.debug("%s", error, extra={"their_address": address})
-        if not commands or not isinstance(commands[0], VersionRequest):
-            return []
-        version = commands[0]
-        if version.version < MINIMUM_PROTOCOL_VERSION:
-            return []
+        sequenced: VersionRequest | None = None
         found: list[Message] = []
-        for command in commands[1:]:
-            if isinstance(command, VersionRequest):
-                version = command
-            elif isinstance(command, SearchRequest):
-                if command.version < MINIMUM_PROTOCOL_VERSION:
-                    break
-                if self.directory.has(command.name):
-                    found.append(self._found(command.cid))
+        try:
+            for version, search in searches_in(commands):
+                sequenced = version if version.version >= _SEQUENCE_VERSION else None
+                if self.directory.has(search.name):
+                    found.append(self._found(search.cid))
+        except RemoteProtocolError as exc:
+            self._search_log.debug("%s", exc, extra={"their_address": address})
         header = b""
-        if version.version >= _SEQUENCE_VERSION:
+        if sequenced is not None:
             header = bytes(
                 VersionResponse.from_wire(
-                    (0, 0, 1, DEFAULT_PROTOCOL_VERSION, version.fields[4], 0), b""
+                    (0, 0, 1, DEFAULT_PROTOCOL_VERSION, sequenced.fields[4], 0), b""
                 )
             )
         return [
