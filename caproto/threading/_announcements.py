@@ -6,10 +6,10 @@ one that comes first also tells what is earlier, and only one tells at a time.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._callbacks import Function, Reference, report
+from ._callbacks import Reference, report
 
 if TYPE_CHECKING:
     from ._pv import PV
@@ -31,6 +31,14 @@ class Listener:
     def __init__(self, function: Reference, knows: Any = None) -> None:
         self.function = function
         self.knows = knows
+
+    def cancel(self) -> None:
+        """Tell it nothing more; it is forgotten like one that was garbage-collected."""
+        self.function = _gone
+
+
+def _gone() -> None:
+    """The reference of a listener that was cancelled."""
 
 
 class Announcement:
@@ -72,19 +80,20 @@ class Announcements:
         self._due = 0  # so many of them, from the first, are to be told now
         self._telling = False
 
-    def add(self, listener: Listener) -> list[Function]:
-        """From now on *listener* hears of all that is noted. Under the Context's lock.
+    def dead(self) -> set[Listener]:
+        """The listeners whose callbacks were garbage-collected.
 
-        Returns
-        -------
-        list of callables
-            The callbacks that were found alive. To be held until the lock is released: these may be
-            the last references to them, and what runs when they go is not ours.
+        Called holding nothing: what is looked at may have its last reference here, and what runs
+        when it goes is not ours.
         """
-        found = [(one, one.function()) for one in self._listeners]
-        alive = [(one, function) for one, function in found if function is not None]
-        self._listeners = (*(one for one, _ in alive), listener)
-        return [function for _, function in alive]
+        return {listener for listener in self._listeners if listener.function() is None}
+
+    def add(self, listener: Listener, dead: Collection[Listener] = ()) -> None:
+        """From now on *listener* hears of all that is noted; the *dead* are forgotten.
+
+        Under the Context's lock.
+        """
+        self._listeners = (*(one for one in self._listeners if one not in dead), listener)
 
     def note(
         self, news: Any, fact: Any = None, listener: Listener | None = None

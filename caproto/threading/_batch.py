@@ -197,7 +197,9 @@ class _Waiting:
             except Empty:
                 return self._give_up()
             told += [self._queue.get() for _ in range(self._queue.qsize())]
-            for pv in told:
+            for pv in dict.fromkeys(told):
+                if pv not in self._requests:
+                    continue
                 if pv.connected:
                     ready += self._requests.pop(pv)
                 else:

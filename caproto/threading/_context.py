@@ -6,12 +6,15 @@ the broadcaster. Between two steps nothing is held, so each step checks again wh
 """
 from __future__ import annotations
 
+import contextlib
 import enum
+import functools
 import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -34,7 +37,7 @@ from .._search import DATAGRAM_ROOM, HEADER_SIZE
 from .._sockets import Address, user_name
 from . import _lifetime
 from ._announcements import Listener
-from ._callbacks import EXITING, Function, Reference, make_reference
+from ._callbacks import EXITING, Reference, make_reference
 from ._circuit_manager import VirtualCircuitManager
 from ._delivery import Delivery
 from ._explain import Explanation
@@ -48,6 +51,9 @@ from ._waiting import Deadline, Reply, Waiter
 CLOSE_TIME = 2.0
 #: Default timeout in seconds, unless the environment variable says otherwise.
 DEFAULT_TIMEOUT, TIMEOUT_VARIABLE = 2.0, "CAPROTO_DEFAULT_TIMEOUT"
+
+#: Phases of PVs that are not on their way to a connection.
+_AT_REST = frozenset({Phase.NEW, Phase.IDLE})
 
 PVKey = tuple[str, int]
 CircuitKey = tuple[Address, int]
@@ -188,34 +194,29 @@ class Context:
             raise CaprotoValueError(f"priority must be 0 to {MAX_PRIORITY}, and is {priority}")
         if not isinstance(timeout, enum.Enum):
             check_timeout(timeout)
-        new: list[PV] = []
-        known: list[PV] = []
+        new: set[PV] = set()
         with self._lock:
             self._check_open()
             now = monotonic()
-            for name in dict.fromkeys(names):
-                pv = self._pvs.get((name, priority))
-                if pv is None:
+            for name in names:
+                if (name, priority) not in self._pvs:
                     pv = self._pvs[name, priority] = PV(name, priority, self, timeout, now)
-                    new.append(pv)
-                else:
-                    known.append(pv)
+                    new.add(pv)
             pvs = [self._pvs[name, priority] for name in names]
-        self._register_callbacks(new, known, states, access)
-        self._search(new)
+        if states is not None or access is not None:
+            self._register_callbacks(pvs, new, states, access)
+        self._announce([pv for pv in pvs if pv._phase is Phase.NEW])
         return pvs
 
     @property
     def pvs(self) -> dict[PVKey, PV]:
         """All PVs, by name and priority (a copy)."""
-        with self._lock:
-            return dict(self._pvs)
+        return self._pvs.copy()  # in one step, so it needs no lock
 
     @property
     def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
         """All circuits, by address and priority (a copy)."""
-        with self._lock:
-            return dict(self._managers)
+        return self._managers.copy()
 
     @property
     def closed(self) -> bool:
@@ -304,14 +305,10 @@ class Context:
     def __repr__(self) -> str:
         if self._closed:
             return f"<Context: disconnected, {self._closed}>"
-        with self._lock:
-            pvs = list(self._pvs.values())
-            circuits = len(self._managers)
-        searching = sum(pv._phase is Phase.SEARCHING for pv in pvs)
-        idle = sum(pv._phase is Phase.IDLE for pv in pvs)
+        phases = Counter(pv._phase for pv in self.pvs.values())
         return (
-            f"<Context: {searching} searches pending, {circuits} circuits, {len(pvs)} PVs "
-            f"({idle} idle)>"
+            f"<Context: {phases[Phase.NEW] + phases[Phase.SEARCHING]} searches pending, "
+            f"{len(self._managers)} circuits, {phases.total()} PVs ({phases[Phase.IDLE]} idle)>"
         )
 
     # ---- for PVs
@@ -323,12 +320,16 @@ class Context:
 
     def _wait(self, pv: PV, ready: Callable[[], bool], deadline: Deadline) -> None:
         """Wait until *ready* or *deadline*, waking *pv* if it is idle."""
-        while self._watch(pv, waiter := Reply(), ready):
-            if waiter.wait(deadline.remaining()):
-                continue
-            self._unwatch(pv, waiter)
-            if ready():
-                return
+        told = True
+        while told:
+            waiter = _Alarm()
+            try:
+                if not self._watch(pv, waiter, ready):
+                    return
+                told = waiter.wait(deadline.remaining())
+            finally:
+                self._unwatch(pv, waiter)
+        if not ready():
             self._check_open()
             raise CaprotoTimeoutError(self._why_not(pv, deadline))
 
@@ -357,13 +358,9 @@ class Context:
                 pv._waiters.remove(waiter)
 
     def _activate(self, pv: PV) -> None:
-        """Search for *pv* if it is idle."""
-        with self._lock:
-            if self._closed or pv._phase is not Phase.IDLE:
-                return
-            pv._phase = Phase.SEARCHING
-            pv._since = monotonic()
-        self._search((pv,))
+        """Have *pv* searched if it is new or idle."""
+        if pv._phase in _AT_REST:
+            self._announce((pv,))
 
     def _why_not(self, pv: PV, deadline: Deadline) -> str:
         """Why *pv* is not connected, for an error message."""
@@ -390,38 +387,66 @@ class Context:
 
     def _register_callbacks(
         self,
-        new: Sequence[PV],
-        known: Sequence[PV],
+        pvs: Iterable[PV],
+        new: Container[PV],
         states: Reference | None,
         access: Reference | None,
     ) -> None:
-        """Add callbacks to all; tell them the present state of those that were *known*."""
-        held: list[Function] = []  # see Announcements.add
-        for pv in new:
-            with self._lock:
-                if states is not None:
-                    held += pv._states().add(Listener(states, knows="disconnected"))
-                if access is not None:
-                    held += pv._rights().add(Listener(access))
-        for pv in known:
-            batch: list[Any] = []
-            with self._lock:
-                link = pv._link
-                if access is not None:
-                    listener = Listener(access)
-                    held += pv._rights().add(listener)
-                    rights = pv.access_rights
-                    if rights is not None:
-                        batch.append(pv._note_rights(rights, listener))
-                if states is not None:
-                    listener = Listener(states)
-                    held += pv._states().add(listener)
+        """Add callbacks to all; tell them the present state of those that are not *new*."""
+        added: list[Listener] = []
+        try:
+            for pv in dict.fromkeys(pvs):
+                self._register(pv, pv not in new, states, access, added)
+        except BaseException:
+            for listener in added:
+                listener.cancel()
+            raise
+
+    def _register(
+        self,
+        pv: PV,
+        known: bool,
+        states: Reference | None,
+        access: Reference | None,
+        added: list[Listener],
+    ) -> None:
+        batch: list[Any] = []
+        dead = pv._dead_listeners()
+        with self._lock:
+            link = pv._link
+            if access is not None:
+                added.append(listener := Listener(access))
+                pv._rights().add(listener, dead)
+                rights = pv.access_rights
+                if known and rights is not None:
+                    batch.append(pv._note_rights(rights, listener))
+            if states is not None:
+                added.append(listener := Listener(states, None if known else "disconnected"))
+                pv._states().add(listener, dead)
+                if known:
                     state = "connected" if pv.connected else "disconnected"
                     batch.append(pv._states().note(state, listener=listener))
-            if batch:
-                (self._delivery if link is None else link.manager.delivery).put(batch)
+        if batch:
+            (self._delivery if link is None else link.manager.delivery).put(batch)
 
     # ---- steps on the way of a PV: searching, found, created, lost
+
+    def _announce(self, pvs: Sequence[PV]) -> None:
+        """Have those that nobody searches for searched; may be repeated at any time."""
+        if pvs and not self._closed:
+            self.broadcaster.note(functools.partial(self._begin, pvs))
+
+    def _begin(self, pvs: Iterable[PV]) -> None:
+        """Search for those that are announced; in the search thread."""
+        now = monotonic()
+        announced: list[PV] = []
+        with self._lock:
+            for pv in pvs:
+                if pv._phase in _AT_REST:
+                    pv._phase = Phase.SEARCHING
+                    pv._since = now
+                    announced.append(pv)
+        self._search(announced)
 
     def _search(self, pvs: Sequence[PV], *, lost: bool = False, delay: float = 0.0) -> None:
         if pvs:
@@ -433,50 +458,71 @@ class Context:
 
     def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
         """The search was answered: give the PVs to the circuit to that server."""
-        groups: dict[VirtualCircuitManager, list[PV]] = {}
-        new: list[VirtualCircuitManager] = []
-        left: list[PV] = []
-        failure = ""
         now = monotonic()
         with self._lock:
             if self._closed:
                 return
             delay = self._troubles.pause(address, now)
-            for key in keys:
+            wanted = {priority for _, priority in keys}
+            missing = [] if delay else [
+                (priority, self._latest_delivery((address, priority)))
+                for priority in wanted
+                if (address, priority) not in self._managers
+            ]
+        # A circuit has sockets and logs, so it is made outside the lock.
+        made: dict[CircuitKey, VirtualCircuitManager] = {}
+        failure = ""
+        for priority, earlier in missing:
+            try:
+                made[address, priority] = self._make_manager(address, priority, version, earlier)
+            except CaprotoNetworkError as error:  # there are no descriptors left
+                failure = str(error)
+        self._settle(address, keys, made, failure)
+
+    def _settle(
+        self,
+        address: Address,
+        keys: Sequence[PVKey],
+        made: dict[CircuitKey, VirtualCircuitManager],
+        failure: str,
+    ) -> None:
+        """Give PVs to circuits, of which some were *made* now, unless another thread was faster."""
+        groups: dict[VirtualCircuitManager, list[PV]] = {}
+        left: list[PV] = []
+        now = monotonic()
+        with self._lock:
+            delay = self._troubles.pause(address, now)
+            if failure:
+                delay = self._troubles.note(address, Loss.USELESS, failure, now, 0.0, now)
+            for key in () if self._closed else keys:
                 pv = self._pvs[key]
                 if pv._phase is not Phase.SEARCHING:
                     continue
-                manager = self._managers.get((address, pv.priority))
-                if manager is None and not delay:
-                    try:
-                        manager = self._make_manager(address, pv.priority, version)
-                        new.append(manager)
-                    except CaprotoNetworkError as error:  # there are no descriptors left
-                        failure = str(error)
-                        delay = self._troubles.note(address, Loss.USELESS, failure, now, 0.0, now)
+                where = address, pv.priority
+                manager = self._managers.get(where) or made.get(where)
                 if manager is None:
                     left.append(pv)
                     pv._server = address
                 else:
+                    self._managers[where] = manager
                     groups.setdefault(manager, []).append(pv)
         if failure:
             self.log.warning("%s; %d PVs of %s:%d wait", failure, len(left), *address)
         self._search(left, delay=delay)
         for manager, pvs in groups.items():
             self._attach(manager, pvs)
-        for manager in new:
-            self.broadcaster.circuit_opened(address)
-            manager.start()
+        for manager in made.values():
+            if manager in groups:
+                self.broadcaster.circuit_opened(address)
+                manager.start()
+            else:
+                manager.abandon()
 
     def _make_manager(
-        self, address: Address, priority: int, version: int
+        self, address: Address, priority: int, version: int, earlier: Delivery | None
     ) -> VirtualCircuitManager:
-        key = (address, priority)
         host, port = address
-        delivery = Delivery(
-            f"{host}:{port}", self._max_workers, self._latest_delivery(key)
-        )
-        manager = VirtualCircuitManager(
+        return VirtualCircuitManager(
             self,
             address,
             priority,
@@ -486,10 +532,8 @@ class Context:
             connection_timeout=self.configuration.conn_tmo,
             max_payload=int(min(self.configuration.max_payload, UNLIMITED)),
             flow_control=self._flow_control,
-            delivery=delivery,
+            delivery=Delivery(f"{host}:{port}", self._max_workers, earlier),
         )
-        self._managers[key] = manager
-        return manager
 
     def _latest_delivery(self, key: CircuitKey) -> Delivery | None:
         """That of the circuit before, if it has not told everything yet. Locked."""
@@ -648,24 +692,21 @@ class Context:
     # ---- the end
 
     def _close(self, reason: str) -> list[VirtualCircuitManager]:
-        """Close everything once; what there is to wait for."""
-        waiters: list[Waiter] = []
+        """Close everything; returns what there is to wait for."""
         with self._lock:
-            first = not self._closed
             self._closed = self._closed or reason
             managers = list(self._managers.values())
             earlier = [delivery for _, delivery in self._earlier]
-            for pv in self._pvs.values():
-                _take_waiters(pv, waiters)
-        if first:
-            self.broadcaster.forget(self)
-            for manager in managers:
-                manager.close()
-            for delivery in (*earlier, self._delivery):
-                delivery.finish(())
-            if self._owns_broadcaster:
-                self.broadcaster.disconnect(wait=False)
+            waiters = [waiter for pv in self._pvs.values() for waiter in pv._waiters or ()]
+        # All of it each time: the first call may have been interrupted.
         _wake(waiters)
+        self.broadcaster.forget(self)
+        for manager in managers:
+            manager.close()
+        for delivery in (*earlier, self._delivery):
+            delivery.finish(())
+        if self._owns_broadcaster:
+            self.broadcaster.disconnect(wait=False)
         return managers
 
     def _join(self, managers: Iterable[VirtualCircuitManager], deadline: Deadline) -> None:
@@ -696,6 +737,18 @@ class Context:
             delivery.abandon()
         for pv in self._pvs.values():
             pv._link = None
+
+
+class _Alarm(Reply):
+    """Wakes who waits for a change of a PV; may ring more than once."""
+
+    __slots__ = ()
+
+    def answered(self, response: Any, batch: Any = None) -> None:
+        """Wake the waiter, unless that has been done."""
+        if self._latch.locked():
+            with contextlib.suppress(RuntimeError):  # another thread has, in this moment
+                super().answered(response)
 
 
 def _log_each(pvs: Iterable[PV], state: str, manager: VirtualCircuitManager) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from ._waiting import Deadline
@@ -20,7 +21,7 @@ from ._waiting import Deadline
 EXIT_TIME = 0.5
 
 
-class Mortal(Protocol):
+class Closeable(Protocol):
     """Something with threads."""
 
     def _at_exit(self, deadline: Any) -> None:
@@ -30,23 +31,33 @@ class Mortal(Protocol):
         """We are the child: become useless, and say so when used."""
 
 
-_living: weakref.WeakSet[Any] = weakref.WeakSet()
+# By id. Any thread may add an object, and the garbage collector removes it in any thread, so each
+# change is one step of the interpreter, and so is the copy that is iterated.
+_living: dict[int, weakref.ref[Closeable]] = {}
 
 
-def register(mortal: Mortal) -> None:
-    """Have *mortal* closed at exit and marked after a fork."""
-    _living.add(mortal)
+def register(closeable: Closeable) -> None:
+    """Have *closeable* closed at exit and marked after a fork."""
+    key = id(closeable)  # no other object's before the reference has told that this one is gone
+    _living[key] = weakref.ref(closeable, lambda _reference: _living.pop(key, None))
+
+
+def _all() -> Iterator[Closeable]:
+    for reference in list(_living.values()):
+        closeable = reference()
+        if closeable is not None:
+            yield closeable
 
 
 def _at_exit() -> None:
     deadline = Deadline(EXIT_TIME)
-    for mortal in list(_living):
-        mortal._at_exit(deadline)
+    for closeable in _all():
+        closeable._at_exit(deadline)
 
 
 def _after_fork() -> None:
-    for mortal in list(_living):
-        mortal._after_fork()
+    for closeable in _all():
+        closeable._after_fork()
 
 
 atexit.register(_at_exit)

@@ -73,8 +73,13 @@ class Link(NamedTuple):
 
 
 class Phase(enum.Enum):
-    """Where a PV stands on its way to a connection."""
+    """Where a PV stands on its way to a connection.
 
+    Only background threads lead it from one to the next, so that no KeyboardInterrupt stops it
+    between two. One that is NEW or IDLE is announced to them by each use of it.
+    """
+
+    NEW = "new"  #: nobody searches for it yet
     SEARCHING = "searching"
     FOUND = "found"  #: a circuit has it: connecting, connected or unresponsive
     IDLE = "idle"
@@ -127,7 +132,7 @@ class PV:
         self.context = context
         self._timeout = timeout
         self._link: Link | None = None
-        self._phase = Phase.SEARCHING
+        self._phase = Phase.NEW
         self._server: tuple[str, int] | None = None  # that has, or last had, this PV
         self._since = now
         self._waiters: list[Waiter] | None = None
@@ -463,6 +468,11 @@ class PV:
         if self._access_callbacks is None:
             self._access_callbacks = Announcements(self)
         return self._access_callbacks
+
+    def _dead_listeners(self) -> set[Listener]:
+        """The callbacks about states and rights that were garbage-collected; holding nothing."""
+        found = (self._state_callbacks, self._access_callbacks)
+        return set().union(*(group.dead() for group in found if group is not None))
 
     def _note_rights(
         self, rights: AccessRights, listener: Listener | None = None

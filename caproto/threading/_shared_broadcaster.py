@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import weakref
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -154,6 +154,7 @@ class SharedBroadcaster:
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._socket.bind(("", 0))
+        self._notes: deque[Callable[[], None]] = deque()
         self._wakeup = WakeUp()
         self._thread: threading.Thread | None = None
         _lifetime.register(self)
@@ -279,6 +280,14 @@ class SharedBroadcaster:
             else:
                 self._add(reference, names, keys, lost)
             if self._thread is None:
+                self._start()
+        self._wakeup.set()
+
+    def note(self, function: Callable[[], None]) -> None:
+        """Have *function* called by the search thread, soon, holding nothing."""
+        self._notes.append(function)
+        with self._lock:
+            if not self._closed and self._thread is None:
                 self._start()
         self._wakeup.set()
 
@@ -435,6 +444,8 @@ class SharedBroadcaster:
 
     def _turn(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
         """Do what is to be done now; see ``_transport.Turning``."""
+        while self._notes:
+            self._tell(self._notes.popleft())
         if self._closed:
             return None
         try:

@@ -133,11 +133,22 @@ def test_the_dead_are_forgotten(announcements, callback):
     for _ in range(100):
         announcements.add(listener(Callback()))
     gc.collect()
-    announcements.add(listener(callback))
+    announcements.add(listener(callback), announcements.dead())
     assert len(announcements.note("connected")[0].listeners) == 2
 
 
-def test_a_last_reference_does_not_go_under_the_lock(announcements):
+def test_one_that_is_cancelled_hears_nothing_more_and_is_forgotten(announcements, callback):
+    late = Callback()
+    cancelled = listener(late)
+    announcements.add(cancelled)
+    announcement, argument = announcements.note("connected")
+    cancelled.cancel()
+    announcement.deliver(argument)
+    assert late.told == [] and callback.told == ["connected"]
+    assert announcements.dead() == {cancelled}
+
+
+def test_a_last_reference_goes_where_no_lock_is_held(announcements):
     """Another thread gives the callback up while we look whether it is alive."""
     gone: list = []
 
@@ -147,7 +158,5 @@ def test_a_last_reference_does_not_go_under_the_lock(announcements):
 
     last = [Last()]
     announcements.add(Listener(last.pop))
-    held = announcements.add(Listener(lambda: None))
-    assert not gone and len(held) == 1
-    held.clear()
-    assert gone
+    assert announcements.dead() == set() and gone
+    announcements.add(Listener(lambda: None))  # looks at nothing: the list is empty by now

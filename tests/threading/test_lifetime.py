@@ -430,3 +430,51 @@ def test_only_the_living_are_remembered(server, wait_for):
         del broadcaster
         gc.collect()
         wait_for(lambda: len(_lifetime._living) == before)
+
+
+class Plain:
+    """Something that can be registered."""
+
+    def _at_exit(self, deadline) -> None:
+        self.closed = True
+
+    def _after_fork(self) -> None:
+        pass
+
+
+def test_registering_and_dying_do_not_disturb_who_closes_all(monkeypatch):
+    """Threads make and drop objects while others look at all of them."""
+    monkeypatch.setattr(_lifetime, "_living", {})
+    interval = sys.getswitchinterval()
+    over = threading.Event()
+    failures: list[Exception] = []
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            _lifetime.register(Plain())
+
+    def look() -> None:
+        try:
+            for _ in range(300):
+                _lifetime._at_exit()
+        except Exception as error:
+            failures.append(error)
+
+    staying = [Plain() for _ in range(50)]
+    for one in staying:
+        _lifetime.register(one)
+    threads = [threading.Thread(target=come_and_go) for _ in range(2)]
+    looking = threading.Thread(target=look)
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in (*threads, looking):
+            thread.start()
+        looking.join(30)
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+    for thread in threads:
+        thread.join(10)
+    assert not failures and not looking.is_alive()
+    assert all(one.closed for one in staying)
+    assert len(_lifetime._living) == len(staying)
