@@ -1,13 +1,21 @@
 """The tools of the tests, tested with each other and with the real C client."""
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 import threading
 import time
 
 import pytest
 
+from caproto._names import parse_record_field
 from tests.harness.databases import counter_names, counters, many, many_names
+from tests.harness.interrupts import (
+    collect_at_each_allocation,
+    enter_each_line,
+    interrupt_each_line,
+)
 from tests.harness.ioc_process import IOCFailed, SoftIOC
 from tests.harness.leaks import no_leaks
 from tests.harness.libca import ScriptFailed, run_libca
@@ -202,3 +210,45 @@ def test_many_records_and_counters(start_ioc):
     wait_for(lambda: float(process.get("c0042")) > first + 50)
     assert time.monotonic() - start < 5  # 100 Hz; ten would be the fastest rate without our menu
     process.put("run", 0)
+
+
+# ---- interrupts ----------------------------------------------------------------------------------
+
+
+def test_a_call_is_interrupted_at_each_of_its_lines():
+    names = []
+    for where in interrupt_each_line(lambda: names.append(parse_record_field("a.DESC"))):
+        assert where.startswith("_names.py:")
+        assert names == [], "the interrupt went through"
+    assert len(names) == 1, "the last call was not struck"
+
+
+def test_a_handler_runs_in_front_of_each_line():
+    ran, names = [], []
+    places = list(
+        enter_each_line(
+            lambda: names.append(parse_record_field("a.DESC")), lambda: ran.append(len(names))
+        )
+    )
+    assert ran == list(range(len(places))) and len(places) > 5
+    assert len(set(names)) == 1 and sys.gettrace() is None
+
+
+def test_the_collector_runs_inside_the_call():
+    seen, inside = [], []
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.myself = self
+
+        def __del__(self) -> None:
+            seen.append(bool(inside))
+
+    def call() -> None:
+        inside.append(1)
+        kept = [[] for _ in range(100)]
+        inside.pop()
+        assert len(kept) == 100
+
+    assert list(collect_at_each_allocation(call, Garbage, 50)) == list(range(1, 51))
+    assert seen.count(True) > 20 and gc.isenabled()

@@ -1,0 +1,132 @@
+"""Strike a call of the client at each of its lines in turn, as Ctrl-C or a signal handler would.
+
+A trace function counts the lines of caproto that the call runs in this thread and acts at the one
+wanted, so nothing here depends on time: the same call is struck at the same places each time.
+
+    for where in interrupt_each_line(lambda: pv.read()):
+        assert ...  # the client is whole, although the read was interrupted at `where`
+
+Lines that begin with ``with`` are left out: the end of the block counts as such a line, too, and
+between a lock written in C and its ``with`` statement no signal is handled.
+"""
+from __future__ import annotations
+
+import gc
+import linecache
+import os
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import caproto
+from caproto import CaprotoError
+
+_ROOT = os.path.dirname(caproto.__file__) + os.sep
+#: More lines than any call has.
+_LIMIT = 5000
+
+
+def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> str | None:
+    """Run *call*, and *action* in front of its *line*-th line within caproto.
+
+    Parameters
+    ----------
+    call : callable
+    line : int
+        From 1 on.
+    action : callable
+        Called with the place, untraced, in the middle of the call. What it raises, the call gets.
+
+    Returns
+    -------
+    str or None
+        The place that was struck; None if the call has fewer lines.
+    """
+    left = line
+    where: str | None = None
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal left, where
+        filename = frame.f_code.co_filename
+        if not filename.startswith(_ROOT):
+            return None
+        if event != "line" or where is not None:
+            return trace
+        if linecache.getline(filename, frame.f_lineno).lstrip().startswith("with "):
+            return trace
+        left -= 1
+        if left == 0:
+            name = filename.removeprefix(_ROOT)
+            where = f"{name}:{frame.f_lineno} {frame.f_code.co_name}"
+            action(where)  # the interpreter does not trace what a trace function does
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return where
+
+
+def interrupt_each_line(call: Callable[[], Any]) -> Iterator[str]:
+    """Interrupt *call* at each line in turn; yields the place after each.
+
+    A call that catches the interrupt, or fails otherwise because of it, is as good as one that lets
+    it through: what counts is the state that it leaves.
+    """
+    for line in range(1, _LIMIT):
+        places: list[str] = []
+
+        def interrupt(where: str, places: list[str] = places) -> None:
+            places.append(where)
+            raise KeyboardInterrupt
+
+        try:
+            strike(call, line, interrupt)
+        except (KeyboardInterrupt, CaprotoError):
+            pass
+        if not places:
+            return
+        yield places[0]
+    raise AssertionError("the call does not end")
+
+
+def enter_each_line(call: Callable[[], Any], handler: Callable[[], Any]) -> Iterator[str]:
+    """Call *handler* in front of each line of *call* in turn, as a signal handler would be.
+
+    What the handler raises is an error of the test, so it catches what it expects itself.
+    """
+    for line in range(1, _LIMIT):
+        where = strike(call, line, lambda _where: handler())
+        if where is None:
+            return
+        yield where
+    raise AssertionError("the call does not end")
+
+
+def collect_at_each_allocation(
+    call: Callable[[], Any], garbage: Callable[[], Any], times: int
+) -> Iterator[int]:
+    """Have the collector find *garbage* (a function that makes some) inside *call*, ever later.
+
+    Yields the number of allocations after which it ran.
+    """
+    threshold = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(1, times + 1):
+            garbage()
+            gc.set_threshold(gc.get_count()[0] + number, 1000, 1000)
+            gc.enable()
+            try:
+                call()
+            finally:
+                gc.disable()
+            yield number
+    finally:
+        gc.set_threshold(*threshold)
+        gc.enable()
