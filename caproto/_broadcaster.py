@@ -4,8 +4,8 @@ Searches and their replies, beacons, and the registration with the repeater. Dat
 from anybody: :meth:`Broadcaster.recv` never raises because of what a stranger sent. What is legal
 in front of the first fault is returned, the rest is dropped and noted in the log.
 
-When to search which name is the business of ``_search``; this module knows no sockets and no clock,
-and it is not thread-safe.
+``_client.search_plan`` decides when to search which name; this module knows no sockets and no
+clock, and it is not thread-safe.
 """
 from __future__ import annotations
 

@@ -31,12 +31,15 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_channel",),
     # --- 3: conversations, and what is due when
     ("_conversation",),
-    ("_beacons", "_broadcaster", "_circuit", "_heartbeat", "_registration", "_search"),
+    ("_broadcaster", "_circuit", "_heartbeat"),
+    # --- 4: what a client decides
+    ("_client",),
+    ("_client.beacons", "_client.registration", "_client.search_plan"),
     # === the line ===
-    # --- 4: sockets
+    # --- 5: sockets
     ("_sockets",),
     ("_repeater", "_signals"),
-    # --- 5: the parts of the client that know no circuit; values of servers
+    # --- 6: the parts of the client that know no circuit; values of servers
     (
         "threading",
         "threading._callbacks",
@@ -61,7 +64,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading._subscription",
         "server._data",
     ),
-    # --- 6: one connection, one PV; one client of a server, groups of PVs
+    # --- 7: one connection, one PV; one client of a server, groups of PVs
     (
         "server._channel_types",
         "server._directory",
@@ -76,13 +79,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "server._group",
         "server._session",
     ),
-    # --- 7: what holds them together
+    # --- 8: what holds them together
     ("threading._batch", "threading._context", "threading._server_client"),
-    # --- 8: the faces
+    # --- 9: the faces
     ("threading.client", "threading.server"),
     ("server",),
     ("",),
-    # --- 9: programs
+    # --- 10: programs
     ("commandline", "ioc_examples"),
 )
 LINE = "_sockets"  # the first module with sockets

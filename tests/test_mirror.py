@@ -30,7 +30,8 @@ def expected() -> dict[str, str]:
         if module.parts[0] in TOGETHER:
             found[str(module)] = TOGETHER[module.parts[0]]
         else:
-            found[str(module)] = str(module.with_name(f"test_{module.name.lstrip('_')}"))
+            folders = (part.lstrip("_") for part in module.parts[:-1])
+            found[str(module)] = str(Path(*folders, f"test_{module.name.lstrip('_')}"))
     return found
 
 

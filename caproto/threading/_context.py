@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Any
 
 from .. import _locks
+from .._client.search_plan import DATAGRAM_ROOM, HEADER_SIZE
 from .._constants import MAX_PRIORITY
 from .._dbr import AccessRights
 from .._environment import ClientConfiguration
@@ -33,7 +34,6 @@ from .._errors import (
 from .._framing import UNLIMITED
 from .._log import CONTEXT_LOGGER, adapter
 from .._message import name_payload, text_payload
-from .._search import DATAGRAM_ROOM, HEADER_SIZE
 from .._sockets import Address, user_name
 from . import _lifetime
 from ._announcements import Listener

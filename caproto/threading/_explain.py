@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from .._client.search_plan import SearchFacts
 from .._environment import ClientConfiguration
-from .._search import SearchFacts
 from .._sockets import Address
 from ._troubles import Loss, Trouble
 

@@ -1,8 +1,8 @@
 """SharedBroadcaster: the UDP socket, and the thread that searches.
 
 One may serve several Contexts; it knows them by the methods of `Listener` and holds them weakly.
-What is due when is the plan's business (``_search``); this module sends it, receives what comes,
-and sorts the answers by Context and server.
+``_client.search_plan`` decides what is due when; this module sends it, receives what comes, and
+sorts the answers by Context and server.
 
 The plan and the tables belong to the lock. The socket belongs to the thread. While asleep, the
 thread holds the socket and the wake-up, nothing else.
@@ -22,17 +22,17 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .. import _locks
-from .._beacons import BeaconTable, Verdict
 from .._broadcaster import Broadcaster, extract_address
+from .._client.beacons import BeaconTable, Verdict
+from .._client.registration import Registration, RegistrationAction
+from .._client.search_plan import SearchFacts, SearchPlan
 from .._commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
 from .._constants import MAX_DATAGRAM
 from .._environment import ClientConfiguration
 from .._errors import CaprotoError, ContextDisconnectedError
 from .._log import RECEIVED, SENT
-from .._registration import Registration, RegistrationAction
 from .._repeater import spawn_repeater
 from .._roles import CLIENT
-from .._search import SearchFacts, SearchPlan
 from .._sockets import Address, WakeUp, bcast_socket, resolve_addresses
 from . import _lifetime
 from ._explain import SearchReport

@@ -1,8 +1,9 @@
 """Items 18 to 30: how a client finds servers, seen from the wire.
 
 What needs a clock that is moved by hand, or one module only, is shown by that module's own tests:
-tests/test_search.py (18, 20 to 23, 29), tests/test_environment.py (22), tests/test_broadcaster.py
-(24), tests/threading/test_shared_broadcaster.py (25, 26, 29, 30) and test_name_server.py (28).
+tests/client/test_search_plan.py (18, 20 to 23, 29), tests/test_environment.py (22),
+tests/test_broadcaster.py (24), tests/threading/test_shared_broadcaster.py (25, 26, 29, 30) and
+test_name_server.py (28).
 """
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import time
 import pytest
 
 import caproto as ca
-from caproto import _search
+from caproto._client import search_plan
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakeServer
@@ -181,8 +182,8 @@ def test_a_duplicate_reply_makes_no_second_channel(ctx, peer):
 @item(29)
 def test_a_new_server_is_found_soon_by_names_that_wait_long(ctx, peer, monkeypatch):
     """Its first two beacons, which come quickly, are the anomaly."""
-    monkeypatch.setattr(_search, "ANOMALY_REST", 0.2)  # in place of 8.2 s
-    monkeypatch.setattr(_search, "ANOMALY_SPREAD", 0.05)
+    monkeypatch.setattr(search_plan, "ANOMALY_REST", 0.2)  # in place of 8.2 s
+    monkeypatch.setattr(search_plan, "ANOMALY_SPREAD", 0.05)
     ctx.get_pvs("x")
     while True:
         cid = peer.search("x").cid

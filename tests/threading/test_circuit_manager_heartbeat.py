@@ -13,7 +13,7 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoTimeoutError, ChannelType, DisconnectedError
-from caproto._beacons import Verdict
+from caproto._client.beacons import Verdict
 from caproto._heartbeat import Heartbeat
 from caproto.threading.client import Context, VirtualCircuitManager
 from tests.conformance.items import item

@@ -25,7 +25,7 @@ from caproto import (
     ReadNotifyRequest,
     VersionRequest,
 )
-from caproto._beacons import BeaconTable, Verdict
+from caproto._client.beacons import BeaconTable, Verdict
 from caproto.threading import _context
 from caproto.threading._pv import Phase
 from caproto.threading._troubles import LONGEST_PAUSE, Loss

@@ -14,7 +14,7 @@ import pytest
 
 import caproto as ca
 from caproto import ContextDisconnectedError
-from caproto._beacons import Verdict
+from caproto._client.beacons import Verdict
 from caproto._repeater import Repeater
 from caproto.threading import _name_server, _shared_broadcaster
 from caproto.threading.client import Context, SharedBroadcaster

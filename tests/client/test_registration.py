@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from caproto._registration import (
+from caproto._client.registration import (
     ATTEMPTS_PER_START,
     PATIENCE,
     SILENCE,

@@ -41,8 +41,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from ._constants import MAX_SEARCH_DATAGRAM
-from ._errors import CaprotoKeyError, CaprotoValueError
+from .._constants import MAX_SEARCH_DATAGRAM
+from .._errors import CaprotoKeyError, CaprotoValueError
 
 __all__ = ["SearchDatagram", "SearchFacts", "SearchPlan"]
 

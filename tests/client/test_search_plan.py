@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caproto._client.search_plan import SearchDatagram, SearchPlan
 from caproto._errors import CaprotoKeyError, CaprotoValueError
-from caproto._search import SearchDatagram, SearchPlan
 from tests.conformance.items import item
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from caproto._beacons import MAX_SERVERS, BeaconTable, Verdict
+from caproto._client.beacons import MAX_SERVERS, BeaconTable, Verdict
 from tests.vectors_support import VECTORS
 
 HOST, PORT = "10.0.0.1", 5064
