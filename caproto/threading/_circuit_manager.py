@@ -11,6 +11,7 @@ Who may touch what:
 """
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -141,6 +142,8 @@ class VirtualCircuitManager:
         self._state = State.CONNECTING
         self._routes = Routes()
         self._retiring: set[PV] = set()
+        self._unlogged: deque[Message] = deque()  # sent under the lock, to be logged after it
+        self._changed: deque[Subscription] = deque()  # whose callbacks have come or gone
         self._notes: deque[tuple[Callable[[], object], str]] = deque()
         self._expire_at = math.inf  # when an operation is over for which nobody waits
         self.begun = monotonic()
@@ -218,11 +221,11 @@ class VirtualCircuitManager:
 
         The server keeps the newest one of each subscription until :meth:`events_on`.
         """
-        self._throttle(lambda: self._flow.wish(True))
+        self.note(functools.partial(self._wish, True))
 
     def events_on(self) -> None:
         """Let updates come again; the newest suppressed value of each subscription comes first."""
-        self._throttle(lambda: self._flow.wish(False))
+        self.note(functools.partial(self._wish, False))
 
     def __repr__(self) -> str:
         host, port = self.circuit.address
@@ -352,7 +355,7 @@ class VirtualCircuitManager:
             if self.dead:
                 return False
             self._queue([channel.create() for channel in channels])
-        self._transport.flush()
+        self._flush()
         return True
 
     def retire(self, pv: PV, channel: ClientChannel) -> None:
@@ -382,7 +385,7 @@ class VirtualCircuitManager:
                     retired.append(pv)
             if commands:
                 self._queue(commands)
-        self._transport.flush()
+        self._flush()
         for pv in retired:
             self._deliver(self._owner.pv_idle(self, pv))
         if retired:
@@ -514,10 +517,21 @@ class VirtualCircuitManager:
         return found
 
     def reconcile(self, subscriptions: Iterable[Subscription]) -> None:
-        """Make the server send updates for those that have callbacks, and for no others."""
+        """Make the server send updates for those that have callbacks, and for no others.
+
+        Takes no lock; the reader thread does it, for all that have changed together.
+        """
+        self._changed.extend(subscriptions)
+        self._transport.wakeup.set()
+
+    def _reconcile(self) -> None:
+        """Make facts of wishes."""
+        changed: list[Subscription] = []
+        while self._changed:
+            changed.append(self._changed.popleft())
         commands: list[Message] = []
         with self._lock:
-            for sub in subscriptions:
+            for sub in changed:
                 link = sub.pv._link
                 if link is None or link.manager is not self or not link.channel.connected:
                     continue
@@ -531,7 +545,7 @@ class VirtualCircuitManager:
                     sub.stopped()
             if commands:
                 self._queue(commands)
-        self._transport.flush()
+        self._flush()
 
     def _event_add(self, sub: Subscription, channel: ClientChannel) -> Message:
         # The type of a channel may have changed while it was away.
@@ -551,30 +565,37 @@ class VirtualCircuitManager:
 
     def _queue(self, commands: Iterable[Message]) -> None:
         """Have *commands* sent, when the lock is released. Locked."""
-        if self.log.isEnabledFor(logging.DEBUG):
-            for command in commands:
-                self.log.debug("%r", command, extra={"direction": SENT})
         self._transport.queue(self.circuit.send(*commands))
+        if self.log.isEnabledFor(logging.DEBUG):
+            self._unlogged.extend(commands)
+
+    def _flush(self, *, serving: bool = False) -> bool:
+        """Write what the socket takes; holding nothing. Returns as `Transport.flush`."""
+        while self._unlogged:
+            try:
+                command = self._unlogged.popleft()
+            except IndexError:  # another thread was faster
+                break
+            self.log.debug("%r", command, extra={"direction": SENT})
+        return self._transport.flush(serving=serving)
 
     def _write(self, deadline: Deadline) -> None:
         """Write what is queued, all of it; but the reader does not wait for itself."""
-        if not self._transport.flush() and threading.current_thread() is not self._thread:
+        if not self._flush() and threading.current_thread() is not self._thread:
             self._transport.push(deadline)
 
-    def _throttle(self, decide: Callable[[], bool | None]) -> None:
-        """Send EVENTS_OFF or EVENTS_ON if *decide* says so."""
+    def _throttle(self, hold: bool | None) -> None:
+        """Send EVENTS_OFF or EVENTS_ON, unless *hold* is None. Reader thread only."""
+        if hold is None:
+            return
+        self.delivery.relieve(self._transport.wakeup.set if hold else None, self._flow.resume_below)
         with self._lock:
-            if self._state is State.CONNECTED:
-                hold = decide()
-                if hold is not None:
-                    relief = self._transport.wakeup.set if hold else None
-                    self.delivery.relieve(relief, self._flow.resume_below)
-                    self._queue((EventsOffRequest() if hold else EventsOnRequest(),))
-        self._transport.flush()
+            self._queue((EventsOffRequest() if hold else EventsOnRequest(),))
+        self._flush()
 
-    def _brake(self) -> bool | None:
-        delivery = self.delivery
-        return self._flow.backlog(delivery.backlog, delivery.age(monotonic()))
+    def _wish(self, hold: bool) -> None:
+        if self._state is State.CONNECTED:
+            self._throttle(self._flow.wish(hold))
 
     # ---- the reader thread
 
@@ -601,6 +622,8 @@ class VirtualCircuitManager:
                 self._receive()
             if transport.error is not None:
                 raise transport.error
+            if self._changed:
+                self._reconcile()
             now = monotonic()
             if now >= self._expire_at:
                 self._expire(now)
@@ -610,12 +633,15 @@ class VirtualCircuitManager:
                 self._close()
                 return None
             if self._flow.held or self.delivery.backlog:
-                self._throttle(self._brake)
+                self._throttle(
+                    self._flow.backlog(self.delivery.backlog, self.delivery.age(now))
+                )
             if now >= self._heartbeat.deadline:
                 self._beat(now)
-            held_up = not transport.flush(serving=True)
+            held_up = not self._flush(serving=True)
             if held_up:
-                self._heartbeat.sending(transport.taken_at)
+                with self._lock:
+                    self._heartbeat.sending(transport.taken_at)
             return min(self._heartbeat.deadline, self._expire_at), held_up
         except (OSError, CaprotoError) as error:
             self._die(error)
@@ -644,9 +670,7 @@ class VirtualCircuitManager:
             if not received:
                 raise DeadCircuitError("the server closed the connection")
             commands = circuit.buffer_updated(received)
-            self._heartbeat.received(monotonic())
-            if commands:
-                self._dispatch(commands, received)
+            self._dispatch(commands, received)
             if circuit.error is not None:
                 raise circuit.error  # what was in front of it has been dealt with
             if received < len(buffer):
@@ -668,7 +692,9 @@ class VirtualCircuitManager:
         if self.log.isEnabledFor(logging.DEBUG):
             for command in commands:
                 self.log.debug("%r", command, extra={"direction": RECEIVED})
+        now = monotonic()
         with self._lock:
+            self._heartbeat.received(now)
             try:
                 for command in commands:
                     process(command)
@@ -696,8 +722,11 @@ class VirtualCircuitManager:
                 error = exc  # what came before it is good
             if turn is not None and turn.lost:
                 turn.failed = routes.take_orphans(self.circuit.pending)
-            if turn is not None and turn.requests:
-                self._queue(turn.requests)
+            if turn is not None:
+                for _ in range(turn.echoes):
+                    turn.recovered |= self._heartbeat.echo_received(now)
+                if turn.requests:
+                    self._queue(turn.requests)
         if batch:
             self.delivery.put(batch, cost(received, len(batch)))
         if useful:
@@ -723,9 +752,8 @@ class VirtualCircuitManager:
             self._deliver(self._owner.channels_created(self, turn.created))
         for whose, command in turn.refused:
             log_refusal(self.log, whose, command)
-        for _ in range(turn.echoes):
-            if self._heartbeat.echo_received(monotonic()):
-                self._responds_again()
+        if turn.recovered:
+            self._responds_again()
 
     def _deliver(self, batch: list[Any]) -> None:
         if batch:
@@ -733,10 +761,10 @@ class VirtualCircuitManager:
 
     def _beat(self, now: float) -> None:
         """The deadline of the heartbeat has come."""
-        self._heartbeat.sending(self._transport.taken_at)  # or not, if the sender has got on
-        action = self._heartbeat.check(now)
-        if action is Action.SEND_ECHO or action is Action.UNRESPONSIVE:
-            with self._lock:
+        with self._lock:
+            self._heartbeat.sending(self._transport.taken_at)  # or not, if the sender has got on
+            action = self._heartbeat.check(now)
+            if action is Action.SEND_ECHO or action is Action.UNRESPONSIVE:
                 old = self.circuit.peer_version < ECHO_VERSION
                 self._queue((ReadSyncRequest() if old else EchoRequest(),))
         if action is Action.UNRESPONSIVE:

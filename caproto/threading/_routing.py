@@ -49,7 +49,7 @@ class Turn:
         Collects what goes to the callback thread.
     """
 
-    __slots__ = ("batch", "created", "echoes", "failed", "lost", "refused", "requests")
+    __slots__ = ("batch", "created", "echoes", "failed", "lost", "recovered", "refused", "requests")
 
     def __init__(self, batch: Deliveries) -> None:
         self.batch = batch
@@ -60,6 +60,7 @@ class Turn:
         #: What nobody waits for: whose, and something with a status.
         self.refused: list[tuple[PV | Subscription | None, Any]] = []
         self.echoes = 0
+        self.recovered = False  #: whether the server responds again
 
 
 class Routes:

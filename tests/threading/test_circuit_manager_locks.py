@@ -2,17 +2,20 @@
 from __future__ import annotations
 
 import gc
+import logging
 import random
 import sys
 import threading
+import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 import caproto as ca
 from caproto import CaprotoError, ChannelType, _locks
 from caproto._sockets import WakeUp
-from caproto.threading import _transport, _troubles, _waiting
+from caproto.threading import _callbacks, _transport, _troubles, _waiting
 from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
@@ -63,6 +66,13 @@ class Discipline:
         return checked
 
 
+class Watching(logging.Handler):
+    """Hears everything; a log handler is foreign code, so nothing is logged under a lock."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        pass
+
+
 @pytest.fixture
 def discipline(monkeypatch):
     """Locks that check; waiting, sleeping and user code are watched, too."""
@@ -74,6 +84,8 @@ def discipline(monkeypatch):
             self._is_owned = self._lock._is_owned
 
         def __enter__(self) -> None:
+            if self._is_owned():
+                rules.offend("the same lock again")
             self._lock.acquire()
             rules.took()
 
@@ -89,11 +101,35 @@ def discipline(monkeypatch):
         (_transport, "wait_writable"),
         (_transport, "hang_up"),
         (threading.Thread, "join"),
+        (Watching, "emit"),
     ):
         monkeypatch.setattr(owner, name, rules.outside(getattr(owner, name), name))
+
+    class CheckingReference(weakref.ref):
+        """The last strong reference may die while somebody looks at the object."""
+
+        def __call__(self):
+            if rules.held:
+                rules.offend("a look at a weak reference")
+            return super().__call__()
+
+    class CheckingMethod(weakref.WeakMethod):
+        def __call__(self):
+            if rules.held:
+                rules.offend("a look at a weak reference")
+            return super().__call__()
+
+    checking = SimpleNamespace(ref=CheckingReference, WeakMethod=CheckingMethod)
+    monkeypatch.setattr(_callbacks, "weakref", checking)
     monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.01)
     monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.01)
-    return rules
+    log, handler = logging.getLogger("caproto"), Watching()
+    level, handlers, propagate = log.level, log.handlers, log.propagate
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.DEBUG)
+    yield rules
+    log.setLevel(level)
+    log.handlers, log.propagate = handlers, propagate
 
 
 def test_the_discipline_is_checked_at_all(discipline):
@@ -101,12 +137,19 @@ def test_the_discipline_is_checked_at_all(discipline):
     with one:
         with two:
             pass
+        with one:
+            pass
         _waiting.Reply().wait(0)
+        logging.getLogger("caproto.circ").debug("a message")
+        assert _callbacks.make_reference(test_two_full_pipes_do_not_lock_each_other, False, None)() is test_two_full_pipes_do_not_lock_each_other
     with one:
         pass
-    assert len(discipline.offences) == 2 and discipline.taken == 3
-    assert "a second lock" in discipline.offences[0]
-    assert "wait" in discipline.offences[1]
+    assert discipline.taken == 4
+    expected = (
+        "a second lock", "the same lock again", "a second lock", "wait", "emit",
+        "a look at a weak reference",
+    )
+    assert [offence.rpartition(" in ")[0] for offence in discipline.offences] == list(expected)
 
 
 class Crowd:

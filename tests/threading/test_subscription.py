@@ -117,6 +117,7 @@ class TestOnTheWire:
         sub.add_callback(before)
         before.wait()
         sub.clear()
+        server.wait_for(EventCancelRequest)
         server.on[EventAddRequest] = ignore
         sub.add_callback(first)
         sub.add_callback(late)
@@ -414,13 +415,13 @@ def test_a_token_that_was_never_given_is_an_error(ctx):
         sub.remove_callback(0)
 
 
-def test_its_states_can_be_told_apart(x):
+def test_its_states_can_be_told_apart(x, wait_for):
     sub, told = x.subscribe("time"), Told()
     assert "'x'" in repr(sub) and "idle, 0 callbacks" in repr(sub) and "time" in repr(sub)
     sub.add_callback(told)
-    assert "active, 1 callback," in repr(sub)
+    wait_for(lambda: "active, 1 callback," in repr(sub))
     sub.clear()
-    assert "idle" in repr(sub)
+    wait_for(lambda: "idle, 0 callbacks" in repr(sub))
 
 
 def test_its_facts(x):

@@ -46,8 +46,14 @@ class Told:
 def flush(pv: PV) -> None:
     """Wait until callbacks have run for all that the server sent until now.
 
-    A reply and an update travel and are delivered in the same order.
+    What the reader thread was to send is sent before. A reply and an update travel and are
+    delivered in the same order.
     """
+    for _ in range(2):  # notes come first in a turn, so the second one is run when all was sent
+        manager, turned = pv.circuit_manager, threading.Event()
+        if manager is not None:
+            manager.note(turned.set)
+            assert turned.wait(10), "the reader does not come round"
     done = threading.Event()
     pv.read(wait=False, callback=lambda response: done.set(), timeout=10)
     assert done.wait(10), "the callback thread does not come round"
