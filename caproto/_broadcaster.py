@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ._addresses import Address
 from ._commands import (
     DATAGRAM_COMMANDS,
     Beacon,
@@ -31,7 +32,7 @@ from ._errors import CaprotoValueError, LocalProtocolError, RemoteProtocolError
 from ._framing import read_datagram
 from ._headers import HEADER
 from ._log import SEARCH_LOGGER, adapter
-from ._message import Address, Message
+from ._message import Message
 from ._roles import CLIENT, SERVER, Role
 
 __all__ = ["Broadcaster", "extract_address", "searches_in"]
@@ -87,7 +88,7 @@ class Broadcaster:
                 )
         return b"".join(map(bytes, commands))
 
-    def recv(self, data: bytes | bytearray | memoryview, address: Address) -> list[Message]:
+    def recv(self, data: bytes | bytearray | memoryview, address: Address | None) -> list[Message]:
         """Take a datagram apart.
 
         Parameters

@@ -9,9 +9,11 @@ may have very many channels, so they are small. Like the circuit they are not th
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from ._addresses import Address
 from ._commands import (
     AccessRightsResponse,
     ClearChannelRequest,
@@ -43,9 +45,6 @@ from ._roles import Role, State
 from ._states import NEW_CHANNEL, OPEN_CHANNEL, Command
 from ._status import CAStatus
 
-if TYPE_CHECKING:
-    from ._circuit import VirtualCircuit
-
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 #: Most channels of most clients have no subscription, or one: the set is made with the first.
 _NONE: frozenset[int] = frozenset()
@@ -53,6 +52,30 @@ _DEFAULT_EVENT = event_payload(0.0, 0.0, 0.0, _DEFAULT_MASK)
 _STRING, _ENUM = int(ChannelType.STRING), int(ChannelType.ENUM)
 #: What a client may write: the native types and the two kinds of alarm acknowledgement.
 _WRITABLE = frozenset((0, 1, 2, 3, 4, 5, 6, ChannelType.PUT_ACKT, ChannelType.PUT_ACKS))
+
+
+class Circuit(Protocol):
+    """What a channel knows of its circuit; see :class:`~caproto.VirtualCircuit`."""
+
+    priority: int | None
+    peer_version: int
+
+    @property
+    def address(self) -> Address:
+        """The peer."""
+
+    @property
+    def subscriptions(self) -> Mapping[int, EventAddRequest]:
+        """The live subscriptions, by their ids."""
+
+    def new_channel_id(self) -> int:
+        """Return a cid that no live channel of the circuit has."""
+
+    def new_ioid(self) -> int:
+        """Return an id that no live operation or subscription of the circuit has."""
+
+    def add_channel(self, channel: Any) -> None:
+        """Register a new channel."""
 
 
 class _Channel:
@@ -76,10 +99,10 @@ class _Channel:
 
     __slots__ = (
         "name", "circuit", "cid", "sid", "native_data_count", "access_rights", "subscriptionids",
-        "_native", "_joint", "__weakref__",
+        "_native", "_state", "__weakref__",
     )
 
-    def __init__(self, name: str, circuit: VirtualCircuit, cid: int | None = None) -> None:
+    def __init__(self, name: str, circuit: Circuit, cid: int | None = None) -> None:
         self.name = name
         self.circuit = circuit
         self.cid = circuit.new_channel_id() if cid is None else u32("cid", cid)
@@ -88,7 +111,7 @@ class _Channel:
         self.access_rights: AccessRights | None = None
         self.subscriptionids: AbstractSet[int] = _NONE
         self._native: int | None = None
-        self._joint = NEW_CHANNEL
+        self._state = NEW_CHANNEL
         circuit.add_channel(self)
 
     @property
@@ -99,16 +122,16 @@ class _Channel:
     @property
     def states(self) -> dict[Role, State]:
         """The states of both ends, by role."""
-        return dict(self._joint.states)
+        return dict(self._state.states)
 
     @property
     def connected(self) -> bool:
         """Whether the server has created the channel, and nobody has given it up."""
-        return self._joint is OPEN_CHANNEL
+        return self._state is OPEN_CHANNEL
 
     def __repr__(self) -> str:
         name = type(self).__name__
-        return f"<{name} {self.name!r} cid={self.cid} sid={self.sid} {self._joint!r}>"
+        return f"<{name} {self.name!r} cid={self.cid} sid={self.sid} {self._state!r}>"
 
     def step(self, command: Command) -> None:
         """Take *command* through both state machines; for the circuit only.
@@ -119,10 +142,10 @@ class _Channel:
             If the tables do not have it.
         """
         try:
-            self._joint = self._joint.after[command]
+            self._state = self._state.after[command]
         except KeyError:
             raise ProtocolError(
-                f"{command.__name__} is not allowed on channel {self.name!r} ({self._joint!r})"
+                f"{command.__name__} is not allowed on channel {self.name!r} ({self._state!r})"
             ) from None
 
     def _open_sid(self) -> int:
@@ -138,7 +161,7 @@ class _Channel:
         return self._native
 
     def _not_connected(self) -> LocalProtocolError:
-        return LocalProtocolError(f"channel {self.name!r} is not connected ({self._joint!r})")
+        return LocalProtocolError(f"channel {self.name!r} is not connected ({self._state!r})")
 
 
 class ClientChannel(_Channel):
@@ -168,7 +191,7 @@ class ClientChannel(_Channel):
     def clear(self) -> ClearChannelRequest:
         """Give the channel up. Its subscriptions end with it, its open operations get no reply."""
         sid = self._open_sid()
-        return ClearChannelRequest.from_wire((12, 0, 0, 0, sid, self.cid), b"")
+        return ClearChannelRequest.from_wire((ClearChannelRequest.ID, 0, 0, 0, sid, self.cid), b"")
 
     def read(
         self, data_type: Any = None, data_count: int | None = None, ioid: int | None = None
@@ -192,7 +215,9 @@ class ClientChannel(_Channel):
         count = 0
         if data_count is not None or circuit.peer_version < DYNAMIC_COUNT_VERSION:
             count = self._count(data_count)
-        return ReadNotifyRequest.from_wire((15, 0, number, count, sid, ioid), b"")
+        return ReadNotifyRequest.from_wire(
+            (ReadNotifyRequest.ID, 0, number, count, sid, ioid), b""
+        )
 
     def write(
         self,
@@ -244,18 +269,21 @@ class ClientChannel(_Channel):
             )
         circuit = self.circuit
         if len(payload) >= MARKER and circuit.peer_version < EXTENDED_HEADER_VERSION:
+            host, port = circuit.address
             raise CaprotoValueError(
                 f"{len(payload)} bytes are too large for channel {self.name!r}: the server "
-                f"{circuit.host}:{circuit.port} speaks version 4.{circuit.peer_version} of the "
+                f"{host}:{port} speaks version 4.{circuit.peer_version} of the "
                 f"protocol, whose messages carry {MARKER - 7} bytes"
             )
         if notify:
             ioid = self.circuit.new_ioid() if ioid is None else u32("ioid", ioid)
             return WriteNotifyRequest.from_wire(
-                (19, len(payload), number, count, sid, ioid), payload
+                (WriteNotifyRequest.ID, len(payload), number, count, sid, ioid), payload
             )
         ioid = self.cid if ioid is None else u32("ioid", ioid)
-        return WriteRequest.from_wire((4, len(payload), number, count, sid, ioid), payload)
+        return WriteRequest.from_wire(
+            (WriteRequest.ID, len(payload), number, count, sid, ioid), payload
+        )
 
     def subscribe(
         self,
@@ -295,10 +323,12 @@ class ClientChannel(_Channel):
                 raise CaprotoValueError("mask=0 subscribes to nothing")
             payload = event_payload(low, high, to, mask)
         if subscriptionid is None:
-            subscriptionid = self.circuit.new_subscriptionid()
+            subscriptionid = self.circuit.new_ioid()
         else:
             u32("subscriptionid", subscriptionid)
-        return EventAddRequest.from_wire((1, 16, number, count, sid, subscriptionid), payload)
+        return EventAddRequest.from_wire(
+            (EventAddRequest.ID, len(payload), number, count, sid, subscriptionid), payload
+        )
 
     def unsubscribe(self, subscriptionid: int) -> EventCancelRequest:
         """End a subscription. Updates that are under way still come.
@@ -319,7 +349,9 @@ class ClientChannel(_Channel):
             raise CaprotoValueError(
                 f"subscription {subscriptionid} does not belong to channel {self.name!r}"
             )
-        return EventCancelRequest.from_wire((2, 0, number, count, sid, subscriptionid), b"")
+        return EventCancelRequest.from_wire(
+            (EventCancelRequest.ID, 0, number, count, sid, subscriptionid), b""
+        )
 
     def version(self) -> VersionRequest:
         """Open the circuit of this channel; once for all its channels."""

@@ -5,7 +5,7 @@ It turns commands into bytes (:meth:`VirtualCircuit.send`) and bytes into comman
 :meth:`~VirtualCircuit.buffer_updated`), and says of each whether the protocol allows it:
 :meth:`~VirtualCircuit.process_command` for what was received; ``send`` does it by itself.
 
-The rules are in ``_conversation``. They do not know whom to blame and raise ProtocolError; here it
+The rules are in ``_circuit_rules``. They do not know whom to blame and raise ProtocolError; here it
 is known, and becomes LocalProtocolError or RemoteProtocolError.
 
 A circuit knows no sockets, threads or PVs, and it is not thread-safe: touch it under its owner's
@@ -14,14 +14,15 @@ reading thread touches.
 """
 from __future__ import annotations
 
+from ._addresses import Address
+from ._circuit_rules import HANDLERS, CircuitRules, Handlers
 from ._commands import EventAddResponse, EventCancelResponse
 from ._constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
-from ._conversation import HANDLERS, Conversation, Handlers
 from ._errors import CaprotoValueError, LocalProtocolError, ProtocolError, RemoteProtocolError
-from ._framing import CIRCUIT_BIRTHS, UNLIMITED, Framer, OversizedMessage
+from ._framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Framer, OversizedMessage
 from ._headers import HEADER, MARKER, Fields, pack_header
 from ._log import CIRCUIT_LOGGER, adapter
-from ._message import Address, Message, Payload, priority_number
+from ._message import Message, Payload, priority_number
 from ._roles import CLIENT, Role
 
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
@@ -34,7 +35,7 @@ _SENDABLE: dict[Role, Handlers] = {
 }
 
 
-class VirtualCircuit(Conversation):
+class VirtualCircuit(CircuitRules):
     """One conversation between a client and a server.
 
     Parameters
@@ -79,7 +80,7 @@ class VirtualCircuit(Conversation):
     def __init__(
         self,
         our_role: Role,
-        address: tuple[str, int],
+        address: Address,
         priority: int | None = None,
         protocol_version: int = DEFAULT_PROTOCOL_VERSION,
         *,
@@ -90,15 +91,14 @@ class VirtualCircuit(Conversation):
             raise CaprotoValueError("a client must choose the priority of its circuit, 0..99")
         if priority is not None:
             priority = priority_number(priority)
-        super().__init__(our_role, priority, protocol_version, peer_version)
-        self.address = address
+        super().__init__(our_role, address, priority, protocol_version, peer_version)
         self.log = adapter(CIRCUIT_LOGGER, their_address=address, role=our_role.name)
         self._outgoing: list[Payload] = []  # accepted by a send() that failed at a later command
         self._send = _SENDABLE[self.our_role]
         self._receive = HANDLERS[self.their_role]
-        births = CIRCUIT_BIRTHS[self.their_role]
-        bare = {**births, EventAddResponse.ID: self._bare_event} if our_role is CLIENT else births
-        self._framer = Framer(births, address, bare, max_payload)
+        constructors = CIRCUIT_CONSTRUCTORS[self.their_role]
+        empty = {EventAddResponse.ID: self._empty_event} if our_role is CLIENT else {}
+        self._framer = Framer(constructors, address, {**constructors, **empty}, max_payload)
 
     @property
     def host(self) -> str:
@@ -118,7 +118,7 @@ class VirtualCircuit(Conversation):
     def __repr__(self) -> str:
         return (
             f"<VirtualCircuit {self.our_role!r} to {self.host}:{self.port} "
-            f"priority={self.priority} {len(self.channels)} channels, {self._joint!r}>"
+            f"priority={self.priority} {len(self.channels)} channels, {self._state!r}>"
         )
 
     # --- commands out, bytes out ---------------------------------------------------------------
@@ -244,7 +244,7 @@ class VirtualCircuit(Conversation):
                 f"version 4.{self.peer_version} of the protocol knows no extended headers"
             )
 
-    def _bare_event(self, fields: Fields, payload: Payload, sender: Address) -> Message:
+    def _empty_event(self, fields: Fields, payload: Payload, sender: Address | None) -> Message:
         """The confirmation of a cancel and an update of an empty array look the same."""
         cls = EventCancelResponse if fields[5] in self._cancelling else EventAddResponse
         return cls.from_wire(fields, payload, sender)

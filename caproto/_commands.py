@@ -3,7 +3,7 @@
 One short class per command, in three modules: ``_commands_search``, ``_commands_circuit``,
 ``_commands_values``. Each class only declares: its number, its direction, what its header fields
 are called, and a constructor that checks what people pass. Everything else is in ``_message``.
-Whether a command is allowed at this moment is for ``_states`` and ``_conversation`` to say.
+Whether a command is allowed at this moment is for ``_states`` and ``_circuit_rules`` to say.
 """
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ __all__ = [
     "EventsOffRequest",
     "EventsOnRequest",
     "HostNameRequest",
+    "Message",
     "NotFoundResponse",
     "ReadNotifyRequest",
     "ReadNotifyResponse",

@@ -18,15 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from struct import Struct
 
+from ._addresses import Address
 from ._commands import CIRCUIT_COMMANDS, DATAGRAM_COMMANDS
 from ._errors import RemoteProtocolError
 from ._headers import EXTENSION, HEADER, MARKER, Fields, unpack_header
-from ._message import Address, Message, Payload
+from ._message import Message, Payload
 from ._roles import Role
 
 #: Makes a command of header fields, payload and sender.
-Birth = Callable[[Fields, Payload, Address], Message]
-Births = Mapping[int, Birth]
+Constructor = Callable[[Fields, Payload, Address | None], Message]
+Constructors = Mapping[int, Constructor]
 
 #: Size of the read buffer in bytes; larger ones are slower (more cache misses), not faster.
 READ_SIZE = 65536
@@ -49,20 +50,24 @@ class OversizedMessage(Message):
         return f"OversizedMessage.from_wire({self.fields}, b'')"
 
 
-def _births(commands: dict[int, type[Message]]) -> dict[int, Birth]:
+def _constructors(commands: dict[int, type[Message]]) -> dict[int, Constructor]:
     return {number: cls.from_wire for number, cls in commands.items()}
 
 
 #: Who speaks -> command number -> how to make the command.
-CIRCUIT_BIRTHS: dict[Role, Births] = {r: _births(CIRCUIT_COMMANDS[r]) for r in Role}
-DATAGRAM_BIRTHS: dict[Role, Births] = {r: _births(DATAGRAM_COMMANDS[r]) for r in Role}
+CIRCUIT_CONSTRUCTORS: dict[Role, Constructors] = {
+    role: _constructors(commands) for role, commands in CIRCUIT_COMMANDS.items()
+}
+DATAGRAM_CONSTRUCTORS: dict[Role, Constructors] = {
+    role: _constructors(commands) for role, commands in DATAGRAM_COMMANDS.items()
+}
 
 
 def split(
     data: bytes,
-    births: Births,
-    bare: Births,
-    sender: Address,
+    constructors: Constructors,
+    empty_constructors: Constructors,
+    sender: Address | None,
     out: list[Message],
     limit: int = UNLIMITED,
 ) -> tuple[int, int]:
@@ -72,7 +77,7 @@ def split(
     ----------
     data : bytes
         Begins with a header.
-    births, bare : mapping of int to callable
+    constructors, empty_constructors : mapping of int to callable
         How to make a command of each number, with and without a payload.
     sender : tuple of (str, int) or None
         Becomes the ``sender_address`` of each command.
@@ -108,7 +113,7 @@ def split(
                     return start, 24
                 size, count = EXTENSION.unpack_from(data, start + 16)
                 fields = command, size, data_type, count, parameter1, parameter2
-            birth = births[command] if size else bare[command]
+            constructor = constructors[command] if size else empty_constructors[command]
             end = body + size
             if size & 7 or size > limit:
                 if size & 7:
@@ -119,9 +124,9 @@ def split(
             elif end > total:
                 return start, end - start
             else:
-                append(birth(fields, data[body:end], sender))
+                append(constructor(fields, data[body:end], sender))
                 if command == last_command and size == last_size < MARKER:
-                    end = _split_alike(data, end, command, size, birth, sender, append)
+                    end = _split_alike(data, end, command, size, constructor, sender, append)
             start, last_command, last_size = end, command, size
     except KeyError:
         raise RemoteProtocolError(f"unknown command number {command}") from None
@@ -133,8 +138,8 @@ def _split_alike(
     start: int,
     command: int,
     size: int,
-    birth: Birth,
-    sender: Address,
+    constructor: Constructor,
+    sender: Address | None,
     append: Callable[[Message], None],
 ) -> int:
     """Append the messages that are like the one in front of *start*; return where they end.
@@ -148,7 +153,7 @@ def _split_alike(
         if fields[0] != command or fields[1] != size:
             break
         end = start + whole
-        append(birth(fields, data[start + 16:end], sender))
+        append(constructor(fields, data[start + 16:end], sender))
         start = end
     return start
 
@@ -161,12 +166,12 @@ class Framer:
 
     Parameters
     ----------
-    births : mapping of int to callable
+    constructors : mapping of int to callable
         How to make a command of each number.
     sender : tuple of (str, int), optional
         The peer.
-    bare : mapping of int to callable, optional
-        How to make a command without payload, where that differs from *births*.
+    empty_constructors : mapping of int to callable, optional
+        How to make a command without payload, where that differs from *constructors*.
     max_payload : int, optional
         Larger payloads (bytes) are passed over as they come and replaced by an
         :class:`OversizedMessage`.
@@ -179,21 +184,22 @@ class Framer:
     """
 
     __slots__ = (
-        "error", "max_payload", "_births", "_bare", "_sender",
+        "error", "max_payload", "_constructors", "_empty_constructors", "_sender",
         "_buffer", "_view", "_filled", "_needed", "_skip",
         "_fields", "_body", "_received",
     )
 
     def __init__(
         self,
-        births: Births,
-        sender: Address = None,
-        bare: Births | None = None,
+        constructors: Constructors,
+        sender: Address | None = None,
+        empty_constructors: Constructors | None = None,
         max_payload: int = UNLIMITED,
     ) -> None:
         self.error: RemoteProtocolError | None = None
         self.max_payload = max_payload
-        self._births, self._bare, self._sender = births, bare or births, sender
+        self._constructors, self._sender = constructors, sender
+        self._empty_constructors = empty_constructors or constructors
         self._buffer = bytearray(READ_SIZE)
         self._view = memoryview(self._buffer)
         self._filled = 0  # bytes in the read buffer
@@ -257,7 +263,8 @@ class Framer:
         data = bytes(self._view[:self._filled])
         try:
             start, self._needed = split(
-                data, self._births, self._bare, self._sender, commands, self.max_payload
+                data, self._constructors, self._empty_constructors, self._sender, commands,
+                self.max_payload,
             )
         except RemoteProtocolError as error:
             self.error = error
@@ -312,11 +319,11 @@ class Framer:
             return []
         payload = memoryview(self._body).toreadonly()
         self._fields, self._body = None, bytearray()
-        return [self._births[fields[0]](fields, payload, self._sender)]
+        return [self._constructors[fields[0]](fields, payload, self._sender)]
 
 
 def read_datagram(
-    data: bytes, sender: Address, speaker: Role
+    data: bytes, sender: Address | None, speaker: Role
 ) -> tuple[list[Message], RemoteProtocolError | None]:
     """Take a datagram apart.
 
@@ -334,10 +341,10 @@ def read_datagram(
     error : RemoteProtocolError or None
         Why the rest, if any, was dropped.
     """
-    births = DATAGRAM_BIRTHS[speaker]
+    constructors = DATAGRAM_CONSTRUCTORS[speaker]
     commands: list[Message] = []
     try:
-        start, needed = split(data, births, births, sender, commands)
+        start, needed = split(data, constructors, constructors, sender, commands)
     except RemoteProtocolError as error:
         return commands, error
     if start != len(data):

@@ -15,6 +15,7 @@ import math
 import operator
 from typing import Any, ClassVar, TypeVar
 
+from ._addresses import Address
 from ._constants import MAX_PRIORITY, MAX_RECORD_LENGTH
 from ._dbr import CHANNEL_TYPES, LAYOUTS, ChannelType
 from ._errors import CaprotoTypeError, CaprotoValueError, RemoteProtocolError
@@ -24,7 +25,6 @@ from ._roles import Direction
 from ._status import status_from_code
 
 Payload = bytes | memoryview
-Address = tuple[str, int] | None
 
 AnyMessage = TypeVar("AnyMessage", bound="Message")
 
@@ -62,7 +62,7 @@ class Message:
 
     fields: Fields
     payload: Payload
-    sender_address: Address
+    sender_address: Address | None
     _native: Any  # set when native_data is first asked for
 
     def __init_subclass__(cls) -> None:
@@ -88,7 +88,10 @@ class Message:
 
     @classmethod
     def from_wire(
-        cls: type[AnyMessage], fields: Fields, payload: Payload, sender_address: Address = None
+        cls: type[AnyMessage],
+        fields: Fields,
+        payload: Payload,
+        sender_address: Address | None = None,
     ) -> AnyMessage:
         """Make a command of numbers that are known to be right; check nothing.
 

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from ._addresses import Address
 from ._errors import CaprotoNetworkError
 from ._log import SEARCH_LOGGER
 
@@ -43,9 +44,6 @@ __all__ = [
     "wait_any",
     "wait_writable",
 ]
-
-#: An IPv4 host (name or dotted quad) and a port.
-Address = tuple[str, int]
 
 _log = logging.getLogger(SEARCH_LOGGER)
 

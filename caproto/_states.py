@@ -16,8 +16,8 @@ Channel
     After ClearChannelRequest replies that were already under way still arrive: they are legal in
     MUST_CLOSE. CLOSED and FAILED are final.
 
-At run time a channel holds one :class:`Joint`, the pair of its two ends' states, which knows its
-successors; they are computed from the tables below, so they cannot disagree with them, and so is
+At run time a channel holds one :class:`StatePair`, the states of its two ends, which knows its
+successors. They are computed from the tables below, so they cannot disagree with them; so is
 :data:`STEADY`, the set of commands that leave a connected channel as it is.
 ``docs/make_state_diagrams.py`` draws the pictures of the manual from the same tables.
 """
@@ -164,17 +164,17 @@ CHANNEL: dict[Role, Transitions] = {
 # --- derived from the tables -------------------------------------------------------------------
 
 
-class Joint:
+class StatePair:
     """The states of both ends at once.
 
-    There is one object for each pair that can be reached, shared by all circuits (channels); it
+    There is one object for each pair that can be reached. All circuits (channels) share it; it
     never changes.
 
     Attributes
     ----------
     states : dict of Role to State
         Shared: copy it before you hand it out.
-    after : dict of class to Joint
+    after : dict of class to StatePair
         What each legal command leads to.
     """
 
@@ -182,47 +182,47 @@ class Joint:
 
     def __init__(self, client: State, server: State) -> None:
         self.states = {CLIENT: client, SERVER: server}
-        self.after: dict[Command, Joint] = {}
+        self.after: dict[Command, StatePair] = {}
 
     def __repr__(self) -> str:
         return f"client {self.states[CLIENT]!r}, server {self.states[SERVER]!r}"
 
 
-def _joints(
+def _reachable_pairs(
     tables: dict[Role, Transitions], client: State, server: State
-) -> dict[tuple[State, State], Joint]:
-    """All pairs of states that commands can lead to, from the given one on."""
-    start = Joint(client, server)
+) -> dict[tuple[State, State], StatePair]:
+    """Make all pairs of states that commands can lead to, from the given one on."""
+    start = StatePair(client, server)
     found = {(client, server): start}
     unexplored = [start]
     while unexplored:
-        joint = unexplored.pop()
-        ends = tables[CLIENT][joint.states[CLIENT]], tables[SERVER][joint.states[SERVER]]
+        pair = unexplored.pop()
+        ends = tables[CLIENT][pair.states[CLIENT]], tables[SERVER][pair.states[SERVER]]
         for command in ends[0].keys() & ends[1].keys():
-            pair = ends[0][command], ends[1][command]
-            if pair not in found:
-                found[pair] = Joint(*pair)
-                unexplored.append(found[pair])
-            joint.after[command] = found[pair]
+            states = ends[0][command], ends[1][command]
+            if states not in found:
+                found[states] = StatePair(*states)
+                unexplored.append(found[states])
+            pair.after[command] = found[states]
     return found
 
 
-CIRCUIT_JOINTS = _joints(CIRCUIT, SEND_VERSION_REQUEST, SEND_VERSION_RESPONSE)
-CHANNEL_JOINTS = _joints(CHANNEL, SEND_CREATE_CHAN_REQUEST, IDLE)
+CIRCUIT_PAIRS = _reachable_pairs(CIRCUIT, SEND_VERSION_REQUEST, SEND_VERSION_RESPONSE)
+CHANNEL_PAIRS = _reachable_pairs(CHANNEL, SEND_CREATE_CHAN_REQUEST, IDLE)
 
-NEW_CIRCUIT = CIRCUIT_JOINTS[SEND_VERSION_REQUEST, SEND_VERSION_RESPONSE]
-OPEN_CIRCUIT = CIRCUIT_JOINTS[CONNECTED, CONNECTED]
-#: No command leads here, so it is not among the computed ones.
-LOST_CIRCUIT = Joint(DISCONNECTED, DISCONNECTED)
+NEW_CIRCUIT = CIRCUIT_PAIRS[SEND_VERSION_REQUEST, SEND_VERSION_RESPONSE]
+OPEN_CIRCUIT = CIRCUIT_PAIRS[CONNECTED, CONNECTED]
+#: No command leads here, so it is not among the computed pairs.
+LOST_CIRCUIT = StatePair(DISCONNECTED, DISCONNECTED)
 
-NEW_CHANNEL = CHANNEL_JOINTS[SEND_CREATE_CHAN_REQUEST, IDLE]
-OPEN_CHANNEL = CHANNEL_JOINTS[CONNECTED, CONNECTED]
-CLOSED_CHANNEL = CHANNEL_JOINTS[CLOSED, CLOSED]
+NEW_CHANNEL = CHANNEL_PAIRS[SEND_CREATE_CHAN_REQUEST, IDLE]
+OPEN_CHANNEL = CHANNEL_PAIRS[CONNECTED, CONNECTED]
+CLOSED_CHANNEL = CHANNEL_PAIRS[CLOSED, CLOSED]
 
 #: Commands that leave an open channel on an open circuit as they are. Whoever knows that a channel
 #: is open need not run the machines for them.
 STEADY = frozenset(
     command
-    for command, joint in OPEN_CHANNEL.after.items()
-    if joint is OPEN_CHANNEL and OPEN_CIRCUIT.after[command] is OPEN_CIRCUIT
+    for command, pair in OPEN_CHANNEL.after.items()
+    if pair is OPEN_CHANNEL and OPEN_CIRCUIT.after[command] is OPEN_CIRCUIT
 )

@@ -1,4 +1,4 @@
-"""VirtualCircuit: commands to bytes and back, at either end; what they mean: test_conversation.
+"""VirtualCircuit: commands to bytes and back, at either end; what they mean: test_circuit_rules.
 
 Which command is allowed in which state is tried in test_circuit_states.
 """
@@ -42,7 +42,7 @@ from caproto import (
     WriteNotifyResponse,
 )
 from caproto._circuit import JOIN_LIMIT
-from caproto._framing import CIRCUIT_BIRTHS
+from caproto._framing import CIRCUIT_CONSTRUCTORS
 from caproto._headers import pack_header
 from tests.pair import Pair
 
@@ -448,7 +448,7 @@ def test_when_the_connection_is_gone_everything_is(role):
 
 NUMBERS = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 70, 71, 72, 0xFFFFFFFF])
 MESSAGES = st.tuples(
-    st.sampled_from(sorted({*CIRCUIT_BIRTHS[CLIENT], *CIRCUIT_BIRTHS[SERVER], 5})),
+    st.sampled_from(sorted({*CIRCUIT_CONSTRUCTORS[CLIENT], *CIRCUIT_CONSTRUCTORS[SERVER], 5})),
     st.sampled_from([0, 0, 8, 16, 24]),
     st.sampled_from([0, 3, 4, 6, 13, 20, 35, 38, 39]),
     st.sampled_from([0, 1, 2, 0xFFFF]),
@@ -480,11 +480,11 @@ def busy_pair() -> Pair:
 def test_any_messages_are_taken_or_refused(role, talk):
     """Whatever either side says, and in whatever order: it is legal, or the documented error."""
     circuit = busy_pair().circuits[role]
-    births = CIRCUIT_BIRTHS[role]
+    constructors = CIRCUIT_CONSTRUCTORS[role]
     for is_ours, fields, payload in talk:
         payload = payload[:fields[1]]
-        if is_ours and fields[0] in births:
-            command = births[fields[0]](fields, payload, None)
+        if is_ours and fields[0] in constructors:
+            command = constructors[fields[0]](fields, payload, None)
             try:
                 if type(command) is CreateChanRequest and command.cid not in circuit.channels:
                     ClientChannel("x", circuit, command.cid)

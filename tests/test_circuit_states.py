@@ -62,7 +62,7 @@ from caproto import (
     WriteRequest,
 )
 from caproto._commands import CIRCUIT_REQUESTS, CIRCUIT_RESPONSES
-from caproto._states import CHANNEL, CHANNEL_JOINTS, CIRCUIT, CIRCUIT_JOINTS
+from caproto._states import CHANNEL, CHANNEL_PAIRS, CIRCUIT, CIRCUIT_PAIRS
 from tests.pair import Pair
 
 CID, SID, DOUBLE = 1, 70, 6
@@ -186,7 +186,7 @@ def scene(states: tuple) -> Scene:
 
 
 def test_the_scenes_are_all_there_are():
-    assert set(WAYS) == set(CHANNEL_JOINTS)
+    assert set(WAYS) == set(CHANNEL_PAIRS)
     for states in WAYS:
         made = scene(states)
         assert made.client.states == dict(zip((CLIENT, SERVER), states))
@@ -308,7 +308,7 @@ def circuit_table(states: tuple, command: type[Message]) -> tuple | None:
 
 
 def test_the_greetings_are_all_there_are():
-    assert set(GREETINGS) == {*CIRCUIT_JOINTS, (DISCONNECTED, DISCONNECTED)}
+    assert set(GREETINGS) == {*CIRCUIT_PAIRS, (DISCONNECTED, DISCONNECTED)}
     for states in GREETINGS:
         for circuit in circuit_scene(states).circuits.values():
             assert circuit.states == dict(zip((CLIENT, SERVER), states))

@@ -22,7 +22,7 @@ from caproto._commands import (
     COMMANDS,
     DATAGRAM_COMMANDS,
 )
-from caproto._framing import CIRCUIT_BIRTHS, read_datagram, split
+from caproto._framing import CIRCUIT_CONSTRUCTORS, read_datagram, split
 from caproto._headers import needs_extension
 from tests import vectors_support
 
@@ -31,11 +31,11 @@ MESSAGES = vectors_support.messages()
 
 
 def parse(vector) -> Message:
-    births = CIRCUIT_BIRTHS[SPEAKER[vector.direction]]
+    constructors = CIRCUIT_CONSTRUCTORS[SPEAKER[vector.direction]]
     out: list[Message] = []
     if "cancel confirmation" in str(vector.decoded.get("note")):
-        births = {**births, 1: EventCancelResponse.from_wire}
-    assert split(vector.data, births, births, None, out) == (len(vector.data), 16)
+        constructors = {**constructors, 1: EventCancelResponse.from_wire}
+    assert split(vector.data, constructors, constructors, None, out) == (len(vector.data), 16)
     (command,) = out
     return command
 

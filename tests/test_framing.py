@@ -22,7 +22,7 @@ from caproto import (
     VersionRequest,
 )
 from caproto._framing import (
-    CIRCUIT_BIRTHS,
+    CIRCUIT_CONSTRUCTORS,
     FIRST_STEP,
     READ_SIZE,
     UNLIMITED,
@@ -38,7 +38,7 @@ STREAMS = vectors_support.streams()
 
 
 def framer(speaker=SERVER, **options) -> Framer:
-    return Framer(CIRCUIT_BIRTHS[speaker], ADDRESS, **options)
+    return Framer(CIRCUIT_CONSTRUCTORS[speaker], ADDRESS, **options)
 
 
 def feed_all(receiver: Framer, chunks) -> list[Message]:
@@ -157,7 +157,7 @@ def test_messages_without_payload_may_be_born_differently():
     def bare(fields, payload, sender):
         return OversizedMessage.from_wire(fields, payload, sender)
 
-    receiver = framer(bare={**CIRCUIT_BIRTHS[SERVER], 1: bare})
+    receiver = framer(empty_constructors={**CIRCUIT_CONSTRUCTORS[SERVER], 1: bare})
     empty = EventAddResponse([], 6, 0, 1, 9)
     with_payload, without = receiver.feed(bytes(update(1)) + bytes(empty))
     assert type(with_payload) is EventAddResponse
@@ -302,13 +302,13 @@ def test_passing_over_takes_no_memory():
 
 
 def test_split_says_how_far_it_came():
-    births, out = CIRCUIT_BIRTHS[SERVER], []
+    constructors, out = CIRCUIT_CONSTRUCTORS[SERVER], []
     data = bytes(update(1)) + bytes(update(2))
-    assert split(data[:60], births, births, None, out) == (40, 40)
-    assert split(data[:50], births, births, None, out) == (40, 16)
-    assert split(data, births, births, None, out) == (80, 16)
+    assert split(data[:60], constructors, constructors, None, out) == (40, 40)
+    assert split(data[:50], constructors, constructors, None, out) == (40, 16)
+    assert split(data, constructors, constructors, None, out) == (80, 16)
     assert out == [update(1), update(1), update(1), update(2)]
-    assert split(bytes(update(1, 20_000))[:20], births, births, None, out) == (0, 24)
+    assert split(bytes(update(1, 20_000))[:20], constructors, constructors, None, out) == (0, 24)
 
 
 def test_datagrams():

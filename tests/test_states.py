@@ -34,9 +34,9 @@ from caproto import (
 from caproto._commands import CIRCUIT_REQUESTS, CIRCUIT_RESPONSES
 from caproto._states import (
     CHANNEL,
-    CHANNEL_JOINTS,
+    CHANNEL_PAIRS,
     CIRCUIT,
-    CIRCUIT_JOINTS,
+    CIRCUIT_PAIRS,
     CLOSED_CHANNEL,
     LOST_CIRCUIT,
     NEW_CHANNEL,
@@ -49,10 +49,10 @@ from caproto._states import (
 ALL = CIRCUIT_REQUESTS + CIRCUIT_RESPONSES
 
 
-def walk(joint, *commands):
+def walk(pair, *commands):
     for command in commands:
-        joint = joint.after[command]
-    return joint.states[CLIENT], joint.states[SERVER]
+        pair = pair.after[command]
+    return pair.states[CLIENT], pair.states[SERVER]
 
 
 LIVES = [
@@ -108,10 +108,10 @@ FORBIDDEN = [
 
 @pytest.mark.parametrize(("commands", "forbidden"), FORBIDDEN)
 def test_what_a_channel_forbids(commands, forbidden):
-    joint = NEW_CHANNEL
+    pair = NEW_CHANNEL
     for command in commands:
-        joint = joint.after[command]
-    assert forbidden not in joint.after
+        pair = pair.after[command]
+    assert forbidden not in pair.after
 
 
 def test_lives_of_a_circuit():
@@ -137,28 +137,28 @@ def test_a_circuit_in_use_stays_so():
 def test_the_end_is_the_end():
     assert walk(LOST_CIRCUIT) == (DISCONNECTED, DISCONNECTED)
     assert not LOST_CIRCUIT.after and not CLOSED_CHANNEL.after
-    assert not CHANNEL_JOINTS[FAILED, FAILED].after
+    assert not CHANNEL_PAIRS[FAILED, FAILED].after
 
 
 @pytest.mark.parametrize(
-    ("tables", "joints"), [(CIRCUIT, CIRCUIT_JOINTS), (CHANNEL, CHANNEL_JOINTS)]
+    ("tables", "pairs"), [(CIRCUIT, CIRCUIT_PAIRS), (CHANNEL, CHANNEL_PAIRS)]
 )
-def test_the_joint_machine_is_what_the_tables_say(tables, joints):
-    for (client, server), joint in joints.items():
+def test_the_machine_of_both_ends_is_what_the_tables_say(tables, pairs):
+    for (client, server), pair in pairs.items():
         for command in ALL:
             ends = tables[CLIENT][client].get(command), tables[SERVER][server].get(command)
-            if command in joint.after:
-                after = joint.after[command]
+            if command in pair.after:
+                after = pair.after[command]
                 assert (after.states[CLIENT], after.states[SERVER]) == ends
-                assert joints[ends] is after, "one object for each pair"
+                assert pairs[ends] is after, "one object for each pair"
             else:
                 assert None in ends
 
 
 def test_every_state_but_the_lost_one_is_reachable():
     for role in CLIENT, SERVER:
-        assert {j.states[role] for j in CHANNEL_JOINTS.values()} == set(CHANNEL[role])
-        assert {j.states[role] for j in CIRCUIT_JOINTS.values()} == set(CIRCUIT[role]) - {
+        assert {j.states[role] for j in CHANNEL_PAIRS.values()} == set(CHANNEL[role])
+        assert {j.states[role] for j in CIRCUIT_PAIRS.values()} == set(CIRCUIT[role]) - {
             DISCONNECTED
         }
 

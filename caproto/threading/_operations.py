@@ -11,9 +11,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from .._addresses import Address
 from .._dbr import ChannelType, resolve_data_type
 from .._errors import CaprotoError, DisconnectedError, ErrorResponseReceived, ReadError, WriteError
-from .._message import Address, Message
+from .._message import Message
 from .._status import CAStatus
 from ._callbacks import report
 from ._delivery import Call, Deliveries
@@ -44,7 +45,7 @@ def read_type(channel: ClientChannel, data_type: ChannelType | int | str | None)
     return native if data_type is None else resolve_data_type(data_type, native)
 
 
-def refusal(pv: PV, verb: str, response: Any, address: Address) -> ErrorResponseReceived:
+def refusal(pv: PV, verb: str, response: Any, address: Address | None) -> ErrorResponseReceived:
     """The error to raise for a *response* with an error status."""
     status = response.status
     text = getattr(response, "error_message", "")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import caproto as ca
 from caproto._constants import EPICS_EPOCH
 from caproto._dbr import LAYOUTS
-from caproto._framing import CIRCUIT_BIRTHS, OversizedMessage, read_datagram
+from caproto._framing import CIRCUIT_CONSTRUCTORS, OversizedMessage, read_datagram
 from caproto._headers import pack_header, unpack_header
 from caproto._payload import data_view, encode, metadata_of, payload_size, strings_of
 from caproto._status import status_from_code
@@ -520,9 +520,9 @@ def test_a_lying_size_takes_no_memory():
 @item(17)
 def test_no_birth_checks_less_than_its_number():
     """Every command that a stranger may send can be made of nothing but zeros."""
-    for births in CIRCUIT_BIRTHS.values():
-        for number, birth in births.items():
-            command = birth((number, 0, 0, 0, 0, 0), b"", ADDRESS)
+    for constructors in CIRCUIT_CONSTRUCTORS.values():
+        for number, constructor in constructors.items():
+            command = constructor((number, 0, 0, 0, 0, 0), b"", ADDRESS)
             assert command.fields[0] == number
             try:
                 repr(command)

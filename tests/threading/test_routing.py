@@ -7,7 +7,7 @@ import pytest
 
 import caproto as ca
 from caproto import CAStatus, ChannelType
-from caproto._conversation import HANDLERS as RULES
+from caproto._circuit_rules import HANDLERS as RULES
 from caproto._framing import OversizedMessage
 from caproto.threading._routing import EXPIRY_INTERVAL, HANDLERS, Routes, Turn
 from tests.conformance.items import item

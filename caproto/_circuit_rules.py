@@ -1,4 +1,4 @@
-"""Conversation: what two ends of a circuit may say to each other now, and what it changes.
+"""CircuitRules: what two ends of a circuit may say to each other now, and what it changes.
 
 Each command class has one handler, whichever end sends it. It runs the state machines, keeps the
 channels, the ids and the open requests, and raises ProtocolError for what is not allowed: whom to
@@ -10,8 +10,9 @@ change nothing; for ids that never were used they are an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
+from ._addresses import Address
 from ._channel import ServerChannel
 from ._commands import (
     AccessRightsResponse,
@@ -59,20 +60,18 @@ from ._message import Message, TypedMessage
 from ._roles import CLIENT, SERVER, Role, State
 from ._states import CLOSED_CHANNEL, LOST_CIRCUIT, NEW_CIRCUIT, OPEN_CHANNEL, STEADY
 
-if TYPE_CHECKING:
-    from ._circuit import VirtualCircuit
-
 _ID_LIMIT = 0xFFFFFFFF
 
 Channel = Any  # ClientChannel or ServerChannel, by role
 
 
-class Conversation:
+class CircuitRules:
     """States, channels, ids and open requests of one circuit.
 
     Parameters
     ----------
     our_role : Role
+    address : tuple of (str, int)
     priority : int or None
     protocol_version : int
     peer_version : int or None
@@ -85,11 +84,13 @@ class Conversation:
     def __init__(
         self,
         our_role: Role,
+        address: Address,
         priority: int | None,
         protocol_version: int,
         peer_version: int | None,
     ) -> None:
         self.our_role, self.their_role = our_role, our_role.other
+        self.address = address
         self.priority = priority
         self.protocol_version = protocol_version
         self.peer_version = min(
@@ -106,20 +107,20 @@ class Conversation:
         self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
         self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
         self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were given up too early
-        self._joint = NEW_CIRCUIT
+        self._state = NEW_CIRCUIT
         self._next_id = self._next_cid = 1
         self._highest_id = -1  # of all ids of operations and subscriptions so far
 
     @property
     def states(self) -> dict[Role, State]:
         """The states of both ends, by role."""
-        return dict(self._joint.states)
+        return dict(self._state.states)
 
     def disconnect(self) -> None:
         """The connection is gone: every channel is CLOSED, the circuit DISCONNECTED."""
-        self._joint = LOST_CIRCUIT
+        self._state = LOST_CIRCUIT
         for channel in (*self.channels.values(), *self.channels_sid.values()):
-            channel._joint = CLOSED_CHANNEL
+            channel._state = CLOSED_CHANNEL
             channel.subscriptionids = frozenset()
         for table in (
             self.channels, self.channels_sid, self.pending, self.subscriptions,
@@ -177,10 +178,10 @@ class Conversation:
 
     def _step(self, command: Message) -> None:
         try:
-            self._joint = self._joint.after[type(command)]
+            self._state = self._state.after[type(command)]
         except KeyError:
             raise ProtocolError(
-                f"{type(command).__name__} is not allowed now ({self._joint!r})"
+                f"{type(command).__name__} is not allowed now ({self._state!r})"
             ) from None
 
     def _open_channel(self, command: Any) -> Channel:
@@ -189,7 +190,7 @@ class Conversation:
         if channel is None:
             self._step(command)  # if the circuit is not open, that is the better message
             raise ProtocolError(f"{type(command).__name__}: no channel has sid {command.sid}")
-        if channel._joint is not OPEN_CHANNEL:
+        if channel._state is not OPEN_CHANNEL:
             channel.step(type(command))
         return channel
 
@@ -259,9 +260,7 @@ class Conversation:
                 raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
             if command.version:
                 self.peer_version = min(self.protocol_version, command.version)
-            channel: Channel = ServerChannel(
-                command.name, cast("VirtualCircuit", self), command.cid
-            )
+            channel: Channel = ServerChannel(command.name, self, command.cid)
         else:
             channel = self.channels.get(command.cid)
             if channel is None:
@@ -274,7 +273,7 @@ class Conversation:
             raise ProtocolError(f"{data_type} is no native type")
         self._step(command)
         channel = self._channel_of_notice(cid)
-        before = None if channel is None else channel._joint
+        before = None if channel is None else channel._state
         if before is not OPEN_CHANNEL and sid in self.channels_sid:
             raise ProtocolError(
                 f"sid {sid} belongs to channel {self.channels_sid[sid].name!r} already"
@@ -325,7 +324,7 @@ class Conversation:
     def _on_operation(self, command: ReadNotifyRequest | ReadRequest | WriteNotifyRequest) -> None:
         _, _, _, _, sid, ioid = command.fields
         channel = self.channels_sid.get(sid)
-        if channel is None or channel._joint is not OPEN_CHANNEL:
+        if channel is None or channel._state is not OPEN_CHANNEL:
             self._open_channel(command)  # says what is wrong
         if ioid > self._highest_id:  # never used before, so that nothing can clash
             self._highest_id = ioid
@@ -455,47 +454,47 @@ _REPLY_OF: dict[type[Message], type[TypedMessage]] = {
     WriteNotifyRequest: WriteNotifyResponse,
 }
 
-Handlers = dict[type, Callable[[Conversation, Any], None]]
+Handlers = dict[type, Callable[[CircuitRules, Any], None]]
 
 #: Who speaks -> class of the command -> handler, whichever end we are.
 HANDLERS: dict[Role, Handlers] = {
     CLIENT: {
-        VersionRequest: Conversation._on_version_request,
-        ClientNameRequest: Conversation._on_any,
-        HostNameRequest: Conversation._on_any,
-        EchoRequest: Conversation._on_any,
-        ReadSyncRequest: Conversation._on_any,
-        EventsOffRequest: Conversation._on_any,
-        EventsOnRequest: Conversation._on_any,
-        SearchRequest: Conversation._on_any,
-        CreateChanRequest: Conversation._on_create_request,
-        ClearChannelRequest: Conversation._on_clear_request,
-        ReadNotifyRequest: Conversation._on_operation,
-        ReadRequest: Conversation._on_operation,
-        WriteNotifyRequest: Conversation._on_operation,
-        WriteRequest: Conversation._on_write,
-        EventAddRequest: Conversation._on_event_add,
-        EventCancelRequest: Conversation._on_event_cancel,
-        OversizedMessage: Conversation._on_oversized,
+        VersionRequest: CircuitRules._on_version_request,
+        ClientNameRequest: CircuitRules._on_any,
+        HostNameRequest: CircuitRules._on_any,
+        EchoRequest: CircuitRules._on_any,
+        ReadSyncRequest: CircuitRules._on_any,
+        EventsOffRequest: CircuitRules._on_any,
+        EventsOnRequest: CircuitRules._on_any,
+        SearchRequest: CircuitRules._on_any,
+        CreateChanRequest: CircuitRules._on_create_request,
+        ClearChannelRequest: CircuitRules._on_clear_request,
+        ReadNotifyRequest: CircuitRules._on_operation,
+        ReadRequest: CircuitRules._on_operation,
+        WriteNotifyRequest: CircuitRules._on_operation,
+        WriteRequest: CircuitRules._on_write,
+        EventAddRequest: CircuitRules._on_event_add,
+        EventCancelRequest: CircuitRules._on_event_cancel,
+        OversizedMessage: CircuitRules._on_oversized,
     },
     SERVER: {
-        VersionResponse: Conversation._on_version_response,
-        EchoResponse: Conversation._on_any,
-        ReadSyncResponse: Conversation._on_any,
-        SearchResponse: Conversation._on_any,
-        NotFoundResponse: Conversation._on_any,
-        CreateChanResponse: Conversation._on_create_response,
-        CreateChFailResponse: Conversation._on_channel_lost,
-        ServerDisconnResponse: Conversation._on_channel_lost,
-        AccessRightsResponse: Conversation._on_access_rights,
-        ClearChannelResponse: Conversation._on_clear_response,
-        ReadNotifyResponse: Conversation._on_reply,
-        ReadResponse: Conversation._on_reply,
-        WriteNotifyResponse: Conversation._on_reply,
-        EventAddResponse: Conversation._on_update,
-        EventCancelResponse: Conversation._on_cancelled,
-        ErrorResponse: Conversation._on_error,
-        OversizedMessage: Conversation._on_oversized,
+        VersionResponse: CircuitRules._on_version_response,
+        EchoResponse: CircuitRules._on_any,
+        ReadSyncResponse: CircuitRules._on_any,
+        SearchResponse: CircuitRules._on_any,
+        NotFoundResponse: CircuitRules._on_any,
+        CreateChanResponse: CircuitRules._on_create_response,
+        CreateChFailResponse: CircuitRules._on_channel_lost,
+        ServerDisconnResponse: CircuitRules._on_channel_lost,
+        AccessRightsResponse: CircuitRules._on_access_rights,
+        ClearChannelResponse: CircuitRules._on_clear_response,
+        ReadNotifyResponse: CircuitRules._on_reply,
+        ReadResponse: CircuitRules._on_reply,
+        WriteNotifyResponse: CircuitRules._on_reply,
+        EventAddResponse: CircuitRules._on_update,
+        EventCancelResponse: CircuitRules._on_cancelled,
+        ErrorResponse: CircuitRules._on_error,
+        OversizedMessage: CircuitRules._on_oversized,
     },
 }
 
