@@ -179,17 +179,17 @@ from .backend import select_backend
 
 #: Data values for servers, and where they live: loaded when first asked for.
 _SERVER_DATA = {
-    "ChannelAlarm": ".server._snapshot",
-    "ChannelByte": ".server._channel_types",
-    "ChannelChar": ".server._channel_types",
-    "ChannelData": ".server._data",
-    "ChannelDouble": ".server._channel_types",
-    "ChannelEnum": ".server._channel_types",
-    "ChannelFloat": ".server._channel_types",
-    "ChannelInteger": ".server._channel_types",
-    "ChannelNumeric": ".server._channel_types",
-    "ChannelShort": ".server._channel_types",
-    "ChannelString": ".server._channel_types",
+    "ChannelAlarm": "._server.snapshot",
+    "ChannelByte": "._server.channel_types",
+    "ChannelChar": "._server.channel_types",
+    "ChannelData": "._server.data",
+    "ChannelDouble": "._server.channel_types",
+    "ChannelEnum": "._server.channel_types",
+    "ChannelFloat": "._server.channel_types",
+    "ChannelInteger": "._server.channel_types",
+    "ChannelNumeric": "._server.channel_types",
+    "ChannelShort": "._server.channel_types",
+    "ChannelString": "._server.channel_types",
 }
 
 __all__ = [

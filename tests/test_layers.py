@@ -35,18 +35,23 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 4: what a client decides
     ("_client",),
     ("_client.beacons", "_client.registration", "_client.search_plan"),
+    # --- 4: what a server decides
+    ("_server", "_server.conversions"),
+    ("_server.beacon_timer", "_server.snapshot"),
+    ("_server.data",),
+    ("_server.channel_types", "_server.directory", "_server.scans", "_server.updates"),
+    ("_server.group", "_server.search_replies", "_server.session"),
     # === the line ===
     # --- 5: sockets
     ("_sockets",),
     ("_repeater", "_signals"),
-    # --- 6: the parts of the client that know no circuit; values of servers
+    # --- 6: the parts of the client that know no circuit
     (
         "threading",
         "threading._callbacks",
         "threading._reentry",
         "threading._troubles",
         "threading._waiting",
-        "server._conversions",
     ),
     (
         "threading._announcements",
@@ -54,33 +59,28 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading._explain",
         "threading._lifetime",
         "threading._transport",
-        "threading._workers",
-        "server._snapshot",
     ),
     ("threading._operations",),
     (
         "threading._name_server",
         "threading._routing",
         "threading._subscription",
-        "server._data",
     ),
-    # --- 7: one connection, one PV; one client of a server, groups of PVs
+    # --- 7: one connection, one PV
     (
-        "server._channel_types",
-        "server._directory",
-        "server._updates",
         "threading._circuit_words",
-        "threading._scans",
     ),
     (
         "threading._circuit_manager",
         "threading._pv",
         "threading._shared_broadcaster",
-        "server._group",
-        "server._session",
     ),
     # --- 8: what holds them together
-    ("threading._batch", "threading._context", "threading._server_client"),
+    ("threading._batch", "threading._context"),
+    # --- 8: the threads of a server
+    ("threading.server._listening", "threading.server._workers"),
+    ("threading.server._connection", "threading.server._loop"),
+    ("threading.server._server",),
     # --- 9: the faces
     ("threading.client", "threading.server"),
     ("server",),
@@ -98,8 +98,9 @@ FORBIDDEN = {
     "selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time",
 }
 # What TimeStamp.now() is asked for *is* the present moment.
-# The lock is handed to the core, which knows no thread.
-ALLOWED = {"_locks": {"threading"}, "_timestamp": {"time"}}
+# The lock is handed to the core, which knows no thread. Functions of a group wait for its event
+# `stopping`, which the core makes and the server sets.
+ALLOWED = {"_locks": {"threading"}, "_server.group": {"threading"}, "_timestamp": {"time"}}
 
 
 def module_names() -> list[str]:

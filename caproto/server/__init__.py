@@ -6,10 +6,7 @@ other things as well.
 """
 from __future__ import annotations
 
-import collections.abc
-import typing
-
-from ._channel_types import (
+from .._server.channel_types import (
     ChannelByte,
     ChannelChar,
     ChannelDouble,
@@ -20,9 +17,10 @@ from ._channel_types import (
     ChannelShort,
     ChannelString,
 )
-from ._data import ChannelData
-from ._group import PVGroup, SubGroup, get_pv_pair_wrapper, ioc_arg_parser, pvproperty
-from ._snapshot import ChannelAlarm, Refused
+from .._server.data import ChannelData
+from .._server.group import PVGroup, SubGroup, get_pv_pair_wrapper, ioc_arg_parser, pvproperty
+from .._server.snapshot import ChannelAlarm, Refused
+from ..threading.server import run
 
 __all__ = [
     "ChannelAlarm",
@@ -46,23 +44,6 @@ __all__ = [
 ]
 
 
-def run(pvs: PVGroup | collections.abc.Mapping[str, ChannelData], **options: typing.Any) -> None:
-    """Serve PVs until SIGINT (Ctrl-C) or SIGTERM; see `caproto.threading.server.run`.
-
-    Parameters
-    ----------
-    pvs : PVGroup or mapping of str to ChannelData
-        What to serve.
-    **options
-        ``interfaces``, ``port``, ``configuration``, ``print_names``, ``print_ports``,
-        ``log_level``: those of `caproto.threading.server.run`.
-    """
-    # Imported now: that module needs this package, whichever of the two is imported first.
-    from ..threading.server import run as run_threads
-
-    run_threads(pvs, **options)
-
-
-for _name in __all__:
+for _name in set(__all__) - {"run"}:
     globals()[_name].__module__ = __name__
 del _name

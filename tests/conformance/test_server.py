@@ -2,7 +2,7 @@
 
 Requests and expected replies are those that were recorded with a real server. What one client alone
 can see is shown in memory (test_server_session.py); what needs threads, by the tests of the server
-(58, 72, 84: tests/threading/test_server.py and test_server_client.py); what real clients see,
+(58, 72, 84: tests/threading/server/test_server.py and test_connection.py); what real clients see,
 by tests/integration/test_libca_*.py (83).
 """
 from __future__ import annotations
@@ -16,10 +16,11 @@ import pytest
 
 from caproto import Beacon, NotFoundResponse, ReadNotifyResponse, SearchRequest, SearchResponse
 from caproto._environment import ServerConfiguration
+from caproto._server.beacon_timer import BeaconTimer
 from caproto.server import ChannelDouble, ChannelString
-from caproto.threading.server import Server, _Beacons
+from caproto.threading.server import Server
 from tests.conformance.items import item
-from tests.harness.own_server import OwnServer, loopback, search
+from tests.harness.own_server import OwnServer, search
 from tests.harness.ports import LOOPBACK, free_port
 from tests.harness.raw_client import PATIENCE, RawClient
 from tests.vectors_support import load, scripted_tcp, scripted_udp
@@ -171,24 +172,17 @@ def test_beacons_are_those_of_a_real_server(udp):
 
 
 @item(80)
-def test_the_intervals_between_beacons_double_up_to_the_period(udp):
-    listening = udp()
+def test_the_intervals_between_beacons_double_up_to_the_period():
     times = [entry["t"] for entry in load("messages/beacons.json")["datagrams"]]
     recorded = [after - before for before, after in zip(times, times[1:], strict=False)]
-    beacons = _Beacons(loopback(beacon_addr_list=(listening.getsockname(),)), 5064)
-    try:
-        intervals, numbers = [], []
-        for _ in recorded:
-            now = beacons.due
-            beacons.send(now - 0.001)  # too early
-            beacons.send(now)
-            intervals.append(beacons.due - now)
-            numbers.append(int.from_bytes(listening.recv(100)[8:12], "big"))
-    finally:
-        beacons.close()
+    beacons = BeaconTimer(5064, 15.0, 0.0)
+    intervals = []
+    for _ in recorded:
+        now = beacons.due
+        assert beacons.beacon(now) is not None
+        intervals.append(beacons.due - now)
     assert intervals == pytest.approx(recorded, rel=0.2)
-    assert intervals[:3] == pytest.approx([0.02, 0.04, 0.08]) and intervals[-1] == 15
-    assert numbers == list(range(len(recorded)))
+    assert intervals[:3] == pytest.approx([0.02, 0.04, 0.08]) and intervals[-1] == pytest.approx(15)
 
 
 @item(80, 82)

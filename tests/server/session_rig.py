@@ -24,9 +24,9 @@ from caproto import (
     VersionResponse,
     VirtualCircuit,
 )
+from caproto._server.directory import Directory
+from caproto._server.session import Job, ServerSession
 from caproto.server import ChannelData
-from caproto.server._directory import Directory
-from caproto.server._session import Job, ServerSession
 
 CLIENT_ADDRESS = ("10.0.0.2", 40000)
 

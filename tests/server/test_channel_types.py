@@ -16,6 +16,7 @@ from caproto import (
     ChannelType,
     select_backend,
 )
+from caproto._server.data import ALARM, LOG, VALUE
 from caproto.server import (
     ChannelAlarm,
     ChannelByte,
@@ -28,7 +29,6 @@ from caproto.server import (
     ChannelShort,
     ChannelString,
 )
-from caproto.server._data import ALARM, LOG, VALUE
 from tests.server.test_data import listen, received
 
 NAN, INF = math.nan, math.inf

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caproto import CaprotoValueError, ChannelType
-from caproto.server._conversions import (
+from caproto._server.conversions import (
     CONVERTERS,
     Facts,
     convert,

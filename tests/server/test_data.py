@@ -18,6 +18,7 @@ from caproto import (
     SubscriptionType,
     TimeStamp,
 )
+from caproto._server.data import ALARM, LOG, PROPERTY, VALUE, Property, is_sequence
 from caproto.server import (
     ChannelAlarm,
     ChannelData,
@@ -26,7 +27,6 @@ from caproto.server import (
     ChannelInteger,
     ChannelString,
 )
-from caproto.server._data import ALARM, LOG, PROPERTY, VALUE, Property, is_sequence
 
 MINOR, MAJOR = AlarmSeverity.MINOR_ALARM, AlarmSeverity.MAJOR_ALARM
 ALL = VALUE | LOG | ALARM | PROPERTY

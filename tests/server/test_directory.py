@@ -13,9 +13,9 @@ from caproto import (
     TimeStamp,
     WriteRequest,
 )
+from caproto._server.data import ALARM, LOG, PROPERTY, VALUE
+from caproto._server.directory import Directory, View
 from caproto.server import ChannelByte, ChannelChar, ChannelDouble, ChannelEnum, ChannelString
-from caproto.server._data import ALARM, LOG, PROPERTY, VALUE
-from caproto.server._directory import Directory, View
 
 
 def pvs(**more):

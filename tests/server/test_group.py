@@ -8,6 +8,7 @@ import pytest
 
 import caproto
 from caproto import AccessRights, CaprotoTypeError, CaprotoValueError, ChannelType, WriteRequest
+from caproto._server.group import channel_class
 from caproto.server import (
     ChannelAlarm,
     ChannelByte,
@@ -24,7 +25,6 @@ from caproto.server import (
     ioc_arg_parser,
     pvproperty,
 )
-from caproto.server._group import channel_class
 
 
 def put(channel, value) -> None:

@@ -36,9 +36,9 @@ from caproto import (
     WriteRequest,
 )
 from caproto._headers import pack_header
+from caproto._server.directory import Directory
+from caproto._server.session import ServerSession
 from caproto.server import ChannelByte, ChannelDouble
-from caproto.server._directory import Directory
-from caproto.server._session import ServerSession
 from tests.server.session_rig import CLIENT_ADDRESS, Rig
 
 NOBODY = 0xFFFFFFFF

@@ -23,6 +23,7 @@ from caproto import (
     WriteNotifyResponse,
 )
 from caproto._headers import pack_header
+from caproto._server.updates import MAX_UPDATE_BYTES, MAX_UPDATES
 from caproto.server import (
     ChannelAlarm,
     ChannelChar,
@@ -32,7 +33,6 @@ from caproto.server import (
     ChannelString,
     Refused,
 )
-from caproto.server._updates import MAX_UPDATE_BYTES, MAX_UPDATES
 from tests.server.session_rig import Rig, values_of
 
 VALUE, LOG, ALARM, PROPERTY = 1, 2, 4, 8

@@ -10,7 +10,7 @@ import pytest
 from caproto import AlarmSeverity, AlarmStatus, CaprotoError, CAStatus, ChannelType, TimeStamp
 from caproto._dbr import LAYOUTS
 from caproto._payload import metadata_of, payload_size, strings_of
-from caproto.server._snapshot import ChannelAlarm, Refused, Snapshot
+from caproto._server.snapshot import ChannelAlarm, Refused, Snapshot
 
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = map(ChannelType, range(7))
 STAMP = TimeStamp(1_000_000_000, 123_456_789)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caproto import AccessRights, ChannelType, EchoResponse, TimeStamp, _locks
+from caproto._server.directory import Directory
+from caproto._server.snapshot import ChannelAlarm, Snapshot
+from caproto._server.updates import MAX_UPDATE_BYTES, MAX_UPDATES, Subscription, UpdateQueue
 from caproto.server import ChannelDouble
-from caproto.server._directory import Directory
-from caproto.server._snapshot import ChannelAlarm, Snapshot
-from caproto.server._updates import MAX_UPDATE_BYTES, MAX_UPDATES, Subscription, UpdateQueue
 
 READ, WRITE = AccessRights.READ, AccessRights.WRITE
 EVERYTHING = 1 << 40

@@ -18,16 +18,16 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-from .. import _locks
-from .._errors import LocalProtocolError
-from .._framing import UNLIMITED
-from .._sockets import WakeUp, tune_stream
-from ..server._directory import Directory
-from ..server._session import Job, ServerSession
-from ._waiting import Reply
+from ... import _locks
+from ..._errors import LocalProtocolError
+from ..._framing import UNLIMITED
+from ..._server.directory import Directory
+from ..._server.session import Job, ServerSession
+from ..._sockets import WakeUp, tune_stream
+from .._waiting import Reply
 from ._workers import Workers
 
-__all__ = ["ServerClient"]
+__all__ = ["Connection"]
 
 #: No more is taken from the session, and no request read, while this many bytes wait to be sent.
 HIGH_WATER = 1 << 18
@@ -41,7 +41,7 @@ FAREWELL = 5.0
 GRACE = 0.02
 
 
-class ServerClient:
+class Connection:
     """One client.
 
     Parameters
@@ -71,7 +71,7 @@ class ServerClient:
         address: tuple[str, int],
         directory: Directory,
         workers: Workers,
-        gone: Callable[[ServerClient], None],
+        gone: Callable[[Connection], None],
         *,
         port: int,
         max_payload: int = UNLIMITED,
@@ -95,7 +95,7 @@ class ServerClient:
         self._jobs = 0  # that are not done, under the lock
         self._ticket: Reply | None = None  # of the last job that was not done in its grace
         self.thread = threading.Thread(
-            target=self._run, name=f"ca-client {address[0]}:{address[1]}", daemon=True
+            target=self._run, name=f"ca-serve {address[0]}:{address[1]}", daemon=True
         )
 
     def start(self) -> None:
@@ -116,6 +116,13 @@ class ServerClient:
         """Close the connection; join `thread` to know when that is done."""
         self._stopping = True
         self._wake.set()
+
+    def abandon(self) -> None:
+        """Close our copies of the sockets, in the child of a fork, where the thread is missing."""
+        self.session.updates.abandon()
+        self._selector.close()
+        self._sock.close()
+        self._wake.close()
 
     def _run(self) -> None:
         try:

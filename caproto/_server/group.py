@@ -30,7 +30,7 @@ from typing import Any, ClassVar, overload
 
 from .._dbr import AccessRights, ChannelType, native_type
 from .._errors import CaprotoTypeError, CaprotoValueError
-from ._channel_types import (
+from .channel_types import (
     ChannelByte,
     ChannelDouble,
     ChannelEnum,
@@ -39,7 +39,7 @@ from ._channel_types import (
     ChannelShort,
     ChannelString,
 )
-from ._data import ChannelData
+from .data import ChannelData
 
 __all__ = [
     "PVGroup",

@@ -22,8 +22,8 @@ from typing import Any
 from .. import _locks
 from .._dbr import AccessRights
 from .._message import Message
-from ._data import VALUE
-from ._snapshot import Snapshot
+from .data import VALUE
+from .snapshot import Snapshot
 
 __all__ = ["Subscription", "UpdateQueue"]
 
@@ -274,3 +274,8 @@ class UpdateQueue:
             self._updates.clear()
             self._replies.clear()
             self._nbytes = 0
+
+    def abandon(self) -> None:
+        """Take nothing from now on; in the child of a fork the lock may be taken for good."""
+        self._lock = _locks.Lock()
+        self.close()

@@ -70,10 +70,10 @@ from .._message import Message, Payload
 from .._payload import payload_size
 from .._roles import SERVER
 from .._status import CAStatus
-from ._data import ChannelData
-from ._directory import Directory, View
-from ._snapshot import Refused, Snapshot
-from ._updates import Subscription, UpdateQueue
+from .data import ChannelData
+from .directory import Directory, View
+from .snapshot import Refused, Snapshot
+from .updates import Subscription, UpdateQueue
 
 __all__ = ["Job", "ServerSession"]
 

@@ -18,7 +18,7 @@ from caproto import (
     WriteNotifyResponse,
 )
 from caproto.server import ChannelData, ChannelDouble, PVGroup, Refused, pvproperty
-from caproto.threading import server as server_module
+from caproto.threading.server import _server
 from tests.harness.own_server import OwnServer
 from tests.harness.raw_client import PATIENCE, Ended, RawClient
 from tests.harness.waiting import wait_for
@@ -202,6 +202,29 @@ def test_a_scan_follows_its_period_and_a_new_one_at_once(serve):
         pass
 
 
+def test_a_period_that_is_no_number_does_not_stop_the_server(serve):
+    class Group(PVGroup):
+        period = pvproperty(value="0.01")
+        count = pvproperty(value=0)
+
+        @count.scan(period=period)
+        def count(self, instance):
+            instance.write(instance.value + 1)
+
+    group = Group()
+    client = serve(group)
+    count = client.connect("count")
+    client.send(count.subscribe())
+    while client.receive(EventAddResponse).data[0] < 3:
+        pass
+    client.send(client.connect("period").write("soon", notify=False))
+    assert client.ask(count.read(), ReadNotifyResponse).data[0] >= 3
+    client.send(client.connect("period").write("0.02", notify=False))
+    reached = group.count.value
+    while client.receive(EventAddResponse).data[0] < reached + 3:
+        pass
+
+
 def test_a_slow_scan_is_never_called_twice_at_the_same_time(serve):
     running = threading.Lock()
     overlaps = []
@@ -368,7 +391,7 @@ def test_a_startup_that_raises_is_logged_and_the_server_serves(serve, caplog, er
 
 @pytest.mark.parametrize("kind", ["putter", "getter", "scan", "startup"])
 def test_stop_is_patient_for_a_moment_only(monkeypatch, kind):
-    monkeypatch.setattr(server_module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(_server, "PATIENCE", 0.05)
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
     def slow(instance: ChannelData, value: object = None) -> None:
@@ -393,7 +416,7 @@ def test_stop_is_patient_for_a_moment_only(monkeypatch, kind):
 
 
 def test_what_a_putter_does_after_the_stop_harms_nobody(monkeypatch, caplog):
-    monkeypatch.setattr(server_module, "_PATIENCE", 0.01)
+    monkeypatch.setattr(_server, "PATIENCE", 0.01)
     group = Motor()
     server = OwnServer(group).start()
     with RawClient(server.address) as client:

@@ -1,17 +1,18 @@
 """Which PV's scan function is due, and when the next one will be.
 
 Time is an argument; nothing here waits. A scan's period is a number or another PV's value, whose
-changes are noticed at once. One thread, the server's, owns a `Scans`; only `changed` and
-`Scan.post` may be called by others.
+changes are noticed at once. One thread, the server's, owns a `Scans`; only `ended` and `Scan.post`
+may be called by others.
 """
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from ..server._data import VALUE, ChannelData
+from .data import VALUE, ChannelData
+from .snapshot import Snapshot
 
 __all__ = ["Scan", "Scans"]
 
@@ -39,15 +40,15 @@ class Scan:
 
     @property
     def period(self) -> float:
-        """Seconds; 0 or less means: not now. So does what is no number: clients may write it."""
+        """Seconds; 0 or less pauses the scan. So does a text without a number: clients write it."""
         period = self.data.scan_period
         try:
             return float(period.value if isinstance(period, ChannelData) else period or 0.0)
         except (TypeError, ValueError):
             return 0.0
 
-    def post(self, snapshot: Any, events: int) -> None:
-        """The PV that is our period has changed; called by whoever has written to it."""
+    def post(self, snapshot: Snapshot, events: int) -> None:
+        """Note that the PV that is our period has changed; called by the thread that changed it."""
         self._scans.changed(self)
 
 
@@ -58,19 +59,24 @@ class Scans:
     ----------
     channels : iterable of ChannelData
         Those without a scan function are left out.
-    now : float
-        Seconds on any clock; the first calls are due now.
     wake : callable
         Called, from any thread, when `next_deadline` may have changed; must not block.
     """
 
-    def __init__(
-        self, channels: Iterable[ChannelData], now: float, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, channels: Iterable[ChannelData], wake: Callable[[], None]) -> None:
         self._wake = wake
         self._changed: deque[Scan] = deque()
         self._scans = [Scan(self, data) for data in channels if data.scan is not None]
         self._heap: list[tuple[float, int, Scan]] = []
+
+    def start(self, now: float) -> None:
+        """Begin: the first calls are due now, and PVs that are periods are followed until `close`.
+
+        Parameters
+        ----------
+        now : float
+            Seconds on any clock that never goes back.
+        """
         for scan in self._scans:
             scan.started = now
             period = scan.data.scan_period
@@ -78,8 +84,13 @@ class Scans:
                 period.subscribe(scan)
             self._schedule(scan, now)
 
+    def ended(self, scan: Scan) -> None:
+        """Note that a call of *scan* has ended."""
+        scan.running = False
+        self.changed(scan)
+
     def changed(self, scan: Scan) -> None:
-        """*scan* has another period, or has ended a call."""
+        """Look at the period of *scan* again."""
         self._changed.append(scan)
         self._wake()
 
@@ -87,14 +98,14 @@ class Scans:
         before, scan.due = scan.due, due if scan.period > 0 else None
         if scan.due == before:
             return
-        if len(self._heap) > 2 * len(self._scans):  # mostly entries of periods that are no more
+        if len(self._heap) > 2 * len(self._scans):  # mostly entries of former periods
             self._heap = [entry for entry in self._heap if entry[0] == entry[2].due]
             heapq.heapify(self._heap)
         if scan.due is not None:
             heapq.heappush(self._heap, (scan.due, id(scan), scan))
 
     def due(self, now: float) -> list[Scan]:
-        """The scans to be started now; each is taken as started."""
+        """Take the scans to be started now; each counts as started."""
         while self._changed:
             scan = self._changed.popleft()
             if not scan.running:
@@ -102,19 +113,19 @@ class Scans:
         found = []
         while self._heap and self._heap[0][0] <= now:
             due, _, scan = heapq.heappop(self._heap)
-            if due == scan.due and not scan.running:  # else it was scheduled anew
+            if due == scan.due and not scan.running:  # else it has been rescheduled
                 scan.due = None
                 scan.started = now
                 scan.running = True
                 found.append(scan)
         return found
 
-    def next_deadline(self) -> float | None:
-        """When to ask again."""
-        return self._heap[0][0] if self._heap else None
+    def next_deadline(self) -> float:
+        """When to ask again; infinite if no scan is waiting for its time."""
+        return self._heap[0][0] if self._heap else math.inf
 
     def close(self) -> None:
-        """No scan is due any more."""
+        """End all scans: none is due any more."""
         self._heap.clear()
         for scan in self._scans:
             period = scan.data.scan_period

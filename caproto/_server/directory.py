@@ -22,9 +22,9 @@ from .._names import (
     TimeOfSending,
     parse_record_field,
 )
-from ._conversions import cut, text_of_bytes, to_bytes
-from ._data import LOG, VALUE, ChannelData
-from ._snapshot import Snapshot
+from .conversions import cut, text_of_bytes, to_bytes
+from .data import LOG, VALUE, ChannelData
+from .snapshot import Snapshot
 
 __all__ = ["Directory", "View"]
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from caproto._server.scans import Scan, Scans
 from caproto.server import ChannelData, ChannelDouble, ChannelString
-from caproto.threading._scans import Scan, Scans
 
 
 def channel(period: float | ChannelData | None = 1.0) -> ChannelDouble:
@@ -24,7 +24,8 @@ class Clock:
     def __init__(self, *channels: ChannelData, now: float = 100.0) -> None:
         self.now = now
         self.wakes = 0
-        self.scans = Scans(channels, now, self._wake)
+        self.scans = Scans(channels, self._wake)
+        self.scans.start(now)
 
     def _wake(self) -> None:
         self.wakes += 1
@@ -36,8 +37,7 @@ class Clock:
     def end(self, scan: Scan, now: float | None = None) -> None:
         """The function of *scan* has returned, as the server tells."""
         self.now = self.now if now is None else now
-        scan.running = False
-        self.scans.changed(scan)
+        self.scans.ended(scan)
 
     def starts(self, until: float, step: float = 0.25) -> list[float]:
         """The moments at which something starts, of functions that take no time."""
@@ -59,7 +59,7 @@ def test_the_first_call_is_due_at_once_and_the_others_a_period_apart():
 
 def test_channels_without_a_scan_function_are_left_out():
     clock = Clock(ChannelDouble(value=1.0))
-    assert clock.scans.next_deadline() is None
+    assert clock.scans.next_deadline() == math.inf
     assert clock.due(1e9) == []
 
 
@@ -82,7 +82,7 @@ def test_a_scan_that_still_runs_is_not_started_again():
     clock = Clock(channel(1.0))
     (scan,) = clock.due()
     assert clock.due(101.0) == clock.due(105.0) == []
-    assert clock.scans.next_deadline() is None  # it ends some time, and wakes us then
+    assert clock.scans.next_deadline() == math.inf  # it ends some time, and wakes us then
     clock.end(scan)
     assert clock.wakes == 1
 
@@ -170,7 +170,7 @@ def test_after_close_nothing_is_due_and_periods_are_forgotten():
     period = ChannelDouble(value=1.0)
     clock = Clock(channel(period))
     clock.scans.close()
-    assert clock.scans.next_deadline() is None
+    assert clock.scans.next_deadline() == math.inf
     assert clock.due(1000.0) == []
     period.write(2.0)
     assert clock.wakes == 0

@@ -16,7 +16,7 @@ from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType, TimeStamp
 from .._errors import CaprotoError, CaprotoValueError
 from .._payload import encode, payload_size
 from .._status import CAStatus
-from ._conversions import CONVERTERS, Facts, convert, text_of_bytes, to_bytes
+from .conversions import CONVERTERS, Facts, convert, text_of_bytes, to_bytes
 
 __all__ = ["NATIVE", "ChannelAlarm", "Refused", "Snapshot"]
 

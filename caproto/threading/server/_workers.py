@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from queue import SimpleQueue
 
-from .. import _locks
-from .._log import CONTEXT_LOGGER
-from . import _waiting
+from ... import _locks
+from ..._log import CONTEXT_LOGGER
+from .. import _waiting
 
 __all__ = ["Workers"]
 

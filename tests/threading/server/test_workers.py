@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from caproto.server import ChannelDouble
-from caproto.threading import _workers
-from caproto.threading._workers import Workers
+from caproto.threading.server import _workers
+from caproto.threading.server._workers import Workers
 
 PATIENCE = 20.0
 

@@ -25,11 +25,11 @@ from caproto import (
     VersionResponse,
     WriteNotifyResponse,
 )
+from caproto._server.directory import Directory
 from caproto.server import ChannelData, ChannelDouble, ChannelInteger
-from caproto.server._directory import Directory
-from caproto.threading import _server_client
-from caproto.threading._server_client import HIGH_WATER, MAX_JOBS, ServerClient
-from caproto.threading._workers import Workers
+from caproto.threading.server import _connection
+from caproto.threading.server._connection import HIGH_WATER, MAX_JOBS, Connection
+from caproto.threading.server._workers import Workers
 from tests.conformance.items import item
 from tests.harness.ports import LOOPBACK
 from tests.harness.raw_client import PATIENCE, Ended, RawClient
@@ -37,13 +37,13 @@ from tests.harness.waiting import wait_for
 
 
 class Listener:
-    """Accepts clients and gives each its ServerClient, as a server would."""
+    """Accepts clients and gives each its Connection, as a server would."""
 
     def __init__(self, pvs: Mapping[str, ChannelData]) -> None:
         self.directory = Directory(pvs)
         self.workers = Workers()
-        self.served: list[ServerClient] = []
-        self.gone: list[ServerClient] = []
+        self.served: list[Connection] = []
+        self.gone: list[Connection] = []
         self._clients: list[RawClient] = []
         self._socket = socket.create_server((LOOPBACK, 0))
 
@@ -54,7 +54,7 @@ class Listener:
         sock, address = self._socket.accept()
         if options.get("small_buffer"):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 15)
-        served = ServerClient(
+        served = Connection(
             sock, address, self.directory, self.workers, self.gone.append, port=5064
         )
         self.served.append(served)
@@ -129,7 +129,7 @@ def test_a_request_that_comes_byte_by_byte_is_answered(listen):
 
 
 def test_a_read_behind_a_write_sees_what_a_quick_putter_made_of_it(listen, monkeypatch):
-    monkeypatch.setattr(_server_client, "GRACE", PATIENCE)  # a busy machine is not quick
+    monkeypatch.setattr(_connection, "GRACE", PATIENCE)  # a busy machine is not quick
     data = ChannelDouble(value=0.0)
 
     def put(instance: ChannelData, value: float) -> float:
@@ -163,7 +163,7 @@ def test_while_a_putter_runs_the_other_requests_of_its_client_are_answered(liste
 
 def test_slow_putters_of_one_client_do_not_add_up(listen, monkeypatch):
     """Patience with the first is shown once, not for each request behind it."""
-    monkeypatch.setattr(_server_client, "GRACE", 1.0)
+    monkeypatch.setattr(_connection, "GRACE", 1.0)
     putters = [Slow() for _ in range(30)]
     pvs = {f"slow{i}": ChannelDouble(value=0.0) for i in range(30)}
     for data, putter in zip(pvs.values(), putters, strict=True):
@@ -367,7 +367,7 @@ def test_after_nonsense_the_client_is_told_why_and_the_connection_ends(listen, c
 
 
 def test_a_client_that_does_not_take_our_last_words_is_given_up(listen, monkeypatch):
-    monkeypatch.setattr(_server_client, "FAREWELL", 0.1)
+    monkeypatch.setattr(_connection, "FAREWELL", 0.1)
     listener = listen({"wave": ChannelInteger(value=[1] * 60_000)})
     client = listener.client(small_buffer=True)
     client.send(client.connect("wave").read())

@@ -14,9 +14,9 @@ from .. import backend
 from .._constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE, MAX_STRING_SIZE
 from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
 from .._errors import CaprotoTypeError, CaprotoValueError
-from ._conversions import CONVERTERS, convert, text_of_bytes, to_bytes
-from ._data import LOG, VALUE, ChannelData, Property, check_text
-from ._snapshot import ChannelAlarm
+from .conversions import CONVERTERS, convert, text_of_bytes, to_bytes
+from .data import LOG, VALUE, ChannelData, Property, check_text
+from .snapshot import ChannelAlarm
 
 __all__ = [
     "ChannelByte",

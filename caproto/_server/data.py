@@ -17,9 +17,8 @@ from __future__ import annotations
 import dataclasses
 import operator
 import struct
-import threading
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from .. import _locks
 from .._constants import MAX_STRING_SIZE
@@ -34,8 +33,11 @@ from .._dbr import (
 )
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._payload import native_view
-from ._conversions import Facts, convert, text_of_bytes
-from ._snapshot import NATIVE, ChannelAlarm, Snapshot
+from .conversions import Facts, convert, text_of_bytes
+from .snapshot import NATIVE, ChannelAlarm, Snapshot
+
+if TYPE_CHECKING:
+    import threading
 
 __all__ = [
     "ALARM",
@@ -417,6 +419,12 @@ class ChannelData:
         """Forget *listener*."""
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def abandon(self) -> None:
+        """Forget all clients, in the child of a fork, where the lock may be taken for good."""
+        self._lock = _locks.Lock()
+        self._subscribers = ()
+        self._listeners = ()
 
     def refresh(self) -> None:
         """Call the getter, if there is one, and store what it returns."""
