@@ -24,6 +24,9 @@ Reference = Callable[[], Function | None]
 EXITING = "the interpreter is exiting"
 
 
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
 class Entry(NamedTuple):
     """One registered callback."""
 
@@ -122,12 +125,16 @@ def _identity(function: Function) -> Function:
 
 
 def accepts_two(function: Function) -> bool:
-    """Whether *function* takes two positional arguments; else it must take one.
+    """Tell whether *function* is to be called with two arguments; else it is called with one.
+
+    It is if it requires two positional arguments, or takes any number of them (``*args``).
+    Arguments with a default do not count: ``lambda response, label=label: ...`` gets the response
+    alone.
 
     Raises
     ------
     CaprotoTypeError
-        If it takes neither, or cannot be called.
+        If it can be called with neither, or cannot be called at all.
     """
     if not callable(function):
         raise CaprotoTypeError(f"a callback must be callable, not {function!r}")
@@ -135,16 +142,17 @@ def accepts_two(function: Function) -> bool:
         signature = inspect.signature(function)
     except ValueError:  # some built-in functions do not tell; the short form is the common one
         return False
-    for arguments, answer in (((None, None), True), ((None,), False)):
-        try:
-            signature.bind(*arguments)
-        except TypeError:
-            continue
-        return answer
-    raise CaprotoTypeError(
-        f"a callback is called as f(response) or f(subscription, response); "
-        f"{function!r} accepts neither"
-    )
+    parameters = signature.parameters.values()
+    required = [one for one in parameters if one.kind in _POSITIONAL and one.default is one.empty]
+    two = len(required) == 2 or any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    try:
+        signature.bind(*(None, None) if two else (None,))
+    except TypeError:
+        raise CaprotoTypeError(
+            f"a callback is called as f(response) or f(subscription, response); "
+            f"{function!r} accepts neither"
+        ) from None
+    return two
 
 
 def call(entry: Entry, owner: Any, argument: Any, log: Callable[[], logging.Logger]) -> None:

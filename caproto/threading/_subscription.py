@@ -97,8 +97,9 @@ class Subscription:
         Parameters
         ----------
         function : callable
-            Called as ``function(response)``, or ``function(subscription, response)`` if it accepts
-            two positional arguments. Left out, a decorator is returned.
+            Called as ``function(response)``, or ``function(subscription, response)`` if it requires
+            two positional arguments or takes any number of them (``*args``). Arguments with a
+            default do not count. Left out, a decorator is returned.
         strong : bool
             By default only a weak reference is kept: when nobody else holds the function (a lambda,
             for example) it dies and is removed, with one warning in the log. True keeps it alive

@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import queue
 
 import pytest
 
@@ -40,12 +41,25 @@ def three(a, b, c): ...
 def needs_keyword(response, *, option): ...
 
 
+def keywords_only(**options): ...
+
+
 @pytest.mark.parametrize(
     ("function", "answer"),
     [
         (one, False),
         (two, True),
-        (optional, True),
+        (optional, False),
+        (lambda response, label="a": None, False),
+        (lambda response=None, label=None: None, False),
+        (lambda sub, response, label="a": None, True),
+        (lambda sub, response, *, label="a": None, True),
+        (lambda *args: None, True),
+        (lambda response, *rest: None, True),
+        (lambda sub, response, *rest: None, True),
+        (functools.partial(two, response=None), False),
+        (queue.SimpleQueue().put, False),
+        (queue.Queue().put, False),
         (anything, True),
         (keywords, False),
         (lambda response: None, False),
@@ -61,11 +75,13 @@ def needs_keyword(response, *, option): ...
         (print, True),
     ],
 )
-def test_two_arguments_for_those_who_take_two(function, answer):
+def test_two_arguments_for_functions_that_require_two(function, answer):
     assert accepts_two(function) is answer
 
 
-@pytest.mark.parametrize("function", [none, three, needs_keyword, 42, None, "text"])
+@pytest.mark.parametrize("function", [
+    none, three, needs_keyword, keywords_only, lambda a, b, c, *rest: None, 42, None, "text",
+])
 def test_what_cannot_be_called_is_refused(function):
     with pytest.raises(CaprotoTypeError):
         accepts_two(function)

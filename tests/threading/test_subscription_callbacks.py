@@ -46,7 +46,7 @@ class TestForms:
         assert self.called_with(server, x, takes_one) == 1
         assert self.called_with(server, x, takes_two) == 2
         assert self.called_with(server, x, takes_any) == 2
-        assert self.called_with(server, x, takes_one_or_two) == 2
+        assert self.called_with(server, x, takes_a_default) == 1
 
     def test_bound_methods(self, server, x):
         machine = Machine()
@@ -96,8 +96,9 @@ def takes_any(*args):
     seen.append(args)
 
 
-def takes_one_or_two(first, second=None):
-    seen.append((first, second))
+def takes_a_default(response, label="mine"):
+    assert label == "mine"
+    seen.append((response,))
 
 
 class Machine:
