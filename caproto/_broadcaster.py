@@ -34,6 +34,7 @@ from ._headers import HEADER
 from ._log import SEARCH_LOGGER, adapter
 from ._message import Message
 from ._roles import CLIENT, SERVER, Role
+from ._text import encode_text
 
 __all__ = ["Broadcaster", "extract_address", "searches_in"]
 
@@ -172,7 +173,7 @@ class Broadcaster:
         version, pack = self.protocol_version, HEADER.pack
         parts = [pack(VersionRequest.ID, 0, _HAS_SEQUENCE, version, sequence, 0)]
         for cid, name in searches:
-            text = name.encode("utf-8", "surrogateescape")
+            text = encode_text(name)
             size = (len(text) // 8 + 1) * 8
             parts.append(pack(SearchRequest.ID, size, NO_REPLY, version, cid, cid))
             parts.append(text.ljust(size, b"\0"))

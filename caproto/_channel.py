@@ -9,7 +9,7 @@ may have very many channels, so they are small. Like the circuit they are not th
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 #: Most channels of most clients have no subscription, or one: the set is made with the first.
 _NONE: frozenset[int] = frozenset()
 _DEFAULT_EVENT = event_payload(0.0, 0.0, 0.0, _DEFAULT_MASK)
-_STRING, _ENUM = int(ChannelType.STRING), int(ChannelType.ENUM)
+_STRING, _ENUM, _CHAR = (int(ChannelType[name]) for name in ("STRING", "ENUM", "CHAR"))
 #: What a client may write: the native types and the two kinds of alarm acknowledgement.
 _WRITABLE = frozenset((0, 1, 2, 3, 4, 5, 6, ChannelType.PUT_ACKT, ChannelType.PUT_ACKS))
 
@@ -234,8 +234,9 @@ class ClientChannel(_Channel):
         ----------
         data : scalar, str, bytes, sequence or array
         data_type : ChannelType or int, optional
-            By default the native type; for text to an enum channel, STRING, so that the server
-            looks the state up.
+            By default the native type; for text or bytes to an enum channel, STRING, so that the
+            server looks the state up. Text that just fills an array of CHAR goes without its
+            terminating zero.
         data_count : int, optional
             By default the length of *data*.
         notify : bool
@@ -262,11 +263,13 @@ class ClientChannel(_Channel):
             )
         sid = self._open_sid()
         payload, count = encode(data, number, data_count, metadata)
-        if self.native_data_count is not None and count > self.native_data_count:
-            raise CaprotoValueError(
-                f"{count} elements are more than channel {self.name!r} can have "
-                f"({self.native_data_count})"
-            )
+        room = self.native_data_count
+        if room is not None and count > room:
+            if count != room + 1 or number != _CHAR or not isinstance(data, str):
+                raise CaprotoValueError(
+                    f"{count} elements are more than channel {self.name!r} can have ({room})"
+                )
+            payload, count = encode(data, number, room, metadata)
         circuit = self.circuit
         if len(payload) >= MARKER and circuit.peer_version < EXTENDED_HEADER_VERSION:
             host, port = circuit.address
@@ -468,9 +471,15 @@ class ServerChannel(_Channel):
 
 
 def is_text(data: Any) -> bool:
-    """Whether *data* is a str, or an array or sequence of texts. Bytes alone are raw."""
-    if isinstance(data, (list, tuple)):
-        return bool(data) and all(isinstance(item, (str, bytes)) for item in data)
+    """Tell whether *data* is text, or an array or sequence of nothing but texts."""
+    if isinstance(data, memoryview):
+        return data.format in ("B", "b", "c")
+    if isinstance(data, (str, bytes, bytearray)):
+        return True
     if hasattr(data, "dtype"):
-        return bool(data.dtype.kind in "SU")
-    return isinstance(data, str)
+        if data.dtype.kind != "O":
+            return data.dtype.kind in ("S", "U", "T")
+        data = data.ravel().tolist()
+    if not isinstance(data, Sequence) or not data:
+        return False
+    return all(isinstance(item, (str, bytes)) for item in data)

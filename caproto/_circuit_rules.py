@@ -53,14 +53,19 @@ from ._constants import (
     MAX_PRIORITY,
     MINIMUM_PROTOCOL_VERSION,
 )
-from ._dbr import ChannelType
+from ._dbr import LAYOUTS, ChannelType
 from ._errors import CaprotoValueError, ProtocolError
 from ._framing import OversizedMessage
-from ._message import Message, TypedMessage
+from ._message import DataMessage, Message, TypedMessage
 from ._roles import CLIENT, SERVER, Role, State
 from ._states import CLOSED_CHANNEL, LOST_CIRCUIT, NEW_CIRCUIT, OPEN_CHANNEL, STEADY
 
 _ID_LIMIT = 0xFFFFFFFF
+
+_CHAR_TYPES = frozenset(
+    layout.channel_type for layout in LAYOUTS if layout.native is ChannelType.CHAR
+)
+_LOOK_AT_IT = -1  #: no type: what is expected of updates that must not pass unseen
 
 Channel = Any  # ClientChannel or ServerChannel, by role
 
@@ -357,6 +362,8 @@ class CircuitRules:
             raise ProtocolError(f"subscriptionid {number} is in use")
         self.subscriptions[number] = command
         kind = command.fields[2:4]
+        if kind[0] in _CHAR_TYPES:  # each update is looked at: it may be text of one character
+            kind = (_LOOK_AT_IT, kind[1])
         self._expected[number] = self._kinds.setdefault(kind, kind)
         if not channel.subscriptionids:
             channel.subscriptionids = set()
@@ -381,7 +388,11 @@ class CircuitRules:
         # That the subscription is live proves that circuit and channel are open: see STEADY.
         wanted_type, wanted_count = expected
         if data_type != wanted_type or (wanted_count and count != wanted_count):
-            _check_value(command, self.subscriptions[number])
+            request = self.subscriptions[number]
+            if wanted_type == _LOOK_AT_IT:
+                self._note_text(command, request)
+            if data_type != request.fields[2] or wanted_count:
+                _check_value(command, request)
 
     def _on_cancelled(self, command: EventCancelResponse) -> None:
         if self._cancelling.pop(command.fields[5], None) is None:
@@ -398,6 +409,8 @@ class CircuitRules:
                 self._check_late(command)
             elif data_type != subscription.fields[2]:
                 _check_value(command, subscription)
+            elif data_type in _CHAR_TYPES:
+                self._note_text(command, subscription)
             return
         expected = _REPLY_OF[type(request)]
         if type(command) is not expected:
@@ -407,7 +420,15 @@ class CircuitRules:
         _, _, wanted_type, wanted_count, _, _ = request.fields
         if data_type != wanted_type or (wanted_count and count != wanted_count):
             _check_value(command, request)
+        if count == 1 and data_type in _CHAR_TYPES:
+            self._note_text(command, request)
         del self.pending[ioid]
+
+    def _note_text(self, command: Any, request: Message) -> None:
+        """Tell a value of CHAR whether its channel is an array: then one character is text."""
+        channel = self.channels_sid.get(request.fields[4])
+        if isinstance(command, DataMessage) and channel and (channel.native_data_count or 0) > 1:
+            command.of_array = True
 
     def _on_error(self, command: ErrorResponse) -> None:
         original, _, _, _, _, number = command.original_fields

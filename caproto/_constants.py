@@ -23,8 +23,11 @@ REPEATER_PORT = 5065
 MAX_SEARCH_DATAGRAM = 1024
 #: The largest datagram that UDP can carry.
 MAX_DATAGRAM = 65535
-#: Longest record name of the EPICS database, in characters.
-MAX_RECORD_LENGTH = 59
+#: The longest name that can be searched (bytes): it shares a datagram with two headers of 16 bytes
+#: and has a terminating zero.
+MAX_NAME_SIZE = MAX_SEARCH_DATAGRAM - 2 * 16 - 1
+#: Longest record name of the EPICS database, in characters; other servers have longer ones.
+MAX_RECORD_LENGTH = 60
 #: Circuit priorities run from 0 to this.
 MAX_PRIORITY = 99
 

@@ -16,13 +16,14 @@ import operator
 from typing import Any, ClassVar, TypeVar
 
 from ._addresses import Address
-from ._constants import MAX_PRIORITY, MAX_RECORD_LENGTH
+from ._constants import MAX_NAME_SIZE, MAX_PRIORITY
 from ._dbr import CHANNEL_TYPES, LAYOUTS, ChannelType
 from ._errors import CaprotoTypeError, CaprotoValueError, RemoteProtocolError
 from ._headers import Fields, Header, make_header, pack_header
 from ._payload import data_view, encode, metadata_of, native_view, strings_of
 from ._roles import Direction
 from ._status import status_from_code
+from ._text import decode_text, encode_text
 
 Payload = bytes | memoryview
 
@@ -179,9 +180,18 @@ class TypedMessage(Message):
 
 
 class DataMessage(TypedMessage):
-    """A command that carries a DBR value."""
+    """A command that carries a DBR value.
 
-    __slots__ = ()
+    Attributes
+    ----------
+    of_array : bool
+        Whether the channel has room for several elements, so that a single CHAR is text; absent
+        unless the circuit has set it.
+    """
+
+    __slots__ = ("of_array",)
+
+    of_array: bool
 
     def _fill_data(
         self,
@@ -223,8 +233,13 @@ class DataMessage(TypedMessage):
 
     @property
     def strings(self) -> list[str]:
-        """The value as text: enum states by name where the reply carries the names."""
-        return strings_of(self.payload, self.fields[2], self.fields[3])
+        """The value as text: enum states by name where the reply carries the names.
+
+        An array of CHAR is one text. What is not UTF-8 is decoded as Latin-1, and sent as the same
+        bytes when it is written.
+        """
+        of_array = getattr(self, "of_array", False)
+        return strings_of(self.payload, self.fields[2], self.fields[3], of_array)
 
     @property
     def metadata(self) -> Any:
@@ -315,9 +330,9 @@ def text_payload(name: str, text: str | bytes) -> bytes:
     """Text with its terminating zero, padded with zeros to a multiple of 8."""
     if isinstance(text, str):
         try:
-            raw = text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError as error:
-            raise CaprotoValueError(f"{name}={text!r} cannot be sent as UTF-8: {error}") from None
+            raw = encode_text(text)
+        except CaprotoValueError as error:
+            raise CaprotoValueError(f"{name}={error}") from None
     elif isinstance(text, bytes):
         raw = text
     else:
@@ -333,23 +348,22 @@ def name_payload(name: str) -> bytes:
     Raises
     ------
     CaprotoValueError
-        If it is empty, or its record part is longer than EPICS allows.
+        If it is empty, or too long for a search datagram.
     """
     payload = text_payload("name", name)
     if not name:
         raise CaprotoValueError("the name of a channel must not be empty")
-    record = name.split(".", 1)[0]
-    if len(record) > MAX_RECORD_LENGTH:
+    if len(payload) > MAX_NAME_SIZE + 1:
         raise CaprotoValueError(
-            f"the record name {record!r} has {len(record)} characters; "
-            f"EPICS allows {MAX_RECORD_LENGTH}"
+            f"the channel name {name[:60]!r}... has more than the {MAX_NAME_SIZE} bytes that fit "
+            "in a search datagram"
         )
     return payload
 
 
 def text_of(payload: Payload) -> str:
     """The text in *payload*, up to the first zero byte; never fails."""
-    return bytes(payload).split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    return decode_text(bytes(payload).split(b"\0", 1)[0])
 
 
 def show(value: Any) -> str:

@@ -4,12 +4,13 @@ A payload is the metadata of its type, the values, and zeros up to a multiple of
 conversion between Python values and these bytes is here (how bytes are looked at as an array is in
 :mod:`caproto.backend`); all functions are pure, and pick what to do from tables by data type.
 
-Receiving is liberal: rubbish in gaps and behind the ends of texts is ignored, a single text may be
+Receiving is liberal: what lies in gaps and after the ends of texts is ignored, a single text may be
 cut short. Sending is strict: what does not fit the type is refused, with the value and the type in
 the message, and gaps are zeros.
 """
 from __future__ import annotations
 
+import math
 import struct
 import sys
 from array import array
@@ -21,7 +22,8 @@ from typing import Any
 from . import backend as _backend
 from ._constants import MAX_STRING_SIZE
 from ._dbr import CHANNEL_TYPES, LAYOUTS, ChannelType, DbrMetadata, Layout, TimeStamp
-from ._errors import CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from ._errors import CaprotoError, CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from ._text import decode_text, encode_text
 from .backend import Buffer, short_payload, texts
 
 __all__ = [
@@ -119,12 +121,14 @@ def metadata_of(payload: Buffer, data_type: int) -> DbrMetadata:
         raise short_payload(payload, layout, 0) from None
 
 
-def strings_of(payload: Buffer, data_type: int, count: int) -> list[str]:
-    """The values of a payload as text. Does not need numpy.
+def strings_of(
+    payload: Buffer, data_type: int, count: int, of_array: bool = False
+) -> list[str]:
+    """Give the values of a payload as text. Does not need numpy.
 
-    Texts are decoded as UTF-8; bytes that are not UTF-8 survive as surrogates. Enums are given by
-    state name where the metadata carries the names, else by number. An array of CHAR is one text,
-    a single CHAR a number.
+    Texts are decoded as UTF-8, or as Latin-1 if they are not UTF-8. Enums are given by state name
+    where the metadata carries the names, else by number. An array of CHAR is one text; a single
+    CHAR is a number, unless *of_array* says that the channel has room for more.
 
     Raises
     ------
@@ -132,6 +136,8 @@ def strings_of(payload: Buffer, data_type: int, count: int) -> list[str]:
         The payload is too short for its type and count, or there is no such type.
     """
     layout = _received_layout(data_type)
+    if layout.native is ChannelType.CHAR and (of_array or count != 1):
+        return _text_of_chars(payload, layout, count)
     return _TO_STRINGS.get(layout.native, _number_strings)(payload, layout, count)
 
 
@@ -140,10 +146,6 @@ def _received_layout(data_type: int) -> Layout:
         return LAYOUTS[data_type]
     except IndexError:
         raise _no_such_type(data_type) from None
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
 
 
 def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[Any, ...]:
@@ -173,30 +175,27 @@ def _shortest(number: float) -> str:
 
 
 def _text_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
-    return [_decode(text) for text in texts(payload, layout, count)]
+    return [decode_text(text) for text in texts(payload, layout, count)]
 
 
-def _char_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
-    if count == 1:
-        return _number_strings(payload, layout, count)
+def _text_of_chars(payload: Buffer, layout: Layout, count: int) -> list[str]:
     values = bytes(payload[layout.value_offset : layout.value_offset + count])
     if len(values) < count:
         raise short_payload(payload, layout, count)
-    return [_decode(values.partition(b"\0")[0])]
+    return [decode_text(values.partition(b"\0")[0])]
 
 
 def _enum_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
     numbers = _numbers(payload, layout, count)
     if not count or layout.family not in ("graphic", "control"):
         return [str(number) for number in numbers]
-    names = [_decode(name) for name in layout.struct.from_buffer_copy(payload).enum_strings]
+    names = [decode_text(name) for name in layout.struct.from_buffer_copy(payload).enum_strings]
     # States beyond the names exist: records hold them, and menus have more than travel.
     return [names[number] if number < len(names) else str(number) for number in numbers]
 
 
 _TO_STRINGS: dict[ChannelType, Callable[[Buffer, Layout, int], list[str]]] = {
     ChannelType.STRING: _text_strings,
-    ChannelType.CHAR: _char_strings,
     ChannelType.ENUM: _enum_strings,
     ChannelType.FLOAT: _float_strings,
 }
@@ -204,11 +203,12 @@ _TO_STRINGS: dict[ChannelType, Callable[[Buffer, Layout, int], list[str]]] = {
 
 # ---- values to payload ---------------------------------------------------------------------------
 
-#: Integer type -> smallest and largest value.
+#: Integer type -> smallest and largest value. CHAR is signed in records and unsigned in Channel
+#: Access: servers take both for the same 8 bits.
 _RANGES: dict[ChannelType, tuple[int, int]] = {
     ChannelType.INT: (-0x8000, 0x7FFF),
     ChannelType.ENUM: (0, 0xFFFF),
-    ChannelType.CHAR: (0, 0xFF),
+    ChannelType.CHAR: (-0x80, 0xFF),
     ChannelType.LONG: (-0x80000000, 0x7FFFFFFF),
 }
 
@@ -229,8 +229,9 @@ def encode(
     ----------
     data : scalar, str, bytes, sequence, numpy.ndarray or array.array
         The values. Arrays may have any byte order and element type, as long as the values fit.
-        bytes are the values as they travel, big-endian; for STRING they may also be one text. str
-        is text for STRING, and for CHAR UTF-8 with a zero behind it.
+        bytes are the values as they travel, big-endian; for STRING they may also be one text, and
+        for ENUM they are refused. str is text for STRING, and for CHAR UTF-8 with a zero at its
+        end.
     data_type : ChannelType or int
         What to make of them.
     data_count : int, optional
@@ -251,7 +252,8 @@ def encode(
     CaprotoTypeError
         These values can never be of that type: text for numbers, for example.
     CaprotoValueError
-        A value does not fit: too large, too long, not a whole number, or fewer than *data_count*.
+        A value does not fit: too large, too long, not a whole number for an integer type; or there
+        are fewer than *data_count*.
     """
     try:
         layout, encoder = _ENCODERS[data_type]
@@ -261,7 +263,7 @@ def encode(
     if data_count is not None and data_count != count:
         if not 0 <= data_count < count:
             raise CaprotoValueError(
-                f"data_count={data_count!r} does not go with {count} element(s) of data"
+                f"data_count={data_count!r} does not fit the {count} element(s) of data"
             )
         values, count = values[: data_count * layout.item_size], data_count
     if data_type == _STRING and count == 1:
@@ -337,7 +339,9 @@ def _encode_numbers(data: Any, layout: Layout) -> tuple[bytes, int]:
 
 
 def _raw(data: bytes, layout: Layout) -> tuple[bytes, int]:
-    """Bytes that are already what travels."""
+    """Take bytes that are already what travels; for the state of an enum they are text."""
+    if layout.native is ChannelType.ENUM:
+        raise _wrong_type(data, layout, _HINTS[ChannelType.ENUM])
     count, rest = divmod(len(data), layout.item_size)
     if rest:
         raise CaprotoValueError(
@@ -369,22 +373,27 @@ def _encode_ndarray(data: Any, layout: Layout) -> tuple[bytes, int]:
 
     if numpy.ma.is_masked(data):
         raise CaprotoValueError(
-            "some elements of the array are masked, so there is nothing to send for them; "
-            "say with its filled() what to send"
+            "the array has masked elements; call its filled() to choose what to send for them"
         )
     source: Any = numpy.ravel(data)
     target = numpy.dtype(layout.dtype)
     if source.dtype.kind not in "biuf":
-        return _pack(source.tolist(), layout), source.size
+        values = list(source) if source.dtype.kind in "mM" else source.tolist()
+        return _pack(values, layout), source.size
+    if numpy.can_cast(source.dtype, target, "safe"):
+        return source.astype(target).tobytes(), source.size
     with numpy.errstate(all="ignore"):
-        packed = source.astype(target)
-    if not numpy.can_cast(source.dtype, target, "safe"):
-        if target.kind == "f":
-            misfit = numpy.isinf(packed) & numpy.isfinite(source)
+        if layout.native is ChannelType.CHAR:
+            packed = source.astype("i8").astype(target)
+            misfit = (packed != source) & (packed.view("i1") != source)
         else:
-            misfit = packed != source
-        if misfit.any():
-            _number(source[misfit.argmax()].item(), layout)
+            packed = source.astype(target)
+            if target.kind == "f":
+                misfit = numpy.isinf(packed) & numpy.isfinite(source)
+            else:
+                misfit = packed != source
+    if misfit.any():
+        _number(source[misfit.argmax()], layout)
     return packed.tobytes(), source.size
 
 
@@ -392,43 +401,72 @@ def _pack(values: Sequence[Any], layout: Layout) -> bytes:
     """Python numbers to big-endian bytes: at once if they fit as they are, else one by one."""
     form = f">{len(values)}{layout.typecode}"
     try:
-        return struct.pack(form, *values)
-    except (struct.error, OverflowError, TypeError, ValueError):
-        return struct.pack(form, *[_number(value, layout) for value in values])
+        # struct takes only exact integers, but whatever has a __float__ for a float: a Decimal that
+        # becomes infinite, a complex number of numpy. The sum of such is no plain number either.
+        if layout.native in _RANGES or isinstance(sum(values), (int, float)):
+            return struct.pack(form, *values)
+    except (struct.error, ArithmeticError, TypeError, ValueError):
+        pass
+    return struct.pack(form, *[_number(value, layout) for value in values])
 
 
 def _number(value: Any, layout: Layout) -> float:
-    """Make *value* a number that fits exactly, or say why it does not."""
+    """Make *value* a number that fits exactly, or say why it does not; of whatever class it is."""
+    hint = _HINTS.get(layout.native, _NUMBER_HINT)
+    if hasattr(value, "dtype"):
+        if value.dtype.kind not in "biufO" or value.ndim:
+            raise _wrong_type(value, layout, hint)  # numpy would drop an imaginary part or a unit
+        plain = value.item()
+        if type(plain) is not type(value):  # it is, if Python has nothing that holds as much
+            return _number(plain, layout)
     limits = _RANGES.get(layout.native)
     try:
-        if isinstance(value, (str, bytes)):
-            raise TypeError
-        number = float(value) if limits is None or isinstance(value, float) else int(value)
-    except (TypeError, ValueError):
-        raise _wrong_type(value, layout, _HINTS.get(layout.native, _NUMBER_HINT)) from None
-    except OverflowError:
-        raise CaprotoValueError(f"{short_repr(value)} is too large for {layout.native}") from None
-    if limits is None:
-        return _real(number, layout)
-    if number != number // 1:
-        raise CaprotoValueError(
-            f"{value!r} is not a whole number, as {layout.native} wants; round it, or let the "
-            "server convert it: data_type='DOUBLE'"
-        )
-    if not limits[0] <= number <= limits[1]:
-        raise CaprotoValueError(
-            f"{short_repr(value)} does not fit {layout.native}, {limits[0]} to {limits[1]}"
-        )
-    return int(number)
+        if limits is None:
+            return _real(value, layout)
+        return _integer(value, layout, *limits)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, CaprotoError):
+            raise
+        raise _wrong_type(value, layout, hint) from None
 
 
-def _real(number: float, layout: Layout) -> float:
-    """Refuse a number that would become infinite."""
+def _integer(value: Any, layout: Layout, lowest: int, highest: int) -> int:
+    """Make *value* a whole number; compared before it is converted, for it may be very large."""
+    if value == value and not lowest <= value <= highest:
+        raise CaprotoValueError(
+            f"{_shown(value)} does not fit {layout.native}, {lowest} to {highest}"
+        )
+    number = int(value) if value == value else None  # NaN differs from itself
+    if number is None or number != value:
+        raise CaprotoValueError(
+            f"{_shown(value)} is not a whole number, as {layout.native} needs; round it, or let "
+            "the server convert it: data_type='DOUBLE'"
+        )
+    return number & 0xFF if layout.native is ChannelType.CHAR else number
+
+
+def _real(value: Any, layout: Layout) -> float:
+    """Make *value* a float; one that would become infinite is refused."""
+    if not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        raise TypeError  # float() would read text, and whatever is like bytes
     try:
+        number = float(value)
         struct.pack(">" + layout.typecode, number)
+        too_large = bool(math.isinf(number) and number != value)
     except OverflowError:
-        raise CaprotoValueError(f"{number!r} is too large for {layout.native}") from None
+        too_large = True
+    if too_large:
+        raise CaprotoValueError(f"{_shown(value)} is too large for {layout.native}")
     return number
+
+
+def _shown(value: Any) -> str:
+    """Write a number as people do: ``1.5``, not ``np.float32(1.5)``; cut if it is long."""
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        return f"a number of {value.bit_length()} bits"
+    return text if len(text) <= 60 else f"{text[:25]}...{text[-25:]}"
 
 
 _NUMBER_HINT = "it wants numbers; to let the server convert text, use data_type='STRING'"
@@ -440,7 +478,7 @@ _HINTS = {
 def _encode_chars(data: Any, layout: Layout) -> tuple[bytes, int]:
     """Text as a C string, or numbers."""
     if isinstance(data, str):
-        values = _encode_text(data) + b"\0"
+        values = encode_text(data) + b"\0"
         return values, len(values)
     return _encode_numbers(data, layout)
 
@@ -470,7 +508,7 @@ def _text(text: Any, layout: Layout) -> bytes:
     """One text as the bytes that travel, without padding."""
     if not isinstance(text, (str, bytes)):
         raise _wrong_type(text, layout, "it wants str or bytes")
-    raw = text if isinstance(text, bytes) else _encode_text(text)
+    raw = text if isinstance(text, bytes) else encode_text(text)
     raw = raw.rstrip(b"\0")
     if len(raw) >= MAX_STRING_SIZE:
         raise CaprotoValueError(
@@ -480,14 +518,6 @@ def _text(text: Any, layout: Layout) -> bytes:
     if b"\0" in raw:
         raise CaprotoValueError(f"{text!r} has a zero byte inside, where receivers would cut it")
     return raw
-
-
-def _encode_text(text: str) -> bytes:
-    """UTF-8, and the very bytes that :func:`strings_of` could not decode."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise CaprotoValueError(f"{short_repr(text)} cannot be sent as UTF-8: {error}") from None
 
 
 _TO_BYTES = {ChannelType.STRING: _encode_texts, ChannelType.CHAR: _encode_chars}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import array
 import gc
 import weakref
+from collections import deque
 
 import numpy
 import pytest
@@ -117,7 +118,7 @@ def test_create():
     }
 
 
-@pytest.mark.parametrize("name", ["", "x\0y", "r" * 60])
+@pytest.mark.parametrize("name", ["", "x\0y", "r" * 992])
 def test_a_name_that_no_channel_can_have(name):
     with pytest.raises(CaprotoValueError):
         ClientChannel(name, Pair().client).create()
@@ -297,15 +298,48 @@ def test_metadata_are_for_servers_that_take_more_than_iocs():
 
 
 @pytest.mark.parametrize(
-    "data", ["On", [b"On"], ["On", "Off"], ("On",), numpy.array(["On"]), numpy.array([b"On"])]
+    "data",
+    [
+        "On", b"On", bytearray(b"On"), memoryview(b"On"), [b"On"], ["On", "Off"], ("On",),
+        deque(["On"]), numpy.array("On"), numpy.array(["On"]), numpy.array([b"On"]),
+        numpy.array(["On"], object), numpy.array("On", object), numpy.str_("On"),
+    ],
+    ids=lambda data: type(data).__name__,
 )
 def test_text_for_an_enum_is_looked_up_by_the_server(data):
     assert connected(ChannelType.ENUM).write(data).data_type is ChannelType.STRING
 
 
-@pytest.mark.parametrize("data", [1, [0, 1], (), [], b"\0\1"])
+@pytest.mark.skipif(not hasattr(numpy, "dtypes"), reason="an old numpy without StringDType")
+def test_text_of_variable_width_for_an_enum():
+    data = numpy.array(["On"], numpy.dtypes.StringDType())
+    assert connected(ChannelType.ENUM).write(data).strings == ["On"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [1, [0, 1], (), [], range(2), numpy.array([1]), numpy.array([1], object),
+     memoryview(array.array("H", [1]))],
+    ids=lambda data: type(data).__name__,
+)
 def test_numbers_for_an_enum_are_numbers(data):
     assert connected(ChannelType.ENUM).write(data).data_type is ChannelType.ENUM
+
+
+@pytest.mark.parametrize("text, sent", [
+    ("abcde", b"abcde"), ("abcd", b"abcd\0"), ("Größ"[:3], b"Gr\xc3\xb6\0"), ("", b"\0"),
+    ("größ"[1:], b"r\xc3\xb6\xc3\x9f"),
+])
+@pytest.mark.parametrize("data_type", [None, ChannelType.CHAR])
+def test_text_that_fills_an_array_goes_without_its_zero(text, sent, data_type):
+    request = connected(ChannelType.CHAR, 5).write(text, data_type)
+    assert request.payload[: request.data_count] == sent
+
+
+@pytest.mark.parametrize("data", ["abcdef", b"abcdef", [1] * 6, "größe"])
+def test_text_that_is_too_long_for_its_array(data):
+    with pytest.raises(CaprotoValueError, match="elements are more than channel .* can have .5."):
+        connected(ChannelType.CHAR, 5).write(data)
 
 
 def test_the_type_that_was_asked_for_counts_also_for_an_enum():

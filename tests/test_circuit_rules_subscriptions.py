@@ -330,3 +330,32 @@ def test_a_subscription_of_a_server_may_have_the_number_of_a_read(pair):
     pair.server.process_command(EventAddRequest(DOUBLE, 0, SID, SUBID, 0, 0, 0, 1))
     pair.server.send(ReadNotifyResponse([1.0], DOUBLE, 1, 1, SUBID))
     pair.server.send(EventAddResponse([1.0], DOUBLE, 1, 1, SUBID))
+
+
+# ---- text of one character -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("room, strings", [(1, ["65"]), (2, ["A"])])
+@pytest.mark.parametrize("data_type", [ChannelType.CHAR, ChannelType.TIME_CHAR], ids=str)
+def test_one_char_is_text_if_its_channel_is_an_array(room, strings, data_type):
+    pair = Pair().greet()
+    channel, other = pair.connect("text", ChannelType.CHAR, room, sid=71)
+    pair.send(CLIENT, channel.subscribe(data_type, subscriptionid=SUBID))
+    (update,) = pair.send(SERVER, other.subscribe("A", SUBID, data_type, 1))
+    pair.send(CLIENT, channel.read(data_type, ioid=8))
+    (reply,) = pair.send(SERVER, other.read("A", 8, data_type, 1))
+    pair.send(CLIENT, channel.read(data_type, ioid=SUBID))
+    (refresh,) = pair.send(SERVER, other.read("A", SUBID, data_type, 1))
+    assert update.strings == reply.strings == refresh.strings == strings
+
+
+def test_updates_of_chars_are_checked_like_all_others():
+    pair = Pair().greet()
+    channel, other = pair.connect("text", ChannelType.CHAR, 10, sid=71)
+    pair.send(CLIENT, channel.subscribe(data_count=4, subscriptionid=SUBID))
+    (update,) = pair.send(SERVER, other.subscribe("abc", SUBID))
+    assert update.strings == ["abc"]
+    with pytest.raises(LocalProtocolError, match="type 6, not 4"):
+        other.circuit.send(other.subscribe([1.5] * 4, SUBID, DOUBLE))
+    with pytest.raises(LocalProtocolError, match="3 elements, not 4"):
+        other.circuit.send(other.subscribe(b"abc", SUBID))

@@ -13,6 +13,7 @@ from caproto import (
     RepeaterRegisterRequest,
     SearchRequest,
     SearchResponse,
+    VersionRequest,
 )
 
 WIRE = [
@@ -58,6 +59,7 @@ def test_impossible_addresses(ip):
 
 
 def test_long_names():
-    assert SearchRequest("x" * 59 + ".VAL", 1, 13)
-    with pytest.raises(CaprotoValueError, match="59"):
-        SearchRequest("x" * 60, 1, 13)
+    request = SearchRequest("x" * 991, 1, 13)
+    assert len(VersionRequest(0, 13)) + len(request) == 1024 and request.name == "x" * 991
+    with pytest.raises(CaprotoValueError, match="991"):
+        SearchRequest("x" * 992, 1, 13)

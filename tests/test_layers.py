@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "caproto"
 LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 0: numbers, names, types
     ("_constants", "_errors", "_headers", "_locks", "_roles"),
-    ("_enums", "_flow_control", "_log", "_names", "_timestamp"),
+    ("_enums", "_flow_control", "_log", "_names", "_text", "_timestamp"),
     ("_addresses", "_dbr", "_status"),
     ("_environment", "backend"),
     # --- 1: commands

@@ -176,16 +176,19 @@ def test_texts_are_terminated_and_padded(length):
 
 
 def test_texts_survive_whatever_bytes_they_are():
-    assert text_of(b"\xb5m\0garbage") == "\udcb5m"
-    assert text_payload("name", "\udcb5m") == b"\xb5m" + bytes(6)
+    assert text_of(b"\xb5m\0garbage") == "µm"
+    assert text_payload("name", text_of(b"\xb5m")) == b"\xb5m" + bytes(6)
+    assert text_payload("name", "µm") == "µm".encode() + bytes(5)
     assert text_of(b"no end") == "no end"
     assert text_of(memoryview(b"view\0\0")) == "view"
 
 
 def test_names():
-    assert name_payload("x" * 59 + ".DESC")
-    with pytest.raises(CaprotoValueError, match="60 characters"):
-        name_payload("x" * 60)
+    assert name_payload("x" * 60 + ".DESC")
+    assert len(name_payload("x" * 991)) == len(name_payload("ü" * 495)) == 992
+    for too_long in ("x" * 992, "ü" * 496):
+        with pytest.raises(CaprotoValueError, match="991 bytes that fit in a search datagram"):
+            name_payload(too_long)
     with pytest.raises(CaprotoValueError, match="empty"):
         name_payload("")
     with pytest.raises(CaprotoValueError, match="zero byte"):

@@ -39,7 +39,7 @@ from .vectors_support import layouts, messages
 INTEGERS = {
     ChannelType.INT: (-(2**15), 2**15 - 1),
     ChannelType.ENUM: (0, 2**16 - 1),
-    ChannelType.CHAR: (0, 255),
+    ChannelType.CHAR: (-128, 255),
     ChannelType.LONG: (-(2**31), 2**31 - 1),
 }
 
@@ -163,7 +163,8 @@ def test_strings_of_a_real_server():
             assert found == decoded["data"]
         elif native is ChannelType.CHAR and count != 1:
             text = bytes(decoded["data"]).partition(b"\0")[0]
-            assert found == [text.decode(errors="surrogateescape")]
+            # All of them UTF-8, but for one that is Latin-1.
+            assert found == [text.decode("latin-1" if b"\xfa" in text else "utf-8")]
         elif "strings" in decoded["metadata"]:
             names = dict(enumerate(decoded["metadata"]["strings"]))
             assert found == [names.get(number, str(number)) for number in decoded["data"]]
@@ -294,12 +295,21 @@ def test_rubbish_behind_a_text_is_not_seen(backend):
     assert strings_of(payload, 0, 3) == ["one", "x" * 40, ""]
 
 
-def test_text_that_is_not_utf8_survives():
-    latin = "Grüße".encode("latin-1")
-    payload, count = encode(latin, ChannelType.STRING)
-    (text,) = strings_of(payload, ChannelType.STRING, count)
-    assert text == "Gr\udcfc\udcdfe"
-    assert encode(text, ChannelType.STRING) == (payload, 1)
+@pytest.mark.parametrize("data_type", [ChannelType.STRING, ChannelType.TIME_CHAR], ids=str)
+def test_text_that_is_not_utf8_is_latin1_and_goes_back_as_it_came(data_type):
+    latin = "Grüße".encode("latin-1") + b"\0"
+    payload, count = encode(latin, data_type)
+    (text,) = strings_of(payload, data_type, count)
+    assert text == "Grüße"
+    assert encode(text, data_type) == (payload, count)
+
+
+def test_names_of_states_that_are_not_utf8_are_latin1():
+    metadata = dbr.DBR_CTRL_ENUM(enum_strings=(b"f\xfcll", b"leer"))
+    payload, count = encode([0, 1], ChannelType.CTRL_ENUM, metadata=metadata)
+    found = strings_of(payload, ChannelType.CTRL_ENUM, count)
+    assert found == ["füll", "leer"]
+    assert encode(found[0], ChannelType.STRING)[0].rstrip(b"\0") == b"f\xfcll"
 
 
 @pytest.mark.parametrize("family", ["graphic", "control"])
@@ -321,6 +331,23 @@ def test_chars_are_one_text_or_one_number():
     assert strings_of(payload, ChannelType.CHAR, count) == ["Größe"]
     assert strings_of(payload, ChannelType.CHAR, 2) == ["Gr"]
     assert strings_of(payload, ChannelType.CHAR, 1) == ["71"]
+
+
+@pytest.mark.parametrize(
+    "text, strings", [("", [""]), ("A", ["A"]), ("\xfc".encode("latin-1"), ["ü"])], ids=repr
+)
+@pytest.mark.parametrize("data_type", [ChannelType.CHAR, ChannelType.CTRL_CHAR], ids=str)
+def test_one_character_of_an_array_is_text(text, strings, data_type):
+    payload, _ = encode(text, data_type)
+    assert strings_of(payload, data_type, 1, of_array=True) == strings
+    assert strings_of(payload, data_type, 0, of_array=True) == [""]
+
+
+def test_that_a_channel_is_an_array_matters_for_chars_alone():
+    for data_type in set(range(35)) - {4, 11, 18, 25, 32}:
+        payload, count = encode(["7"] if data_type % 7 == 0 else [7], data_type)
+        plain = strings_of(payload, data_type, count)
+        assert strings_of(payload, data_type, count, of_array=True) == plain
 
 
 @pytest.mark.parametrize(
@@ -387,7 +414,8 @@ def test_garbage_is_values_or_a_clean_error(payload, data_type, count):
 
 def numbers(native):
     if native in INTEGERS:
-        return st.integers(*INTEGERS[native])
+        lowest, highest = INTEGERS[native]
+        return st.integers(0 if native is ChannelType.CHAR else lowest, highest)
     return st.floats(width=32 if native is ChannelType.FLOAT else 64)
 
 
@@ -437,6 +465,7 @@ def test_round_trip_through_arrays_of_either_byte_order(typed):
     if layout.native is not ChannelType.STRING:
         assert encode(array(layout.typecode, values), data_type) == expected
         assert encode(memoryview(array(layout.typecode, values)), data_type) == expected
+    if layout.native not in (ChannelType.STRING, ChannelType.ENUM):
         raw = struct.pack(f">{len(values)}{layout.typecode}", *values)
         for kind in (bytes, bytearray, memoryview):
             assert encode(kind(raw), data_type) == expected
@@ -566,19 +595,131 @@ def test_integers_that_do_not_fit(native, limits, make):
             encode(make(limit + beyond), native)
 
 
-@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -math.inf, 1e300])
-@pytest.mark.parametrize("make", [float, lambda v: [0, v], numpy.float64, numpy.atleast_1d])
-def test_integers_must_be_whole(value, make):
-    with pytest.raises(CaprotoValueError, match="LONG"):
-        encode(make(value), ChannelType.LONG)
+#: Ways to pass one number, whatever it is.
+WRAPS = {
+    "bare": lambda v: v,
+    "list": lambda v: [0, v],
+    "tuple": lambda v: (v,),
+    "deque": lambda v: deque([v]),
+    "objects": lambda v: numpy.array([0, v], object),
+    "object": lambda v: numpy.array(v, object),
+    "list of an array": lambda v: [numpy.array(v)],
+}
+ANY_WRAP = pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+#: Classes of numbers; each makes one of a float that it can hold exactly.
+CLASSES = [
+    float, decimal.Decimal, fractions.Fraction, numpy.float16, numpy.float32, numpy.float64,
+    numpy.longdouble, numpy.array, numpy.atleast_1d,
+]
+ANY_CLASS = pytest.mark.parametrize("make", CLASSES, ids=lambda make: make.__name__)
 
 
-@pytest.mark.parametrize("make", [float, lambda v: [0, v], numpy.float64, numpy.atleast_1d])
-def test_floats_that_would_become_infinite(make):
+@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -math.inf, -0.25])
+@ANY_CLASS
+@ANY_WRAP
+def test_integers_must_be_whole(value, make, wrap):
+    if make is fractions.Fraction and not math.isfinite(value):
+        return  # there is no such fraction
+    if wrap is not WRAPS["bare"] and make is numpy.atleast_1d:
+        return  # an array in an array is not a number, see below
+    for native in INTEGERS:
+        with pytest.raises(CaprotoValueError, match=f"whole number, as {native} needs|not fit"):
+            encode(wrap(make(value)), native)
+
+
+@ANY_CLASS
+@ANY_WRAP
+def test_whole_numbers_of_all_classes(make, wrap):
+    if wrap is not WRAPS["bare"] and make is numpy.atleast_1d:
+        return
+    for native in [*INTEGERS, ChannelType.FLOAT, ChannelType.DOUBLE]:
+        payload, count = encode(wrap(make(100.0)), native)
+        assert data_view(payload, native, count)[-1] == 100
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        decimal.Decimal("3.7"),
+        fractions.Fraction(7, 2),
+        numpy.longdouble(1) + numpy.finfo(numpy.longdouble).eps,
+        decimal.Decimal("1." + "0" * 40 + "1"),
+        fractions.Fraction(10**40 + 1, 10**40),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@ANY_WRAP
+def test_a_fraction_that_no_float_sees_is_one(value, wrap):
+    with pytest.raises(CaprotoValueError, match="not a whole number"):
+        encode(wrap(value), ChannelType.LONG)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        10**400, -(10**400), 10**5000, decimal.Decimal("1e400"), decimal.Decimal("-1e999999"),
+        fractions.Fraction(10**400), numpy.longdouble("1e400"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("native", [*INTEGERS, ChannelType.FLOAT, ChannelType.DOUBLE], ids=str)
+@ANY_WRAP
+def test_numbers_that_no_type_can_hold(value, native, wrap):
+    with pytest.raises(CaprotoValueError, match=f"does not fit {native}|too large for {native}"):
+        encode(wrap(value), native)
+
+
+@ANY_CLASS
+@ANY_WRAP
+def test_floats_that_would_become_infinite(make, wrap):
+    if make is numpy.float16 or (wrap is not WRAPS["bare"] and make is numpy.atleast_1d):
+        return
     for value in (1e39, -3.5e38):
+        with numpy.errstate(over="ignore"):
+            number = make(value)
+        if make is numpy.float32:
+            continue  # it is infinite already
         with pytest.raises(CaprotoValueError, match="too large for FLOAT"):
-            encode(make(value), ChannelType.FLOAT)
-    encode(make(math.inf), ChannelType.FLOAT)
+            encode(wrap(number), ChannelType.FLOAT)
+
+
+@pytest.mark.parametrize(
+    "infinity", [math.inf, numpy.float32("inf"), numpy.longdouble("inf"), decimal.Decimal("inf")]
+)
+@ANY_WRAP
+def test_an_infinite_float_is_sent_as_it_is(infinity, wrap):
+    for native in (ChannelType.FLOAT, ChannelType.DOUBLE):
+        payload, count = encode(wrap(infinity), native)
+        assert data_view(payload, native, count)[-1] == math.inf
+
+
+@pytest.mark.parametrize("value", [-1, -128, 255])
+@pytest.mark.parametrize(
+    "make",
+    [int, float, decimal.Decimal, numpy.int16, numpy.float64, lambda v: numpy.array([v], ">i4"),
+     lambda v: numpy.array([v], "f4"), lambda v: numpy.array(v, object), lambda v: array("h", [v])],
+)
+def test_a_char_may_be_negative(value, make):
+    """A record's CHAR is signed; on the wire it is the same 8 bits."""
+    payload, count = encode(make(value), ChannelType.CHAR)
+    assert (payload[0], count) == (value & 0xFF, 1)
+
+
+def test_arrays_of_signed_bytes_are_chars():
+    data = numpy.array([-1, 2, -128], "i1")
+    assert encode(data, ChannelType.CHAR) == (b"\xff\x02\x80" + bytes(5), 3)
+    assert encode(array("b", [-1, 2, -128]), ChannelType.CHAR) == encode(data, ChannelType.CHAR)
+
+
+@pytest.mark.parametrize("value", [-129, 256, 2**32 + 1, 2**64 - 1])
+def test_what_is_no_char_in_an_array(value):
+    for dtype in ("i8", "u8", "f8", "g"):
+        if dtype != "i8" or value < 2**63:
+            with numpy.errstate(invalid="ignore"):
+                data = numpy.array([0, value]).astype(dtype)
+            if data[1] == value:
+                with pytest.raises(CaprotoValueError, match="does not fit CHAR, -128 to 255"):
+                    encode(data, ChannelType.CHAR)
 
 
 def test_an_integer_too_large_for_a_double():
@@ -588,7 +729,14 @@ def test_an_integer_too_large_for_a_double():
 
 @pytest.mark.parametrize(
     "data",
-    ["3", None, object(), {}, {1}, 1j, ["3"], [[1]], [None], numpy.array(["3"]), [b"3"]],
+    [
+        "3", None, object(), {}, {1}, 1j, ["3"], [[1]], [None], numpy.array(["3"]), [b"3"],
+        [bytearray(b"3")], [memoryview(b"3")], [array("B", b"3")], [1, 2j], numpy.array([2j]),
+        [numpy.complex64(2)], numpy.complex128(2), [numpy.array(2j)], [numpy.array([1])],
+        numpy.timedelta64(3, "ns"), [numpy.timedelta64(3, "s")], numpy.array([3], "m8[ns]"),
+        numpy.datetime64(3, "ns"), numpy.array([1, None], object), [numpy.str_("3")],
+        decimal.Decimal("sNaN"),
+    ],
     ids=lambda data: type(data).__name__,
 )
 @pytest.mark.parametrize("native", [ChannelType.DOUBLE, ChannelType.LONG], ids=str)
@@ -597,9 +745,10 @@ def test_what_is_not_a_number(data, native):
         encode(data, native)
 
 
-def test_the_hint_for_enums():
-    with pytest.raises(CaprotoTypeError, match="'On' of type str.*data_type='STRING'"):
-        encode("On", ChannelType.ENUM)
+@pytest.mark.parametrize("data", ["On", b"On", bytearray(b"On"), memoryview(b"On")])
+def test_the_state_of_an_enum_is_its_number(data):
+    with pytest.raises(CaprotoTypeError, match="number of a state.*data_type='STRING'"):
+        encode(data, ChannelType.ENUM)
 
 
 @pytest.mark.parametrize("data", [3, None, [3], ["a", None], numpy.array([3]), {}], ids=repr)

@@ -43,6 +43,7 @@ from typing import Final, NamedTuple
 
 from .._constants import MAX_SEARCH_DATAGRAM
 from .._errors import CaprotoKeyError, CaprotoValueError
+from .._text import encode_text
 
 __all__ = ["SearchDatagram", "SearchFacts", "SearchPlan"]
 
@@ -484,7 +485,7 @@ class SearchPlan:
 
 def _padded_length(name: str) -> int:
     """Bytes of a name with its terminating zero, padded to a multiple of 8."""
-    length = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+    length = len(name) if name.isascii() else len(encode_text(name))
     return (length + 8) & ~7
 
 

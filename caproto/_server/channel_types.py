@@ -14,7 +14,8 @@ from .. import backend
 from .._constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE, MAX_STRING_SIZE
 from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
 from .._errors import CaprotoTypeError, CaprotoValueError
-from .conversions import CONVERTERS, convert, text_of_bytes, to_bytes
+from .._text import encode_text
+from .conversions import CONVERTERS, convert, text_of_bytes
 from .data import LOG, VALUE, ChannelData, Property, check_text
 from .snapshot import ChannelAlarm
 
@@ -47,9 +48,9 @@ def _check_states(value: Any) -> tuple[str, ...]:
             f"{len(states)} enum states; Channel Access has room for {MAX_ENUM_STATES}"
         )
     for state in states:
-        if len(to_bytes(state)) >= MAX_ENUM_STRING_SIZE:
+        if len(encode_text(state)) >= MAX_ENUM_STRING_SIZE:
             raise CaprotoValueError(
-                f"the enum state {state!r} is {len(to_bytes(state))} bytes long; Channel Access "
+                f"the enum state {state!r} is {len(encode_text(state))} bytes long; Channel Access "
                 f"has room for {MAX_ENUM_STRING_SIZE - 1}"
             )
     return states
@@ -262,10 +263,10 @@ class ChannelString(ChannelData):
             value = text_of_bytes(value)
         if not isinstance(value, str):
             raise CaprotoTypeError(f"{self._whoami()} takes text, not {value!r}")
-        if len(to_bytes(value)) >= MAX_STRING_SIZE:
+        if len(encode_text(value)) >= MAX_STRING_SIZE:
             raise CaprotoValueError(
-                f"{value!r} is {len(to_bytes(value))} bytes long; a Channel Access string has room "
-                f"for {MAX_STRING_SIZE - 1} (ChannelChar holds more)"
+                f"{value!r} is {len(encode_text(value))} bytes long; a Channel Access string has "
+                f"room for {MAX_STRING_SIZE - 1} (ChannelChar holds more)"
             )
         return value
 
@@ -297,7 +298,7 @@ class ChannelChar(ChannelData):
 
     def _normal(self, value: Any) -> Any:
         if isinstance(value, str):
-            return to_bytes(value) + b"\0"
+            return encode_text(value) + b"\0"
         return value
 
     def _first_length(self, value: Any, max_length: int | None) -> int:

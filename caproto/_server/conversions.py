@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from .._constants import MAX_STRING_SIZE
 from .._dbr import ChannelType
 from .._errors import CaprotoValueError
+from .._text import Latin1Text, decode_text, encode_text
 
-__all__ = ["CONVERTERS", "Facts", "convert", "cut", "text_of_bytes", "to_bytes"]
+__all__ = ["CONVERTERS", "Facts", "convert", "cut", "text_of_bytes"]
 
 STRING = ChannelType.STRING
 SHORT = ChannelType.INT
@@ -46,27 +47,19 @@ class Facts(NamedTuple):
     states: tuple[str, ...] = ()
 
 
-def to_bytes(text: str) -> bytes:
-    """*text* in UTF-8; bytes that came undecodable from the wire go back unchanged."""
-    return text.encode("utf-8", "surrogateescape")
-
-
 def text_of_bytes(data: bytes) -> str:
     """The text before the first zero byte of *data*."""
-    return data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    return decode_text(data.split(b"\0", 1)[0])
 
 
 def cut(text: str) -> str:
-    """*text*, shortened to what fits a DBR_STRING (39 bytes), never in the middle of a letter."""
-    raw = to_bytes(text)
+    """Shorten *text* to what fits a DBR_STRING (39 bytes), never in the middle of a letter."""
+    raw = encode_text(text)
     if len(raw) < MAX_STRING_SIZE:
         return text
+    is_utf8 = not isinstance(decode_text(raw), Latin1Text)
     raw = raw[: MAX_STRING_SIZE - 1]
-    return raw.decode("utf-8", "ignore") if _is_utf8(text) else text_of_bytes(raw)
-
-
-def _is_utf8(text: str) -> bool:
-    return not any("\udc80" <= letter <= "\udcff" for letter in text)
+    return raw.decode("utf-8", "ignore") if is_utf8 else text_of_bytes(raw)
 
 
 # One element of any number type to one of another.

@@ -22,7 +22,8 @@ from .._names import (
     TimeOfSending,
     parse_record_field,
 )
-from .conversions import cut, text_of_bytes, to_bytes
+from .._text import encode_text
+from .conversions import cut, text_of_bytes
 from .data import LOG, VALUE, ChannelData
 from .snapshot import Snapshot
 
@@ -94,7 +95,7 @@ class View:
             return snapshot
         elements = snapshot.elements
         if self._long_text:
-            elements = to_bytes(elements[0] if len(elements) else "") + b"\0"
+            elements = encode_text(elements[0] if len(elements) else "") + b"\0"
         for section in self._sections:
             elements = elements[section.of(len(elements))]
         return snapshot.replace(
@@ -111,7 +112,7 @@ class View:
         """
         if self._long_text and data_type == ChannelType.CHAR and data_count:
             text = cut(text_of_bytes(bytes(payload[:data_count])))
-            payload, data_type, data_count = to_bytes(text) + b"\0", ChannelType.STRING, 1
+            payload, data_type, data_count = encode_text(text) + b"\0", ChannelType.STRING, 1
         return self.data.from_client(payload, data_type, data_count)
 
     def filter(self) -> Filter | None:

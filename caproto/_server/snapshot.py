@@ -16,7 +16,8 @@ from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType, TimeStamp
 from .._errors import CaprotoError, CaprotoValueError
 from .._payload import encode, payload_size
 from .._status import CAStatus
-from .conversions import CONVERTERS, Facts, convert, text_of_bytes, to_bytes
+from .._text import encode_text
+from .conversions import CONVERTERS, Facts, convert, text_of_bytes
 
 __all__ = ["NATIVE", "ChannelAlarm", "Refused", "Snapshot"]
 
@@ -250,7 +251,7 @@ def _structure(snapshot: Snapshot, data_type: int) -> Any:
     number = CONVERTERS[ChannelType.DOUBLE][NATIVE[data_type % 7]]
     present = {field for field, *_ in structure._fields_}
     if "units" in present:
-        structure.units = to_bytes(properties.get("units", ""))[:7]
+        structure.units = encode_text(properties.get("units", ""))[:7]
     if "precision" in present:
         structure.precision = properties.get("precision", 0)
     for name in _LIMITS:
@@ -261,7 +262,7 @@ def _structure(snapshot: Snapshot, data_type: int) -> Any:
             setattr(structure, name, number(limit, Facts()))
     if data_type % 7 == ChannelType.ENUM:
         states = properties.get("enum_strings", ())
-        structure.enum_strings = [to_bytes(state) for state in states]
+        structure.enum_strings = [encode_text(state) for state in states]
     return structure
 
 

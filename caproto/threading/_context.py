@@ -19,7 +19,6 @@ from time import monotonic
 from typing import Any
 
 from .. import _locks
-from .._client.search_plan import DATAGRAM_ROOM, HEADER_SIZE
 from .._constants import MAX_PRIORITY
 from .._dbr import AccessRights
 from .._environment import ClientConfiguration
@@ -771,11 +770,10 @@ def _check_names(names: Sequence[Any]) -> None:
     for name in names:
         if not isinstance(name, str):
             raise CaprotoTypeError(
-                f"PV names are texts, and {name!r} is none; for a list of names write "
-                "get_pvs(*names)"
+                f"PV names must be str, not {name!r} ({type(name).__name__}); to pass a list, "
+                "write get_pvs(*names)"
             )
-        if len(name_payload(name)) > DATAGRAM_ROOM - HEADER_SIZE:
-            raise CaprotoValueError(f"{name[:60]!r}... is too long for a search datagram")
+        name_payload(name)  # raises if it cannot be searched
 
 
 def _reference(function: Any) -> Reference | None:

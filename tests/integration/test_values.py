@@ -4,6 +4,8 @@ Where nothing else is said, the expectation is what libca gives its user, decode
 """
 from __future__ import annotations
 
+import collections
+import queue
 import re
 from datetime import datetime
 
@@ -270,7 +272,9 @@ def test_alarms_can_be_acknowledged(ioc, ctx):
         ("enum", "red", "red", [0]),
         ("enum", ["green"], "green", [1]),
         ("enum", numpy.array(["blue"]), "blue", [2]),
-        ("enum", b"\x00\x02", "blue", [2]),  # as it travels
+        ("enum", numpy.array(["red"], object), "red", [0]),
+        ("enum", collections.deque(["blue"]), "blue", [2]),
+        ("enum", b"green", "green", [1]),
         ("enum16", "the longest state name 25", "the longest state name 25", [15]),
         ("enum16", "fourteen", "fourteen", [14]),
         ("array_string", ["a", "", "c" * 39], None, [b"a", b"", b"c" * 39]),
@@ -279,6 +283,9 @@ def test_alarms_can_be_acknowledged(ioc, ctx):
         ("array_enum", [5, 65535], None, [5, 65535]),
         ("array_char", "text", None, [116, 101, 120, 116, 0]),
         ("array_char", b"\x00\xff", None, [0, 255]),
+        ("array_char", numpy.array([-1, 2], "i1"), None, [255, 2]),
+        ("array_char", [-1, -128], None, [255, 128]),
+        ("array_char", "x" * 200, None, [120] * 200),
         ("array_long", numpy.arange(100), None, list(range(100))),
         ("array_double", numpy.linspace(0, 1, 1000), None, numpy.linspace(0, 1, 1000).tolist()),
         ("array_double", [], "(empty)", []),
@@ -394,6 +401,42 @@ def test_long_strings_are_read_and_written_as_text(ioc, ctx):
     assert ioc.get("long_string.LEN") == f"{len(text.encode()) + 1} = {hex(len(text.encode()) + 1)}"
     short.write("short")
     assert short.read().strings == ["short"] == [ioc.get("string")]
+
+
+@pytest.mark.parametrize("written", ["", "A", [0], [65], b"\xfc"], ids=repr)
+@pytest.mark.parametrize("data_type", [None, "time", "control", "CHAR"])
+def test_one_character_of_an_array_is_text(ioc, ctx, written, data_type):
+    (pv,) = ctx.get_pvs(ioc.pv("array_char"))
+    pv.write(written)
+    raw = written.encode() if isinstance(written, str) else bytes(written)
+    text = [raw.decode("latin-1").rstrip("\0")]
+    assert pv.read(data_type=data_type).strings == text
+    got = queue.SimpleQueue()
+    sub = pv.subscribe(data_type=data_type)
+    sub.add_callback(got.put, strong=True)
+    assert got.get(timeout=10).strings == text
+    pv.write("more")
+    assert got.get(timeout=10).strings == ["more"]
+    pv.write(text[0] if text == ["A"] else written)
+    assert got.get(timeout=10).strings == text
+    sub.clear()
+    assert ctx.get_pvs(ioc.pv("char"))[0].read(data_type=data_type).strings[0].isdecimal()
+
+
+def test_an_empty_field_is_empty_text(ioc, ctx):
+    plain, long = ctx.get_pvs(ioc.pv("double.DESC"), ioc.pv("double.DESC$"))
+    plain.write("")
+    assert long.read().strings == [""]
+
+
+def test_text_in_latin1_is_written_back_to_the_same_bytes(ioc, ctx):
+    (pv,) = ctx.get_pvs(ioc.pv("string"))
+    pv.write(b"20 \xb0C")
+    (text,) = pv.read().strings
+    assert text == "20 °C"
+    pv.write("")
+    pv.write(text)
+    assert pv.read().data.tolist() == [b"20 \xb0C"]
 
 
 @pytest.mark.parametrize("field, text", [("DESC", "what it is"), ("EGU", "kg")])

@@ -86,7 +86,7 @@ class TestGetPVs:
             ((b"bytes",), {}, CaprotoTypeError),
             ((["a", "list"],), {}, CaprotoTypeError),
             (("",), {}, CaprotoValueError),
-            (("n" * 60,), {}, CaprotoValueError),
+            (("n" * 992,), {}, CaprotoValueError),
             (("n.{" + "x" * 1000 + "}",), {}, CaprotoValueError),
             (("zero\0byte",), {}, CaprotoValueError),
             (("half\ud800",), {}, CaprotoValueError),
@@ -117,9 +117,12 @@ class TestGetPVs:
         assert not ctx.pvs
 
     def test_the_longest_names(self, server, ctx):
-        name = "n" * 59 + ".VAL"
-        server.pvs[name] = server.pvs["x"]
-        assert ctx.get_pvs(name)[0].read().data[0] == 1.5
+        for name in ("n" * 60 + ".VAL", "n" * 991, "ü" * 495):
+            server.pvs[name] = server.pvs["x"]
+            assert ctx.get_pvs(name)[0].read().data[0] == 1.5
+        with pytest.raises(CaprotoValueError, match="991 bytes that fit in a search datagram"):
+            ctx.get_pvs("x", "n" * 992)
+        assert "x" not in {key[0] for key in ctx.pvs}
 
     def test_names_that_are_not_ascii(self, server, ctx):
         server.pvs["größe:µ"] = server.pvs["x"]
