@@ -6,6 +6,8 @@
 #   make docs     the manual, in docs/_build/html; its examples run against a demo IOC
 #   make bench    the benchmarks; PEERS=.../python to compare with the clients that it has,
 #                 RST=docs/performance-table.txt to put the table into the manual
+#   make fuzz     mutated recordings for everything that reads bytes; SECONDS=600 for each target,
+#                 FUZZ="framing" for one target
 #   make clean    removes the environment and what was built
 #
 # PYTHON chooses the interpreter for the environment (3.10 or later), VENV its place.
@@ -15,6 +17,8 @@ VENV ?= .venv
 TESTS ?=
 JOBS ?= 2
 PEERS ?=
+FUZZ ?=
+SECONDS ?= 60
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
@@ -22,7 +26,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # requirements change. caproto itself is installed in place, so changes of the code need nothing.
 STAMP = $(VENV)/.installed-
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench fuzz clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +48,9 @@ docs: $(STAMP)docs
 
 bench: $(STAMP)test
 	$(BIN)/python -m tests.benchmarks $(if $(PEERS),--peers $(PEERS)) $(if $(RST),--rst $(RST))
+
+fuzz: $(STAMP)test
+	$(BIN)/python -m fuzz $(FUZZ) --seconds $(SECONDS)
 
 $(STAMP)base: pyproject.toml setup.py | $(BIN)/python
 	$(PIP) install --quiet --editable .

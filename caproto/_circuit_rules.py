@@ -9,6 +9,8 @@ change nothing; for ids that never were used they are an error.
 """
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -103,6 +105,7 @@ class CircuitRules:
         )
         self.channels: dict[int, Channel] = {}
         self.channels_sid: dict[int, Channel] = {}
+        self._next_of_cid: dict[int, deque[Channel]] = {}  # a server's, asked for with a cid in use
         self.pending: dict[int, Message] = {}
         self.subscriptions: dict[int, EventAddRequest] = {}
         # Type and count of each subscription. Alike ones share a tuple, which stays in the caches
@@ -124,12 +127,14 @@ class CircuitRules:
     def disconnect(self) -> None:
         """The connection is gone: every channel is CLOSED, the circuit DISCONNECTED."""
         self._state = LOST_CIRCUIT
-        for channel in (*self.channels.values(), *self.channels_sid.values()):
+        queued = itertools.chain.from_iterable(self._next_of_cid.values())
+        for channel in (*self.channels.values(), *self.channels_sid.values(), *queued):
             channel._state = CLOSED_CHANNEL
             channel.subscriptionids = frozenset()
         for table in (
             self.channels, self.channels_sid, self.pending, self.subscriptions,
             self._expected, self._kinds, self._cancelling, self._unclaimed, self._shared,
+            self._next_of_cid,
         ):
             table.clear()
 
@@ -177,7 +182,12 @@ class CircuitRules:
             raise CaprotoValueError(
                 f"cid {channel.cid} is taken by channel {self.channels[channel.cid].name!r}"
             )
-        self.channels[channel.cid] = channel
+        known = self.channels.get(channel.cid)
+        if known is not None and CreateChFailResponse in known._state.after:
+            # Its creation must be answered first: answers are in the order of the requests.
+            self._next_of_cid.setdefault(channel.cid, deque()).append(channel)
+        else:
+            self.channels[channel.cid] = channel
 
     # --- helpers of the handlers ---------------------------------------------------------------
 
@@ -216,6 +226,14 @@ class CircuitRules:
             del self.channels_sid[sid]
             for number in [i for i, r in self._cancelling.items() if r.fields[4] == sid]:
                 del self._cancelling[number]
+
+    def _creation_answered(self, cid: int) -> None:
+        """A server's next answer with this *cid* is about the next channel that was asked for."""
+        queue = self._next_of_cid.get(cid)
+        if queue is not None:
+            self.channels[cid] = queue.popleft()
+            if not queue:
+                del self._next_of_cid[cid]
 
     def _drop_requests(self, channel: Channel) -> None:
         for number in channel.subscriptionids:
@@ -292,6 +310,7 @@ class CircuitRules:
             channel._native = data_type
             channel.native_data_count = data_count
             self.channels_sid[sid] = channel
+            self._creation_answered(cid)
 
     def _on_channel_lost(self, command: CreateChFailResponse | ServerDisconnResponse) -> None:
         self._step(command)
@@ -299,6 +318,7 @@ class CircuitRules:
         if channel is not None:
             channel.step(type(command))
             self._remove(channel)
+            self._creation_answered(command.cid)
 
     def _on_access_rights(self, command: AccessRightsResponse) -> None:
         self._step(command)

@@ -380,6 +380,25 @@ def test_a_lost_circuit_closes_also_the_hidden_one_of_two_channels_with_one_cid(
     assert not other.connected and other.states[SERVER] is CLOSED
 
 
+def test_answers_to_several_requests_with_one_cid_come_in_their_order(pair):
+    for name in ("x", "nonsense", "y"):
+        pair.server.process_command(CreateChanRequest(name, 5, 13))
+    pair.server.send(
+        CreateChanResponse(DOUBLE, 1, 5, 71),
+        CreateChFailResponse(5),
+        CreateChanResponse(DOUBLE, 1, 5, 72),
+    )
+    assert [pair.server.channels_sid[sid].name for sid in (71, 72)] == ["x", "y"]
+
+
+def test_a_lost_circuit_closes_channels_that_wait_for_the_answer_to_another_one(pair):
+    for _ in range(2):
+        pair.server.process_command(CreateChanRequest("x", 5, 13))
+    waiting = pair.server._next_of_cid[5][0]
+    pair.server.disconnect()
+    assert waiting.states[SERVER] is CLOSED and not pair.server._next_of_cid
+
+
 @pytest.mark.parametrize("command", [CreateChFailResponse, ServerDisconnResponse])
 def test_a_name_that_was_refused_may_be_tried_again(pair, command):
     for _ in range(2):

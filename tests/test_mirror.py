@@ -12,11 +12,11 @@ WITHOUT_TESTS = {"_constants.py"}
 # Demo IOCs are tested together, as users run them.
 TOGETHER = {"ioc_examples": "server/test_ioc_examples.py"}
 # Directories of tests that belong to no module.
-APART = {"benchmarks", "conformance", "harness", "integration"}
+APART = {"benchmarks", "conformance", "harness", "integration", "simulation"}
 # Tests of the project as a whole.
 OF_THE_WHOLE = {
-    "test_docs.py", "test_examples.py", "test_exports.py", "test_import_time.py", "test_layers.py",
-    "test_mirror.py", "test_vectors_support.py",
+    "test_docs.py", "test_examples.py", "test_exports.py", "test_fuzz.py", "test_import_time.py",
+    "test_layers.py", "test_mirror.py", "test_vectors_support.py",
 }
 
 

@@ -63,6 +63,8 @@ LOST_REST, LOST_TIME = 1.0, 30.0
 ANOMALY_REST: Final = 8.2
 #: Within so many seconds after an anomaly; not all clients of a network at the same moment.
 ANOMALY_SPREAD: Final = 0.5
+#: So much of a credit may be missing: the rounding of clocks that have run for decades.
+CREDIT_ERROR: Final = 1e-4
 #: What is added in several bursts may be one crowd up to so many names, a few datagrams.
 SMALL_CROWD: Final = 100
 #: Replies to this many latest datagrams are recognised.
@@ -156,7 +158,7 @@ class _Credits:
             dripped = self.number + max(0.0, now - self.since) / self.drip
             self.number = min(float(self.stock), dripped)
         self.since = now
-        return self.number >= 1.0 - 1e-6  # tolerant, lest rounding makes us wait again for nothing
+        return self.number >= 1.0 - CREDIT_ERROR
 
     def next_at(self) -> float:
         """When there will be one without anything being earned."""
