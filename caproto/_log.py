@@ -34,6 +34,7 @@ from ._errors import CaprotoTypeError, CaprotoValueError
 
 __all__ = [
     "AddressFilter",
+    "LogAllowance",
     "LogFormatter",
     "ObjectLogger",
     "PVFilter",
@@ -119,6 +120,44 @@ def adapter(name: str, **extra: Any) -> ObjectLogger:
         what it costs any logger; it is not registered, so it is collected with its owner.
     """
     return ObjectLogger(logging.getLogger(name), extra)
+
+
+class LogAllowance:
+    """How many lines about one kind of event may be logged in a minute; the others are counted.
+
+    Parameters
+    ----------
+    lines : int
+        So many in a period.
+    period : float
+        Its length in seconds.
+    """
+
+    __slots__ = ("_left", "_lines", "_period", "_until", "_withheld")
+
+    def __init__(self, lines: int, period: float = 60.0) -> None:
+        self._lines = self._left = lines
+        self._period = period
+        self._until = 0.0
+        self._withheld = 0
+
+    def take(self, now: float) -> int | None:
+        """Take one line.
+
+        Returns
+        -------
+        int or None
+            How many events were not logged since the last line; None if this one is not to be
+            logged either.
+        """
+        if now >= self._until:
+            self._left, self._until = self._lines, now + self._period
+        if not self._left:
+            self._withheld += 1
+            return None
+        self._left -= 1
+        withheld, self._withheld = self._withheld, 0
+        return withheld
 
 
 def _shown(value: Any) -> str:

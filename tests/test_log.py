@@ -18,6 +18,7 @@ from caproto._log import (
     CHANNEL_LOGGER,
     CIRCUIT_LOGGER,
     AddressFilter,
+    LogAllowance,
     LogFormatter,
     PVFilter,
     RoleFilter,
@@ -264,3 +265,14 @@ def test_default_output_of_the_configured_log_is_stdout() -> None:
     out, err = printed("config_caproto_logging()\nlog.warning('hello')")
     assert out.endswith("x hello\n")
     assert err == ""
+
+
+class TestAllowance:
+    def test_so_many_lines_in_a_period_and_the_others_counted(self):
+        allowance = LogAllowance(2, period=60)
+        assert [allowance.take(now) for now in (5, 6, 7, 64.9)] == [0, 0, None, None]
+        assert [allowance.take(now) for now in (65, 66, 67)] == [2, 0, None]
+
+    def test_a_pause_longer_than_the_period_begins_a_new_one(self):
+        allowance = LogAllowance(1)
+        assert [allowance.take(now) for now in (5, 1000, 1059, 1060)] == [0, 0, None, 1]

@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, NamedTuple
 
 from .._errors import CaprotoKeyError, CaprotoTypeError
+from .._log import LogAllowance
 
 Function = Callable[..., Any]
 #: Gives a function, or None when it has died.
@@ -33,6 +35,7 @@ class Entry(NamedTuple):
     token: int
     reference: Reference
     with_owner: bool  #: whether it wants its owner in front of the argument
+    name: str  #: of the function, for the log: it may have died by then
     #: Of a bound method that is held weakly: references to its object and its function. To call the
     #: function with the object takes 150 ns less than to make the method anew, as *reference* does.
     bound_to: Callable[[], Any] | None = None
@@ -48,11 +51,12 @@ class Callbacks:
         Replaced whole at each change.
     """
 
-    __slots__ = ("_next_token", "entries")
+    __slots__ = ("_failing", "_next_token", "entries")
 
     def __init__(self) -> None:
         self.entries: tuple[Entry, ...] = ()
         self._next_token = 0
+        self._failing: dict[int, LogAllowance] | None = None  # most callbacks never fail
 
     def make_entry(
         self, function: Function, strong: bool, with_owner: bool, died: Callable[[Any], None]
@@ -62,9 +66,9 @@ class Callbacks:
         self._next_token += 1
         reference = make_reference(function, strong, died)
         if strong or not isinstance(function, MethodType):
-            return Entry(token, reference, with_owner)
+            return Entry(token, reference, with_owner, name_of(function))
         bound_to, plain = weakref.ref(function.__self__), weakref.ref(function.__func__)
-        return Entry(token, reference, with_owner, bound_to, plain)
+        return Entry(token, reference, with_owner, name_of(function), bound_to, plain)
 
     def append(self, entry: Entry) -> None:
         """Register *entry*."""
@@ -82,20 +86,60 @@ class Callbacks:
             raise CaprotoKeyError(f"{token!r} is not a token that add_callback returned here")
         before = self.entries
         self.entries = tuple(entry for entry in before if entry.token != token)
+        if self._failing is not None:
+            self._failing.pop(token, None)
         return len(self.entries) < len(before)
 
     def clear(self) -> None:
         """Forget all callbacks."""
         self.entries = ()
+        self._failing = None
 
-    def dead(self) -> list[int]:
-        """The tokens of callbacks that were garbage-collected."""
-        return [entry.token for entry in self.entries if entry.reference() is None]
+    def dead(self) -> list[Entry]:
+        """Find the callbacks that were garbage-collected."""
+        return [entry for entry in self.entries if entry.reference() is None]
 
     def functions(self) -> dict[int, Function]:
         """The living callbacks by token."""
         found = ((entry.token, entry.reference()) for entry in self.entries)
         return {token: function for token, function in found if function is not None}
+
+    def failed(
+        self, token: int, name: str, error: BaseException, pv_name: str, log: logging.Logger,
+        now: float,
+    ) -> None:
+        """Log what a callback raised: a traceback the first time, then one line a minute.
+
+        Raises
+        ------
+        SystemExit
+            If it is ours, because the interpreter is exiting.
+        """
+        reraise_exit(error)
+        allowance = (self._failing or {}).get(token)
+        if allowance is None:
+            allowance = LogAllowance(1)
+            if any(entry.token == token for entry in self.entries):  # it may have removed itself
+                self._failing = {**(self._failing or {}), token: allowance}
+            allowance.take(now)
+            log.error("%r: the user callback %s failed", pv_name, name, exc_info=error)
+            return
+        withheld = allowance.take(now)
+        if withheld is not None:
+            log.error(
+                "%r: the user callback %s failed %d more times, the last time with %r",
+                pv_name, name, withheld + 1, error,
+            )
+
+
+def name_of(function: Function) -> str:
+    """Name a callback as its author knows it: ``Plot.update (plot.py:12)``."""
+    plain = function.func if isinstance(function, functools.partial) else function
+    name = getattr(plain, "__qualname__", None) or type(plain).__qualname__
+    code = getattr(plain, "__code__", None)
+    if not inspect.iscode(code):
+        return str(name)
+    return f"{name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
 
 
 def make_reference(
@@ -155,18 +199,15 @@ def accepts_two(function: Function) -> bool:
     return two
 
 
-def call(entry: Entry, owner: Any, argument: Any, log: Callable[[], logging.Logger]) -> None:
-    """Call one callback; an error of the user's is logged and ends here."""
+def call(entry: Entry, owner: object, argument: object) -> None:
+    """Call one callback, if it lives."""
     function = entry.reference()
     if function is None:
         return
-    try:
-        if entry.with_owner:
-            function(owner, argument)
-        else:
-            function(argument)
-    except BaseException as error:
-        report(error, owner, function, log())
+    if entry.with_owner:
+        function(owner, argument)
+    else:
+        function(argument)
 
 
 def report(error: BaseException, owner: Any, function: Any, log: logging.Logger) -> None:
@@ -177,6 +218,11 @@ def report(error: BaseException, owner: Any, function: Any, log: logging.Logger)
     SystemExit
         If it is ours, because the interpreter is exiting.
     """
+    reraise_exit(error)
+    log.error("%r: the user callback %r failed", owner, function, exc_info=error)
+
+
+def reraise_exit(error: BaseException) -> None:
+    """Raise *error* if it is the SystemExit by which we end a thread as the interpreter exits."""
     if isinstance(error, SystemExit) and error.code is EXITING:
         raise error
-    log.error("%r: the user callback %r failed", owner, function, exc_info=error)

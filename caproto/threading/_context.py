@@ -31,7 +31,7 @@ from .._errors import (
     ContextDisconnectedError,
 )
 from .._framing import UNLIMITED
-from .._log import CONTEXT_LOGGER, adapter
+from .._log import CONTEXT_LOGGER, LogAllowance, adapter
 from .._message import name_payload, text_payload
 from .._sockets import Address, user_name
 from . import _lifetime
@@ -137,6 +137,8 @@ class Context:
         # Of circuits that are over, and have perhaps not told everything yet.
         self._earlier: list[tuple[CircuitKey, Delivery]] = []
         self._troubles = Troubles()
+        #: Of warnings about callbacks of subscriptions that died; a program may have thousands.
+        self.dead_callbacks = LogAllowance(10)
         # For callbacks about PVs that no circuit has; its thread starts only if that happens.
         self._delivery = Delivery("without circuit", max_workers)
         #: All that a call about a PV without circuit may need.

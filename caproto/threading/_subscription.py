@@ -15,13 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from .._dbr import ChannelType, SubscriptionType
 from .._errors import CaprotoTypeError
-from ._callbacks import Callbacks, Entry, Function, accepts_two, call, report
+from ._callbacks import Callbacks, Entry, Function, accepts_two, call
 from ._delivery import Call
 from ._operations import read_type
 
 if TYPE_CHECKING:
     from .._channel import ClientChannel
     from ._pv import PV
+
+#: Of a callback that died before it was removed.
+_DIED = (
+    "%r: the callback %s was garbage-collected before it was removed, so it gets no more updates. "
+    "Subscriptions hold callbacks weakly; what dies at once is, for example, a lambda, "
+    "list.append, or a bound method of a temporary object. Keep a reference to the function (or to "
+    "its object), or pass strong=True to add_callback.%s"
+)
 
 
 class Subscription:
@@ -50,7 +58,6 @@ class Subscription:
         "_callbacks",
         "_latest",
         "_targets",
-        "_warned",
         "data_count",
         "data_type",
         "event_id",
@@ -87,7 +94,6 @@ class Subscription:
         # The entries that get updates: all but those still waiting to be told the latest one first.
         self._targets: tuple[Entry, ...] = ()
         self._latest: Any = None
-        self._warned = False
 
     # ---- the user's side
 
@@ -101,9 +107,9 @@ class Subscription:
             two positional arguments or takes any number of them (``*args``). Arguments with a
             default do not count. Left out, a decorator is returned.
         strong : bool
-            By default only a weak reference is kept: when nobody else holds the function (a lambda,
-            for example) it dies and is removed, with one warning in the log. True keeps it alive
-            until it is removed.
+            By default only a weak reference is kept: a function to which nothing else refers (a
+            lambda, ``list.append``, a method of a temporary object) dies and is removed, with a
+            warning in the log. True keeps it alive until it is removed.
 
         Returns
         -------
@@ -214,7 +220,7 @@ class Subscription:
     def deliver(self, response: Any) -> None:
         """Hand one update to the callbacks; runs in the callback thread."""
         self._latest = response
-        for _token, reference, with_owner, bound_to, plain in self._targets:
+        for token, reference, with_owner, name, bound_to, plain in self._targets:
             try:
                 if bound_to is None or plain is None:
                     function = reference()
@@ -233,7 +239,7 @@ class Subscription:
                     else:
                         function(owner, response)
             except BaseException as error:
-                report(error, self.pv, reference(), self.log)
+                self._failed(token, name, error)
 
     def stopped(self) -> None:
         """The fact has ended: the next update will be the first of a new series."""
@@ -241,39 +247,44 @@ class Subscription:
         self._latest = None
 
     def prune(self, _argument: Any = None) -> None:
-        """Remove the callbacks that were garbage-collected, and say so once."""
+        """Remove the callbacks that were garbage-collected, and say so."""
         # Outside the lock: to look at a weak reference may drop the last strong one.
         dead = self._callbacks.dead()
         if not dead:
             return
-        with self.pv.context._lock:
-            for token in dead:
-                self._forget(token)
-            warn = not self._warned and not self.pv.context.closed
-            self._warned = True
-        if warn:
-            self.log.warning(
-                "%r: a callback was garbage-collected before it was removed, so it is not called "
-                "any more. Subscriptions hold callbacks weakly: keep a reference to the function, "
-                "or pass strong=True to add_callback.",
-                self.pv.name,
-            )
+        context = self.pv.context
+        warnings: list[tuple[str, int]] = []  # name, and how many died unmentioned before
+        with context._lock:
+            for entry in dead:
+                if not self._forget(entry.token) or context.closed:
+                    continue
+                withheld = context.dead_callbacks.take(context.now())
+                if withheld is not None:
+                    warnings.append((entry.name, withheld))
+        for name, withheld in warnings:
+            others = f" ({withheld} more have died since the last such line.)" if withheld else ""
+            self.log.warning(_DIED, self.pv.name, name, others)
         self._reconcile()
 
-    def _forget(self, token: int) -> None:
-        self._callbacks.remove(token)
+    def _failed(self, token: int, name: str, error: BaseException) -> None:
+        pv = self.pv
+        self._callbacks.failed(token, name, error, pv.name, self.log, pv.context.now())
+
+    def _forget(self, token: int) -> bool:
+        found = self._callbacks.remove(token)
         self._targets = tuple(entry for entry in self._targets if entry.token != token)
+        return found
 
     def _welcome(self, entry: Entry) -> None:
         """Tell a late callback the latest update, then let it have the next ones."""
         if self._latest is not None:
-            call(entry, self, self._latest, self._logger)
+            try:
+                call(entry, self, self._latest)
+            except BaseException as error:
+                self._failed(entry.token, entry.name, error)
         with self.pv.context._lock:
             if entry in self._callbacks.entries and entry not in self._targets:
                 self._targets = (*self._targets, entry)
-
-    def _logger(self) -> logging.Logger:
-        return self.log
 
     def _died(self, _reference: Any) -> None:
         # Runs in the garbage collector, in any thread, under any lock: it only leaves a note. While

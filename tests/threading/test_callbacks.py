@@ -9,7 +9,14 @@ import queue
 import pytest
 
 from caproto import CaprotoKeyError, CaprotoTypeError
-from caproto.threading._callbacks import Callbacks, accepts_two, call, make_reference
+from caproto.threading._callbacks import (
+    EXITING,
+    Callbacks,
+    accepts_two,
+    call,
+    make_reference,
+    name_of,
+)
 
 
 class Machine:
@@ -181,31 +188,83 @@ class TestCallbacks:
         doomed = callbacks.make_entry(lambda response: None, False, False, lambda _: None)
         callbacks.append(doomed)
         gc.collect()
-        assert callbacks.dead() == [doomed.token]
+        assert callbacks.dead() == [doomed]
         assert callbacks.functions() == {kept.token: one}
 
 
 def test_call_with_and_without_owner():
     seen = []
     callbacks = Callbacks()
-    log = logging.getLogger("caproto.test")
     for with_owner in (True, False):
         entry = callbacks.make_entry(lambda *a: seen.append(a), True, with_owner, print)
-        call(entry, "owner", "argument", lambda: log)
+        call(entry, "owner", "argument")
     assert seen == [("owner", "argument"), ("argument",)]
-
-
-@pytest.mark.parametrize("error", [ValueError, SystemExit])
-def test_an_error_of_the_user_is_logged(caplog, error):
-    def fail(argument):
-        raise error("the user's mistake")
-
-    entry = Callbacks().make_entry(fail, True, False, print)
-    call(entry, "owner", 1, lambda: logging.getLogger("caproto"))
-    assert "the user's mistake" in caplog.text and "'owner'" in caplog.text
 
 
 def test_the_dead_are_not_called():
     entry = Callbacks().make_entry(lambda argument: 1 / 0, False, False, lambda _: None)
     gc.collect()
-    call(entry, "owner", 1, lambda: pytest.fail("nothing to log"))
+    call(entry, "owner", 1)
+
+
+class TestFailures:
+    LOG = logging.getLogger("caproto")
+
+    def fail(self, callbacks, token, now, error):
+        callbacks.failed(token, "f (file.py:3)", error, "pv", self.LOG, now)
+
+    def test_a_traceback_first_then_a_counted_line_a_minute(self, caplog):
+        callbacks = Callbacks()
+        entry = callbacks.make_entry(one, True, False, print)
+        callbacks.append(entry)
+        for second in range(125):
+            self.fail(callbacks, entry.token, 1000.0 + second, ValueError(f"at {second}"))
+        first, *later = caplog.records
+        assert first.getMessage() == "'pv': the user callback f (file.py:3) failed"
+        assert str(first.exc_info[1]) == "at 0"
+        assert [record.getMessage() for record in later] == [
+            "'pv': the user callback f (file.py:3) failed 60 more times, "
+            f"the last time with ValueError('at {second}')"
+            for second in (60, 120)
+        ]
+        assert not any(record.exc_info for record in later)
+
+    def test_each_callback_is_counted_by_itself(self, caplog):
+        callbacks = Callbacks()
+        for number in range(3):
+            callbacks.append(callbacks.make_entry(one, True, False, print))
+            self.fail(callbacks, number, 5.0, ValueError())
+        assert len(caplog.records) == 3
+
+    def test_nothing_is_kept_of_those_that_are_gone(self):
+        callbacks = Callbacks()
+        for token in range(3):
+            callbacks.append(callbacks.make_entry(one, True, False, print))
+            self.fail(callbacks, token, 5.0, ValueError())
+        callbacks.remove(0)
+        self.fail(callbacks, 0, 6.0, ValueError())  # it has removed itself, then failed
+        assert set(callbacks._failing) == {1, 2}
+        callbacks.clear()
+        assert not callbacks._failing
+
+    def test_our_own_exit_goes_on(self, caplog):
+        with pytest.raises(SystemExit):
+            self.fail(Callbacks(), 0, 5.0, SystemExit(EXITING))
+        self.fail(Callbacks(), 0, 5.0, SystemExit("the user's"))
+        assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (one, "one (test_callbacks.py:"),
+        (Machine().one, "Machine.one (test_callbacks.py:"),
+        (functools.partial(two, None), "two (test_callbacks.py:"),
+        ([].append, "list.append"),
+        (Machine(), "Machine"),
+        (Machine, "Machine"),
+        (print, "print"),
+    ],
+)
+def test_names_of_functions(function, name):
+    assert name_of(function).startswith(name)

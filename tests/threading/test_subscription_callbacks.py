@@ -11,6 +11,7 @@ import pytest
 
 from caproto import CaprotoTypeError, EventAddRequest, EventCancelRequest
 from tests.conformance.items import item
+from tests.harness.waiting import wait_for
 from tests.threading.told import Told, flush, hold_callbacks
 
 
@@ -131,18 +132,52 @@ class TestDecorator:
 
 
 class TestWeakReferences:
-    def test_a_lambda_is_dropped_with_one_warning_that_names_the_pv(self, server, x, warnings):
-        sub = x.subscribe()
-        sub.add_callback(lambda response: None)  # it may get an update before the line is over
+    def test_each_that_dies_is_told_of_with_its_name_and_that_of_the_pv(
+        self, server, x, warnings
+    ):
+        class Plot:
+            def update(self, response):
+                pass
+
+        sub, here = x.subscribe(), "test_subscription_callbacks.py"
+        sub.add_callback(lambda response: None)
+        sub.add_callback([].append)
+        sub.add_callback(Plot().update)
+        names = (f"<lambda> ({here}:", "callback list.append was", f"Plot.update ({here}:")
         gc.collect()
-        server.wait_for(EventCancelRequest)
+        wait_for(lambda: len(warnings()) == 3)
+        for name in names:
+            (text,) = [text for text in warnings() if name in text]
+            assert "'x'" in text and "garbage-collected" in text and "strong=True" in text
+            assert "list.append" in text and "bound method of a temporary object" in text
+        wait_for(lambda: not server.wished("x"))
         assert not sub.callbacks
+
+    def test_many_that_die_are_counted(self, server, ctx, x, warnings, monkeypatch):
+        now = [1000.0]
+        monkeypatch.setattr(ctx, "now", lambda: now[0])
+        sub = x.subscribe()
+        for _ in range(50):
+            sub.add_callback(lambda response: None)
+        gc.collect()
+        wait_for(lambda: not sub.wanted)
+        assert len(warnings()) == 10
+        now[0] += 60
         sub.add_callback(lambda response: None)
         gc.collect()
-        server.wait_for(EventCancelRequest, 2)
+        wait_for(lambda: len(warnings()) == 11)
+        assert "40 more have died" in warnings()[-1]
+
+    def test_of_those_that_are_removed_nothing_is_said(self, server, x, warnings):
+        sub = x.subscribe()
+        for remove in (sub.remove_callback, lambda token: sub.clear()):
+            function = functools.partial(lambda response: None)
+            token = sub.add_callback(function)
+            remove(token)
+            del function
+            gc.collect()
         flush(x)
-        (text,) = warnings()
-        assert "'x'" in text and "garbage-collected" in text and "strong=True" in text
+        assert not warnings()
 
     @item(52)
     def test_dead_callbacks_are_cancelled_at_the_server(self, server, x):
@@ -256,11 +291,36 @@ class TestMisbehaviour:
         flush(x)
         assert told.values == [1.5, 2.0]
         records = [r for r in caplog.records if r.levelno == logging.ERROR]
-        assert len(records) == 2  # it stays registered
-        for record in records:
-            assert "'x'" in record.getMessage() and "fails" in record.getMessage()
-            assert record.pv == "x"
-            assert isinstance(record.exc_info[1], error)
+        (record,) = records  # of the second failure there is no second traceback
+        assert "'x'" in record.getMessage() and "fails (test_subscr" in record.getMessage()
+        assert record.pv == "x"
+        assert isinstance(record.exc_info[1], error)
+
+    def test_one_that_fails_each_time_is_told_of_once_a_minute(
+        self, server, ctx, x, caplog, monkeypatch
+    ):
+        now = [1000.0]
+        monkeypatch.setattr(ctx, "now", lambda: now[0])
+
+        def fails(response):
+            raise ValueError(f"no {response.data[0]}")
+
+        def lines():
+            return [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+
+        sub = x.subscribe()
+        sub.add_callback(fails)
+        for seconds in range(130):
+            flush(x)
+            now[0] = 1000.0 + seconds
+            server.post("x", float(seconds))
+        flush(x)
+        first, *later = lines()
+        assert "fails" in first and "times" not in first
+        assert ["61 more times" in later[0], "60 more times" in later[1]] == [True, True]
+        assert len(later) == 2
+        assert "ValueError('no 60.0')" in later[0] and "'x'" in later[0]
+        assert sum(r.exc_info is not None for r in caplog.records) == 1
 
     def test_one_may_remove_itself(self, server, x):
         told, sub = Told(), x.subscribe()
