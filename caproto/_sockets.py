@@ -62,8 +62,8 @@ class Pollable(Protocol):
 
 
 @contextmanager
-def _making() -> Iterator[None]:
-    """While sockets are made: the process or the system may have no descriptors left."""
+def making_socket() -> Iterator[None]:
+    """Turn a failure to make a socket into an error of ours: there may be no descriptors left."""
     try:
         yield
     except OSError as exc:
@@ -94,13 +94,17 @@ def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
     CaprotoNetworkError
         If there is none to be had.
     """
-    with _making():
+    with making_socket():
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, mcast_ttl)
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-    if reuse:
-        share_port(sock)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, mcast_ttl)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+            if reuse:
+                share_port(sock)
+        except BaseException:  # Ctrl-C, too: no descriptor is left behind
+            sock.close()
+            raise
     return sock
 
 
@@ -116,7 +120,7 @@ def share_port(sock: socket.socket) -> None:
 
 def stream_socket() -> socket.socket:
     """A non-blocking TCP socket with the options of a circuit: no Nagle delay, keep-alive."""
-    with _making():
+    with making_socket():
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     tune_stream(sock)
     return sock
@@ -273,10 +277,14 @@ class WakeUp:
 
     def __init__(self) -> None:
         self._pending = False
-        with _making():
+        with making_socket():
             self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._sender.setblocking(False)
+        try:
+            self._receiver.setblocking(False)
+            self._sender.setblocking(False)
+        except BaseException:  # Ctrl-C: no descriptor is left behind
+            self.close()
+            raise
 
     def set(self) -> None:
         """Wake the sleeper, now or at its next poll."""

@@ -34,7 +34,14 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_broadcaster", "_circuit", "_heartbeat"),
     # --- 4: what a client decides
     ("_client",),
-    ("_client.beacons", "_client.registration", "_client.search_plan"),
+    (
+        "_client.beacons",
+        "_client.name_server_session",
+        "_client.registration",
+        "_client.search_plan",
+        "_client.search_targets",
+    ),
+    ("_client.search_book",),
     # --- 4: what a server decides
     ("_server", "_server.conversions"),
     ("_server.beacon_timer", "_server.snapshot"),
@@ -58,6 +65,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading._delivery",
         "threading._explain",
         "threading._lifetime",
+        "threading._search_socket",
+        "threading._searchers",
         "threading._transport",
     ),
     ("threading._operations",),

@@ -45,7 +45,7 @@ from .._constants import MAX_SEARCH_DATAGRAM
 from .._errors import CaprotoKeyError, CaprotoValueError
 from .._text import encode_text
 
-__all__ = ["SearchDatagram", "SearchFacts", "SearchPlan"]
+__all__ = ["SearchDatagram", "SearchStatus", "SearchPlan"]
 
 #: Names created within this many seconds of each other share datagrams.
 GATHERING_TIME: Final = 0.002
@@ -86,7 +86,7 @@ class SearchDatagram(NamedTuple):
     searches: list[tuple[int, str]]
 
 
-class SearchFacts(NamedTuple):
+class SearchStatus(NamedTuple):
     """What is known about a name that is being searched."""
 
     name: str
@@ -329,7 +329,7 @@ class SearchPlan:
         self._mean += error / 8
         self._deviation += (abs(error) - self._deviation) / 4
 
-    def facts(self, cid: int) -> SearchFacts:
+    def status(self, cid: int) -> SearchStatus:
         """What is known about a name that is being searched.
 
         Raises
@@ -341,7 +341,7 @@ class SearchPlan:
             entry = self._names[cid]
         except KeyError:
             raise CaprotoKeyError(f"no search has the cid {cid}") from None
-        return SearchFacts(
+        return SearchStatus(
             entry.name, entry.tries, entry.sent, entry.due, entry.lost_until > -math.inf
         )
 

@@ -142,8 +142,8 @@ class Context:
         # For callbacks about PVs that no circuit has; its thread starts only if that happens.
         self._delivery = Delivery("without circuit", max_workers)
         #: All that a call about a PV without circuit may need.
-        self.locks = (self._lock, self.broadcaster._lock, self._delivery.lock)
-        self.broadcaster.add_listener(self)
+        self.locks = (self._lock, self.broadcaster.lock, self._delivery.lock)
+        self.broadcaster.add_searcher(self)
         _lifetime.register(self)
 
     # ---- for users
@@ -556,7 +556,7 @@ class Context:
         if not manager.create(channels.values()):
             self.channels_lost(manager, pvs, "the circuit is over", Loss.CLOSED)
 
-    def found_again(self, key: PVKey, first: Address, second: Address) -> None:
+    def found_elsewhere(self, key: PVKey, first: Address, second: Address) -> None:
         """Two servers have the same name: the first one is kept, the user is told."""
         name, _ = key
         self.log.warning(
@@ -727,7 +727,7 @@ class Context:
 
     def _after_fork(self) -> None:
         self._lock = _locks.Lock()
-        self.locks = (self._lock, self.broadcaster._lock, self._delivery.lock)
+        self.locks = (self._lock, self.broadcaster.lock, self._delivery.lock)
         self._closed = (
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

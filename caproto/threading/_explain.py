@@ -1,21 +1,21 @@
 """Explanation: why is this PV not connected?
 
-Everything that the client knows about one PV at one moment, gathered by `Context.explain` from
-those who know it, with hints for people. It is a report: it changes nothing and waits for nothing.
+Everything that the client knows about one PV at one moment, gathered by `Context.explain`, with
+hints for the user. It is a report: it changes nothing and waits for nothing.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from .._client.search_plan import SearchFacts
+from .._client.search_plan import SearchStatus
 from .._environment import ClientConfiguration
 from .._sockets import Address
 from ._troubles import Loss, Trouble
 
 
 class SearchReport(NamedTuple):
-    """How the search goes."""
+    """How the search goes; see `SearchTargets` and `SearchProgress`."""
 
     #: Where searches are sent; with why sending failed the last time, empty if it did not.
     destinations: dict[Address, str]
@@ -24,9 +24,9 @@ class SearchReport(NamedTuple):
     #: Configured addresses whose host is not known.
     unresolved: list[str]
     #: Whether it is known by now where to search.
-    prepared: bool
+    resolved: bool
     #: About this name; None if it is not being searched now.
-    facts: SearchFacts | None
+    status: SearchStatus | None
     #: Seconds until the search begins (again), after a failure; None if it is not postponed.
     postponed: float | None
     #: Names found so far by this broadcaster, and how long ago the last one (seconds; None: never).
@@ -119,24 +119,24 @@ class Explanation(NamedTuple):
         yield "hints", self.hints
 
     def _search_lines(self) -> Iterator[str]:
-        search, facts, now = self.search, self.search.facts, self.now
-        if facts is not None and facts.tries:
-            text = f"asked {facts.tries} times, last {now - facts.last_sent:.1f} s ago"
-            if facts.next_due > now:
-                text += f", next in {facts.next_due - now:.1f} s"
-            yield text + ("; lost with its server before" if facts.lost else "")
-        elif facts is not None:
-            yield "about to be asked for the first time"
+        search, status, now = self.search, self.search.status, self.now
+        if status is not None and status.tries:
+            text = f"searched {status.tries} times, last {now - status.last_sent:.1f} s ago"
+            if status.next_due > now:
+                text += f", next in {status.next_due - now:.1f} s"
+            yield text + ("; lost with its server before" if status.lost else "")
+        elif status is not None:
+            yield "about to be searched for the first time"
         elif search.postponed is not None:
             yield f"begins again in {search.postponed:.1f} s"
         else:
-            yield "none: not needed now"
+            yield "none at present"
         for (host, port), trouble in search.destinations.items():
             yield f"by UDP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
-        if not search.prepared:
-            yield "whom to ask is being looked up"
+        if not search.resolved:
+            yield "resolving search addresses"
         elif not search.destinations:
-            yield "by UDP to nobody"
+            yield "no UDP destination"
         for (host, port), trouble in search.name_servers.items():
             yield f"by TCP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
         for address in search.unresolved:
@@ -172,14 +172,14 @@ class Explanation(NamedTuple):
 
 def _searching(report: Explanation) -> bool:
     return report.circuit is None and (
-        report.search.facts is not None or report.search.postponed is not None
+        report.search.status is not None or report.search.postponed is not None
     )
 
 
 def _nowhere(report: Explanation) -> bool:
     search = report.search
     asked = search.destinations or search.name_servers or search.unresolved
-    return _searching(report) and search.prepared and not asked
+    return _searching(report) and search.resolved and not asked
 
 
 def _unknown_host(report: Explanation) -> bool:
@@ -210,13 +210,13 @@ def _others_found(report: Explanation) -> bool:
     return _searching(report) and report.server is None and report.search.found > 0
 
 
-def _nobody_answers(report: Explanation) -> bool:
-    facts = report.search.facts
+def _no_answers(report: Explanation) -> bool:
+    status = report.search.status
     return (
         _searching(report)
         and not report.search.found
-        and facts is not None
-        and facts.tries > 2
+        and status is not None
+        and status.tries > 2
         and not _nowhere(report)
         and not _all_fail(report)
     )
@@ -262,26 +262,26 @@ def _no_access(report: Explanation) -> bool:
 _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     (
         _nowhere,
-        "there is nobody to ask: EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS are empty, and "
-        "EPICS_CA_AUTO_ADDR_LIST is NO",
+        "there is no address to search: EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS are empty, "
+        "and EPICS_CA_AUTO_ADDR_LIST is NO",
     ),
     (
         _unknown_host,
-        "a host in EPICS_CA_ADDR_LIST or EPICS_CA_NAME_SERVERS is not known: is it misspelt?",
+        "a host in EPICS_CA_ADDR_LIST or EPICS_CA_NAME_SERVERS is unknown: is it misspelled?",
     ),
     (_all_fail, "no search can leave this host: is the network up?"),
     (
         _no_broadcast,
-        "no network interface of this host can broadcast, so only this host is asked: name the "
-        "servers in EPICS_CA_ADDR_LIST",
+        "no network interface of this host can broadcast, so only this host is searched: list "
+        "the servers in EPICS_CA_ADDR_LIST",
     ),
     (
         _loopback_only,
-        "only this host is asked (loopback); IOCs on other hosts are not found that way",
+        "only this host is searched (loopback); IOCs on other hosts are not found that way",
     ),
     (
         _name_server_fails,
-        "a name server cannot be asked: does it run, and does a firewall let us through?",
+        "a name server is not available: is it running, and does a firewall block the connection?",
     ),
     (
         _odd_name,
@@ -289,11 +289,11 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     ),
     (
         _others_found,
-        "other PVs were found by the same searches: is the name misspelt, or its IOC down?",
+        "other PVs were found by the same searches: is the name misspelled, or its IOC down?",
     ),
     (
-        _nobody_answers,
-        "nobody answers any search: wrong network or port (EPICS_CA_ADDR_LIST, "
+        _no_answers,
+        "no server answers any search: wrong network or port (EPICS_CA_ADDR_LIST, "
         "EPICS_CA_SERVER_PORT), a firewall that stops UDP, or the IOC is down",
     ),
     (

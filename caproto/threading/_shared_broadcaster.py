@@ -1,95 +1,63 @@
 """SharedBroadcaster: the UDP socket, and the thread that searches.
 
-One may serve several Contexts; it knows them by the methods of `Listener` and holds them weakly.
-``_client.search_plan`` decides what is due when; this module sends it, receives what comes, and
-sorts the answers by Context and server.
+It may serve several Contexts; it knows them as a `Searcher` and holds them weakly. What is due when
+and what a message means is decided by a `SearchBook`; this module sends, receives, and passes on.
 
-The plan and the tables belong to the lock. The socket belongs to the thread. While asleep, the
-thread holds the socket and the wake-up, nothing else.
+All that changes the book is done by the search thread. Other threads leave it a note and wake it,
+so a call that is interrupted between any two lines leaves everything whole, and a finalizer may
+make any of these calls. The book belongs to the lock, which is taken to change it and, by other
+threads, to read it; nothing that is not ours is called under it. The socket belongs to the thread.
+While asleep, the thread holds the socket and the wake-up, nothing else.
 """
 from __future__ import annotations
 
-import heapq
+import contextlib
 import logging
-import math
 import os
-import socket
 import threading
 import weakref
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from time import monotonic
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from .. import _locks
-from .._broadcaster import Broadcaster, extract_address
-from .._client.beacons import BeaconTable, Verdict
-from .._client.registration import Registration, RegistrationAction
-from .._client.search_plan import SearchFacts, SearchPlan
-from .._commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
-from .._constants import MAX_DATAGRAM
+from .._broadcaster import Broadcaster
+from .._client.registration import RegistrationAction
+from .._client.search_book import Key, SearchBook, SearchNews
+from .._client.search_targets import SearchTargets
+from .._commands import SearchResponse
 from .._environment import ClientConfiguration
 from .._errors import CaprotoError, ContextDisconnectedError
 from .._log import RECEIVED, SENT
 from .._repeater import spawn_repeater
 from .._roles import CLIENT
-from .._sockets import Address, WakeUp, bcast_socket, resolve_addresses
-from . import _lifetime
+from .._sockets import Address, WakeUp
+from . import _lifetime, _waiting
 from ._explain import SearchReport
-from ._name_server import NameServer
-from ._transport import Waker, describe, take_turns
+from ._name_server import NameServers
+from ._reentry import serving
+from ._search_socket import SearchSocket
+from ._searchers import Searcher, Searchers, Token
+from ._transport import Waker, take_turns
 from ._waiting import Deadline
 
-#: Datagrams received in a row before searches that are due get their turn.
+#: Datagrams received in a row before searches that are due are sent.
 DATAGRAMS_PER_TURN = 200
-#: Answered searches that are remembered, to notice when a second server has the same name; and what
-#: the user was told of that.
-REMEMBERED = 16384
-#: Seconds until names are searched again whose finding made trouble.
+#: Seconds until names are searched again for which passing on the answer failed.
 TROUBLE_DELAY = 5.0
 #: Seconds between two log messages about how many searches are open.
 REPORT_INTERVAL = 2.0
-#: Bytes to ask the kernel for, so that the answers to ten thousand searches find room.
-RECEIVE_BUFFER = 1 << 22
-
-#: Who is searching, and what it calls the thing.
-Key = Hashable
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
-class Listener(Protocol):
-    """What a broadcaster tells a Context."""
+class _Request(NamedTuple):
+    """A search that the thread is to begin."""
 
-    def found(self, address: Address, version: int, keys: Sequence[Any]) -> None:
-        """These are served at *address*, by a server of this minor version."""
-
-    def found_again(self, key: Any, first: Address, second: Address) -> None:
-        """A second server has answered."""
-
-    def beacon(self, address: Address, good: bool) -> None:
-        """A server sent a beacon, in its rhythm or not."""
-
-    def searching(self) -> None:
-        """Searches were sent; a moment to report."""
-
-    def last_heard(self) -> dict[Address, float]:
-        """Seconds since each server of a circuit sent anything."""
-
-
-class _Search(NamedTuple):
-    listener: weakref.ref[Any]
-    key: Any
-
-
-class _Postponed(NamedTuple):
-    when: float
-    order: int
-    listener: weakref.ref[Any]
-    names: list[str]
-    keys: list[Any]
+    token: Token
+    names: Sequence[str]
+    keys: Sequence[Key]
     lost: bool
+    delay: float
 
 
 class SharedBroadcaster:
@@ -107,11 +75,15 @@ class SharedBroadcaster:
     ----------
     configuration : ClientConfiguration
         In force.
+    lock : RLock
+        Held while the searches are read or changed.
     log : logging.Logger
         At DEBUG every datagram sent and received is logged here.
-    unresolved : list of str
-        Configured addresses ('host:port') whose host names are not known. Names are looked up when
-        the first search begins.
+
+    Raises
+    ------
+    CaprotoNetworkError
+        If the system has no socket for us.
     """
 
     def __init__(
@@ -120,55 +92,42 @@ class SharedBroadcaster:
         registration_retry_time: float = 10.0,
         configuration: ClientConfiguration | None = None,
     ) -> None:
-        self.configuration = configuration or ClientConfiguration.from_environment()
+        self._threads: list[threading.Thread] = []
+        self._vacancy: deque[None] = deque((None,))  # taken by the thread that serves the socket
+        self._closed = ""
+        self.configuration = configuration = (
+            configuration or ClientConfiguration.from_environment()
+        )
         self.registration_retry_time = registration_retry_time
         self._protocol = Broadcaster(CLIENT)
         self.log = self._protocol.log
-        self._lock = _locks.Lock()
-        self._closed = ""
-        now = monotonic()
-        self._plan = SearchPlan(self.configuration.max_search_period, now)
-        self._beacons = BeaconTable(now, self.configuration.server_port)
-        self._registration = Registration(
-            now, registration_retry_time, self.configuration.use_repeater
+        self.lock = _locks.Lock()
+        now = _waiting.now()
+        self._book: SearchBook[Token] = SearchBook(
+            now,
+            max_period=configuration.max_search_period,
+            server_port=configuration.server_port,
+            registration_retry_time=registration_retry_time,
+            use_repeater=configuration.use_repeater,
         )
-        self._circuits: Counter[Address] = Counter()  # of all listeners
-        self._searches: dict[int, _Search] = {}
-        self._answered: dict[int, tuple[_Search, Address]] = {}
-        # Searched again they are answered by the same two: that is no news.
-        self._served_twice: dict[tuple[_Search, frozenset[Address]], None] = {}
-        self._postponed: list[_Postponed] = []
-        self._order = 0
-        # Changed and copied in single steps, so that it may be used without the lock.
-        self._listeners: dict[int, weakref.ref[Any]] = {}
+        self._requests: deque[_Request] = deque()
+        self._notes: deque[tuple[Callable[[], object], str]] = deque()
         self._reported = now
-        self._prepared = False
-        self.unresolved: list[str] = []
-        self._destinations: list[Address] = []
-        self._send_errors: dict[Address, OSError] = {}
-        self._name_servers: list[NameServer] = []
-        self._unstarted: dict[Address, str] = {}  # name servers, and why they have no thread
-        self._found = 0
-        self._last_found: float | None = None
-        self._socket = bcast_socket(reuse=False, mcast_ttl=self.configuration.mcast_ttl)
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        self._socket.bind(("", 0))
-        self._notes: deque[Callable[[], None]] = deque()
+        self._socket = SearchSocket(configuration, self.log)
         self._wakeup = WakeUp()
-        self._thread: threading.Thread | None = None
+        self._searchers = Searchers(self._wakeup)
+        self._name_servers = NameServers(self, configuration.conn_tmo, self.log)
         _lifetime.register(self)
 
     # ---- for users
 
     def search_now(self) -> None:
-        """Ask for everything that is not found yet, now, and begin the back-off anew.
+        """Search at once for everything that is not found yet, and start the back-off again.
 
-        Names that pause because their server made trouble (see `Context.explain`) are not hurried.
+        Names that pause because their server caused trouble (see `Context.explain`) are not
+        hurried.
         """
-        with self._lock:
-            self._plan.search_now(monotonic())
-        self._wakeup.set()
+        self._leave(self._search_now)
 
     def time_since_last_heard(self) -> dict[Address, float]:
         """Seconds since each server that we have a circuit to has sent anything.
@@ -178,13 +137,13 @@ class SharedBroadcaster:
         dict of (str, int) to float
         """
         heard: dict[Address, float] = {}
-        for listener in self._living():
-            for address, seconds in listener.last_heard().items():
-                heard[address] = min(seconds, heard.get(address, math.inf))
+        for searcher in self._searchers.living():
+            for address, seconds in searcher.last_heard().items():
+                heard[address] = min(seconds, heard.get(address, seconds))
         return heard
 
     def disconnect(self, *, wait: bool = True) -> None:
-        """End the thread; searches are given up. May be called twice.
+        """End the thread and all searches. May be called twice.
 
         Parameters
         ----------
@@ -198,51 +157,36 @@ class SharedBroadcaster:
     def join(self, timeout: float | None) -> None:
         """Wait at most *timeout* seconds for the threads to end."""
         deadline = Deadline(timeout)
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(deadline.remaining())
-        for server in self._name_servers:
-            server.join(deadline.remaining())
+        for thread in self._threads.copy():
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(deadline.remaining())
+        self._name_servers.join(deadline)
 
     def __del__(self) -> None:
-        # The thread closes the sockets; who never searched has none.
-        if getattr(self, "_thread", self) is None:
-            self._socket.close()
-            self._wakeup.close()
+        if not self._started():  # else the thread closes the sockets
+            self._close_sockets()
 
     def __repr__(self) -> str:
-        state = self._closed or f"{len(self._plan)} names are being searched"
+        state = self._closed or f"{len(self._book)} names are being searched"
         return f"<SharedBroadcaster: {state}>"
 
     # ---- for Contexts
 
-    def add_listener(self, listener: Listener) -> None:
-        """Tell *listener* what concerns it, for as long as it lives.
+    def add_searcher(self, searcher: Searcher) -> None:
+        """Tell *searcher* what concerns it, for as long as it lives.
 
         Raises
         ------
         ContextDisconnectedError
             If the broadcaster was disconnected.
         """
-        with self._lock:
-            if self._closed:
-                raise ContextDisconnectedError(self._closed)
-        self._listeners[id(listener)] = weakref.ref(listener)
-
-    def _living(self) -> list[Any]:
-        """All listeners; those that were dropped are struck off. Called holding nothing."""
-        living = []
-        for number, reference in list(self._listeners.items()):
-            listener = reference()
-            if listener is not None:
-                living.append(listener)
-            elif self._listeners.get(number) is reference:
-                self._listeners.pop(number, None)
-        return living
+        if self._closed:
+            raise ContextDisconnectedError(self._closed)
+        self._searchers.token(searcher)
 
     def search(
         self,
-        listener: Listener,
+        searcher: Searcher,
         names: Sequence[str],
         keys: Sequence[Key],
         *,
@@ -251,472 +195,345 @@ class SharedBroadcaster:
     ) -> None:
         """Search for *names*, in the background, until they are found.
 
+        What is being searched already, for the same searcher and under the same key, goes on.
+
         Parameters
         ----------
-        listener : Listener
-            Whom to tell.
+        searcher : Searcher
+            What is to be told.
         names : sequence of str
             Names of PVs.
         keys : sequence
-            What the listener calls them.
+            What the searcher calls them.
         lost : bool
             Whether they were lost with their server, and so will probably be back soon.
         delay : float
             Seconds to wait before the first search.
+
+        Raises
+        ------
+        CaprotoError
+            If the search thread cannot be started. The next call tries again.
         """
-        if not names:
-            return
-        reference = weakref.ref(listener)
-        hash(reference)  # it goes into tables, and forgets how once the listener is gone
-        with self._lock:
-            if self._closed:
-                return
-            if delay > 0:
-                self._order += 1
-                postponed = _Postponed(
-                    monotonic() + delay, self._order, reference, list(names), list(keys), lost
-                )
-                heapq.heappush(self._postponed, postponed)
-            else:
-                self._add(reference, names, keys, lost)
-            if self._thread is None:
-                self._start()
-        self._wakeup.set()
+        if names and not self._closed:
+            token = self._searchers.token(searcher)
+            self._requests.append(_Request(token, tuple(names), tuple(keys), lost, delay))
+            self._wakeup.set()
+            self._start()
 
-    def note(self, function: Callable[[], None]) -> None:
-        """Have *function* called by the search thread, soon, holding nothing."""
-        self._notes.append(function)
-        with self._lock:
-            if not self._closed and self._thread is None:
-                self._start()
-        self._wakeup.set()
+    def forget(self, searcher: Searcher) -> None:
+        """Give up all searches of *searcher*, and tell it nothing more."""
+        self._searchers.forget(searcher)
 
-    def forget(self, listener: Listener) -> None:
-        """Give up all searches of *listener*."""
-        with self._lock:
-            ids = [cid for cid, search in self._searches.items() if search.listener() is listener]
-            self._plan.remove(ids)
-            for cid in ids:
-                del self._searches[cid]
-            self._postponed = [
-                entry for entry in self._postponed if entry.listener() is not listener
-            ]
-            heapq.heapify(self._postponed)
-            self._answered = {
-                cid: answer
-                for cid, answer in self._answered.items()
-                if answer[0].listener() is not listener
-            }
-            self._served_twice = {
-                case: None
-                for case in self._served_twice
-                if case[0].listener() is not listener
-            }
-        self._listeners.pop(id(listener), None)
+    def note(self, function: Callable[[], object], name: str = "") -> None:
+        """Have *function* called by the search thread, soon, holding nothing. Takes no lock.
+
+        After `disconnect` nothing is called.
+
+        Parameters
+        ----------
+        function : callable
+            Called once; to call it in vain or twice must do no harm.
+        name : str
+            Of the PV concerned, for the log if *function* fails.
+
+        Raises
+        ------
+        CaprotoError
+            If the search thread cannot be started. The next call tries again.
+        """
+        self._leave(function, name)
+        self._start()
 
     def circuit_opened(self, address: Address) -> None:
-        """A listener has a circuit to this server: its first beacon will be no news."""
-        with self._lock:
-            self._circuits[address] += 1
-            self._beacons.circuit_opened(*address)
+        """Note that a searcher has a circuit to this server."""
+        self._leave(partial(self._locked, self._book.circuit_opened, address))
 
     def circuit_closed(self, address: Address) -> None:
-        """A circuit to this server is over: after the last one its beacons may begin anew."""
-        with self._lock:
-            self._circuits[address] -= 1
-            if self._circuits[address] <= 0:
-                del self._circuits[address]
-                self._beacons.circuit_closed(*address)
+        """Note that a circuit to this server is over."""
+        self._leave(partial(self._locked, self._book.circuit_closed, address))
 
-    def open_searches(self, listener: Listener) -> int:
-        """How many names *listener* still waits for."""
-        with self._lock:
-            return sum(1 for search in self._searches.values() if search.listener() is listener)
+    def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
+        """Note what a name server of this minor version has answered."""
+        self._leave(partial(self._take_tcp_answers, responses, version))
+
+    def open_searches(self, searcher: Searcher) -> int:
+        """Count the names that *searcher* still waits for."""
+        tokens = self._searchers.tokens(searcher)
+        with self.lock:
+            return self._book.open_searches(tokens)
 
     @property
     def destinations(self) -> list[Address]:
         """Where searches are sent to."""
-        return list(self._destinations)
+        return list(self._socket.destinations)
+
+    @property
+    def unresolved(self) -> list[str]:
+        """Configured addresses ('host:port') whose host names are not known.
+
+        Names are looked up when the first search begins.
+        """
+        return self._socket.unresolved.copy()
 
     def why_not_found(self) -> str:
-        """Why a name is not found, as far as that can be said of all of them."""
+        """Tell why a name is not found, as far as that can be said of all of them."""
         if self._closed:
             return f"it is not searched: {self._closed}"
-        asked = [f"{host}:{port}" for host, port in self._destinations]
-        failing = [f"{address} is an unknown host" for address in self.unresolved]
-        for (host, port), trouble in self._name_server_troubles().items():
-            if trouble:
-                failing.append(f"{host}:{port} by TCP cannot be asked: {trouble}")
-            else:
-                asked.append(f"{host}:{port} by TCP")
-        if asked:
-            said = f"no server has answered the search (sent to {', '.join(asked)})"
-        elif failing or self._prepared:
-            said = "there is nobody to ask"
-            failing = failing or ["no address is configured"]
-        else:
-            return "the search has hardly begun"
-        return "; ".join((said, *failing))
+        return self._targets().why_not_found()
 
-    def _name_server_troubles(self) -> dict[Address, str]:
-        """All name servers, with why they cannot be asked, empty if they can."""
-        started = {server.address: server.trouble for server in list(self._name_servers)}
-        return started | self._unstarted
+    def report(self, searcher: Searcher, key: Key) -> SearchReport:
+        """Tell how the search of *searcher* for *key* goes."""
+        tokens = self._searchers.tokens(searcher)
+        # First what the thread has not begun yet: so what it begins now is not overlooked.
+        delays = [
+            request.delay
+            for request in self._requests.copy()
+            if request.token in tokens and key in request.keys
+        ]
+        with self.lock:
+            progress = self._book.progress(tokens, key, _waiting.now())
+        if delays and progress.status is None and progress.postponed is None:
+            progress = progress._replace(postponed=max(delays))
+        return SearchReport(**self._targets()._asdict(), **progress._asdict())
 
-    def report(self, listener: Listener, key: Key) -> SearchReport:
-        """How the search of *listener* for *key* goes."""
-        now = monotonic()
-        facts: SearchFacts | None = None
-        postponed: float | None = None
-        with self._lock:
-            for cid, search in self._searches.items():
-                if search.key == key and search.listener() is listener:
-                    facts = self._plan.facts(cid)
-            for entry in self._postponed:
-                if key in entry.keys and entry.listener() is listener:
-                    postponed = max(0.0, entry.when - now)
-            errors = {address: error.strerror for address, error in self._send_errors.items()}
-            servers = self._name_server_troubles()
-            hears_beacons = self._registration.registered
-        return SearchReport(
-            destinations={address: errors.get(address) or "" for address in self._destinations},
-            name_servers=servers,
-            unresolved=list(self.unresolved),
-            prepared=self._prepared,
-            facts=facts,
-            postponed=postponed,
-            found=self._found,
-            last_found=None if self._last_found is None else now - self._last_found,
-            hears_beacons=hears_beacons,
+    # ---- inside, in any thread
+
+    def _targets(self) -> SearchTargets:
+        sock = self._socket
+        servers = dict.fromkeys(sock.name_servers, "not started yet")
+        return SearchTargets(
+            sock.problems(), servers | self._name_servers.problems(), self.unresolved, sock.resolved
         )
 
-    # ---- inside
+    def _leave(self, function: Callable[[], object], name: str = "") -> None:
+        """Leave a note for the search thread, if it runs or once it does."""
+        self._notes.append((function, name))
+        self._wakeup.set()
 
-    def _add(
-        self, listener: weakref.ref[Any], names: Sequence[str], keys: Sequence[Key], lost: bool
-    ) -> None:
-        ids = self._plan.add(names, monotonic(), lost=lost)
-        for cid, key in zip(ids, keys, strict=True):
-            self._searches[cid] = _Search(listener, key)
+    def _started(self) -> bool:
+        return any(thread.ident is not None for thread in self._threads.copy())
 
     def _start(self) -> None:
-        """Start the thread. Locked: it must be there, or not, when we are closed."""
+        """Start the thread, if that was not done.
+
+        Of several that are started in the same moment, the first one serves.
+        """
+        if self._started() or self._closed:
+            return
         thread = threading.Thread(
             target=_serve,
-            args=(weakref.ref(self, Waker(self._wakeup)), self._socket, self._wakeup),
+            args=(
+                weakref.ref(self, Waker(self._wakeup)), self._socket, self._wakeup, self._vacancy
+            ),
             name="ca-udp",
             daemon=True,
         )
+        self._threads.append(thread)
         try:
             thread.start()
-        except RuntimeError as error:  # the next search tries again
-            raise CaprotoError(f"cannot start the thread that searches: {error}") from error
-        self._thread = thread
+        except RuntimeError as error:
+            self._threads.remove(thread)
+            raise CaprotoError(f"cannot start the search thread: {error}") from error
 
     def _close(self, reason: str) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = reason
-            started = self._thread is not None
-        for server in self._name_servers:
-            server.close()
-        if started:
-            self._wakeup.set()
-        else:
-            self._socket.close()
-            self._wakeup.close()
+        # All of it each time: the call before may have been interrupted.
+        self._closed = self._closed or reason
+        self._wakeup.set()
+        if not self._started():
+            self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for name in ("_socket", "_wakeup"):
+            if hasattr(self, name):  # the constructor may have been interrupted
+                getattr(self, name).close()
 
     def _at_exit(self, deadline: Deadline) -> None:
         self._close("the interpreter is exiting")
         self.join(deadline.remaining())
 
     def _after_fork(self) -> None:
-        self._lock = _locks.Lock()
+        self.lock = _locks.Lock()
         self._closed = (
             f"this broadcaster was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"
         )
-        self._socket.close()
-        self._wakeup.close()
-        for server in self._name_servers:
-            server.abandon()
+        self._close_sockets()
+        self._name_servers.abandon()
+
+    # ---- the search thread
 
     def _turn(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
         """Do what is to be done now; see ``_transport.Turning``."""
-        while self._notes:
-            self._tell(self._notes.popleft())
-        if self._closed:
-            return None
         try:
-            if not self._prepared:
-                self._prepare()
-            if self._unstarted:
-                self._start_name_servers()
+            self._run_notes()
+            self._take_requests()
+            self._strike_off()
+            if self._closed:
+                self._name_servers.close()
+                return None
+            self._socket.resolve()
+            self._name_servers.start(self._socket.name_servers)
             if readable:
                 self._receive()
             self._send_due()
             self._register()
-            with self._lock:
-                deadline = min(self._plan.next_deadline(), self._registration.deadline)
-                if self._postponed:
-                    deadline = min(deadline, self._postponed[0].when)
-            return (None if deadline == math.inf else deadline), False
-        except Exception:  # a defect of ours must not end the search for ever
-            self.log.exception("Unexpected error; the search goes on")
-            return monotonic() + 1.0, False
+            with self.lock:
+                return self._book.next_deadline(), False
+        except Exception:  # a defect of ours must not end the search
+            self._log_failure("the search")
+            return _waiting.now() + 1.0, False
 
-    def _prepare(self) -> None:
-        """Look up where to search, here because resolving host names may take its time."""
-        self.unresolved.clear()
-        configuration = self.configuration
-        self._destinations = self._resolve(configuration.search_addresses(), "EPICS_CA_ADDR_LIST")
-        servers = self._resolve(configuration.name_servers, "EPICS_CA_NAME_SERVERS")
-        self._unstarted = dict.fromkeys(servers, "not started yet")
-        if not self._destinations and not servers:
-            self.log.warning(
-                "No PV can be found: EPICS_CA_ADDR_LIST and EPICS_CA_NAME_SERVERS name no known "
-                "host, and EPICS_CA_AUTO_ADDR_LIST is NO"
-            )
-        self._prepared = True
-
-    def _resolve(self, addresses: Iterable[Address], variable: str) -> list[Address]:
-        resolved: dict[Address, None] = {}
-        for host, port in addresses:
-            found = resolve_addresses([(host, port)], variable)
-            if not found:
-                self.unresolved.append(f"{host}:{port}")
-            resolved |= dict.fromkeys(found)
-        return list(resolved)
-
-    def _start_name_servers(self) -> None:
-        """If there are no descriptors or threads to be had, some wait for the next turn."""
-        for address, known in list(self._unstarted.items()):
+    def _run_notes(self) -> None:
+        """Do what others have noted so far."""
+        for _ in range(len(self._notes)):
+            function, name = self._notes.popleft()
             try:
-                server = NameServer(self, address, connection_timeout=self.configuration.conn_tmo)
-                server.start()
-            except (OSError, RuntimeError) as error:
-                trouble = describe(error)
-                self._unstarted[address] = trouble
-                if trouble != known:
-                    self.log.warning("The name server %s:%d cannot be asked: %s", *address, trouble)
-                continue
-            with self._lock:
-                self._name_servers.append(server)
-                del self._unstarted[address]
-                closed = self._closed
-            if closed:
-                server.close()
+                function()
+            except CaprotoError as error:
+                with contextlib.suppress(Exception):
+                    self.log.warning("%s%s", f"{name!r}: " if name else "", error)
+            except Exception:
+                self._log_failure(repr(name) if name else function)
+
+    def _take_requests(self) -> None:
+        """Begin the searches that were asked for."""
+        while self._requests:
+            self._tell(self._add, self._requests[0])
+            self._requests.popleft()  # only now, for `report`
+
+    def _strike_off(self) -> None:
+        """Give up the searches of those that are gone."""
+        for token in self._searchers.gone():
+            self._locked(self._book.forget, token)
+
+    def _locked(self, function: Callable[..., object], *args: object) -> None:
+        """Call a method of the book."""
+        with self.lock:
+            function(*args)
+
+    def _search_now(self) -> None:
+        with self.lock:
+            self._book.search_now(_waiting.now())
+
+    def _add(self, request: _Request) -> None:
+        token, names, keys, lost, delay = request
+        if token.searcher() is not None:  # else it was struck off, or is about to be
+            with self.lock:
+                self._book.add(token, names, keys, _waiting.now(), lost=lost, delay=delay)
 
     def _register(self) -> None:
         """Tell the repeater on this host that we want beacons; start one if there is none."""
-        now = monotonic()
-        port = self.configuration.repeater_port
-        action = self._registration.due(now)
+        with self.lock:
+            action = self._book.register(_waiting.now())
         if action is RegistrationAction.NOTHING:
             return
         if action is RegistrationAction.START_REPEATER:
             try:
-                spawn_repeater(port)
+                spawn_repeater(self.configuration.repeater_port)
             except CaprotoError as error:
                 self.log.info("There is no repeater, so beacons are not heard: %s", error)
-        try:
-            self._socket.sendto(self._protocol.send(self._protocol.register()), ("127.0.0.1", port))
-        except OSError as error:
-            self.log.debug("Cannot register with the repeater: %s", error)
+        self._socket.send_to_repeater(self._protocol.send(self._protocol.register()))
 
     def _send_due(self) -> None:
-        now = monotonic()
-        with self._lock:
-            while self._postponed and self._postponed[0].when <= now:
-                _, _, listener, names, keys, lost = heapq.heappop(self._postponed)
-                if listener() is not None:
-                    self._add(listener, names, keys, lost)
-            datagrams = [
-                (sequence, self._without_orphans(searches))
-                for sequence, searches in self._plan.due(now)
-            ]
-            report = datagrams and now - self._reported >= REPORT_INTERVAL
+        now = _waiting.now()
+        with self.lock:
+            datagrams = self._book.due(now)
         for sequence, searches in datagrams:
-            if searches:
-                self._send_datagram(sequence, searches)
-        if report:
+            self._send_datagram(sequence, searches)
+        if datagrams and now - self._reported >= REPORT_INTERVAL:
             self._reported = now
-            for listener in self._living():
-                self._tell(listener.searching)
-
-    def _without_orphans(self, searches: list[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Give up what was searched for a listener that was dropped without a word. Locked."""
-        orphans = {cid for cid, _ in searches if self._searches[cid].listener() is None}
-        if not orphans:
-            return searches
-        self._plan.remove(orphans)
-        for cid in orphans:
-            del self._searches[cid]
-        return [search for search in searches if search[0] not in orphans]
+            for searcher in self._searchers.living():
+                self._tell(searcher.searching)
 
     def _send_datagram(self, sequence: int, searches: list[tuple[int, str]]) -> None:
-        """One datagram, to every destination."""
-        data = self._protocol.search_datagram(sequence, searches)
-        for destination in self._destinations:
-            try:
-                self._socket.sendto(data, destination)
-            except OSError as error:
-                self._note_failure(destination, error)
-            else:
-                if destination in self._send_errors:
-                    with self._lock:
-                        del self._send_errors[destination]
-        for server in self._name_servers:
-            server.search(searches)
+        """Send one datagram to every destination."""
+        self._socket.send(self._protocol.search_datagram(sequence, searches))
+        self._name_servers.search(searches)
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug(
                 "Search %d for %d names to %s",
                 sequence,
                 len(searches),
-                self._destinations,
+                self.destinations,
                 extra={"direction": SENT},
             )
 
-    def _note_failure(self, destination: Address, error: OSError) -> None:
-        """One destination that cannot be reached never stops the others; it is reported once."""
-        with self._lock:
-            known = self._send_errors.get(destination)
-            self._send_errors[destination] = error
-        if known is None or known.errno != error.errno:
-            self.log.warning("Cannot send searches to %s:%d: %s", *destination, error.strerror)
-
     def _receive(self) -> None:
-        """Take in what has arrived, then tell the listeners.
+        """Take in what has arrived, then tell the searchers.
 
         A name that was answered is not searched any more. So whatever happens to one datagram, the
-        listeners are told of the answers in all.
+        searchers are told of the answers in all.
         """
-        answers = _Answers()
+        news: SearchNews[Token] = SearchNews()
         try:
-            for _ in range(DATAGRAMS_PER_TURN):
-                try:
-                    data, sender = self._socket.recvfrom(MAX_DATAGRAM)
-                except BlockingIOError:
-                    break
-                except OSError:
-                    continue  # an earlier datagram of ours could not be delivered
-                self._tell(self._process, data, sender, answers)
+            for data, sender in self._socket.receive(DATAGRAMS_PER_TURN):
+                self._tell(self._process, data, sender, news)
         finally:
-            self._tell_answers(answers)
+            self._pass_on(news)
 
-    def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
-        """A name server knows where some names are; in its thread."""
-        answers = _Answers()
-        now = monotonic()
-        with self._lock:
-            for response in responses:
-                self._answer(response, version, None, now, answers)
-        self._tell_answers(answers)
-
-    def _process(self, data: bytes, sender: Address, answers: _Answers) -> None:
+    def _process(self, data: bytes, sender: Address, news: SearchNews[Token]) -> None:
         commands = self._protocol.recv(data, sender)
         if self.log.isEnabledFor(logging.DEBUG):
-            facts = {"direction": RECEIVED, "their_address": sender}
-            self.log.debug("%r", commands, extra=facts)
-        now = monotonic()
-        sequence: int | None = None
-        beacons: list[Beacon] = []
-        with self._lock:
-            for command in commands:
-                if isinstance(command, SearchResponse):
-                    self._answer(command, command.version or 0, sequence, now, answers)
-                elif isinstance(command, VersionResponse):
-                    sequence = command.sequence
-                elif isinstance(command, Beacon):
-                    beacons.append(command)
-                    self._registration.heard(now)
-                elif isinstance(command, RepeaterConfirmResponse):
-                    self._registration.confirmed(now)
-        for command in beacons:
-            self._on_beacon(command, now)
+            extra = {"direction": RECEIVED, "their_address": sender}
+            self.log.debug("%r", commands, extra=extra)
+        self._protocol.process_commands(commands)
+        with self.lock:
+            self._book.received(commands, _waiting.now(), news)
 
-    def _on_beacon(self, command: Beacon, now: float) -> None:
-        """A server is alive; perhaps it has just been started."""
-        address = host, port = extract_address(command, self.configuration.server_port)
-        with self._lock:
-            verdict = self._beacons.beacon(host, port, command.beacon_id, command.version, now)
-            if verdict is Verdict.ANOMALY:
-                self._plan.beacon_anomaly(now)
-        if verdict not in (Verdict.FIRST, Verdict.DISCARDED):
-            for listener in self._living():
-                self._tell(listener.beacon, address, verdict is Verdict.GOOD)
+    def _take_tcp_answers(self, responses: Sequence[SearchResponse], version: int) -> None:
+        news: SearchNews[Token] = SearchNews()
+        try:
+            with self.lock:
+                self._book.answered(responses, version, _waiting.now(), news)
+        finally:
+            self._pass_on(news)
 
-    def _answer(
-        self,
-        command: SearchResponse,
-        version: int,
-        sequence: int | None,
-        now: float,
-        answers: _Answers,
-    ) -> None:
-        """One server has one name. Locked."""
-        cid = command.cid
-        address = extract_address(command, self.configuration.server_port)
-        name = self._plan.reply(cid, sequence, now)
-        if name:
-            search = self._searches.pop(cid)
-            names, keys = answers.found[search.listener, address, version]
-            names.append(name)
-            keys.append(search.key)
-            _remember(self._answered, cid, (search, address))
-            self._found += 1
-            self._last_found = now
-        elif cid in self._answered:
-            search, first = self._answered[cid]
-            case = (search, frozenset((first, address)))
-            if first != address and case not in self._served_twice:
-                _remember(self._served_twice, case, None)
-                answers.again.append((search, first, address))
+    def _pass_on(self, news: SearchNews[Token]) -> None:
+        """Tell the searchers, holding nothing; names that cannot be told are searched again."""
+        for (token, address, version), (names, keys) in news.found.items():
+            searcher = token.searcher()
+            if searcher is not None and not self._tell(searcher.found, address, version, keys):
+                self._add(_Request(token, names, keys, False, TROUBLE_DELAY))
+        for token, key, first, second in news.elsewhere:
+            searcher = token.searcher()
+            if searcher is not None:
+                self._tell(searcher.found_elsewhere, key, first, second)
+        for address, good in news.beacons:
+            for searcher in self._searchers.living():
+                self._tell(searcher.beacon, address, good)
 
-    def _tell_answers(self, answers: _Answers) -> None:
-        """Tell the listeners; when no lock is held."""
-        for (reference, address, version), (names, keys) in answers.found.items():
-            listener = reference()
-            if listener is not None and not self._tell(listener.found, address, version, keys):
-                self.search(listener, names, keys, delay=TROUBLE_DELAY)
-        for search, first, second in answers.again:
-            listener = search.listener()
-            if listener is not None:
-                self._tell(listener.found_again, search.key, first, second)
-
-    def _tell(self, function: Callable[..., None], *args: Any) -> bool:
-        """Do one thing of many; False if it failed, which must not cost the others anything."""
+    def _tell(self, function: Callable[..., object], *args: object) -> bool:
+        """Do one thing of many; False if it failed, which must not affect the others."""
         try:
             function(*args)
         except Exception:
-            self.log.exception("Unexpected error in %r; the search goes on", function)
+            self._log_failure(function)
             return False
         return True
 
-
-def _remember(table: dict[T, U], key: T, value: U) -> None:
-    """Note something, and forget the oldest if there is too much."""
-    table[key] = value
-    if len(table) > REMEMBERED:
-        del table[next(iter(table))]
-
-
-class _Answers:
-    """What some datagrams have answered, sorted by whom to tell."""
-
-    def __init__(self) -> None:
-        # By listener, server and version: names and keys.
-        self.found: defaultdict[
-            tuple[weakref.ref[Any], Address, int], tuple[list[str], list[Any]]
-        ] = defaultdict(lambda: ([], []))
-        self.again: list[tuple[_Search, Address, Address]] = []
+    def _log_failure(self, what: object) -> None:
+        """Report a defect, of ours or of a searcher."""
+        with contextlib.suppress(Exception):  # a log handler is foreign code, too
+            self.log.exception("Unexpected error in %s; the search goes on", what)
 
 
 def _serve(
-    reference: Callable[[], SharedBroadcaster | None], sock: socket.socket, wakeup: WakeUp
+    reference: Callable[[], SharedBroadcaster | None],
+    sock: SearchSocket,
+    wakeup: WakeUp,
+    vacancy: deque[None],
 ) -> None:
     """The search thread."""
-    take_turns(reference, sock, wakeup)
-    sock.close()
-    wakeup.close()
+    try:
+        vacancy.pop()
+    except IndexError:  # another one was faster
+        return
+    with serving():
+        broadcaster = reference()
+        closed = broadcaster is None or broadcaster._closed  # and perhaps the socket, too
+        del broadcaster
+        if not closed:
+            take_turns(reference, sock.socket, wakeup)
+        sock.close()
+        wakeup.close()

@@ -15,6 +15,9 @@ from .._sockets import LONGEST_SLEEP, WakeUp
 
 _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 
+#: The present time: seconds, monotonic. Asked for by attribute, so that tests can replace it.
+now: Callable[[], float] = monotonic
+
 #: Lets another thread run that could; where the system has no such call, nothing happens.
 give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: None)
 

@@ -328,7 +328,7 @@ def test_unanswered_names_do_not_flood() -> None:
     tail = [moment for moment, _ in network.sent if moment > 1200.0 - longest]
     fitting = len(network.sent[0][1].searches)
     assert len(tail) <= 1.2 * 20_000 / fitting
-    assert all(plan.facts(cid).tries >= 10 for cid in range(1, 20_001, 97))
+    assert all(plan.status(cid).tries >= 10 for cid in range(1, 20_001, 97))
 
 
 def test_a_new_name_is_not_held_up_by_a_hundred_thousand_hopeless_ones() -> None:
@@ -502,7 +502,7 @@ def test_nobody_starves_while_new_names_keep_coming() -> None:
 def test_lost_names_stay_on_short_intervals_for_half_a_minute() -> None:
     plan = SearchPlan()
     [cid] = plan.add(["lost"], 100.0, lost=True)
-    assert plan.facts(cid).lost
+    assert plan.status(cid).lost
     network = Network(plan, now=100.0)
     network.run(130.0)
     moments = network.times("lost")
@@ -585,15 +585,15 @@ def test_search_now_begins_anew() -> None:
 def test_facts_for_people() -> None:
     plan = SearchPlan()
     [cid] = plan.add(["x"], 10.0)
-    facts = plan.facts(cid)
+    facts = plan.status(cid)
     assert (facts.name, facts.tries, facts.last_sent, facts.lost) == ("x", 0, -math.inf, False)
     plan.due(10.01)
-    facts = plan.facts(cid)
+    facts = plan.status(cid)
     assert (facts.tries, facts.last_sent) == (1, 10.01)
     assert facts.next_due == pytest.approx(10.042)
     plan.remove([cid])
     with pytest.raises(CaprotoKeyError):
-        plan.facts(cid)
+        plan.status(cid)
 
 
 def test_a_late_driver_does_not_make_up_for_lost_time() -> None:

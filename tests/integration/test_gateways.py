@@ -198,7 +198,7 @@ def test_a_directory_sends_us_to_the_server(server):
             assert pv.circuit_manager.circuit.address == server.address
             asked = len(directory.received(ca.SearchRequest))
             wait_for(lambda: len(directory.received(ca.SearchRequest)) > asked)
-            assert ctx.explain(missing).search.facts.tries > 1
+            assert ctx.explain(missing).search.status.tries > 1
 
 
 @item(26)

@@ -15,7 +15,7 @@ import pytest
 import caproto as ca
 from caproto import CaprotoError, ChannelType, _locks
 from caproto._sockets import WakeUp
-from caproto.threading import _callbacks, _transport, _troubles, _waiting
+from caproto.threading import _callbacks, _searchers, _transport, _troubles, _waiting
 from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
@@ -101,6 +101,7 @@ def discipline(monkeypatch):
         (_transport, "wait_writable"),
         (_transport, "hang_up"),
         (threading.Thread, "join"),
+        (threading.Thread, "start"),
         (Watching, "emit"),
     ):
         monkeypatch.setattr(owner, name, rules.outside(getattr(owner, name), name))
@@ -120,7 +121,8 @@ def discipline(monkeypatch):
             return super().__call__()
 
     checking = SimpleNamespace(ref=CheckingReference, WeakMethod=CheckingMethod)
-    monkeypatch.setattr(_callbacks, "weakref", checking)
+    for module in (_callbacks, _searchers):
+        monkeypatch.setattr(module, "weakref", checking)
     monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.01)
     monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.01)
     log, handler = logging.getLogger("caproto"), Watching()
@@ -141,7 +143,7 @@ def test_the_discipline_is_checked_at_all(discipline):
             pass
         _waiting.Reply().wait(0)
         logging.getLogger("caproto.circ").debug("a message")
-        assert _callbacks.make_reference(test_two_full_pipes_do_not_lock_each_other, False, None)() is test_two_full_pipes_do_not_lock_each_other
+        assert _callbacks.make_reference(discipline.took, False, None)() == discipline.took
     with one:
         pass
     assert discipline.taken == 4

@@ -250,7 +250,7 @@ class TestFacts:
             (x,) = ctx.get_pvs("x")
             assert x.read().data[0] == 1.5
             (search,) = [s for s in other.searches if s.name == "x"][:1]
-            late = ctx.broadcaster._socket.getsockname()[1]
+            late = ctx.broadcaster._socket.socket.getsockname()[1]
             reply = other._broadcaster.send(other.search_reply(search))
             other._udp.sendto(reply, ("127.0.0.1", late))
             wait_for(lambda: caplog.records)

@@ -7,7 +7,7 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoKeyError, CaprotoTimeoutError, CaprotoTypeError
-from caproto.threading import _shared_broadcaster
+from caproto.threading import _search_socket
 from caproto.threading.client import ClientConfiguration, Context, SharedBroadcaster
 from tests.harness.fake_server import FakePV, ignore
 from tests.harness.ports import free_port
@@ -33,7 +33,7 @@ def test_a_connected_pv_has_no_hints(ctx):
     assert explanation.circuit.created
     assert explanation.circuit.version == 13
     assert explanation.circuit.rights == "READ|WRITE"
-    assert explanation.search.facts is None
+    assert explanation.search.status is None
     assert explanation.search.found == 1
 
 
@@ -48,19 +48,25 @@ def test_the_report_prints_for_the_prompt(ctx, server):
     assert "protocol 4.13, 0 operations without reply" in text
 
 
+def tries(pv) -> int:
+    """How often the name was asked for."""
+    status = pv.context.explain(pv).search.status
+    return status.tries if status is not None else 0
+
+
 def test_a_name_that_nobody_has(ctx, server, wait_for):
     (known,) = ctx.get_pvs("x")
     known.wait_for_connection()
     (pv,) = ctx.get_pvs("nobody:has:this")
-    wait_for(lambda: ctx.explain(pv).search.facts.tries >= 2)
+    wait_for(lambda: tries(pv) >= 2)
     explanation = ctx.explain(pv)
     assert not explanation.connected
     assert explanation.search.destinations == {(LOOPBACK, server.port): ""}
-    facts = explanation.search.facts
-    assert facts.last_sent <= explanation.now
-    assert facts.next_due > facts.last_sent
+    status = explanation.search.status
+    assert status.last_sent <= explanation.now
+    assert status.next_due > status.last_sent
     assert explanation.server is None and explanation.circuit is None
-    assert hinted(explanation, "misspelt")
+    assert hinted(explanation, "misspelled")
     assert f"by UDP to {LOOPBACK}:{server.port}" in str(explanation)
     assert "1 names were found" in str(explanation)
 
@@ -68,40 +74,40 @@ def test_a_name_that_nobody_has(ctx, server, wait_for):
 def test_nobody_answers_at_all(wait_for):
     with Context(configuration=configuration(f"{LOOPBACK}:{free_port()}")) as ctx:
         (pv,) = ctx.get_pvs("x")
-        wait_for(lambda: (ctx.explain(pv).search.facts or pv).tries > 2)
+        wait_for(lambda: tries(pv) > 2)
         explanation = ctx.explain(pv)
-        assert hinted(explanation, "nobody answers any search")
-        assert hinted(explanation, "only this host is asked")
-        assert not hinted(explanation, "misspelt")
+        assert hinted(explanation, "no server answers any search")
+        assert hinted(explanation, "only this host is searched")
+        assert not hinted(explanation, "misspelled")
         assert "no server has answered any search so far" in str(explanation)
 
 
-def test_while_whom_to_ask_is_being_looked_up(monkeypatch):
+def test_while_search_addresses_are_resolved(monkeypatch):
     """Host names may take their time: it is too early to say that there is nobody."""
     known = threading.Event()
-    look_up = _shared_broadcaster.resolve_addresses
+    look_up = _search_socket.resolve_addresses
     monkeypatch.setattr(
-        _shared_broadcaster, "resolve_addresses", lambda *args: known.wait(10) and look_up(*args)
+        _search_socket, "resolve_addresses", lambda *args: known.wait(10) and look_up(*args)
     )
     with Context(configuration=configuration(f"{LOOPBACK}:{free_port()}")) as ctx:
         (pv,) = ctx.get_pvs("x")
         try:
             explanation = ctx.explain(pv)
-            assert "whom to ask is being looked up" in str(explanation)
-            assert not hinted(explanation, "there is nobody to ask")
-            assert why(pv).endswith("the search has hardly begun")
+            assert "resolving search addresses" in str(explanation)
+            assert not hinted(explanation, "there is no address to search")
+            assert why(pv).endswith("the search has only just started")
         finally:
             known.set()
 
 
-def test_there_is_nobody_to_ask(wait_for):
+def test_there_is_no_address_to_search(wait_for):
     with Context(configuration=configuration()) as ctx:
         (pv,) = ctx.get_pvs("x")
-        wait_for(lambda: ctx.explain(pv).search.prepared)
+        wait_for(lambda: ctx.explain(pv).search.resolved)
         explanation = ctx.explain(pv)
         assert explanation.search.destinations == {}
-        assert hinted(explanation, "there is nobody to ask")
-        assert "by UDP to nobody" in str(explanation)
+        assert hinted(explanation, "there is no address to search")
+        assert "no UDP destination" in str(explanation)
 
 
 def why(pv) -> str:
@@ -118,11 +124,11 @@ def test_an_unknown_host_is_named_by_the_report_and_by_timeouts(wait_for):
         wait_for(lambda: ctx.explain(pv).search.unresolved)
         explanation = ctx.explain(pv)
         assert "not to no-such-host.invalid:5064, an unknown host" in str(explanation)
-        assert hinted(explanation, "is it misspelt?")
+        assert hinted(explanation, "is it misspelled?")
         assert not hinted(explanation, "are empty")
         assert why(pv) == (
-            "'x' was not found within 0.01 s: there is nobody to ask; no-such-host.invalid:5064 is "
-            "an unknown host"
+            "'x' was not found within 0.01 s: there is no address to search; "
+            "no-such-host.invalid:5064 is an unknown host"
         )
 
 
@@ -139,16 +145,16 @@ def test_timeouts_say_who_was_asked_and_how_and_who_cannot_be(server, wait_for):
         wait_for(settled)
         assert why(pv).endswith(
             f"no server has answered the search (sent to {LOOPBACK}:{udp}, {LOOPBACK}:{tcp} by TCP)"
-            f"; {LOOPBACK}:{nobody} by TCP cannot be asked: cannot connect to {LOOPBACK}:{nobody}: "
-            "Connection refused"
+            f"; the name server {LOOPBACK}:{nobody} is not available: cannot connect to "
+            f"{LOOPBACK}:{nobody}: Connection refused"
         )
 
 
-def test_timeouts_where_there_is_nobody_to_ask(wait_for):
+def test_timeouts_where_there_is_no_address_to_search(wait_for):
     with Context(configuration=configuration()) as ctx:
         (pv,) = ctx.get_pvs("x")
-        wait_for(lambda: ctx.broadcaster._prepared)
-        assert why(pv).endswith("there is nobody to ask; no address is configured")
+        wait_for(lambda: ctx.explain(pv).search.resolved)
+        assert why(pv).endswith("there is no address to search; none is configured")
 
 
 def test_timeouts_of_a_context_whose_broadcaster_was_disconnected(server):
@@ -163,7 +169,7 @@ def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
     # The kernel refuses to send to port 0, as it refuses to send where there is no route.
     good, bad = (LOOPBACK, free_port()), ("240.0.0.1", 5064)
     with Context(configuration=configuration(f"{LOOPBACK}:{good[1]}", "240.0.0.1:5064")) as ctx:
-        sock = ctx.broadcaster._socket
+        sock = ctx.broadcaster._socket.socket
 
         class Refusing:
             """The socket, behind a network without a route to one destination."""
@@ -176,7 +182,7 @@ def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
                     raise OSError(101, "Network is unreachable")
                 return sock.sendto(data, address)
 
-        ctx.broadcaster._socket = Refusing()
+        ctx.broadcaster._socket.socket = Refusing()
         try:
             (pv,) = ctx.get_pvs("x")
             wait_for(lambda: ctx.explain(pv).search.destinations.get(bad))
@@ -187,7 +193,7 @@ def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
             )
             assert not hinted(explanation, "no search can leave this host")
         finally:
-            ctx.broadcaster._socket = sock
+            ctx.broadcaster._socket.socket = sock
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
         "Cannot send searches to 240.0.0.1:5064: Network is unreachable"
     ]
@@ -203,7 +209,7 @@ def test_a_name_server_that_cannot_be_asked(wait_for):
             return "refused" in ctx.explain(pv).search.name_servers.get((LOOPBACK, port), "")
 
         wait_for(refused)
-        assert hinted(ctx.explain(pv), "a name server cannot be asked")
+        assert hinted(ctx.explain(pv), "a name server is not available")
 
 
 def test_a_server_that_refuses_connections(ctx, server, wait_for):
@@ -275,8 +281,8 @@ def test_an_idle_pv_is_not_searched(ctx, wait_for):
     wait_for(lambda: not pv.connected)
     explanation = ctx.explain(pv)
     assert explanation.state == "idle"
-    assert explanation.search.facts is None and explanation.search.postponed is None
-    assert "none: not needed now" in str(explanation)
+    assert explanation.search.status is None and explanation.search.postponed is None
+    assert "none at present" in str(explanation)
     assert explanation.hints == []
 
 

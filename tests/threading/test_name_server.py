@@ -14,8 +14,9 @@ from functools import partial
 import pytest
 
 import caproto as ca
+from caproto._client import name_server_session
 from caproto._heartbeat import Heartbeat
-from caproto.threading import _name_server, _transport
+from caproto.threading import _transport
 from caproto.threading._name_server import NameServer
 from caproto.threading.client import Context
 from tests.conformance.items import item
@@ -63,7 +64,7 @@ def ask(owner):
 
 @pytest.fixture
 def quick_retries(monkeypatch):
-    monkeypatch.setattr(_name_server, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(name_server_session, "FIRST_RETRY", 0.02)
 
 
 def answer(connection, command) -> None:
@@ -105,7 +106,7 @@ def test_it_introduces_itself_and_waits_for_the_version(directory, owner, ask, w
     assert "not connected yet" in repr(server) and owner.invitations == 0
     directory.connection.send(ca.VersionResponse(13))
     wait_for(lambda: owner.invitations == 1)
-    assert server.trouble == "" and "connected" in repr(server)
+    assert server.problem == "" and "connected" in repr(server)
     server.search([(2, "x"), (3, "nobody"), (4, "y")])
     wait_for(lambda: sum(len(ids) for ids, _ in owner.answers) == 2)
     assert [c.cid for c in directory.received(ca.SearchRequest)] == [2, 3, 4], "1 was not kept"
@@ -120,12 +121,12 @@ def test_servers_below_4_12_are_not_asked(version, asked, owner, ask, wait_for):
     with FakeServer({"x": 1.0}, version=version) as old:
         old.on[ca.SearchRequest] = answer
         server = ask(old.address, connection_timeout=0.1)
-        wait_for(lambda: server.trouble != "not connected yet")
+        wait_for(lambda: server.problem != "not connected yet")
         server.search([(1, "x")])
         old.wait_for(ca.EchoRequest)  # comes later on the same circuit
         assert bool(old.received(ca.SearchRequest)) is asked
         assert (owner.invitations > 0) is asked
-        assert ("version 4.11" in server.trouble) is not asked
+        assert ("version 4.11" in server.problem) is not asked
 
 
 def test_an_idle_circuit_is_probed_and_stays(directory, owner, ask, wait_for):
@@ -138,9 +139,9 @@ def test_an_idle_circuit_is_probed_and_stays(directory, owner, ask, wait_for):
 
 def silent_server(directory, ask, wait_for, monkeypatch) -> NameServer:
     """A name server that can be asked, and is asked for an echo soon."""
-    monkeypatch.setattr(_name_server, "Heartbeat", partial(Heartbeat, echo_timeout=0.1))
+    monkeypatch.setattr(name_server_session, "Heartbeat", partial(Heartbeat, echo_timeout=0.1))
     server = ask(directory.address, connection_timeout=0.1)
-    wait_for(lambda: not server.trouble)
+    wait_for(lambda: not server.problem)
     return server
 
 
@@ -150,14 +151,14 @@ def test_a_silent_server_is_reported_once_and_asked_when_it_responds_again(
     with caplog.at_level(logging.WARNING, "caproto"):
         server = silent_server(directory, ask, wait_for, monkeypatch)
         directory.on[ca.EchoRequest] = ignore
-        wait_for(lambda: server._heartbeat.deadline == math.inf, message="all probes in vain")
-        assert "does not respond" in server.trouble
+        wait_for(lambda: server._session.deadline == math.inf, message="all probes in vain")
+        assert "does not respond" in server.problem
         server.search([(1, "x")])
         assert owner.invitations == 1
         del directory.on[ca.EchoRequest]
         directory.connection.send(ca.EchoResponse())  # too late; but now it is probed again
         wait_for(lambda: owner.invitations == 2)
-    assert server.trouble == ""
+    assert server.problem == ""
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and "does not respond" in record.getMessage()
     server.search([(2, "x")])
@@ -173,13 +174,13 @@ def test_a_server_that_takes_no_searches_is_silent_whatever_it_says(
     directory.connection.stop_reading()
     number = 0
     deadline = time.monotonic() + 30
-    while not server.trouble:
+    while not server.problem:
         assert time.monotonic() < deadline
         server.search([(number + cid, f"nobody:has:{cid}") for cid in range(1, 1000)])
         directory.connection.send(ca.NotFoundResponse(13, 99))
         number += 1000
         time.sleep(0.001)  # the pace of the searches
-    assert "does not respond" in server.trouble
+    assert "does not respond" in server.problem
     waiting = len(server._transport._outbox)
     server.search([(cid, "nobody:has:it") for cid in range(1, 1000)])
     assert len(server._transport._outbox) <= waiting
@@ -187,14 +188,14 @@ def test_a_server_that_takes_no_searches_is_silent_whatever_it_says(
 
 @item(28)
 def test_an_old_server_that_responds_again_is_still_too_old(owner, ask, wait_for, monkeypatch):
-    monkeypatch.setattr(_name_server, "Heartbeat", partial(Heartbeat, echo_timeout=0.1))
+    monkeypatch.setattr(name_server_session, "Heartbeat", partial(Heartbeat, echo_timeout=0.1))
     with FakeServer({"x": 1.0}, version=11) as old:
         old.on[ca.EchoRequest] = ignore
         server = ask(old.address, connection_timeout=0.1)
-        wait_for(lambda: "does not respond" in server.trouble)
+        wait_for(lambda: "does not respond" in server.problem)
         del old.on[ca.EchoRequest]
         old.connection.send(ca.EchoResponse())
-        wait_for(lambda: "version 4.11" in server.trouble)
+        wait_for(lambda: "version 4.11" in server.problem)
         assert owner.invitations == 0
 
 
@@ -207,7 +208,7 @@ def test_nothing_else_that_it_says_disturbs(directory, owner, ask, wait_for):
         ca.NotFoundResponse(13, 99), ca.SearchResponse(1, None, 98, None)
     )
     wait_for(lambda: ([98], 13) in owner.answers)
-    assert server.trouble == ""
+    assert server.problem == ""
 
 
 def test_a_lost_circuit_is_made_again_and_begins_with_everything(
@@ -218,7 +219,7 @@ def test_a_lost_circuit_is_made_again_and_begins_with_everything(
         wait_for(lambda: owner.invitations == 1)
         directory.drop_all(graceful=True)
         wait_for(lambda: owner.invitations == 2)
-    assert server.trouble == ""
+    assert server.problem == ""
     server.search([(5, "x")])
     wait_for(lambda: owner.answers == [([5], 13)])
     (record,) = caplog.records
@@ -258,7 +259,7 @@ def test_without_resources_it_tries_again(
     with caplog.at_level(logging.WARNING, "caproto"):
         server = ask(directory.address)
         wait_for(lambda: owner.invitations == 1)
-    assert not failures and server.trouble == ""
+    assert not failures and server.problem == ""
     assert len(caplog.records) == reports
     assert _transport.describe(error) in caplog.text
 
@@ -278,7 +279,7 @@ def test_refused_connects_back_off(ask, wait_for, monkeypatch, quick_retries, ca
         wait_for(lambda: len(moments) >= 6)
     pauses = [b - a for a, b in zip(moments, moments[1:], strict=False)]
     assert all(pause >= least for pause, least in zip(pauses, (0.02, 0.04, 0.08, 0.1, 0.1)))
-    assert "refused" in server.trouble
+    assert "refused" in server.problem
     assert len(caplog.records) == 1, "reported once, not with each attempt"
     assert "refused" in caplog.records[0].getMessage()
 
@@ -303,7 +304,7 @@ def test_a_server_that_hangs_up_on_us_is_not_pestered(
 
 def test_the_longest_pause_has_a_bound(directory, owner):
     server = NameServer(owner, directory.address, connection_timeout=math.inf)
-    pauses = [server._pause_until() - time.monotonic() for _ in range(12)]
+    pauses = [server._resume_at() - time.monotonic() for _ in range(12)]
     assert max(pauses) <= 30.0
     server._wakeup.close()
 
@@ -311,14 +312,14 @@ def test_the_longest_pause_has_a_bound(directory, owner):
 def test_after_a_success_the_pauses_begin_anew(ask, owner, wait_for, quick_retries):
     port = free_port()
     server = ask((LOOPBACK, port), connection_timeout=60)
-    wait_for(lambda: server._pause > 0.2)
+    wait_for(lambda: server._session._pause > 0.2)
     with FakeServer({"x": 1.5}, port=port) as directory:
         directory.on[ca.SearchRequest] = answer
         wait_for(lambda: owner.invitations == 1)
-        assert server._pause > 0.2, "a greeting is not enough"
+        assert server._session._pause > 0.2, "a greeting is not enough"
         server.search([(1, "x")])
         wait_for(lambda: owner.answers)
-        assert server._pause == 0.02
+        assert server._session._pause == 0.02
 
 
 def test_closing_hangs_up_in_order(directory, owner, ask, wait_for):
@@ -331,9 +332,9 @@ def test_closing_hangs_up_in_order(directory, owner, ask, wait_for):
 
 
 def test_closing_does_not_wait_for_a_pause_or_a_silent_host(ask, wait_for, monkeypatch):
-    monkeypatch.setattr(_name_server, "FIRST_RETRY", 60.0)
+    monkeypatch.setattr(name_server_session, "FIRST_RETRY", 60.0)
     server = ask((LOOPBACK, free_port()), connection_timeout=60)
-    wait_for(lambda: "refused" in server.trouble)
+    wait_for(lambda: "refused" in server.problem)
     server.close()
     server.join(10)
     assert not server._thread.is_alive()
@@ -447,5 +448,5 @@ def test_a_name_server_that_is_old_or_silent_stops_nobody(start_server):
 def test_it_ends_with_its_context(directory):
     with Context(configuration=configuration(directory), timeout=10) as ctx:
         ctx.get_pvs("x")[0].read()
-        (server,) = ctx.broadcaster._name_servers
+        (server,) = ctx.broadcaster._name_servers._running.values()
     assert not server._thread.is_alive()

@@ -14,6 +14,7 @@ import pytest
 
 import caproto as ca
 from caproto import ContextDisconnectedError
+from caproto._client import search_book
 from caproto._client.beacons import Verdict
 from caproto._repeater import Repeater
 from caproto.threading import _name_server, _shared_broadcaster
@@ -39,7 +40,7 @@ class Listener:
     def found(self, address, version, keys) -> None:
         self._note("found", address, version, list(keys))
 
-    def found_again(self, key, first, second) -> None:
+    def found_elsewhere(self, key, first, second) -> None:
         self._note("again", key, first, second)
 
     def beacon(self, address, good) -> None:
@@ -97,9 +98,9 @@ def reply(search, port=5064, ip=None, version=13) -> ca.SearchResponse:
 
 def test_no_thread_before_there_is_something_to_search(make):
     broadcaster = make()
-    broadcaster.add_listener(Listener())
+    broadcaster.add_searcher(Listener())
     broadcaster.search(Listener(), [], [])
-    assert broadcaster._thread is None
+    assert not broadcaster._threads
 
 
 def test_a_listener_is_told_where_its_names_are(make, peer, wait_for):
@@ -144,7 +145,7 @@ def test_two_contexts_share_one_socket(start_server):
 def test_a_dead_listener_is_not_held_and_its_names_are_given_up(make, peer, wait_for):
     broadcaster = make(peer.address)
     dead, living = Listener(), Listener()
-    broadcaster.add_listener(dead)
+    broadcaster.add_searcher(dead)
     broadcaster.search(dead, ["dead:x"], ["x"])
     broadcaster.search(living, ["living:x"], ["x"])
     first = peer.search("dead:x")
@@ -152,7 +153,7 @@ def test_a_dead_listener_is_not_held_and_its_names_are_given_up(make, peer, wait
     del dead
     gc.collect()
     assert alive() is None
-    wait_for(lambda: len(broadcaster._plan) == 1)
+    wait_for(lambda: len(broadcaster._book._plan) == 1)
     peer.send(reply(first))
     for _ in range(2):
         searched = peer.search("living:x")
@@ -176,7 +177,7 @@ def test_an_answer_for_a_dead_listener_disturbs_nobody(make, peer, wait_for, cap
 def test_forgotten_means_not_searched_and_not_told(make, peer, wait_for):
     broadcaster = make(peer.address)
     one, two = Listener(), Listener()
-    broadcaster.add_listener(one)
+    broadcaster.add_searcher(one)
     broadcaster.search(one, ["one"], ["x"])
     broadcaster.search(two, ["two"], ["x"])
     searches = [peer.search("one")]
@@ -196,7 +197,7 @@ def test_what_was_postponed_is_forgotten_too(make, peer, wait_for):
     broadcaster.forget(one)
     peer.send(reply(peer.search("two")))
     wait_for(lambda: two.keys == ["two"])
-    assert not broadcaster._searches and not broadcaster._postponed
+    assert not broadcaster._book._searches and not broadcaster._book._postponed
 
 
 def test_lost_names_whose_search_is_postponed_are_still_lost(make, peer):
@@ -204,7 +205,7 @@ def test_lost_names_whose_search_is_postponed_are_still_lost(make, peer):
     broadcaster, listener = make(peer.address), Listener()
     broadcaster.search(listener, ["lost"], ["l"], lost=True, delay=0.01)
     peer.search("lost")
-    assert broadcaster.report(listener, "l").facts.lost
+    assert broadcaster.report(listener, "l").status.lost
 
 
 def test_a_search_may_be_postponed(make, peer, wait_for):
@@ -224,7 +225,7 @@ def test_search_now_asks_at_once_and_begins_anew(make, peer):
     broadcaster.search(listener, ["x"], ["x"])
     while True:
         cid = peer.search("x").cid
-        facts = broadcaster._plan.facts(cid)
+        facts = broadcaster._book._plan.status(cid)
         if facts.next_due - time.monotonic() > 0.9:
             break
     broadcaster.search_now()
@@ -239,7 +240,7 @@ def test_the_time_since_a_server_was_heard_is_the_shortest(make):
     one.heard = {("10.0.0.1", 1): 5.0, ("10.0.0.2", 2): 1.0}
     two.heard = {("10.0.0.1", 1): 3.0}
     for listener in (one, two):
-        broadcaster.add_listener(listener)
+        broadcaster.add_searcher(listener)
     assert broadcaster.time_since_last_heard() == {("10.0.0.1", 1): 3.0, ("10.0.0.2", 2): 1.0}
     del one
     listener = None
@@ -255,7 +256,7 @@ def test_the_time_since_a_real_circuit_was_heard(ctx, server):
     assert address == server.address and 0 <= seconds < 5
 
 
-# ---- whom to ask -----------------------------------------------------------------------------
+# ---- where to search -----------------------------------------------------------------------------
 
 
 UNKNOWN = "no.such.host.invalid"
@@ -273,14 +274,16 @@ UNKNOWN = "no.such.host.invalid"
         ),
     ],
 )
-def test_if_there_is_nobody_to_ask_it_is_said_once(options, unresolved, warnings, wait_for, caplog):
+def test_if_there_is_no_address_to_search_it_is_reported_once(
+    options, unresolved, warnings, wait_for, caplog
+):
     """Besides one warning for each host that is not known."""
     config = ca.ClientConfiguration(auto_addr_list=False, use_repeater=False, **options)
     broadcaster, listener = SharedBroadcaster(configuration=config), Listener()
     assert broadcaster.unresolved == []
     with caplog.at_level(logging.WARNING, "caproto"):
         broadcaster.search(listener, ["x"], ["x"])
-        wait_for(lambda: (facts := broadcaster.report(listener, "x").facts) and facts.tries > 3)
+        wait_for(lambda: (status := broadcaster.report(listener, "x").status) and status.tries > 3)
     broadcaster.disconnect()
     assert broadcaster.unresolved == unresolved
     *_, last = caplog.records
@@ -358,7 +361,7 @@ def test_two_servers_with_one_name_are_reported_once(make, peer, wait_for):
 
 def test_who_is_found_again_after_a_loss_is_not_reported_again(make, peer, wait_for, monkeypatch):
     """Each search is answered by both, whoever is faster; a third server is news."""
-    monkeypatch.setattr(_shared_broadcaster, "REMEMBERED", 3)
+    monkeypatch.setattr(search_book, "REMEMBERED", 3)
     broadcaster, listener = make(peer.address), Listener()
     for ports in ((7000, 8000), (7000, 8000), (8000, 7000), (7000, 9000)):
         broadcaster.search(listener, ["x"], ["x"], lost=True)
@@ -375,9 +378,9 @@ def test_who_is_found_again_after_a_loss_is_not_reported_again(make, peer, wait_
         search = peer.search(name)
         peer.send(reply(search, 7000), reply(search, 8000))
         wait_for(lambda name=name: listener.again[-1][0] == name)
-    assert len(broadcaster._served_twice) == 3
+    assert len(broadcaster._book._reported) == 3
     broadcaster.forget(listener)
-    assert not broadcaster._served_twice
+    wait_for(lambda: not broadcaster._book._reported)
 
 
 # ---- what never stops the search -------------------------------------------------------------
@@ -397,9 +400,9 @@ def faulty(broadcaster, monkeypatch, *, send=None, receive=None) -> None:
                 receive()
             return super().recvfrom(size)
 
-    old = broadcaster._socket
-    broadcaster._socket = Socket(fileno=old.detach())
-    broadcaster._socket.setblocking(False)
+    old = broadcaster._socket.socket
+    broadcaster._socket.socket = Socket(fileno=old.detach())
+    broadcaster._socket.socket.setblocking(False)
 
 
 def test_a_destination_that_fails_stops_no_other(make, peer, wait_for, monkeypatch, caplog):
@@ -495,7 +498,7 @@ def test_what_happens_to_one_datagram_costs_no_name_its_answer(
     def fail(*_) -> None:
         raise RuntimeError("Set changed size during iteration")
 
-    monkeypatch.setattr(broadcaster, "_on_beacon", fail)
+    monkeypatch.setattr(broadcaster._book, "_beacon", fail)
     with caplog.at_level(logging.ERROR, "caproto"):
         broadcaster.search(listener, ["x", "y"], ["x", "y"])
         x, y = sorted(peer.receive()[1:], key=lambda search: search.name)
@@ -508,8 +511,8 @@ def test_what_happens_to_one_datagram_costs_no_name_its_answer(
 
 def test_listeners_may_come_and_go_while_others_are_told(make, peer, wait_for, caplog):
     broadcaster, listener = make(peer.address), Listener()
-    broadcaster._beacons = Verdicts(*[Verdict.GOOD] * 1000)
-    broadcaster.add_listener(listener)
+    broadcaster._book._beacons = Verdicts(*[Verdict.GOOD] * 1000)
+    broadcaster.add_searcher(listener)
     broadcaster.search(listener, ["x"], ["x"])
     search = peer.search("x")
     over = threading.Event()
@@ -518,7 +521,7 @@ def test_listeners_may_come_and_go_while_others_are_told(make, peer, wait_for, c
         while not over.is_set():
             others = [Listener() for _ in range(50)]
             for other in others:
-                broadcaster.add_listener(other)
+                broadcaster.add_searcher(other)
             broadcaster.time_since_last_heard()
             broadcaster.forget(others[0])
 
@@ -583,19 +586,19 @@ def test_a_listener_that_fails_when_a_name_server_answers(make, monkeypatch, cap
     broadcaster, broken = make(), Broken(1)
     with caplog.at_level(logging.ERROR, "caproto"):
         broadcaster.search(broken, ["x"], ["x"])
-        wait_for(lambda: broadcaster._searches)
-        ((cid, _),) = broadcaster._searches.items()
+        wait_for(lambda: broadcaster._book._searches)
+        ((cid, _),) = broadcaster._book._searches.items()
         broadcaster.answered_by_tcp([ca.SearchResponse(7000, LOOPBACK, cid, None)], 13)
+        wait_for(lambda: (broadcaster.report(broken, "x").postponed or 0) > 0)
     assert len(caplog.records) == 1
-    assert broadcaster.report(broken, "x").postponed > 0
 
 
 def test_a_listener_that_fails_when_told_of_other_things(make, peer, wait_for, monkeypatch, caplog):
     monkeypatch.setattr(_shared_broadcaster, "REPORT_INTERVAL", 0.0)
     broadcaster, broken, good = make(peer.address), Broken(1000), Listener()
-    broadcaster._beacons = Verdicts(Verdict.GOOD)
+    broadcaster._book._beacons = Verdicts(Verdict.GOOD)
     for listener in (broken, good):
-        broadcaster.add_listener(listener)
+        broadcaster.add_searcher(listener)
     with caplog.at_level(logging.ERROR, "caproto"):
         broadcaster.search(good, ["x"], ["x"])
         search = peer.search("x")
@@ -655,16 +658,18 @@ class Verdicts:
 )
 def test_what_a_beacon_leads_to(make, peer, wait_for, verdict, told, searched_anew, monkeypatch):
     broadcaster, listener = make(peer.address), Listener()
-    broadcaster._beacons = Verdicts(verdict, Verdict.GOOD)
+    broadcaster._book._beacons = Verdicts(verdict, Verdict.GOOD)
     anomalies = []
-    monkeypatch.setattr(broadcaster._plan, "beacon_anomaly", anomalies.append)
-    broadcaster.add_listener(listener)
+    monkeypatch.setattr(broadcaster._book._plan, "beacon_anomaly", anomalies.append)
+    broadcaster.add_searcher(listener)
     broadcaster.search(listener, ["x"], ["x"])
     peer.search("x")
     peer.send(ca.Beacon(13, 7000, 5, "10.1.2.3"))
     peer.send(ca.Beacon(12, 8000, 6))
     wait_for(lambda: listener.told[-1:] == [("beacon", (LOOPBACK, 8000), True)])
-    assert broadcaster._beacons.beacons == [("10.1.2.3", 7000, 5, 13), (LOOPBACK, 8000, 6, 12)]
+    assert broadcaster._book._beacons.beacons == [
+        ("10.1.2.3", 7000, 5, 13), (LOOPBACK, 8000, 6, 12)
+    ]
     assert listener.told[:-1] == [("beacon", ("10.1.2.3", 7000), good) for good in told]
     assert bool(anomalies) is searched_anew
 
@@ -699,10 +704,11 @@ def test_registration(make, peer, wait_for, monkeypatch):
 def test_only_what_comes_by_the_repeater_is_a_sign_of_it(make, peer, wait_for, monkeypatch):
     """Answers to searches come from servers: they do not tell that the repeater still knows us."""
     broadcaster, listener = make(peer.address), Listener()
-    broadcaster._beacons = Verdicts(Verdict.GOOD)
+    broadcaster._book._beacons = Verdicts(Verdict.GOOD)
     heard = []
-    monkeypatch.setattr(type(broadcaster._registration), "heard", lambda *args: heard.append(args))
-    broadcaster.add_listener(listener)
+    registration = type(broadcaster._book._registration)
+    monkeypatch.setattr(registration, "heard", lambda *args: heard.append(args))
+    broadcaster.add_searcher(listener)
     broadcaster.search(listener, ["x", "y"], ["x", "y"])
     for name in ("x", "y"):
         peer.send(ca.VersionResponse(13, 1), reply(peer.search(name)))
@@ -717,8 +723,8 @@ def test_beacons_come_by_way_of_a_repeater(make, peer, wait_for):
     thread = threading.Thread(target=repeater.run)
     thread.start()
     broadcaster, listener = make(repeater_port=repeater.port, use_repeater=True), Listener()
-    broadcaster._beacons = Verdicts(Verdict.GOOD)
-    broadcaster.add_listener(listener)
+    broadcaster._book._beacons = Verdicts(Verdict.GOOD)
+    broadcaster.add_searcher(listener)
     broadcaster.search(listener, ["x"], ["x"])
     wait_for(lambda: broadcaster.report(listener, "x").hears_beacons)
     peer.client = (LOOPBACK, repeater.port)
@@ -743,7 +749,7 @@ def test_a_repeater_is_started_only_if_none_answers(make, monkeypatch, wait_for,
     ), Listener()
     with caplog.at_level(logging.INFO, "caproto"):
         broadcaster.search(listener, ["x"], ["x"])
-        wait_for(lambda: broadcaster._registration._attempts > 3)
+        wait_for(lambda: broadcaster._book._registration._attempts > 3)
     assert started == [port], "not with each attempt"
     (record,) = [r for r in caplog.records if "no process to be had" in r.getMessage()]
     assert record.levelno == logging.INFO
@@ -759,8 +765,8 @@ def test_disconnected_twice(make, peer, started):
         broadcaster.search(listener, ["x"], ["x"])
         peer.search("x")
     broadcaster.disconnect()
-    assert broadcaster._socket.fileno() == -1
-    assert not started or not broadcaster._thread.is_alive()
+    assert broadcaster._socket.socket.fileno() == -1
+    assert not started or not broadcaster._threads[0].is_alive()
     broadcaster.disconnect()
     broadcaster.search(listener, ["y"], ["y"])
     broadcaster.search_now()
@@ -774,16 +780,16 @@ def test_without_waiting(make, peer):
     broadcaster.search(listener, ["x"], ["x"])
     broadcaster.disconnect(wait=False)
     broadcaster.join(10)
-    assert not broadcaster._thread.is_alive()
+    assert not broadcaster._threads[0].is_alive()
 
 
 def test_a_broadcaster_that_nobody_needs_ends(peer):
     broadcaster = SharedBroadcaster(configuration=configuration(peer.address))
     listener = Listener()
-    broadcaster.add_listener(listener)
+    broadcaster.add_searcher(listener)
     broadcaster.search(listener, ["x"], ["x"])
     peer.search("x")
-    thread = broadcaster._thread
+    (thread,) = broadcaster._threads
     del broadcaster
     gc.collect()
     thread.join(10)

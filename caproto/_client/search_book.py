@@ -1,0 +1,341 @@
+"""SearchBook: who searches for what, and what the messages on a UDP socket mean for them.
+
+A searcher asks for names, each under a key of its own. The book says which datagrams are due, takes
+in what servers and repeaters send, and sorts it by searcher into `SearchNews`. It only hands the
+searchers and the keys back, and calls neither: they are whatever the driver likes to use.
+
+``search_plan`` decides when a name is asked for, ``beacons`` what a beacon means, and
+``registration`` when to register with the repeater; this is what joins them. A name that was
+answered is no longer searched, so the driver must tell its searcher, or add the name again.
+"""
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from .._addresses import Address
+from .._broadcaster import extract_address
+from .._commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
+from .._constants import SERVER_PORT
+from .._message import Message
+from .beacons import BeaconTable, Verdict
+from .registration import Registration, RegistrationAction
+from .search_plan import SearchDatagram, SearchPlan, SearchStatus
+
+__all__ = ["Key", "SearchBook", "SearchNews", "SearchProgress"]
+
+#: Answered searches to remember, to notice when a second server has the same name; and cases of
+#: that which were reported.
+REMEMBERED: Final = 16384
+
+#: What a searcher calls the thing that it searches for.
+Key = Hashable
+
+S = TypeVar("S", bound=Hashable)
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class SearchProgress(NamedTuple):
+    """How the search for one name goes, and all searches."""
+
+    #: Of this name; None if it is not being searched now.
+    status: SearchStatus | None
+    #: Seconds until the search begins (again), after a failure; None if it is not postponed.
+    postponed: float | None
+    #: Names found so far, and how long ago the last one (seconds; None: never).
+    found: int
+    last_found: float | None
+    #: Whether a repeater passes beacons on to us.
+    hears_beacons: bool
+
+
+class SearchNews(Generic[S]):
+    """What some messages have told, for the driver to pass on.
+
+    Attributes
+    ----------
+    found : dict
+        By searcher, address of the server and minor version of its protocol: the names that it has,
+        and the keys of these.
+    elsewhere : list of tuple
+        A searcher, a key, the address where it was found, and that of a second server with the same
+        name.
+    beacons : list of tuple
+        Servers that sent a beacon, each with whether it came in its rhythm.
+    """
+
+    __slots__ = ("beacons", "elsewhere", "found")
+
+    def __init__(self) -> None:
+        self.found: defaultdict[tuple[S, Address, int], tuple[list[str], list[Key]]] = defaultdict(
+            lambda: ([], [])
+        )
+        self.elsewhere: list[tuple[S, Key, Address, Address]] = []
+        self.beacons: list[tuple[Address, bool]] = []
+
+
+class _Search(NamedTuple, Generic[S]):
+    searcher: S
+    key: Key
+
+
+class _Postponed(NamedTuple, Generic[S]):
+    when: float
+    order: int
+    searcher: S
+    names: list[str]
+    keys: list[Key]
+    lost: bool
+
+
+class SearchBook(Generic[S]):
+    """All searches of one UDP socket.
+
+    Parameters
+    ----------
+    now : float
+        The present time, in seconds of any clock that does not go backwards.
+    max_period : float
+        Longest interval between two searches of a name, in seconds (EPICS_CA_MAX_SEARCH_PERIOD).
+    server_port : int
+        Port of servers that do not tell theirs (EPICS_CA_SERVER_PORT).
+    registration_retry_time : float
+        Longest pause between attempts to register with the repeater, in seconds.
+    use_repeater : bool
+        Whether to register at all.
+    jitter : callable, optional
+        See `SearchPlan`.
+    """
+
+    def __init__(
+        self,
+        now: float,
+        *,
+        max_period: float = 300.0,
+        server_port: int = SERVER_PORT,
+        registration_retry_time: float = 10.0,
+        use_repeater: bool = True,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._server_port = server_port
+        self._plan = SearchPlan(max_period, now, jitter=jitter)
+        self._beacons = BeaconTable(now, server_port)
+        self._registration = Registration(now, registration_retry_time, use_repeater)
+        self._circuits: Counter[Address] = Counter()
+        # By searcher and key: the cid of the search, or the entry that it waits in.
+        self._open: dict[S, dict[Key, int | _Postponed[S]]] = {}
+        self._searches: dict[int, _Search[S]] = {}
+        self._postponed: list[_Postponed[S]] = []
+        self._order = 0
+        self._answered: dict[int, tuple[_Search[S], Address]] = {}
+        # When such a name is searched again both servers answer again: that is not news.
+        self._reported: dict[tuple[_Search[S], frozenset[Address]], None] = {}
+        self._found = 0
+        self._last_found: float | None = None
+
+    def __len__(self) -> int:
+        """How many names are being searched."""
+        return len(self._plan)
+
+    # ---- what searchers want
+
+    def add(
+        self,
+        searcher: S,
+        names: Iterable[str],
+        keys: Iterable[Key],
+        now: float,
+        *,
+        lost: bool = False,
+        delay: float = 0.0,
+    ) -> None:
+        """Search for *names* until they are found; those that are searched already go on.
+
+        Parameters
+        ----------
+        searcher : hashable
+        names, keys : iterables
+            Of the same length.
+        now : float
+        lost : bool
+            Whether they were lost with their server, and so will probably be back soon.
+        delay : float
+            Seconds to wait before the first search.
+
+        Raises
+        ------
+        CaprotoValueError
+            For a name that is empty or fits into no datagram; nothing is added then.
+        """
+        known = self._open.setdefault(searcher, {})
+        new = {key: name for key, name in zip(keys, names, strict=True) if key not in known}
+        if not new:
+            return
+        if delay > 0:
+            self._order += 1
+            entry = _Postponed(
+                now + delay, self._order, searcher, list(new.values()), list(new), lost
+            )
+            heapq.heappush(self._postponed, entry)
+            known.update(dict.fromkeys(new, entry))
+        else:
+            self._begin(searcher, list(new.values()), list(new), lost, now)
+
+    def _begin(
+        self, searcher: S, names: list[str], keys: list[Key], lost: bool, now: float
+    ) -> None:
+        ids = self._plan.add(names, now, lost=lost)
+        self._open[searcher].update(zip(keys, ids))
+        self._searches.update(
+            (cid, _Search(searcher, key)) for cid, key in zip(ids, keys)
+        )
+
+    def forget(self, searcher: S) -> None:
+        """Give up all searches of *searcher*."""
+        cids = [cid for cid in self._open.pop(searcher, {}).values() if isinstance(cid, int)]
+        self._plan.remove(cids)
+        for cid in cids:
+            del self._searches[cid]
+        self._postponed = [entry for entry in self._postponed if entry.searcher is not searcher]
+        heapq.heapify(self._postponed)
+        self._answered = {
+            cid: answer
+            for cid, answer in self._answered.items()
+            if answer[0].searcher is not searcher
+        }
+        self._reported = {
+            case: None for case in self._reported if case[0].searcher is not searcher
+        }
+
+    def search_now(self, now: float) -> None:
+        """Ask for every name as soon as possible, and start the back-off again.
+
+        Postponed names are not hurried.
+        """
+        self._plan.search_now(now)
+
+    def circuit_opened(self, address: Address) -> None:
+        """Note that there is a circuit to this server: its first beacon will not be news."""
+        self._circuits[address] += 1
+        self._beacons.circuit_opened(*address)
+
+    def circuit_closed(self, address: Address) -> None:
+        """Note the end of a circuit; after the last one the server's beacons begin again."""
+        self._circuits[address] -= 1
+        if self._circuits[address] <= 0:
+            del self._circuits[address]
+            self._beacons.circuit_closed(*address)
+
+    # ---- what is to be sent, and when
+
+    def next_deadline(self) -> float:
+        """Tell when to call `due` and `register` again, unless something happens before."""
+        postponed = self._postponed[0].when if self._postponed else math.inf
+        return min(self._plan.next_deadline(), self._registration.deadline, postponed)
+
+    def due(self, now: float) -> list[SearchDatagram]:
+        """Return the datagrams to send now, each to every destination."""
+        while self._postponed and self._postponed[0].when <= now:
+            entry = heapq.heappop(self._postponed)
+            self._begin(entry.searcher, entry.names, entry.keys, entry.lost, now)
+        return self._plan.due(now)
+
+    def register(self, now: float) -> RegistrationAction:
+        """Tell what to do about the repeater now."""
+        return self._registration.due(now)
+
+    # ---- what has come
+
+    def received(self, commands: Iterable[Message], now: float, news: SearchNews[S]) -> None:
+        """Take in the messages of one datagram, and add to *news* what they tell."""
+        sequence: int | None = None
+        for command in commands:
+            if isinstance(command, SearchResponse):
+                self._answer(command, command.version or 0, sequence, now, news)
+            elif isinstance(command, VersionResponse):
+                sequence = command.sequence
+            elif isinstance(command, Beacon):
+                self._registration.heard(now)
+                self._beacon(command, now, news)
+            elif isinstance(command, RepeaterConfirmResponse):
+                self._registration.confirmed(now)
+
+    def answered(
+        self, responses: Iterable[SearchResponse], version: int, now: float, news: SearchNews[S]
+    ) -> None:
+        """Take in what a name server of this minor *version* has answered by TCP."""
+        for response in responses:
+            self._answer(response, version, None, now, news)
+
+    def _answer(
+        self,
+        response: SearchResponse,
+        version: int,
+        sequence: int | None,
+        now: float,
+        news: SearchNews[S],
+    ) -> None:
+        """Take in that one server has one name."""
+        cid = response.cid
+        address = extract_address(response, self._server_port)
+        name = self._plan.reply(cid, sequence, now)
+        if name:
+            search = self._searches.pop(cid)
+            del self._open[search.searcher][search.key]
+            names, keys = news.found[search.searcher, address, version]
+            names.append(name)
+            keys.append(search.key)
+            _remember(self._answered, cid, (search, address))
+            self._found += 1
+            self._last_found = now
+        elif cid in self._answered:
+            search, first = self._answered[cid]
+            case = (search, frozenset((first, address)))
+            if first != address and case not in self._reported:
+                _remember(self._reported, case, None)
+                news.elsewhere.append((*search, first, address))
+
+    def _beacon(self, command: Beacon, now: float, news: SearchNews[S]) -> None:
+        """Take in that a server is alive; perhaps it has just been started."""
+        address = extract_address(command, self._server_port)
+        verdict = self._beacons.beacon(*address, command.beacon_id, command.version, now)
+        if verdict is Verdict.ANOMALY:
+            self._plan.beacon_anomaly(now)
+        if verdict not in (Verdict.FIRST, Verdict.DISCARDED):
+            news.beacons.append((address, verdict is Verdict.GOOD))
+
+    # ---- reports
+
+    def open_searches(self, searchers: Sequence[S]) -> int:
+        """Count the names that these searchers still wait for."""
+        return sum(len(self._open.get(searcher, ())) for searcher in searchers)
+
+    def progress(self, searchers: Iterable[S], key: Key, now: float) -> SearchProgress:
+        """Tell how the search of one of *searchers* for *key* goes."""
+        status: SearchStatus | None = None
+        postponed: float | None = None
+        for searcher in searchers:
+            entry = self._open.get(searcher, {}).get(key)
+            if isinstance(entry, int):
+                status = self._plan.status(entry)
+            elif entry is not None:
+                postponed = max(0.0, entry.when - now)
+        return SearchProgress(
+            status,
+            postponed,
+            self._found,
+            None if self._last_found is None else now - self._last_found,
+            self._registration.registered,
+        )
+
+
+def _remember(table: dict[T, U], key: T, value: U) -> None:
+    """Note something, and forget the oldest if there is too much."""
+    table[key] = value
+    if len(table) > REMEMBERED:
+        del table[next(iter(table))]
