@@ -1,7 +1,8 @@
 # Every target makes its virtual environment and installs what it needs; a second run is quick.
 #
 #   make demo     a demo IOC, the tutorial played against it
-#   make test     the tests (TESTS="-k word" to choose some, JOBS=0 for one after the other)
+#   make test     the tests (TESTS="-k word" to choose some, JOBS=0 for one after the other); those of
+#                 bad networks run as root on Linux with nftables: apt-get install nftables iproute2
 #   make lint     ruff and mypy
 #   make docs     the manual, in docs/_build/html; its examples run against a demo IOC
 #   make bench    the benchmarks; PEERS=.../python to compare with the clients that it has,

@@ -11,6 +11,7 @@ import pytest
 from tests.harness.ioc_process import DemoIOC, SoftIOC
 from tests.harness.leaks import no_leaks
 from tests.harness.libca import run_libca
+from tests.harness.namespaces import obstacle
 from tests.harness.waiting import wait_for as _wait_for
 
 # Directories whose tests start threads and sockets of ours.
@@ -24,6 +25,7 @@ _CALM = (
     "tests/conformance/test_streams.py", "tests/threading/test_operations.py",
     "tests/threading/test_routing.py",
 )
+_NO_NETWORKS = "bad networks are not tested"
 
 
 def pytest_configure() -> None:
@@ -47,6 +49,19 @@ def _leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@pytest.fixture
+def networks() -> None:
+    """For tests that make networks (tests/harness/namespaces.py); skips them where it cannot."""
+    if obstacle():
+        pytest.skip(f"{_NO_NETWORKS}; to test them, {obstacle()}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Give all tests of bad networks one place if they are skipped: one line then reports them."""
+    if report.skipped and isinstance(report.longrepr, tuple) and _NO_NETWORKS in report.longrepr[2]:
+        report.longrepr = ("tests/harness/namespaces.py", 1, report.longrepr[2])
 
 
 @pytest.fixture

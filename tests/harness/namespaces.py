@@ -59,7 +59,7 @@ def _run(command: Sequence[str], text: str | None = None) -> str:
 
 @functools.cache
 def obstacle() -> str:
-    """What forbids such networks here: a system, missing rights or programs; empty if nothing does.
+    """Say why there are no such networks here, with the command that helps; empty if there are.
 
     With CAPROTO_TEST_NETWORKS=required in the environment, as in .ci/run, nothing is an obstacle:
     the tests run, and fail where they cannot.
@@ -67,15 +67,16 @@ def obstacle() -> str:
     if os.environ.get("CAPROTO_TEST_NETWORKS") == "required":
         return ""
     if not sys.platform.startswith("linux"):
-        return "there are network namespaces on Linux only"
+        return "they need Linux"
+    sudo = "" if os.geteuid() == 0 else "sudo "
     if _missing():
-        return f"install {_missing()}"
+        return f"run `{sudo}apt-get install {_missing()} && {sudo}make test`"
     try:
         _run(["unshare", "--net", "true"])
         with Network() as net:
             net.link(net.host(), net.host())
     except NetworkFailed as error:
-        return str(error)
+        return f"run `sudo make test`: {error}"
     return ""
 
 

@@ -10,12 +10,10 @@ import textwrap
 import pytest
 
 from tests.harness.ioc_process import ROOT, clean_environ
-from tests.harness.namespaces import Network, RemoteFailed, environ, obstacle
+from tests.harness.namespaces import Network, RemoteFailed, environ
 from tests.harness.waiting import wait_for
 
-pytestmark = pytest.mark.skipif(
-    bool(obstacle()), reason=f"BAD NETWORKS ARE NOT TESTED: {obstacle()}"
-)
+pytestmark = pytest.mark.usefixtures("networks")
 
 ECHO = """
 import socket

@@ -19,16 +19,11 @@ from tests.harness.namespaces import (
     Network,
     RemotePython,
     environ,
-    obstacle,
 )
 
 pytestmark = [
     pytest.mark.ioc,
-    pytest.mark.skipif(
-        bool(obstacle()),
-        reason=f"BAD NETWORKS ARE NOT TESTED: no network namespaces here ({obstacle()}); "
-        "they need Linux and the rights of root",
-    ),
+    pytest.mark.usefixtures("networks"),
 ]
 
 SETUP = "from caproto.threading.client import Context; ctx = Context(timeout=20)"
