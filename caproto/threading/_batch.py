@@ -101,8 +101,16 @@ class Batch:
         requests, self._requests = self._requests, []
         deadline, self._deadline = self._deadline, Deadline(self.timeout)
         if kind is None:
+            for context in {request[0].context for request in requests}:
+                context._check_reentry("The end of a Batch")
             deadline.restart()
-            _report(_send(requests, deadline))
+            waiting = _Waiting(deadline)
+            try:
+                _send(requests, deadline, waiting)
+            except BaseException:  # Ctrl-C
+                waiting.stop()
+                raise
+            _report(waiting.failures)
 
 
 def check_pv(pv: Any) -> None:
@@ -115,9 +123,8 @@ def check_pv(pv: Any) -> None:
 Failure = tuple[Request, CaprotoError]
 
 
-def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
+def _send(requests: list[Request], deadline: Deadline, waiting: _Waiting) -> None:
     """Send what can be sent now, and the rest as soon as their PVs are connected."""
-    waiting = _Waiting(deadline)
     while requests:
         groups: dict[VirtualCircuitManager, list[Request]] = {}
         links: dict[PV, Link | None] = {}  # all requests of a PV go one way, in their order
@@ -138,7 +145,6 @@ def _send(requests: list[Request], deadline: Deadline) -> list[Failure]:
                 for request in unsent:
                     waiting.add(request)
         requests = waiting.next()
-    return waiting.failures
 
 
 class _Knock:
@@ -205,6 +211,11 @@ class _Waiting:
                 else:
                     self._watch(pv)
         return ready
+
+    def stop(self) -> None:
+        """Wait no more."""
+        for pv, knock in self._knocks.items():
+            pv.context._unwatch(pv, knock)
 
     def _watch(self, pv: PV) -> None:
         self._knocks[pv] = knock = _Knock(pv, self._queue)

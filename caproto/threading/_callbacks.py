@@ -10,7 +10,7 @@ import inspect
 import logging
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -58,12 +58,21 @@ class Callbacks:
         self._next_token = 0
         self._failing: dict[int, LogAllowance] | None = None  # most callbacks never fail
 
-    def make_entry(
-        self, function: Function, strong: bool, with_owner: bool, died: Callable[[Any], None]
-    ) -> Entry:
-        """Number *function* and refer to it; *died* is called from the garbage collector."""
+    def new_token(self) -> int:
+        """A number that no callback had here before."""
         token = self._next_token
         self._next_token += 1
+        return token
+
+    @staticmethod
+    def make_entry(
+        token: int,
+        function: Function,
+        strong: bool,
+        with_owner: bool,
+        died: Callable[[Any], None],
+    ) -> Entry:
+        """Refer to *function*; *died* is called from the garbage collector. Needs no lock."""
         reference = make_reference(function, strong, died)
         if strong or not isinstance(function, MethodType):
             return Entry(token, reference, with_owner, name_of(function))
@@ -74,26 +83,19 @@ class Callbacks:
         """Register *entry*."""
         self.entries = (*self.entries, entry)
 
-    def remove(self, token: int) -> bool:
-        """Forget one callback; False if it is gone already.
-
-        Raises
-        ------
-        CaprotoKeyError
-            If no callback was ever given this token.
-        """
+    def check_token(self, token: int) -> None:
+        """Raise CaprotoKeyError if no callback was ever given this token."""
         if not 0 <= token < self._next_token:
             raise CaprotoKeyError(f"{token!r} is not a token that add_callback returned here")
-        before = self.entries
-        self.entries = tuple(entry for entry in before if entry.token != token)
-        if self._failing is not None:
-            self._failing.pop(token, None)
-        return len(self.entries) < len(before)
 
-    def clear(self) -> None:
-        """Forget all callbacks."""
-        self.entries = ()
-        self._failing = None
+    def remove(self, tokens: Collection[int]) -> set[int]:
+        """Forget these callbacks; return the tokens of those that were there."""
+        found = {entry.token for entry in self.entries if entry.token in tokens}
+        self.entries = tuple(entry for entry in self.entries if entry.token not in tokens)
+        if self._failing is not None:
+            for token in found:
+                self._failing.pop(token, None)
+        return found
 
     def dead(self) -> list[Entry]:
         """Find the callbacks that were garbage-collected."""

@@ -59,7 +59,7 @@ from ._routing import HANDLERS, REPLIES, Routes, Turn
 from ._subscription import Subscription
 from ._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, take_turns
 from ._troubles import Loss
-from ._waiting import Deadline
+from ._waiting import Deadline, Waiter
 
 if TYPE_CHECKING:
     import socket
@@ -358,12 +358,20 @@ class VirtualCircuitManager:
         self._flush()
         return True
 
-    def retire(self, pv: PV, channel: ClientChannel) -> None:
-        """Give *channel* back as soon as its operations are finished, if nobody needs it then."""
+    def retire(self, pv: PV, channel: ClientChannel, done: Waiter | None = None) -> None:
+        """Give *channel* back as soon as its operations are finished, if nobody needs it then.
+
+        *done* is told when it was given back, or has to wait for operations.
+        """
+        self.note(functools.partial(self._retire, pv, channel, done), pv.name)
+
+    def _retire(self, pv: PV, channel: ClientChannel, done: Waiter | None) -> None:
         with self._lock:
             if self._routes.pvs.get(channel.cid) is pv:
                 self._retiring.add(pv)
-        self._transport.wakeup.set()
+        self._retire_idle()
+        if done is not None:
+            done.answered(None)
 
     def _retire_idle(self) -> None:
         """Clear the channels that were to be given back and have no operation under way.
@@ -376,7 +384,7 @@ class VirtualCircuitManager:
             busy = {command.fields[4] for command in self.circuit.pending.values()}
             for pv in list(self._retiring):
                 link = pv._link
-                if link is None or link.manager is not self or pv._wanted():
+                if link is None or link.manager is not self or not pv._may_idle:
                     self._retiring.discard(pv)
                 elif link.channel.sid not in busy and self.serves(link.channel):
                     self._retiring.discard(pv)

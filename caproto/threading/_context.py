@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -41,6 +41,7 @@ from ._circuit_manager import VirtualCircuitManager
 from ._delivery import Delivery
 from ._explain import Explanation
 from ._pv import DEFAULT, PV, Link, Phase, Timeout, check_timeout
+from ._reentry import must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster
 from ._subscription import Subscription
 from ._troubles import Loss, Troubles
@@ -195,6 +196,28 @@ class Context:
             raise CaprotoValueError(f"priority must be 0 to {MAX_PRIORITY}, and is {priority}")
         if not isinstance(timeout, enum.Enum):
             check_timeout(timeout)
+        self._check_open()
+        new: set[PV] = set()
+        found = [self._pvs.get((name, priority)) for name in names]
+        if None in found or states is not None or access is not None:
+            if _locks.held(*self.locks):
+                raise refusal("Context.get_pvs")
+            new = self._file(names, priority, timeout)
+        added: list[Listener] = []
+        try:
+            pvs = [self._pvs[name, priority] for name in names]
+            if states is not None or access is not None:
+                for pv in dict.fromkeys(pvs):
+                    self._register(pv, pv not in new, states, access, added)
+            self._announce([pv for pv in pvs if pv._phase is Phase.NEW])
+            return pvs
+        except BaseException:  # Ctrl-C: asked again, they would be told twice
+            for listener in added:
+                listener.cancel()
+            raise
+
+    def _file(self, names: Iterable[str], priority: int, timeout: Timeout) -> set[PV]:
+        """Make those that there are not; these are returned."""
         new: set[PV] = set()
         with self._lock:
             self._check_open()
@@ -203,11 +226,7 @@ class Context:
                 if (name, priority) not in self._pvs:
                     pv = self._pvs[name, priority] = PV(name, priority, self, timeout, now)
                     new.add(pv)
-            pvs = [self._pvs[name, priority] for name in names]
-        if states is not None or access is not None:
-            self._register_callbacks(pvs, new, states, access)
-        self._announce([pv for pv in pvs if pv._phase is Phase.NEW])
-        return pvs
+        return new
 
     @property
     def pvs(self) -> dict[PVKey, PV]:
@@ -247,11 +266,11 @@ class Context:
             If it is neither a PV nor a name.
         """
         found = self._own(pv)
+        self._check_reentry(f"Context.explain of {found.name!r}")
         now = monotonic()
         link = found._link
-        with self._lock:
-            server = found._server
-            trouble = self._troubles.get(server)
+        server = found._server
+        trouble = self._troubles.get(server)
         return Explanation(
             name=found.name,
             state=found._state(),
@@ -268,13 +287,12 @@ class Context:
     def _own(self, pv: PV | str) -> PV:
         if not isinstance(pv, (PV, str)):
             raise CaprotoTypeError(f"pv must be a PV or the name of one, not {pv!r}")
-        with self._lock:
-            if isinstance(pv, str):
-                names = [key for key in self._pvs if key[0] == pv]
-                found = self._pvs[min(names, key=lambda key: key[1])] if names else None
-            else:
-                found = self._pvs.get((pv.name, pv.priority))
-                found = pv if found is pv else None
+        if isinstance(pv, str):
+            names = [key for key in self.pvs if key[0] == pv]
+            found = self._pvs[min(names, key=lambda key: key[1])] if names else None
+        else:
+            found = self._pvs.get((pv.name, pv.priority))
+            found = pv if found is pv else None
         if found is None:
             raise CaprotoKeyError(
                 f"{getattr(pv, 'name', pv)!r} is no PV of this Context; get_pvs makes one"
@@ -293,9 +311,14 @@ class Context:
             Whether to wait for the threads to end. A callback that is running is waited for a
             moment only.
         """
-        managers = self._close("the Context was disconnected")
+        reason = "the Context was disconnected"
         if wait:
-            self._join(managers, Deadline(CLOSE_TIME))
+            self._check_reentry("Context.disconnect")
+            self._join(self._close(reason), Deadline(CLOSE_TIME))
+        elif self._must_not_wait():
+            self.broadcaster.note(functools.partial(self._close, reason))
+        else:
+            self._close(reason)
 
     def __enter__(self) -> Context:
         return self
@@ -321,6 +344,7 @@ class Context:
 
     def _wait(self, pv: PV, ready: Callable[[], bool], deadline: Deadline) -> None:
         """Wait until *ready* or *deadline*, waking *pv* if it is idle."""
+        self._check_reentry(f"A wait for {pv.name!r}, which")
         told = True
         while told:
             waiter = _Alarm()
@@ -370,8 +394,7 @@ class Context:
         if link is not None:
             text = f"{pv.name!r} was found but is not connected {waited}: {pv._state()}"
             return f"{text}; {link.manager.silence()}" if link.manager.time_up() else text
-        with self._lock:
-            trouble = self._troubles.get(server)
+        trouble = self._troubles.get(server)
         if server is not None and trouble is not None and trouble.when >= pv._since:
             return (
                 f"{pv.name!r} is not connected {waited}: it was found at {server[0]}:{server[1]}, "
@@ -380,28 +403,29 @@ class Context:
         why = self.broadcaster.why_not_found()
         return f"{pv.name!r} was not found within {deadline.timeout} s: {why}"
 
+    def _must_not_wait(self) -> bool:
+        """Whether this thread would wait for itself if it waited for one of our threads."""
+        circuits = self.circuit_managers.values()
+        return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
+
+    def _check_reentry(self, call: str) -> None:
+        """Raise ReentrantCallError if this thread would wait for itself."""
+        if self._must_not_wait():
+            raise refusal(call)
+
+    def _note(self, pv: PV, function: Callable[[], object]) -> None:
+        """Have *function* called soon by the thread that serves *pv*; takes no lock."""
+        link = pv._link
+        if link is None:
+            self.broadcaster.note(function, pv.name)
+        else:
+            link.manager.note(function, pv.name)
+
     def _check_open(self) -> None:
         if self._closed:
             if self._closed is EXITING and threading.current_thread().daemon:
                 raise SystemExit(EXITING)  # it ends the thread without a word
             raise ContextDisconnectedError(self._closed)
-
-    def _register_callbacks(
-        self,
-        pvs: Iterable[PV],
-        new: Container[PV],
-        states: Reference | None,
-        access: Reference | None,
-    ) -> None:
-        """Add callbacks to all; tell them the present state of those that are not *new*."""
-        added: list[Listener] = []
-        try:
-            for pv in dict.fromkeys(pvs):
-                self._register(pv, pv not in new, states, access, added)
-        except BaseException:
-            for listener in added:
-                listener.cancel()
-            raise
 
     def _register(
         self,
@@ -411,6 +435,7 @@ class Context:
         access: Reference | None,
         added: list[Listener],
     ) -> None:
+        """Add callbacks; tell them the present state of a PV that was *known*."""
         batch: list[Any] = []
         dead = pv._dead_listeners()
         with self._lock:

@@ -7,12 +7,15 @@ written by the Context, under its lock.
 from __future__ import annotations
 
 import enum
+import functools
 import logging
 import numbers
 import weakref
+from _thread import RLock
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .. import _locks
 from .._commands import Message, ReadRequest, event_payload
 from .._dbr import (
     AccessRights,
@@ -31,6 +34,7 @@ from .._errors import (
 )
 from .._log import CHANNEL_LOGGER, adapter
 from .._status import CAStatus
+from . import _reentry
 from ._announcements import Announcements, Listener
 from ._operations import (
     NORMAL,
@@ -43,6 +47,7 @@ from ._operations import (
     read_type,
     refusal,
 )
+from ._reentry import must_not_wait
 from ._subscription import Subscription
 from ._waiting import Deadline, Reply, Waiter
 
@@ -88,6 +93,8 @@ class Phase(enum.Enum):
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 _READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)  #: flags are slow to combine
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more than we know
+#: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
+IDLE_TIME = 1.0
 _log = logging.getLogger(CHANNEL_LOGGER)
 
 
@@ -110,6 +117,7 @@ class PV:
     __slots__ = (
         "__weakref__",
         "_access_callbacks",
+        "_idle_wish",
         "_link",
         "_log",
         "_phase",
@@ -136,6 +144,7 @@ class PV:
         self._server: tuple[str, int] | None = None  # that has, or last had, this PV
         self._since = now
         self._waiters: list[Waiter] | None = None
+        self._idle_wish = False  # whether it was not used since go_idle
         self._subscriptions: dict[tuple[Any, ...], Subscription] | None = None
         self._state_callbacks: Announcements | None = None
         self._access_callbacks: Announcements | None = None
@@ -217,7 +226,10 @@ class PV:
         CaprotoTimeoutError
             If no server answered; the message says what was tried.
         """
-        self.context._wait(self, lambda: self._phase is Phase.FOUND, self._deadline(timeout))
+        deadline = self._deadline(timeout)
+        self._idle_wish = False
+        self._check_reentry("wait_for_search")
+        self.context._wait(self, lambda: self._phase is Phase.FOUND, deadline)
 
     def wait_for_connection(self, *, timeout: Timeout = DEFAULT) -> None:
         """Wait until the PV can be used; an idle one is woken.
@@ -232,8 +244,11 @@ class PV:
         CaprotoTimeoutError
             If the PV is not connected by then; the message names the phase it is stuck in.
         """
+        deadline = self._deadline(timeout)
+        self._idle_wish = False
         if not self.connected:
-            self.context._wait(self, lambda: self.connected, self._deadline(timeout))
+            self._check_reentry("wait_for_connection")
+            self.context._wait(self, lambda: self.connected, deadline)
 
     # ---- reading and writing
 
@@ -300,8 +315,9 @@ class PV:
         else:
             compose, arguments = PV._compose_read, (data_type, data_count, notify)
         if not wait:
-            self._send((self, compose, arguments, operation), deadline)
+            self._send_later("read", (self, compose, arguments, operation), deadline)
             return None
+        self._check_reentry("read")
         while True:
             reply = Reply() if operation is None else ReplyAndCallback(operation)
             link, number = self._send((self, compose, arguments, reply), deadline)
@@ -377,8 +393,9 @@ class PV:
             operation = CallbackOperation(self, "write", callback, deadline)
         compose, arguments = PV._compose_write, (data, data_type, data_count, notify)
         if not wait:
-            self._send((self, compose, arguments, operation), deadline)
+            self._send_later("write", (self, compose, arguments, operation), deadline)
             return None
+        self._check_reentry("write")
         reply = Reply() if operation is None else ReplyAndCallback(operation)
         link, number = self._send((self, compose, arguments, reply), deadline)
         return self._outcome(link, reply, number, "write", deadline)
@@ -421,14 +438,17 @@ class PV:
         mask = _DEFAULT_MASK if mask is None else _mask(mask)
         event_payload(low, high, to, mask)  # raises if one of them cannot be sent
         key = (_hashable(data_type), data_count, low, high, to, mask)
-        with self.context._lock:
+        found = (self._subscriptions or {}).get(key)
+        if found is not None:
+            return found
+        lock = self.context._lock
+        if _locks.held(lock):
+            raise _reentry.refusal(f"PV.subscribe of {self.name!r}")
+        with lock:
             if self._subscriptions is None:
                 self._subscriptions = {}
-            found = self._subscriptions.get(key)
-            if found is None:
-                found = Subscription(self, data_type, data_count, low, high, to, mask)
-                self._subscriptions[key] = found
-        return found
+            made = Subscription(self, data_type, data_count, low, high, to, mask)
+            return self._subscriptions.setdefault(key, made)
 
     def unsubscribe_all(self) -> None:
         """Remove all callbacks of all subscriptions; when this returns none is left."""
@@ -436,14 +456,22 @@ class PV:
             subscription.clear()
 
     def go_idle(self) -> None:
-        """Ask to give the connection back until the PV is used again.
+        """Give the connection back until the PV is used again.
 
-        A request: ignored while a subscription has callbacks, and carried out only after the
-        operations that are under way.
+        When this returns the PV is idle, unless operations are under way: then it will be, after
+        them, if it is not used before. Ignored while a subscription has callbacks.
         """
         link = self._link
-        if link is not None and not self._wanted():
-            link.manager.retire(self, link.channel)
+        if link is None or self._wanted():
+            return
+        self._idle_wish = True
+        manager = link.manager
+        if must_not_wait(manager.locks):
+            manager.retire(self, link.channel)
+        else:
+            done = Reply()
+            manager.retire(self, link.channel, done)
+            done.wait(IDLE_TIME)
 
     def time_since_last_heard(self, timeout: Timeout = DEFAULT) -> float:
         """Seconds since the server sent anything.
@@ -453,7 +481,10 @@ class PV:
         timeout : float or None, optional
             How long to wait for a connection, if there is none.
         """
-        return self._usable(self._deadline(timeout)).manager.time_since_last_heard()
+        deadline = self._deadline(timeout)
+        if not self.connected:
+            self._check_reentry("time_since_last_heard")
+        return self._usable(deadline).manager.time_since_last_heard()
 
     # ---- the client's side
 
@@ -487,6 +518,11 @@ class PV:
         subscriptions = self._subscriptions
         return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
 
+    @property
+    def _may_idle(self) -> bool:
+        """Whether `go_idle` was called, and nothing needs the PV since."""
+        return self._idle_wish and not self._wanted()
+
     def _activate(self) -> None:
         """Wake an idle PV."""
         self.context._activate(self)
@@ -504,6 +540,7 @@ class PV:
 
     def _send(self, request: Request, deadline: Deadline) -> tuple[Link, int]:
         """Send one request on the present circuit; the way it took, and its number."""
+        self._idle_wish = False
         link = self._link
         while True:
             if link is not None:
@@ -512,6 +549,33 @@ class PV:
                 except NotSent:
                     pass  # not connected, or lost in this moment
             link = self._usable(deadline)
+
+    def _send_later(self, verb: str, request: Request, deadline: Deadline) -> None:
+        """Send one request to which no reply is waited for; inside a call of ours, after it."""
+        link = self._link
+        if not must_not_wait(self._locks(link)):
+            self._send(request, deadline)
+        elif link is not None and link.manager.serves(link.channel):
+            link.manager.note(functools.partial(self._send_noted, request, deadline), self.name)
+        else:  # a connection would have to be waited for
+            raise _reentry.refusal(f"PV.{verb} of {self.name!r}, which is not connected,")
+
+    def _send_noted(self, request: Request, deadline: Deadline) -> None:
+        """Send what was asked for inside another call of ours; in the reader thread."""
+        self._idle_wish = False
+        link = self._link
+        if link is None:
+            raise DisconnectedError("the connection was lost before a request was sent")
+        link.manager.request(link.channel, request, deadline)
+
+    def _locks(self, link: Link | None) -> tuple[RLock, ...]:
+        """What a call on this PV may need."""
+        return self.context.locks if link is None else link.manager.locks
+
+    def _check_reentry(self, call: str) -> None:
+        """Raise ReentrantCallError if this thread would wait for itself."""
+        if must_not_wait(self._locks(self._link)):
+            raise _reentry.refusal(f"PV.{call} of {self.name!r}")
 
     def _compose_plain_read(self, channel: ClientChannel, ioid: int) -> Message:
         """The most frequent case of `_compose_read`."""

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from .. import _locks
 from .._dbr import ChannelType, SubscriptionType
 from .._errors import CaprotoTypeError
 from ._callbacks import Callbacks, Entry, Function, accepts_two, call
 from ._delivery import Call
 from ._operations import read_type
+from ._reentry import must_not_wait, refusal
 
 if TYPE_CHECKING:
     from .._channel import ClientChannel
@@ -131,7 +134,22 @@ class Subscription:
         if function is None:
             return functools.partial(self._decorate, strong=strong)
         pv = self.pv
-        entry = self._callbacks.make_entry(function, strong, accepts_two(function), self._died)
+        lock = pv.context._lock
+        if _locks.held(lock):
+            raise refusal(f"Subscription.add_callback of {pv.name!r}")
+        two = accepts_two(function)
+        with lock:
+            token = self._callbacks.new_token()
+        entry = self._callbacks.make_entry(token, function, strong, two, self._died)
+        try:
+            self._add(entry)
+        except BaseException:  # Ctrl-C: who does not get the token cannot remove it
+            self._remove_now({token})
+            raise
+        return token
+
+    def _add(self, entry: Entry) -> None:
+        pv = self.pv
         with pv.context._lock:
             pv.context._check_open()
             # The one who removed the last callback may not have come to cancel the updates yet:
@@ -143,11 +161,10 @@ class Subscription:
                 self._targets = (*self._targets, entry)
         if link is None:
             pv._activate()
-            return entry.token
+            return
         link.manager.reconcile((self,))
         if late:
             link.manager.delivery.put(((Call(self._welcome), entry),))
-        return entry.token
 
     def remove_callback(self, token: int) -> None:
         """Stop calling one callback; when it was the last one, the server stops sending.
@@ -166,15 +183,26 @@ class Subscription:
         """
         if not isinstance(token, int):
             raise CaprotoTypeError(f"token must be what add_callback returned, not {token!r}")
-        with self.pv.context._lock:
-            self._forget(token)
-        self._reconcile()
+        self._callbacks.check_token(token)
+        self._remove({token})
 
     def clear(self) -> None:
         """Remove all callbacks; the server stops sending. The Subscription can be used again."""
+        self._remove({entry.token for entry in self._callbacks.entries})
+
+    def _remove(self, tokens: Collection[int]) -> None:
+        """Stop calling these; inside another call of ours, after it."""
+        pv = self.pv
+        link = pv._link
+        locks = pv.context.locks if link is None else link.manager.locks
+        if must_not_wait(locks):
+            pv.context._note(pv, functools.partial(self._remove_now, tokens))
+        else:
+            self._remove_now(tokens)
+
+    def _remove_now(self, tokens: Collection[int]) -> None:
         with self.pv.context._lock:
-            self._callbacks.clear()
-            self._targets = ()
+            self._forget(tokens)
         self._reconcile()
 
     @property
@@ -255,8 +283,9 @@ class Subscription:
         context = self.pv.context
         warnings: list[tuple[str, int]] = []  # name, and how many died unmentioned before
         with context._lock:
+            found = self._forget({entry.token for entry in dead})
             for entry in dead:
-                if not self._forget(entry.token) or context.closed:
+                if entry.token not in found or context.closed:
                     continue
                 withheld = context.dead_callbacks.take(context.now())
                 if withheld is not None:
@@ -270,9 +299,12 @@ class Subscription:
         pv = self.pv
         self._callbacks.failed(token, name, error, pv.name, self.log, pv.context.now())
 
-    def _forget(self, token: int) -> bool:
-        found = self._callbacks.remove(token)
-        self._targets = tuple(entry for entry in self._targets if entry.token != token)
+    def _forget(self, tokens: Collection[int]) -> set[int]:
+        """Forget these callbacks; return the tokens of those that were there. Locked."""
+        found = self._callbacks.remove(tokens)
+        # Not just without *tokens*: an earlier call may have been interrupted here.
+        left = {entry.token for entry in self._callbacks.entries}
+        self._targets = tuple(entry for entry in self._targets if entry.token in left)
         return found
 
     def _welcome(self, entry: Entry) -> None:

@@ -146,14 +146,14 @@ def test_a_method_of_a_built_in_type_dies_at_once():
 
 class TestCallbacks:
     def add(self, callbacks, function, with_owner=False):
-        entry = callbacks.make_entry(function, True, with_owner, print)
+        entry = callbacks.make_entry(callbacks.new_token(), function, True, with_owner, print)
         callbacks.append(entry)
         return entry
 
     def test_tokens_are_never_reused(self):
         callbacks = Callbacks()
         first = self.add(callbacks, one).token
-        assert callbacks.remove(first)
+        callbacks.remove({first})
         second = self.add(callbacks, two).token
         assert second != first
         assert callbacks.functions() == {second: two}
@@ -161,15 +161,16 @@ class TestCallbacks:
     def test_removing_twice_is_no_error(self):
         callbacks = Callbacks()
         token = self.add(callbacks, one).token
-        assert callbacks.remove(token) is True
-        assert callbacks.remove(token) is False
+        callbacks.remove({token})
+        callbacks.remove({token})
+        assert not callbacks.functions()
 
     @pytest.mark.parametrize("token", [-1, 1, 1000])
     def test_a_token_that_never_was_is_an_error(self, token):
         callbacks = Callbacks()
         self.add(callbacks, one)
         with pytest.raises(CaprotoKeyError, match="token"):
-            callbacks.remove(token)
+            callbacks.check_token(token)
 
     def test_entries_are_replaced_whole(self):
         """Whoever iterates while another thread changes them sees the old ones, all of them."""
@@ -178,14 +179,15 @@ class TestCallbacks:
             self.add(callbacks, one)
         seen = []
         for entry in callbacks.entries:
-            callbacks.clear()
+            callbacks.remove({entry.token})
             seen.append(entry)
         assert len(seen) == 3 and not callbacks.entries
 
     def test_the_dead_are_counted(self):
         callbacks = Callbacks()
         kept = self.add(callbacks, one)
-        doomed = callbacks.make_entry(lambda response: None, False, False, lambda _: None)
+        token = callbacks.new_token()
+        doomed = callbacks.make_entry(token, lambda response: None, False, False, lambda _: None)
         callbacks.append(doomed)
         gc.collect()
         assert callbacks.dead() == [doomed]
@@ -196,13 +198,13 @@ def test_call_with_and_without_owner():
     seen = []
     callbacks = Callbacks()
     for with_owner in (True, False):
-        entry = callbacks.make_entry(lambda *a: seen.append(a), True, with_owner, print)
+        entry = callbacks.make_entry(0, lambda *a: seen.append(a), True, with_owner, print)
         call(entry, "owner", "argument")
     assert seen == [("owner", "argument"), ("argument",)]
 
 
 def test_the_dead_are_not_called():
-    entry = Callbacks().make_entry(lambda argument: 1 / 0, False, False, lambda _: None)
+    entry = Callbacks().make_entry(0, lambda argument: 1 / 0, False, False, lambda _: None)
     gc.collect()
     call(entry, "owner", 1)
 
@@ -215,7 +217,7 @@ class TestFailures:
 
     def test_a_traceback_first_then_a_counted_line_a_minute(self, caplog):
         callbacks = Callbacks()
-        entry = callbacks.make_entry(one, True, False, print)
+        entry = callbacks.make_entry(callbacks.new_token(), one, True, False, print)
         callbacks.append(entry)
         for second in range(125):
             self.fail(callbacks, entry.token, 1000.0 + second, ValueError(f"at {second}"))
@@ -232,19 +234,19 @@ class TestFailures:
     def test_each_callback_is_counted_by_itself(self, caplog):
         callbacks = Callbacks()
         for number in range(3):
-            callbacks.append(callbacks.make_entry(one, True, False, print))
+            callbacks.append(callbacks.make_entry(callbacks.new_token(), one, True, False, print))
             self.fail(callbacks, number, 5.0, ValueError())
         assert len(caplog.records) == 3
 
     def test_nothing_is_kept_of_those_that_are_gone(self):
         callbacks = Callbacks()
         for token in range(3):
-            callbacks.append(callbacks.make_entry(one, True, False, print))
+            callbacks.append(callbacks.make_entry(callbacks.new_token(), one, True, False, print))
             self.fail(callbacks, token, 5.0, ValueError())
-        callbacks.remove(0)
+        callbacks.remove({0})
         self.fail(callbacks, 0, 6.0, ValueError())  # it has removed itself, then failed
         assert set(callbacks._failing) == {1, 2}
-        callbacks.clear()
+        callbacks.remove({1, 2})
         assert not callbacks._failing
 
     def test_our_own_exit_goes_on(self, caplog):
