@@ -66,10 +66,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading._explain",
         "threading._lifetime",
         "threading._search_socket",
-        "threading._searchers",
         "threading._transport",
     ),
-    ("threading._operations",),
+    ("threading._operations", "threading._searchers"),
     (
         "threading._name_server",
         "threading._routing",

@@ -15,6 +15,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import repeat
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from .._addresses import Address
@@ -79,11 +80,6 @@ class SearchNews(Generic[S]):
         self.beacons: list[tuple[Address, bool]] = []
 
 
-class _Search(NamedTuple, Generic[S]):
-    searcher: S
-    key: Key
-
-
 class _Postponed(NamedTuple, Generic[S]):
     when: float
     order: int
@@ -129,12 +125,12 @@ class SearchBook(Generic[S]):
         self._circuits: Counter[Address] = Counter()
         # By searcher and key: the cid of the search, or the entry that it waits in.
         self._open: dict[S, dict[Key, int | _Postponed[S]]] = {}
-        self._searches: dict[int, _Search[S]] = {}
+        self._searches: dict[int, tuple[S, Key]] = {}  # by cid
         self._postponed: list[_Postponed[S]] = []
         self._order = 0
-        self._answered: dict[int, tuple[_Search[S], Address]] = {}
+        self._answered: dict[int, tuple[tuple[S, Key], Address]] = {}
         # When such a name is searched again both servers answer again: that is not news.
-        self._reported: dict[tuple[_Search[S], frozenset[Address]], None] = {}
+        self._reported: dict[tuple[tuple[S, Key], frozenset[Address]], None] = {}
         self._found = 0
         self._last_found: float | None = None
 
@@ -173,7 +169,9 @@ class SearchBook(Generic[S]):
             For a name that is empty or fits into no datagram; nothing is added then.
         """
         known = self._open.setdefault(searcher, {})
-        new = {key: name for key, name in zip(keys, names, strict=True) if key not in known}
+        new = dict(zip(keys, names, strict=True))
+        if known:
+            new = {key: name for key, name in new.items() if key not in known}
         if not new:
             return
         if delay > 0:
@@ -191,9 +189,7 @@ class SearchBook(Generic[S]):
     ) -> None:
         ids = self._plan.add(names, now, lost=lost)
         self._open[searcher].update(zip(keys, ids))
-        self._searches.update(
-            (cid, _Search(searcher, key)) for cid, key in zip(ids, keys)
-        )
+        self._searches.update(zip(ids, zip(repeat(searcher), keys)))
 
     def forget(self, searcher: S) -> None:
         """Give up all searches of *searcher*."""
@@ -206,10 +202,10 @@ class SearchBook(Generic[S]):
         self._answered = {
             cid: answer
             for cid, answer in self._answered.items()
-            if answer[0].searcher is not searcher
+            if answer[0][0] is not searcher
         }
         self._reported = {
-            case: None for case in self._reported if case[0].searcher is not searcher
+            case: None for case in self._reported if case[0][0] is not searcher
         }
 
     def search_now(self, now: float) -> None:
@@ -285,11 +281,11 @@ class SearchBook(Generic[S]):
         address = extract_address(response, self._server_port)
         name = self._plan.reply(cid, sequence, now)
         if name:
-            search = self._searches.pop(cid)
-            del self._open[search.searcher][search.key]
-            names, keys = news.found[search.searcher, address, version]
+            search = searcher, key = self._searches.pop(cid)
+            del self._open[searcher][key]
+            names, keys = news.found[searcher, address, version]
             names.append(name)
-            keys.append(search.key)
+            keys.append(key)
             _remember(self._answered, cid, (search, address))
             self._found += 1
             self._last_found = now

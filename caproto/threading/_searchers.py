@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .._sockets import Address, WakeUp
+from ._transport import Waker
 
 
 class Searcher(Protocol):
@@ -32,29 +33,15 @@ class Searcher(Protocol):
         """Seconds since each server of a circuit sent anything."""
 
 
-class _Departure:
-    """Wakes the search thread when a searcher is gone; runs in the garbage collector."""
-
-    __slots__ = ("_wakeup", "happened")
-
-    def __init__(self, wakeup: WakeUp) -> None:
-        self._wakeup = wakeup
-        self.happened = False
-
-    def __call__(self, _reference: object = None) -> None:
-        self.happened = True
-        self._wakeup.set()
-
-
 class Token:
     """Stands for a searcher; compared by identity."""
 
     __slots__ = ("_reference", "forgotten", "identity")
 
-    def __init__(self, searcher: Searcher, departure: _Departure) -> None:
+    def __init__(self, searcher: Searcher, wake: Waker) -> None:
         self.identity = id(searcher)
         self.forgotten = False
-        self._reference = weakref.ref(searcher, departure)
+        self._reference = weakref.ref(searcher, wake)
 
     def searcher(self) -> Searcher | None:
         """The searcher; None if it is gone or forgotten. Called holding nothing."""
@@ -74,7 +61,8 @@ class Searchers:
     """
 
     def __init__(self, wakeup: WakeUp) -> None:
-        self._departure = _Departure(wakeup)
+        self._wakeup = wakeup
+        self._wake = Waker(wakeup)
         self._tokens: dict[Token, None] = {}
 
     def token(self, searcher: Searcher) -> Token:
@@ -82,7 +70,7 @@ class Searchers:
         tokens = self.tokens(searcher)
         if tokens:
             return tokens[0]
-        token = Token(searcher, self._departure)
+        token = Token(searcher, self._wake)
         self._tokens[token] = None
         return token
 
@@ -104,13 +92,10 @@ class Searchers:
         """Have *searcher* told nothing more, and its tokens given out by `gone`."""
         for token in self.tokens(searcher):
             token.forgotten = True
-        self._departure()
+        self._wakeup.set()
 
     def gone(self) -> list[Token]:
         """The tokens of searchers that are gone or forgotten; each is given out once."""
-        if not self._departure.happened:
-            return []
-        self._departure.happened = False  # before looking: another one may go meanwhile
         tokens = [token for token in self._tokens.copy() if token.searcher() is None]
         for token in tokens:
             del self._tokens[token]

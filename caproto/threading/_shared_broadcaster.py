@@ -163,7 +163,8 @@ class SharedBroadcaster:
         self._name_servers.join(deadline)
 
     def __del__(self) -> None:
-        if not self._started():  # else the thread closes the sockets
+        # The constructor may have been interrupted. A thread that was started closes the sockets.
+        if hasattr(self, "_threads") and not self._started():
             self._close_sockets()
 
     def __repr__(self) -> str:
@@ -345,7 +346,7 @@ class SharedBroadcaster:
 
     def _close_sockets(self) -> None:
         for name in ("_socket", "_wakeup"):
-            if hasattr(self, name):  # the constructor may have been interrupted
+            if hasattr(self, name):
                 getattr(self, name).close()
 
     def _at_exit(self, deadline: Deadline) -> None:

@@ -21,6 +21,8 @@ from caproto.threading import _name_server, _shared_broadcaster
 from caproto.threading.client import Context, SharedBroadcaster
 from tests.conformance.items import item
 from tests.harness.fake_server import FakeServer
+from tests.harness.interrupts import enter_each_line, interrupt_each_line
+from tests.harness.leaks import open_sockets
 from tests.harness.ports import LOOPBACK, free_port
 from tests.harness.udp_peer import Peer
 
@@ -753,6 +755,171 @@ def test_a_repeater_is_started_only_if_none_answers(make, monkeypatch, wait_for,
     assert started == [port], "not with each attempt"
     (record,) = [r for r in caplog.records if "no process to be had" in r.getMessage()]
     assert record.levelno == logging.INFO
+
+
+# ---- interrupts and re-entry -----------------------------------------------------------------
+
+
+#: Where an interrupt leaves no time to close a socket, Python does it, and warns.
+closed_by_python = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@closed_by_python
+def test_an_interrupted_constructor_leaves_nothing_behind():
+    places, made = [], []
+    sockets = open_sockets()
+
+    def construct() -> None:
+        made.append(SharedBroadcaster(configuration=configuration()))
+
+    for where in interrupt_each_line(construct):
+        places.append(where)
+        made.clear()
+        gc.collect()
+        assert open_sockets() == sockets, where
+    assert len(places) > 30
+
+
+@closed_by_python
+def test_an_interrupted_first_search_is_repaired_by_the_next_call(peer, wait_for):
+    """Whether the thread was started or not; and there is only one."""
+    broadcasters = []
+
+    def begin() -> None:
+        broadcasters.append(SharedBroadcaster(configuration=configuration(peer.address)))
+        broadcasters[-1].search(listener, ["x"], ["x"])
+
+    listener = Listener()
+    for where in interrupt_each_line(begin):
+        while broadcasters:
+            broadcaster = broadcasters.pop()
+            broadcaster.search(listener, ["x", "y"], ["x", "y"])
+            wait_for(lambda b=broadcaster: b.open_searches(listener) == 2, message=where)
+            assert sum(thread.is_alive() for thread in broadcaster._threads) == 1, where
+            broadcaster.disconnect()
+            assert not any(thread.is_alive() for thread in broadcaster._threads), where
+
+
+def test_interrupted_calls_leave_the_search_whole(make, peer, wait_for):
+    """Each may be repeated; nothing is searched twice, and nothing is lost."""
+    broadcaster, listener = make(peer.address), Listener()
+    broadcaster.search(listener, ["x"], ["x"])
+    search = peer.search("x")
+    newcomer = Listener()
+
+    def add() -> None:
+        broadcaster.add_searcher(newcomer)
+        broadcaster.search(newcomer, ["short"], ["short"])
+
+    calls = [
+        lambda: broadcaster.search(listener, ["x", "y"], ["x", "y"]),
+        lambda: broadcaster.search(listener, ["z"], ["z"], delay=0.001),
+        add,
+        lambda: broadcaster.forget(newcomer),
+        broadcaster.search_now,
+        broadcaster.time_since_last_heard,
+        lambda: broadcaster.report(listener, "x"),
+        broadcaster.why_not_found,
+        lambda: broadcaster.note(lambda: None),
+        lambda: broadcaster.circuit_closed((LOOPBACK, 1)),
+    ]
+    for call in calls:
+        for _where in interrupt_each_line(call):
+            call()
+    wait_for(lambda: len(broadcaster._book) == broadcaster.open_searches(listener) == 3)
+    peer.send(reply(search))
+    for name in "yz":
+        peer.send(reply(peer.search(name)))
+    wait_for(lambda: listener.keys == ["x", "y", "z"])
+    assert len(broadcaster._threads) == 1
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_an_interrupted_disconnect_is_repeated(peer, started, wait_for):
+    listener = Listener()
+    broadcasters = []
+
+    def end() -> None:
+        broadcasters[-1].disconnect()
+
+    def prepare() -> None:
+        broadcasters.append(SharedBroadcaster(configuration=configuration(peer.address)))
+        if started:
+            broadcasters[-1].search(listener, ["x"], ["x"])
+
+    prepare()
+    sockets = open_sockets()
+    for where in interrupt_each_line(end):
+        broadcasters[-1].disconnect()
+        assert broadcasters[-1]._socket.socket.fileno() == -1, where
+        assert not any(thread.is_alive() for thread in broadcasters[-1]._threads), where
+        prepare()
+    broadcasters[-1].disconnect()
+    assert len(open_sockets()) < len(sockets)
+
+
+def test_a_call_inside_a_call_never_waits_for_itself(make, peer, wait_for):
+    """A signal handler, or a finalizer, that runs between any two lines of another call."""
+    broadcaster, listener = make(peer.address), Listener()
+    notes: list[str] = []
+    others = []
+
+    def handler() -> None:
+        others.append(Listener())
+        broadcaster.search(others[-1], ["other"], ["other"])
+        broadcaster.search_now()
+        broadcaster.forget(others[-1])
+        broadcaster.note(lambda: notes.append(threading.current_thread().name))
+        broadcaster.disconnect  # noqa: B018  (looked up, not called)
+        repr(broadcaster)
+
+    calls = [
+        lambda: broadcaster.search(listener, ["x"], ["x"]),
+        broadcaster.search_now,
+        lambda: broadcaster.report(listener, "x"),
+        lambda: broadcaster.forget(listener),
+        lambda: broadcaster.open_searches(listener),
+    ]
+    for call in calls:
+        for _where in enter_each_line(call, handler):
+            pass
+    wait_for(lambda: len(notes) == len(others) > 20)
+    assert set(notes) == {"ca-udp"}
+    wait_for(lambda: len(broadcaster._book) == 0)
+
+
+def test_the_thread_goes_on_although_a_note_fails(make, peer, wait_for, caplog):
+    broadcaster, listener = make(peer.address), Listener()
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    with caplog.at_level(logging.WARNING, "caproto"):
+        broadcaster.note(lambda: fail(ZeroDivisionError()), "the:pv")
+        broadcaster.note(lambda: fail(ca.CaprotoTimeoutError("too late")), "the:pv")
+        broadcaster.search(listener, ["x"], ["x"])
+        peer.send(reply(peer.search("x")))
+        wait_for(lambda: listener.keys == ["x"])
+    defect, ours = caplog.records
+    assert defect.exc_info and "'the:pv'" in defect.getMessage()
+    assert ours.getMessage() == "'the:pv': too late" and not ours.exc_info
+
+
+def test_without_threads_the_next_search_starts_one(make, peer, monkeypatch, wait_for):
+    broadcaster, listener = make(peer.address), Listener()
+
+    def no_threads(thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_threads)
+        with pytest.raises(ca.CaprotoError, match="cannot start the search thread: can't"):
+            broadcaster.search(listener, ["x"], ["x"])
+        assert broadcaster.report(listener, "x").postponed == 0.0, "it is not forgotten"
+    broadcaster.search(listener, ["y"], ["y"])
+    for name in "xy":
+        peer.send(reply(peer.search(name)))
+    wait_for(lambda: listener.keys == ["x", "y"])
 
 
 # ---- the end, and the log --------------------------------------------------------------------
