@@ -69,6 +69,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading._transport",
     ),
     ("threading._operations", "threading._searchers"),
+    ("threading._replies",),
     (
         "threading._name_server",
         "threading._routing",

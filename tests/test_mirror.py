@@ -17,6 +17,7 @@ APART = {"benchmarks", "conformance", "harness", "integration", "simulation"}
 OF_THE_WHOLE = {
     "test_docs.py", "test_examples.py", "test_exports.py", "test_fuzz.py", "test_import_time.py",
     "test_layers.py", "test_mirror.py", "test_vectors_support.py",
+    "threading/test_interrupts.py",
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._dbr import ChannelType
 from .._errors import CaprotoError, CaprotoTypeError
-from ._operations import CallbackOperation, Request
+from ._operations import Operation, Read, TypedRead, Write
 from ._pv import PV, Link, check_callback, check_count, check_data_type, check_timeout
 from ._waiting import Deadline
 
@@ -54,7 +54,7 @@ class Batch:
     def __init__(self, timeout: float | None = 2) -> None:
         self.timeout = check_timeout(timeout)
         self._deadline = Deadline(self.timeout)  # begins anew on leaving the block
-        self._requests: list[Request] = []
+        self._requests: list[Operation] = []
 
     def read(
         self,
@@ -66,14 +66,12 @@ class Batch:
         """Read *pv* and call *callback* with the response. See `PV.read`."""
         check_pv(pv)
         check_callback(callback)
-        operation = CallbackOperation(pv, "read", callback, self._deadline)
         if data_type is None and data_count is None:
-            self._requests.append((pv, PV._compose_plain_read, (), operation))
+            self._requests.append(Read(pv, callback, self._deadline))
         else:
             check_data_type(data_type)
             check_count(data_count)
-            arguments = data_type, data_count, True
-            self._requests.append((pv, PV._compose_read, arguments, operation))
+            self._requests.append(TypedRead(pv, callback, self._deadline, data_type, data_count))
 
     def write(
         self,
@@ -88,11 +86,10 @@ class Batch:
         check_callback(callback)
         check_data_type(data_type)
         check_count(data_count)
-        arguments = data, data_type, data_count, callback is not None
-        operation = None
-        if callback is not None:
-            operation = CallbackOperation(pv, "write", callback, self._deadline)
-        self._requests.append((pv, PV._compose_write, arguments, operation))
+        notify = callback is not None
+        self._requests.append(
+            Write(pv, callback, self._deadline, data, data_type, data_count, notify)
+        )
 
     def __enter__(self) -> Batch:
         return self
@@ -101,7 +98,7 @@ class Batch:
         requests, self._requests = self._requests, []
         deadline, self._deadline = self._deadline, Deadline(self.timeout)
         if kind is None:
-            for context in {request[0].context for request in requests}:
+            for context in {request.pv.context for request in requests}:
                 context._check_reentry("The end of a Batch")
             deadline.restart()
             waiting = _Waiting(deadline)
@@ -120,16 +117,16 @@ def check_pv(pv: Any) -> None:
 
 
 #: A request that could not be sent, and why.
-Failure = tuple[Request, CaprotoError]
+Failure = tuple[Operation, CaprotoError]
 
 
-def _send(requests: list[Request], deadline: Deadline, waiting: _Waiting) -> None:
+def _send(requests: list[Operation], deadline: Deadline, waiting: _Waiting) -> None:
     """Send what can be sent now, and the rest as soon as their PVs are connected."""
     while requests:
-        groups: dict[VirtualCircuitManager, list[Request]] = {}
+        groups: dict[VirtualCircuitManager, list[Operation]] = {}
         links: dict[PV, Link | None] = {}  # all requests of a PV go one way, in their order
         for request in requests:
-            pv = request[0]
+            pv = request.pv
             link = links.setdefault(pv, pv._link)
             if link is None:
                 waiting.add(request)
@@ -167,13 +164,13 @@ class _Waiting:
     def __init__(self, deadline: Deadline) -> None:
         self.failures: list[Failure] = []
         self._deadline = deadline
-        self._requests: dict[PV, list[Request]] = {}
+        self._requests: dict[PV, list[Operation]] = {}
         self._knocks: dict[PV, _Knock] = {}
         self._queue: SimpleQueue[PV] = SimpleQueue()
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Operation) -> None:
         """Wait for the PV of *request*."""
-        pv = request[0]
+        pv = request.pv
         if pv in self._requests:
             self._requests[pv].append(request)
         else:
@@ -184,18 +181,18 @@ class _Waiting:
         """Whether a request for *pv* waits."""
         return pv in self._requests
 
-    def keep_order(self, requests: list[Request]) -> list[Request]:
+    def keep_order(self, requests: list[Operation]) -> list[Operation]:
         """Those of *requests* that may be sent now: no earlier one for their PV waits."""
         if not self._requests:
             return requests
         for request in requests:
-            if self.has(request[0]):
+            if self.has(request.pv):
                 self.add(request)
-        return [request for request in requests if not self.has(request[0])]
+        return [request for request in requests if not self.has(request.pv)]
 
-    def next(self) -> list[Request]:
+    def next(self) -> list[Operation]:
         """Those whose PVs are connected now; waits for one. Empty when there is nothing left."""
-        ready: list[Request] = []
+        ready: list[Operation] = []
         while self._requests and not ready:
             timeout = self._deadline.remaining()
             try:
@@ -225,9 +222,9 @@ class _Waiting:
         except CaprotoError as error:  # the Context was disconnected
             self.failures += [(request, error) for request in self._requests.pop(pv)]
 
-    def _give_up(self) -> list[Request]:
+    def _give_up(self) -> list[Operation]:
         """The time is over; those whose PVs are connected in this moment."""
-        ready: list[Request] = []
+        ready: list[Operation] = []
         for pv, requests in self._requests.items():
             pv.context._unwatch(pv, self._knocks[pv])
             try:
@@ -242,7 +239,7 @@ class _Waiting:
 
 def _report(failures: list[Failure]) -> None:
     """Raise the first failure, log the others."""
-    for (pv, *_), error in failures[1:]:
-        pv.log.warning("Not sent: %s", error)
+    for request, error in failures[1:]:
+        request.pv.log.warning("Not sent: %s", error)
     if failures:
         raise failures[0][1]

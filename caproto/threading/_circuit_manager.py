@@ -53,7 +53,7 @@ from . import _waiting
 from ._circuit_words import State, describe_channel, log_end, log_refusal, name_rights
 from ._delivery import Deliveries, Delivery
 from ._explain import CircuitReport
-from ._operations import NORMAL, NotSent, Request
+from ._operations import NORMAL, NotSent, Operation
 from ._reentry import serving
 from ._routing import HANDLERS, REPLIES, Routes, Turn
 from ._subscription import Subscription
@@ -409,7 +409,7 @@ class VirtualCircuitManager:
 
     # ---- operations
 
-    def request(self, channel: ClientChannel, request: Request, deadline: Deadline) -> int:
+    def request(self, channel: ClientChannel, operation: Operation, deadline: Deadline) -> int:
         """Send a read or write on *channel*.
 
         Returns
@@ -424,77 +424,96 @@ class VirtualCircuitManager:
         CaprotoError
             If the message cannot be composed.
         """
-        pv, compose, arguments, operation = request
-        with self._lock:
-            self._check(channel)
-            number = self.circuit.new_ioid()
-        command = compose(pv, channel, number, *arguments)
-        with self._lock:
-            self._check(channel)
-            if operation is not None:
-                self._routes.operations[number] = operation
-                if operation.deadline is not None:  # nobody waits for it
-                    self._note_deadline(deadline)
-            self._queue((command,))
-        self._write(deadline)
+        try:
+            with self._lock:
+                self._check(channel)
+                number = self.circuit.new_ioid()
+            command = operation.compose(channel, number)
+            with self._lock:
+                self._check(channel)
+                if operation.has_reply:
+                    self._routes.operations[number] = operation
+                    if operation.expires:
+                        self._note_deadline(deadline)
+                self._queue((command,))
+            self._write(deadline)
+        except BaseException:
+            self.withdraw((operation,))
+            raise
         return number
 
     def request_many(
-        self, requests: Sequence[Request], deadline: Deadline
-    ) -> tuple[list[Request], list[tuple[Request, CaprotoError]]]:
+        self, requests: Sequence[Operation], deadline: Deadline
+    ) -> tuple[list[Operation], list[tuple[Operation, CaprotoError]]]:
         """Send many reads and writes at once.
 
         Returns
         -------
-        unsent : list of Request
+        unsent : list of Operation
             Those whose channels are not connected, or on another circuit.
-        failed : list of (Request, CaprotoError)
+        failed : list of (Operation, CaprotoError)
             Those that could not be composed.
         """
-        failed: list[tuple[Request, CaprotoError]] = []
-        channels: list[ClientChannel | None] = []
-        composed: list[Request] = []
-        messages: list[Message | None] = []
-        with self._lock:
-            numbers = self.circuit.new_ioids(len(requests))
-        for request, number in zip(requests, numbers, strict=True):
-            pv, compose, arguments, _ = request
-            link = pv._link
-            channel: ClientChannel | None = None
-            message: Message | None = None
-            if link is not None and link.manager is self and link.channel.connected:
-                channel = link.channel
-                try:
-                    message = compose(pv, channel, number, *arguments)
-                except CaprotoError as error:
-                    failed.append((request, error))
-                    continue
-            channels.append(channel)
-            composed.append(request)
-            messages.append(message)
-        unsent: list[Request] = []
+        composed, failed = self._compose_many(requests)
+        unsent: list[Operation] = []
         late: set[PV] = set()  # whose further requests must not be sent before those that wait
         commands: list[Message] = []
-        with self._lock:
-            alive, operations = self._state is _CONNECTED, self._routes.operations
-            for channel, request, command in zip(channels, composed, messages, strict=True):
-                if (
-                    channel is None or command is None
-                    or not alive or not channel.connected
-                    or (late and request[0] in late)
-                ):  # fmt: skip
-                    unsent.append(request)
-                    late.add(request[0])
-                    continue
-                operation = request[3]
-                if operation is not None:
-                    operations[command.fields[5]] = operation
-                commands.append(command)
-            self._note_deadline(deadline)
-            if commands:
-                self._queue(commands)
-        self._write(deadline)
+        try:
+            with self._lock:
+                alive, operations = self._state is _CONNECTED, self._routes.operations
+                for operation, channel, command in composed:
+                    if (
+                        channel is None or command is None
+                        or not alive or not channel.connected
+                        or (late and operation.pv in late)
+                    ):  # fmt: skip
+                        unsent.append(operation)
+                        late.add(operation.pv)
+                        continue
+                    if operation.has_reply:
+                        operations[command.fields[5]] = operation
+                    commands.append(command)
+                self._note_deadline(deadline)
+                if commands:
+                    self._queue(commands)
+            self._write(deadline)
+        except BaseException:
+            self.withdraw(requests)
+            raise
         return unsent, failed
+
+    def _compose_many(
+        self, requests: Sequence[Operation]
+    ) -> tuple[
+        list[tuple[Operation, ClientChannel | None, Message | None]],
+        list[tuple[Operation, CaprotoError]],
+    ]:
+        """The message of each operation, None if its channel is not here; and what failed."""
+        composed: list[tuple[Operation, ClientChannel | None, Message | None]] = []
+        failed: list[tuple[Operation, CaprotoError]] = []
+        with self._lock:
+            numbers = self.circuit.new_ioids(len(requests))
+        for operation, number in zip(requests, numbers, strict=True):
+            link = operation.pv._link
+            if link is None or link.manager is not self or not link.channel.connected:
+                composed.append((operation, None, None))
+                continue
+            channel = link.channel
+            try:
+                composed.append((operation, channel, operation.compose(channel, number)))
+            except CaprotoError as error:
+                failed.append((operation, error))
+        return composed, failed
+
+    def withdraw(self, operations: Iterable[Operation]) -> None:
+        """Undo requests that were interrupted, however far they came."""
+        withdrawn = set(map(id, operations))
+        with self._lock:
+            table = self._routes.operations
+            for number in [n for n, operation in table.items() if id(operation) in withdrawn]:
+                self.circuit.pending.pop(number, None)
+                del table[number]
+        self._transport.wakeup.set()  # what was queued meanwhile must not stay there
 
     def _note_deadline(self, deadline: Deadline) -> None:
         """The reader has to look for operations that are over then. Locked."""

@@ -1,24 +1,31 @@
-"""Reads and writes that are under way, and what becomes of them.
+"""Reads and writes: what is asked of a server, and what becomes of it.
 
-An operation is answered or fails exactly once: the circuit's manager takes it out of its table
-under the lock, then calls `answered` or `failed`. A blocking call waits on a `Reply` (see
-``_waiting``); a call with ``callback=`` is a `CallbackOperation`, finished in the callback thread;
-a call may do both.
+An operation composes its own message. It is answered or fails exactly once: the circuit's manager
+takes it out of its table under the lock, then calls `answered` or `failed`. What goes to a user
+callback is handed to the callback thread, which calls `deliver`. A call that waits is one of the
+operations of ``_replies``, which are made of these.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .._addresses import Address
-from .._dbr import ChannelType, resolve_data_type
-from .._errors import CaprotoError, DisconnectedError, ErrorResponseReceived, ReadError, WriteError
+from .._commands import ReadRequest
+from .._dbr import AccessRights, ChannelType, native_type, resolve_data_type
+from .._errors import (
+    AccessError,
+    CaprotoError,
+    CaprotoValueError,
+    DisconnectedError,
+    ErrorResponseReceived,
+    ReadError,
+    WriteError,
+)
 from .._message import Message
 from .._status import CAStatus
 from ._callbacks import report
 from ._delivery import Call, Deliveries
-from ._waiting import Deadline, Reply
 
 if TYPE_CHECKING:
     from .._channel import ClientChannel
@@ -27,101 +34,74 @@ if TYPE_CHECKING:
 #: ECA status of a success without remarks.
 NORMAL = 1
 
-#: Makes the message out of a PV, its connected channel, an id, and further arguments. Converting a
-#: large array takes its time, so this is never called under a lock.
-Compose = Callable[..., Message]
-
+_READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)  #: flags are slow to combine
 _ERRORS: dict[str, type[ErrorResponseReceived]] = {"read": ReadError, "write": WriteError}
+
+#: Where outcomes for user callbacks are collected.
+Out = Deliveries | list[Any]
 
 
 class NotSent(DisconnectedError):
     """The channel was lost before the request was sent, so it may safely be sent elsewhere."""
 
 
-def read_type(channel: ClientChannel, data_type: ChannelType | int | str | None) -> int:
-    """The number of the type to ask for, on a connected *channel*."""
-    native = channel.native_data_type
-    assert native is not None
-    return native if data_type is None else resolve_data_type(data_type, native)
+class TimeLimit(Protocol):
+    """When an operation is too late, as a `Deadline` tells."""
+
+    moment: float
+    timeout: float | None
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is over."""
 
 
-def refusal(pv: PV, verb: str, response: Any, address: Address | None) -> ErrorResponseReceived:
-    """The error to raise for a *response* with an error status."""
-    status = response.status
-    text = getattr(response, "error_message", "")
-    server = "the server" if address is None else f"the server {address[0]}:{address[1]}"
-    return _ERRORS[verb](
-        f"{pv.name!r}: {server} refused the {verb}: "
-        f"{status.name} ({status.description})" + (f", {text!r}" if text else ""),
-        pv=pv,
-        status=status,
-        address=address,
-    )
-
-
-class ReplyAndCallback(Reply):
-    """Somebody waits for the reply, and a callback gets it, too, in the order of the wire."""
-
-    __slots__ = ("_operation",)
-
-    def __init__(self, operation: CallbackOperation) -> None:
-        super().__init__()
-        self._operation = operation
-
-    def answered(self, response: Any, batch: Any = None) -> None:
-        """Fill the box; an error is for the waiting caller alone."""
-        if response.status == NORMAL:
-            batch.append((self._operation, response))
-        super().answered(response)
-
-
-def too_large(size: int) -> ReadError:
-    """The error for a value of *size* bytes, which were not received."""
-    return ReadError(
-        f"{size} bytes are more than EPICS_CA_MAX_ARRAY_BYTES allows", status=CAStatus.ECA_TOLARGE
-    )
-
-
-def failure(pv: PV, verb: str, error: Exception, address: tuple[str, int]) -> Exception:
-    """*error*, which may have struck many operations at once, as that of one of them."""
-    text = f"{pv.name!r}: the {verb} failed: {error}"
-    if isinstance(error, ErrorResponseReceived):
-        return type(error)(text, pv=pv, status=error.status, address=address)
-    return type(error)(text)
-
-
-class CallbackOperation:
-    """A read or write whose outcome goes to a user callback, never after its deadline.
+class Operation:
+    """A read or write; its outcome goes to a user callback, never after its deadline.
 
     Parameters
     ----------
     pv : PV
         What is read or written.
-    verb : str
-        'read' or 'write'.
     callback : callable or None
-        Called with the response. None: nobody wants to know, but failures are logged.
+        Called with the response. None: no callback, but failures are logged.
     deadline : Deadline
         Later outcomes are dropped.
     """
 
-    __slots__ = ("callback", "deadline", "pv", "verb")
+    __slots__ = ("callback", "deadline", "pv")
+
+    #: For messages.
+    verb: ClassVar[str]
+    #: Whether the circuit ends it at its deadline; a caller who waits does so himself.
+    expires: ClassVar[bool] = True
+    #: Whether the server answers it.
+    has_reply: bool = True
 
     def __init__(
-        self, pv: PV, verb: str, callback: Callable[[Any], Any] | None, deadline: Deadline
+        self, pv: PV, callback: Callable[[Any], Any] | None, deadline: TimeLimit
     ) -> None:
         self.pv = pv
-        self.verb = verb
         self.callback = callback
         self.deadline = deadline
 
-    def answered(self, response: Any, batch: Deliveries | list[Any]) -> None:
-        """Pass *response* on to the callback thread."""
-        batch.append((self, response))
+    def compose(self, channel: ClientChannel, number: int) -> Message:
+        """The message, for a connected channel; never called under a lock, it may take its time.
 
-    def failed(self, error: CaprotoError, batch: Deliveries | list[Any]) -> None:
+        Raises
+        ------
+        CaprotoError
+            If it cannot be sent.
+        """
+        raise NotImplementedError
+
+    def answered(self, response: Any, out: Out) -> None:
+        """Pass *response* on to the callback thread."""
+        out.append((self, response))
+
+    def failed(self, error: CaprotoError, out: Out) -> None:
         """Pass *error* on to the callback thread, which logs it."""
-        batch.append((Call(self._report), error))
+        out.append((Call(self._report), error))
 
     def deliver(self, response: Any) -> None:
         """Call the user's function with the response, or log why it is no success.
@@ -129,7 +109,7 @@ class CallbackOperation:
         Of a refused write it is told, too; of a refused read it is not, because the response
         carries zeros where the value should be.
         """
-        if monotonic() >= self.deadline.moment:
+        if self.deadline.expired:
             self.pv.log.debug("A reply to a %s came after its timeout", self.verb)
             return
         if response.status != NORMAL:
@@ -147,6 +127,174 @@ class CallbackOperation:
         self.pv.log.warning("The %s of %r failed: %s", self.verb, self.pv.name, error)
 
 
-#: A read or write to be sent: of what, how, with which further arguments, and who gets the outcome
-#: (None: there will be none). A bare tuple, because batches make very many of them.
-Request = tuple["PV", Compose, tuple[Any, ...], "CallbackOperation | Reply | None"]
+class Read(Operation):
+    """A read of as many elements as there are, in the channel's own type."""
+
+    __slots__ = ()
+    verb = "read"
+
+    def compose(self, channel: ClientChannel, number: int) -> Message:
+        """See `Operation.compose`."""
+        rights = channel.access_rights  # as `_allowed` does, without a call
+        if rights is not None and not int(rights) & _READ:
+            raise _forbidden(self.pv, channel, "read", CAStatus.ECA_NORDACCESS)
+        return channel.read(None, None, number)
+
+
+class TypedRead(Operation):
+    """A read in another type, of another number of elements, or by the obsolete READ.
+
+    Parameters
+    ----------
+    pv, callback, deadline
+        As for `Operation`.
+    data_type, data_count, notify
+        As for `PV.read`.
+    """
+
+    __slots__ = ("data_count", "data_type", "notify")
+    verb = "read"
+
+    def __init__(
+        self,
+        pv: PV,
+        callback: Callable[[Any], Any] | None,
+        deadline: TimeLimit,
+        data_type: ChannelType | int | str | None,
+        data_count: int | None,
+        notify: bool = True,
+    ) -> None:
+        super().__init__(pv, callback, deadline)
+        self.data_type = data_type
+        self.data_count = data_count
+        self.notify = notify
+
+    def compose(self, channel: ClientChannel, number: int) -> Message:
+        """See `Operation.compose`."""
+        if not _allowed(channel, _READ):
+            raise _forbidden(self.pv, channel, "read", CAStatus.ECA_NORDACCESS)
+        data_type = None if self.data_type is None else read_type(channel, self.data_type)
+        if self.notify:
+            return channel.read(data_type, self.data_count, number)
+        # READ does not know "as many as there are now".
+        count = self.data_count or channel.native_data_count
+        fields = channel.read(data_type, count, number).fields
+        return ReadRequest.from_wire((ReadRequest.ID, *fields[1:]), b"")
+
+
+class Write(Operation):
+    """A write.
+
+    Parameters
+    ----------
+    pv, callback, deadline
+        As for `Operation`.
+    data, data_type, data_count
+        As for `PV.write`.
+    has_reply : bool
+        Whether to ask for a confirmation.
+    """
+
+    __slots__ = ("data", "data_count", "data_type", "has_reply")
+    verb = "write"
+
+    def __init__(
+        self,
+        pv: PV,
+        callback: Callable[[Any], Any] | None,
+        deadline: TimeLimit,
+        data: Any,
+        data_type: ChannelType | int | str | None,
+        data_count: int | None,
+        has_reply: bool,
+    ) -> None:
+        super().__init__(pv, callback, deadline)
+        self.data = data
+        self.data_type = data_type
+        self.data_count = data_count
+        self.has_reply = has_reply
+
+    def compose(self, channel: ClientChannel, number: int) -> Message:
+        """See `Operation.compose`."""
+        if not _allowed(channel, _WRITE):
+            raise _forbidden(self.pv, channel, "write", CAStatus.ECA_NOWTACCESS)
+        data_type = None if self.data_type is None else write_type(channel, self.data_type)
+        ioid = number if self.has_reply else None
+        return channel.write(self.data, data_type, self.data_count, self.has_reply, ioid)
+
+
+# ---- types of requests
+
+
+def read_type(channel: ClientChannel, data_type: ChannelType | int | str | None) -> int:
+    """The number of the type to ask for, on a connected *channel*."""
+    native = channel.native_data_type
+    assert native is not None
+    return native if data_type is None else resolve_data_type(data_type, native)
+
+
+def write_type(channel: ClientChannel, data_type: ChannelType | int | str) -> int:
+    """The number of the plain type to encode a value in.
+
+    Raises
+    ------
+    CaprotoValueError
+        If *data_type* is one that servers do not accept for writing.
+    """
+    native = channel.native_data_type
+    assert native is not None
+    number = resolve_data_type(data_type, native)
+    if number not in (ChannelType.PUT_ACKT, ChannelType.PUT_ACKS) and number != native_type(number):
+        raise CaprotoValueError(
+            f"values are written in a plain type (STRING to DOUBLE, PUT_ACKT, PUT_ACKS), "
+            f"not in {ChannelType(number).name}"
+        )
+    return number
+
+
+# ---- errors
+
+
+def refusal(pv: PV, verb: str, response: Any, address: Address | None) -> ErrorResponseReceived:
+    """The error to raise for a *response* with an error status."""
+    status = response.status
+    text = getattr(response, "error_message", "")
+    server = "the server" if address is None else f"the server {address[0]}:{address[1]}"
+    return _ERRORS[verb](
+        f"{pv.name!r}: {server} refused the {verb}: "
+        f"{status.name} ({status.description})" + (f", {text!r}" if text else ""),
+        pv=pv,
+        status=status,
+        address=address,
+    )
+
+
+def too_large(size: int) -> ReadError:
+    """The error for a value of *size* bytes, which were not received."""
+    return ReadError(
+        f"{size} bytes are more than EPICS_CA_MAX_ARRAY_BYTES allows", status=CAStatus.ECA_TOLARGE
+    )
+
+
+def failure(pv: PV, verb: str, error: Exception, address: tuple[str, int]) -> Exception:
+    """*error*, which may have struck many operations at once, as that of one of them."""
+    text = f"{pv.name!r}: the {verb} failed: {error}"
+    if isinstance(error, ErrorResponseReceived):
+        return type(error)(text, pv=pv, status=error.status, address=address)
+    return type(error)(text)
+
+
+def _allowed(channel: ClientChannel, right: int) -> bool:
+    """Whether the server allows it, as far as we know; it has the last word anyway."""
+    rights = channel.access_rights
+    return rights is None or bool(int(rights) & right)
+
+
+def _forbidden(pv: PV, channel: ClientChannel, verb: str, status: CAStatus) -> AccessError:
+    host, port = address = channel.circuit.address
+    return AccessError(
+        f"{pv.name!r}: no {verb} access at {host}:{port} ({status.name})",
+        pv=pv,
+        status=status,
+        address=address,
+    )

@@ -16,38 +16,35 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import _locks
-from .._commands import Message, ReadRequest, event_payload
+from .._commands import event_payload
 from .._dbr import (
     AccessRights,
     ChannelType,
     SubscriptionType,
     field_types,
-    native_type,
     resolve_data_type,
 )
 from .._errors import (
-    AccessError,
     CaprotoTimeoutError,
     CaprotoTypeError,
     CaprotoValueError,
     DisconnectedError,
 )
 from .._log import CHANNEL_LOGGER, adapter
-from .._status import CAStatus
 from . import _reentry
 from ._announcements import Announcements, Listener
 from ._operations import (
     NORMAL,
-    CallbackOperation,
-    Compose,
     NotSent,
-    ReplyAndCallback,
-    Request,
+    Operation,
+    Read,
+    TypedRead,
+    Write,
     failure,
-    read_type,
     refusal,
 )
 from ._reentry import must_not_wait
+from ._replies import Blocking, BlockingRead, BlockingTypedRead, BlockingWrite
 from ._subscription import Subscription
 from ._waiting import Deadline, Reply, Waiter
 
@@ -91,7 +88,6 @@ class Phase(enum.Enum):
 
 
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
-_READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)  #: flags are slow to combine
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more than we know
 #: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
 IDLE_TIME = 1.0
@@ -306,23 +302,25 @@ class PV:
         if data_count is not None:
             check_count(data_count)
         deadline = self._deadline(timeout)
-        operation: CallbackOperation | None = None
-        if callback is not None or not wait:
-            operation = CallbackOperation(self, "read", callback, deadline)
-        if data_type is None and data_count is None and notify:
-            compose: Compose = PV._compose_plain_read
-            arguments: tuple[Any, ...] = ()
-        else:
-            compose, arguments = PV._compose_read, (data_type, data_count, notify)
+        plain = data_type is None and data_count is None and notify
         if not wait:
-            self._send_later("read", (self, compose, arguments, operation), deadline)
+            self._send_later(
+                Read(self, callback, deadline) if plain
+                else TypedRead(self, callback, deadline, data_type, data_count, notify),
+                deadline,
+            )
             return None
         self._check_reentry("read")
+        self._idle_wish = False
         while True:
-            reply = Reply() if operation is None else ReplyAndCallback(operation)
-            link, number = self._send((self, compose, arguments, reply), deadline)
             try:
-                return self._outcome(link, reply, number, "read", deadline)
+                return self._ask(
+                    BlockingRead(self, callback, deadline) if plain
+                    else BlockingTypedRead(
+                        self, callback, deadline, data_type, data_count, notify
+                    ),
+                    deadline,
+                )
             except DisconnectedError:
                 # A read does no harm, so it is repeated on the next circuit; time bounds it.
                 if deadline.expired:
@@ -388,17 +386,13 @@ class PV:
                 "call back with: pass wait=False and no callback"
             )
         deadline = self._deadline(timeout)
-        operation: CallbackOperation | None = None
-        if callback is not None or (notify and not wait):
-            operation = CallbackOperation(self, "write", callback, deadline)
-        compose, arguments = PV._compose_write, (data, data_type, data_count, notify)
+        arguments = self, callback, deadline, data, data_type, data_count, notify
         if not wait:
-            self._send_later("write", (self, compose, arguments, operation), deadline)
+            self._send_later(Write(*arguments), deadline)
             return None
         self._check_reentry("write")
-        reply = Reply() if operation is None else ReplyAndCallback(operation)
-        link, number = self._send((self, compose, arguments, reply), deadline)
-        return self._outcome(link, reply, number, "write", deadline)
+        self._idle_wish = False
+        return self._ask(BlockingWrite(*arguments), deadline)
 
     def subscribe(
         self,
@@ -538,35 +532,36 @@ class PV:
                 return link
             self.context._wait(self, lambda: self.connected, deadline)
 
-    def _send(self, request: Request, deadline: Deadline) -> tuple[Link, int]:
-        """Send one request on the present circuit; the way it took, and its number."""
+    def _send(self, operation: Operation, deadline: Deadline) -> None:
+        """Send an operation on the present circuit."""
         self._idle_wish = False
         link = self._link
         while True:
             if link is not None:
                 try:
-                    return link, link.manager.request(link.channel, request, deadline)
+                    link.manager.request(link.channel, operation, deadline)
+                    return
                 except NotSent:
                     pass  # not connected, or lost in this moment
             link = self._usable(deadline)
 
-    def _send_later(self, verb: str, request: Request, deadline: Deadline) -> None:
-        """Send one request to which no reply is waited for; inside a call of ours, after it."""
+    def _send_later(self, operation: Operation, deadline: Deadline) -> None:
+        """Send an operation for which nothing waits; inside another call of ours, after that."""
         link = self._link
         if not must_not_wait(self._locks(link)):
-            self._send(request, deadline)
+            self._send(operation, deadline)
         elif link is not None and link.manager.serves(link.channel):
-            link.manager.note(functools.partial(self._send_noted, request, deadline), self.name)
+            link.manager.note(functools.partial(self._send_noted, operation, deadline), self.name)
         else:  # a connection would have to be waited for
-            raise _reentry.refusal(f"PV.{verb} of {self.name!r}, which is not connected,")
+            raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}, which is not connected,")
 
-    def _send_noted(self, request: Request, deadline: Deadline) -> None:
+    def _send_noted(self, operation: Operation, deadline: Deadline) -> None:
         """Send what was asked for inside another call of ours; in the reader thread."""
         self._idle_wish = False
         link = self._link
         if link is None:
             raise DisconnectedError("the connection was lost before a request was sent")
-        link.manager.request(link.channel, request, deadline)
+        link.manager.request(link.channel, operation, deadline)
 
     def _locks(self, link: Link | None) -> tuple[RLock, ...]:
         """What a call on this PV may need."""
@@ -577,78 +572,41 @@ class PV:
         if must_not_wait(self._locks(self._link)):
             raise _reentry.refusal(f"PV.{call} of {self.name!r}")
 
-    def _compose_plain_read(self, channel: ClientChannel, ioid: int) -> Message:
-        """The most frequent case of `_compose_read`."""
-        rights = channel.access_rights  # as `_allowed` does, without a call
-        if rights is not None and not int(rights) & _READ:
-            raise self._forbidden(channel, "read", CAStatus.ECA_NORDACCESS)
-        return channel.read(None, None, ioid)
-
-    def _compose_read(
-        self,
-        channel: ClientChannel,
-        ioid: int,
-        data_type: ChannelType | int | str | None,
-        data_count: int | None,
-        notify: bool,
-    ) -> Message:
-        if not _allowed(channel, _READ):
-            raise self._forbidden(channel, "read", CAStatus.ECA_NORDACCESS)
-        number = None if data_type is None else read_type(channel, data_type)
-        if notify:
-            return channel.read(number, data_count, ioid)
-        # READ does not know "as many as there are now".
-        fields = channel.read(number, data_count or channel.native_data_count, ioid).fields
-        return ReadRequest.from_wire((ReadRequest.ID, *fields[1:]), b"")
-
-    def _compose_write(
-        self,
-        channel: ClientChannel,
-        ioid: int,
-        data: Any,
-        data_type: ChannelType | int | str | None,
-        data_count: int | None,
-        notify: bool,
-    ) -> Message:
-        if not _allowed(channel, _WRITE):
-            raise self._forbidden(channel, "write", CAStatus.ECA_NOWTACCESS)
-        number = None if data_type is None else write_type(channel, data_type)
-        return channel.write(data, number, data_count, notify, ioid if notify else None)
-
-    def _forbidden(self, channel: ClientChannel, verb: str, status: CAStatus) -> AccessError:
-        host, port = address = channel.circuit.address
-        return AccessError(
-            f"{self.name!r}: no {verb} access at {host}:{port} ({status.name})",
-            pv=self,
-            status=status,
-            address=address,
-        )
-
-    def _outcome(
-        self, link: Link, reply: Reply, number: int, verb: str, deadline: Deadline
-    ) -> Any:
-        """Wait for the reply to one operation, and check it."""
-        manager = link.manager
-        try:
-            answered = reply.wait(deadline.remaining())
-        except BaseException:  # Ctrl-C: nobody waits for it any more
-            manager.forget(number)
-            raise
-        if not answered and manager.forget(number):
-            raise CaprotoTimeoutError(
-                f"{self.name!r}: no reply to the {verb} within {deadline.timeout} s; "
-                f"{manager.silence()}"
-            )
+    def _ask(self, operation: Blocking, deadline: Deadline) -> Any:
+        """Send an operation, wait for its outcome, and check it; the response."""
+        link = self._link
+        while True:
+            if link is not None:
+                manager = link.manager
+                try:
+                    number = manager.request(link.channel, operation, deadline)
+                    if not operation.wait(deadline.remaining()) and manager.forget(number):
+                        raise self._no_reply(operation, manager, deadline)
+                    break
+                except NotSent:
+                    pass  # not connected, or lost in this moment
+                except BaseException:  # for example Ctrl-C: nothing waits for it any more
+                    manager.withdraw((operation,))
+                    raise
+            link = self._usable(deadline)
         # If the operation was no longer to be forgotten, its reply is there or about to be.
-        if reply.response is None and reply.error is None:
-            reply.wait(None)
-        if reply.error is not None:
+        if operation.response is None and operation.error is None:
+            operation.wait(None)
+        if operation.error is not None:
             self.context._check_open()
-            raise failure(self, verb, reply.error, manager.circuit.address)
-        response = reply.response
+            raise failure(self, operation.verb, operation.error, manager.circuit.address)
+        response = operation.response
         if response.status != NORMAL:
-            raise refusal(self, verb, response, manager.circuit.address)
+            raise refusal(self, operation.verb, response, manager.circuit.address)
         return response
+
+    def _no_reply(
+        self, operation: Blocking, manager: VirtualCircuitManager, deadline: Deadline
+    ) -> CaprotoTimeoutError:
+        return CaprotoTimeoutError(
+            f"{self.name!r}: no reply to the {operation.verb} within {deadline.timeout} s; "
+            f"{manager.silence()}"
+        )
 
     def _debug(self, message: str, *args: Any) -> None:
         """Log, without making a logger for each of many PVs as long as nobody listens."""
@@ -710,28 +668,3 @@ def _hashable(data_type: ChannelType | int | str | None) -> Any:
     if isinstance(family, str) and family.lower() in field_types:
         return family.lower()
     return resolve_data_type(data_type, ChannelType.DOUBLE)
-
-
-def _allowed(channel: ClientChannel, right: int) -> bool:
-    """Whether the server allows it, as far as we know; it has the last word anyway."""
-    rights = channel.access_rights
-    return rights is None or bool(int(rights) & right)
-
-
-def write_type(channel: ClientChannel, data_type: ChannelType | int | str) -> int:
-    """The number of the plain type to encode a value in.
-
-    Raises
-    ------
-    CaprotoValueError
-        If *data_type* is one that servers do not accept for writing.
-    """
-    native = channel.native_data_type
-    assert native is not None
-    number = resolve_data_type(data_type, native)
-    if number not in (ChannelType.PUT_ACKT, ChannelType.PUT_ACKS) and number != native_type(number):
-        raise CaprotoValueError(
-            f"values are written in a plain type (STRING to DOUBLE, PUT_ACKT, PUT_ACKS), "
-            f"not in {ChannelType(number).name}"
-        )
-    return number

@@ -30,7 +30,7 @@ from .._commands import (
 )
 from .._framing import OversizedMessage
 from ._delivery import Deliveries
-from ._operations import NORMAL, too_large
+from ._operations import NORMAL, Operation, too_large
 
 if TYPE_CHECKING:
     from ._pv import PV
@@ -55,7 +55,7 @@ class Turn:
         self.batch = batch
         self.created: list[PV] = []
         self.lost: list[PV] = []
-        self.failed: dict[int, Any] = {}  #: operations that were lost with them
+        self.failed: dict[int, Operation] = {}  #: operations that were lost with them
         self.requests: list[Message] = []
         #: What nobody waits for: whose, and something with a status.
         self.refused: list[tuple[PV | Subscription | None, Any]] = []
@@ -72,7 +72,7 @@ class Routes:
         By cid.
     retired : dict of int to PV
         By cid, from CLEAR_CHANNEL to its confirmation: errors of earlier writes may still come.
-    operations : dict of int to Reply or CallbackOperation
+    operations : dict of int to Operation
         By ioid.
     subscriptions : dict of int to Subscription
         By the id on the wire.
@@ -83,7 +83,7 @@ class Routes:
     def __init__(self) -> None:
         self.pvs: dict[int, PV] = {}
         self.retired: dict[int, PV] = {}
-        self.operations: dict[int, Any] = {}
+        self.operations: dict[int, Operation] = {}
         self.subscriptions: dict[int, Subscription] = {}
 
     def retire(self, pv: PV, cid: int) -> None:
@@ -98,17 +98,17 @@ class Routes:
                 self.subscriptions.pop(sub.event_id, None)
                 sub.stopped()
 
-    def take_orphans(self, pending: Container[int]) -> dict[int, Any]:
+    def take_orphans(self, pending: Container[int]) -> dict[int, Operation]:
         """The operations that the protocol does not wait for any more: their channel is gone."""
         numbers = [number for number in self.operations if number not in pending]
         return {number: self.operations.pop(number) for number in numbers}
 
-    def take_expired(self, now: float) -> tuple[dict[int, Any], float]:
+    def take_expired(self, now: float) -> tuple[dict[int, Operation], float]:
         """The operations for which nobody waits and whose time is over, and when to look again."""
-        expired: dict[int, Any] = {}
+        expired: dict[int, Operation] = {}
         again_at = math.inf
         for number, operation in self.operations.items():
-            if operation.deadline is None:
+            if not operation.expires:
                 continue
             if operation.deadline.moment <= now:
                 expired[number] = operation
@@ -119,7 +119,7 @@ class Routes:
             del self.operations[number]
         return expired, again_at
 
-    def clear(self) -> tuple[list[PV], dict[int, Any]]:
+    def clear(self) -> tuple[list[PV], dict[int, Operation]]:
         """The circuit is gone; the PVs and operations that were on it."""
         for sub in self.subscriptions.values():
             sub.stopped()

@@ -6,7 +6,7 @@ import os
 import select
 import socket
 import threading
-from _thread import allocate_lock
+from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -66,23 +66,48 @@ class Waiter(Protocol):
         """It has; called once, by any thread, holding nothing. Must be quick."""
 
 
-class Reply:
-    """A one-shot box: one thread waits for it, another one fills it, once.
+#: The attributes of what is `Latched`, for its ``__slots__``.
+LATCH: Final = ("_latch", "error", "response")
+
+
+class Latched:
+    """What one thread waits for and another one fills, once.
 
     A raw lock serves as the latch: it wakes the waiter in half the time of a ``threading.Event``
     and is made in a thirtieth.
     """
 
-    __slots__ = ("_latch", "error", "response")
+    __slots__ = ()
 
-    #: Who waits looks at the clock himself.
-    deadline: Final = None
+    _latch: LockType
+    response: Any
+    error: Exception | None
+
+    def arm(self) -> None:
+        """Begin; for constructors."""
+        latch = allocate_lock()
+        latch.acquire()
+        self._latch = latch  # type: ignore[misc]  # the slots are the subclasses'
+        self.response = None
+        self.error = None  # type: ignore[misc]
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait at most *timeout* seconds (None: without end); whether it was filled."""
+        if timeout is None:
+            return self._latch.acquire()
+        try:
+            return self._latch.acquire(True, timeout)
+        except OverflowError:  # centuries, on most systems
+            return self._latch.acquire(True, threading.TIMEOUT_MAX)
+
+
+class Reply(Latched):
+    """A one-shot box."""
+
+    __slots__ = LATCH
 
     def __init__(self) -> None:
-        self._latch = allocate_lock()
-        self._latch.acquire()
-        self.response: Any = None
-        self.error: Exception | None = None
+        self.arm()
 
     def answered(self, response: Any, batch: Any = None) -> None:
         """Fill the box and wake the waiter."""
@@ -93,15 +118,6 @@ class Reply:
         """Tell the waiter why there will be no answer."""
         self.error = error
         self._latch.release()
-
-    def wait(self, timeout: float | None) -> bool:
-        """Wait at most *timeout* seconds (None: for ever); whether the box was filled."""
-        if timeout is None:
-            return self._latch.acquire()
-        try:
-            return self._latch.acquire(True, timeout)
-        except OverflowError:  # centuries, on most systems
-            return self._latch.acquire(True, threading.TIMEOUT_MAX)
 
 
 class Poller:

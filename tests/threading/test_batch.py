@@ -207,7 +207,7 @@ def test_a_pv_that_connects_in_the_middle_keeps_the_order_of_its_writes(
 
     def add_and_connect(waiting, request):
         add(waiting, request)
-        request[0].wait_for_connection()
+        request.pv.wait_for_connection()
 
     monkeypatch.setattr(_batch._Waiting, "add", add_and_connect)
     server.answers = lambda search: "may be connected" in server.pvs

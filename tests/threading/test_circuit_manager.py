@@ -21,6 +21,7 @@ from caproto import (
     WriteError,
 )
 from caproto.threading import _circuit_manager, _transport
+from caproto.threading._operations import Write
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import Context
 from tests.conformance.items import item
@@ -415,12 +416,10 @@ def test_what_cannot_be_sent_yet_holds_up_what_comes_later_for_the_same_pv(
     x, y = connect(ctx, "x", "y")
     link = x._link
     pv = Flickering(*(link if connected else None for connected in there))
-
-    def compose(pv, channel, number, value):
-        return channel.write([value], notify=False)
-
-    first, second = ((pv, compose, (value,), None) for value in (1.0, 2.0))
-    other = (y, compose, (3.0,), None)
+    first, second, other = (
+        Write(target, None, Deadline(10), value, None, None, False)
+        for target, value in ((pv, 1.0), (pv, 2.0), (y, 3.0))
+    )
     unsent, failed = link.manager.request_many([first, second, other], Deadline(10))
     assert unsent == [first, second][sent:] and not failed
     values = [c.data.tolist() for c in server.wait_for(ca.WriteRequest, sent + 1)]

@@ -14,8 +14,10 @@ from caproto import (
     WriteError,
 )
 from caproto.threading._operations import (
-    CallbackOperation,
     NotSent,
+    Read,
+    TypedRead,
+    Write,
     failure,
     read_type,
     refusal,
@@ -106,7 +108,59 @@ def test_not_sent_is_a_kind_of_disconnected():
 
 
 def operation(callback, timeout=10.0, verb="read"):
-    return CallbackOperation(FakePV(), verb, callback, Deadline(timeout))
+    arguments = FakePV(), callback, Deadline(timeout)
+    return Read(*arguments) if verb == "read" else Write(*arguments, 1.5, None, None, True)
+
+
+def test_a_plain_read(channel):
+    made = operation(None)
+    assert made.has_reply and made.expires
+    assert made.compose(channel, 7).fields == (15, 0, ChannelType.DOUBLE, 0, channel.sid, 7)
+
+
+def test_a_read_in_another_type(channel):
+    made = TypedRead(FakePV(), None, Deadline(1), "time", 1)
+    assert made.has_reply
+    assert made.compose(channel, 7).fields == (15, 0, ChannelType.TIME_DOUBLE, 1, channel.sid, 7)
+
+
+def test_the_obsolete_read_names_the_number_of_elements(channel):
+    """READ does not know "as many as there are now"."""
+    made = TypedRead(FakePV(), None, Deadline(1), None, None, notify=False)
+    count = channel.native_data_count
+    assert made.compose(channel, 7).fields == (3, 0, ChannelType.DOUBLE, count, channel.sid, 7)
+
+
+@pytest.mark.parametrize("notify", [True, False])
+def test_a_write_has_a_reply_if_it_asks_for_one(channel, notify):
+    made = Write(FakePV(), None, Deadline(1), 2.5, None, None, notify)
+    assert made.has_reply is notify
+    message = made.compose(channel, 7)
+    assert type(message) is (ca.WriteNotifyRequest if notify else ca.WriteRequest)
+    assert message.fields[5] == (7 if notify else channel.cid)
+
+
+def test_a_write_in_a_type_that_servers_do_not_take(channel):
+    made = Write(FakePV(), None, Deadline(1), 2.5, "time", None, True)
+    with pytest.raises(ca.CaprotoValueError, match="TIME_DOUBLE"):
+        made.compose(channel, 7)
+
+
+@pytest.mark.parametrize(
+    "made, rights, verb",
+    [
+        (operation(None), 2, "read"),
+        (TypedRead(FakePV(), None, Deadline(1), "time", None), 2, "read"),
+        (operation(None, verb="write"), 1, "write"),
+    ],
+)
+def test_what_the_rights_forbid_is_not_composed(channel, made, rights, verb):
+    channel.access_rights = ca.AccessRights(rights)
+    with pytest.raises(ca.AccessError, match=f"'T:x': no {verb} access") as raised:
+        made.compose(channel, 7)
+    assert raised.value.pv.name == "T:x"
+    channel.access_rights = ca.AccessRights(3)
+    assert made.compose(channel, 7)
 
 
 def test_outcomes_travel_to_the_callback_thread():

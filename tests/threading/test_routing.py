@@ -292,6 +292,7 @@ class Limited:
 
     def __init__(self, moment: float) -> None:
         self.deadline = self
+        self.expires = True
         self.moment = moment
 
 
@@ -299,7 +300,7 @@ def test_what_nobody_waits_for_ends_in_time():
     routes = Routes()
     over, just, soon, late = map(Limited, (9.0, 10.0, 10.2, 99.0))
     waited = Operation()
-    waited.deadline = None
+    waited.expires = False
     routes.operations.update(enumerate([over, just, soon, late, waited]))
     assert routes.take_expired(10.0) == ({0: over, 1: just}, 10.0 + EXPIRY_INTERVAL)
     assert list(routes.operations.values()) == [soon, late, waited]

@@ -1,0 +1,174 @@
+"""Ctrl-C between any two lines of a call, and calls from finalizers and signal handlers.
+
+The interrupted call may fail. Everything else is whole: other PVs of the circuit, new PVs,
+subscriptions; and nothing is left behind.
+"""
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from caproto import ReentrantCallError
+from caproto.threading.client import PV, Batch, Context
+from tests.harness.fake_server import FakeServer
+from tests.harness.interrupts import (
+    collect_at_each_allocation,
+    enter_each_line,
+    interrupt_each_line,
+)
+from tests.harness.leaks import our_threads
+from tests.harness.waiting import wait_for
+
+
+class World:
+    """A client and a server, and the question whether the client is whole."""
+
+    def __init__(self, server: FakeServer, ctx: Context) -> None:
+        self.server, self.ctx = server, ctx
+        self.x, self.y = ctx.get_pvs("x", "y")
+        self.x.wait_for_connection()
+        self.y.wait_for_connection()
+        self.told = threading.Event()
+        self._numbers = itertools.count()
+        self._updates = ctx.get_pvs("z")[0].subscribe()
+        self.whole("the beginning")  # starts all threads that there will be
+        self._threads = our_threads()
+
+    def new_name(self) -> str:
+        """The name of a PV that was never asked for."""
+        name = f"new{next(self._numbers)}"
+        self.server.pvs[name] = self.server.pvs["x"]  # type: ignore[index]
+        return name
+
+    def show(self, response: object) -> None:
+        self.told.set()
+
+    def whole(self, where: str, fresh: PV | None = None) -> None:
+        """Fail unless everything works after an interrupt at *where*."""
+        try:
+            self.y.read(timeout=2)
+            fresh = fresh or self.ctx.get_pvs(self.new_name())[0]
+            fresh.wait_for_connection(timeout=2)
+            self.told.clear()
+            token = self._updates.add_callback(self.show)
+            assert self.told.wait(2), "no update"
+            self._updates.remove_callback(token)
+            self.nothing_left()
+        except Exception as error:
+            raise AssertionError(f"an interrupt at {where} leaves it broken: {error}") from error
+
+    def nothing_left(self) -> None:
+        """Nothing waits for an answer that nobody will use."""
+        for manager in self.ctx.circuit_managers.values():
+            wait_for(lambda m=manager: not m._routes.operations, message="operations are left")
+            wait_for(lambda m=manager: not m.circuit.pending, message="requests are pending")
+        for pv in self.ctx.pvs.values():
+            assert not pv._waiters, f"waiters of {pv.name} are left"
+        if hasattr(self, "_threads"):
+            assert our_threads() <= self._threads, "threads are left"
+
+
+@pytest.fixture
+def world(start_server: Callable[..., FakeServer]) -> Iterator[World]:
+    server = start_server({"x": 1.5, "y": 2.5, "z": 3.5})
+    with Context(configuration=server.configuration, timeout=5) as ctx:
+        yield World(server, ctx)
+
+
+def ignore(_response: object) -> None:
+    """A callback."""
+
+
+def batch(world: World) -> None:
+    with Batch(timeout=2) as block:
+        block.read(world.x, ignore)
+        block.write(world.y, 1, ignore)
+        block.write(world.y, 2)
+
+
+CALLS: dict[str, Callable[[World], object]] = {
+    "read": lambda world: world.x.read(),
+    "read, callback": lambda world: world.x.read(wait=False, callback=ignore),
+    "write": lambda world: world.x.write(1),
+    "write, no wait": lambda world: world.x.write(1, wait=False),
+    "write, callback": lambda world: world.x.write([1], wait=False, callback=ignore),
+    "batch": batch,
+    "go_idle": lambda world: world.x.go_idle(),
+    "go_idle, read": lambda world: (world.x.go_idle(), world.x.read()),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_client_is_whole_after_an_interrupt_at_any_line(world: World, name: str) -> None:
+    call = CALLS[name]
+    places = 0
+    for where in interrupt_each_line(lambda: call(world)):
+        world.whole(where)
+        assert world.x.read(timeout=2).data[0] >= 1.0, where
+        places += 1
+    assert places > 10
+
+
+class Handler:
+    """A signal handler that uses another PV of the same circuit, in all ways."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.answers = 0
+        self.refused: list[str] = []
+        self.sub = world.y.subscribe(data_type="time")
+
+    def __call__(self) -> None:
+        y = self.world.y
+        self.sub.clear()
+        y.write(2.5, wait=False)
+        y.read(wait=False, callback=ignore)
+        y.circuit_manager.events_on()
+        assert y.connected and repr(y) and repr(y.circuit_manager)
+        try:
+            self.sub.add_callback(ignore)
+            assert y.read(timeout=5).data[0] == 2.5
+            self.answers += 1
+        except ReentrantCallError as error:
+            self.refused.append(str(error))
+
+
+@pytest.mark.parametrize("name", ["read", "write", "write, callback", "batch", "go_idle, read"])
+def test_a_signal_handler_at_any_line_gets_an_answer_or_a_reason(world: World, name: str) -> None:
+    call = CALLS[name]
+    answers, refused = 0, []
+    for where in enter_each_line(lambda: call(world), handler := Handler(world)):
+        answers, refused = handler.answers, handler.refused
+        assert world.x.read(timeout=2).data[0] >= 1.0, where
+    assert answers > len(refused)
+    for error in refused:
+        assert error.startswith(("PV.read", "Subscription.add_callback")) and "inside" in error
+
+
+@pytest.mark.parametrize("name", ["read", "write", "batch"])
+def test_a_finalizer_at_any_allocation_unsubscribes_and_writes(world: World, name: str) -> None:
+    class Widget:
+        """In a cycle, like a widget with a parent."""
+
+        def __init__(self) -> None:
+            self.myself = self
+            self.sub = world.y.subscribe()
+            self.token = self.sub.add_callback(self.show)
+
+        def show(self, response: object) -> None:
+            pass
+
+        def __del__(self) -> None:
+            self.sub.remove_callback(self.token)
+            world.y.write(2.5, wait=False)
+
+    call = CALLS[name]
+    for number in collect_at_each_allocation(lambda: call(world), Widget, 60):
+        assert number and world.x.read(timeout=2)
+    gc.collect()  # the last one, if the call made too few objects
+    wait_for(lambda: not any(sub.wanted for sub in world.y.subscriptions))
+    world.whole("the finalizers")
