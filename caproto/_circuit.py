@@ -18,11 +18,18 @@ from ._addresses import Address
 from ._circuit_rules import HANDLERS, CircuitRules, Handlers
 from ._commands import EventAddResponse, EventCancelResponse
 from ._constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
-from ._errors import CaprotoValueError, LocalProtocolError, ProtocolError, RemoteProtocolError
+from ._errors import (
+    CaprotoValueError,
+    LocalProtocolError,
+    MessageError,
+    ProtocolError,
+    RemoteProtocolError,
+)
 from ._framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Framer, OversizedMessage
 from ._headers import HEADER, MARKER, Fields, pack_header
 from ._log import CIRCUIT_LOGGER, adapter
 from ._message import Message, Payload, priority_number
+from ._replies import Deviation
 from ._roles import CLIENT, Role
 
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
@@ -227,11 +234,17 @@ class VirtualCircuit(CircuitRules):
 
         Raises
         ------
+        MessageError
+            If it is not what we asked for. The circuit goes on, and the message has changed what a
+            right one would have changed; whether you can use it, its ``usable`` says.
         RemoteProtocolError
-            If the protocol does not allow it now.
+            Otherwise: if the protocol does not allow it now. The circuit is of no use any more.
         """
         try:
             self._receive[type(command)](self, command)
+        except Deviation as error:
+            text = self._blame(command, error, self._receive)
+            raise MessageError(text, usable=error.usable) from None
         except (ProtocolError, KeyError) as error:
             raise RemoteProtocolError(self._blame(command, error, self._receive)) from None
 

@@ -1,11 +1,17 @@
 """CircuitRules: what two ends of a circuit may say to each other now, and what it changes.
 
 Each command class has one handler, whichever end sends it. It runs the state machines, keeps the
-channels, the ids and the open requests, and raises ProtocolError for what is not allowed: whom to
-blame is not known here, ``_circuit`` knows. No bytes here.
+channels, the ids and the open requests, and raises ProtocolError for what is not allowed. Which
+end is to blame is not known here; ``_circuit`` knows. No bytes here.
+
+We send only what is right. What we receive may be wrong in two ways. A message that contradicts the
+state of the circuit raises ProtocolError: the circuit cannot go on. A message that is merely not
+what we asked for raises :class:`Deviation`, after it has changed what a right one would have
+changed: it answers its request, and the circuit goes on. Which is which stands in a table in the
+manual, "What other peoples' servers do".
 
 Replies and updates for ids that are finished are normal (they crossed a cancel on the wire) and
-change nothing; for ids that never were used they are an error.
+change nothing.
 """
 from __future__ import annotations
 
@@ -56,20 +62,43 @@ from ._constants import (
     MINIMUM_PROTOCOL_VERSION,
 )
 from ._dbr import LAYOUTS, ChannelType
-from ._errors import CaprotoValueError, ProtocolError
+from ._errors import CaprotoValueError, ProtocolError, RemoteProtocolError
 from ._framing import OversizedMessage
-from ._message import DataMessage, Message, TypedMessage
+from ._message import DataMessage, Message
+from ._replies import (
+    ITEM_SIZES,
+    LAST_TYPE,
+    REPLY_OF,
+    VALUE_OFFSETS,
+    Deviation,
+    Reply,
+    check_kind,
+    check_value,
+)
 from ._roles import CLIENT, SERVER, Role, State
-from ._states import CLOSED_CHANNEL, LOST_CIRCUIT, NEW_CIRCUIT, OPEN_CHANNEL, STEADY
+from ._states import (
+    ASKED_CHANNEL,
+    CLEARED_CHANNEL,
+    CLOSED_CHANNEL,
+    LOST_CIRCUIT,
+    NEW_CIRCUIT,
+    OPEN_CHANNEL,
+    STEADY,
+)
 
 _ID_LIMIT = 0xFFFFFFFF
 
 _CHAR_TYPES = frozenset(
     layout.channel_type for layout in LAYOUTS if layout.native is ChannelType.CHAR
 )
-_LOOK_AT_IT = -1  #: no type: what is expected of updates that must not pass unseen
 
 Channel = Any  # ClientChannel or ServerChannel, by role
+
+
+#: Payload size, type and count.
+Shape = tuple[int, int, int]
+#: So many shapes at most are shared; those of arrays whose lengths vary are not worth it.
+_SHARED_SHAPES = 256
 
 
 class CircuitRules:
@@ -108,10 +137,11 @@ class CircuitRules:
         self._next_of_cid: dict[int, deque[Channel]] = {}  # a server's, asked for with a cid in use
         self.pending: dict[int, Message] = {}
         self.subscriptions: dict[int, EventAddRequest] = {}
-        # Type and count of each subscription. Alike ones share a tuple, which stays in the caches
-        # of the processor; the requests of thousands of subscriptions do not.
-        self._expected: dict[int, tuple[int, int]] = {}
-        self._kinds: dict[tuple[int, int], tuple[int, int]] = {}
+        # Size, type and count of the last update of each subscription, which was right: another one
+        # like it needs no check. Alike ones share a tuple, which stays in the caches of the
+        # processor; the requests of thousands of subscriptions do not.
+        self._shapes: dict[int, Shape] = {}
+        self._known_shapes: dict[Shape, Shape] = {}
         self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
         self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
         self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were given up too early
@@ -133,7 +163,7 @@ class CircuitRules:
             channel.subscriptionids = frozenset()
         for table in (
             self.channels, self.channels_sid, self.pending, self.subscriptions,
-            self._expected, self._kinds, self._cancelling, self._unclaimed, self._shared,
+            self._shapes, self._known_shapes, self._cancelling, self._unclaimed, self._shared,
             self._next_of_cid,
         ):
             table.clear()
@@ -237,7 +267,8 @@ class CircuitRules:
 
     def _drop_requests(self, channel: Channel) -> None:
         for number in channel.subscriptionids:
-            del self.subscriptions[number], self._expected[number]
+            del self.subscriptions[number]
+            self._shapes.pop(number, None)
         channel.subscriptionids = frozenset()
         sid = channel.sid
         for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
@@ -249,11 +280,12 @@ class CircuitRules:
             self._highest_id = number
 
     def _check_late(self, command: Message) -> None:
-        """Replies for finished ids are normal; for ids that never were, they are not."""
+        """Take a reply for a finished id, which is normal; for one that never was, it is not."""
         self._step(command)
         if command.fields[5] > self._highest_id:
-            raise ProtocolError(
-                f"{type(command).__name__} for id {command.fields[5]}, which was never used"
+            raise Deviation(
+                f"{type(command).__name__} for id {command.fields[5]}, which was never used",
+                usable=True,
             )
 
     # --- one handler per command ---------------------------------------------------------------
@@ -292,33 +324,47 @@ class CircuitRules:
 
     def _on_create_response(self, command: CreateChanResponse) -> None:
         _, _, data_type, data_count, cid, sid = command.fields
-        if data_type > ChannelType.DOUBLE:
-            raise ProtocolError(f"{data_type} is no native type")
         self._step(command)
         channel = self._channel_of_notice(cid)
-        before = None if channel is None else channel._state
-        if before is not OPEN_CHANNEL and sid in self.channels_sid:
-            raise ProtocolError(
-                f"sid {sid} belongs to channel {self.channels_sid[sid].name!r} already"
-            )
+        if channel is not None and channel._state is not ASKED_CHANNEL:
+            if self.our_role is SERVER or channel._state is not CLEARED_CHANNEL:
+                channel.step(CreateChanResponse)
+            return  # a second one says nothing new
+        fault = self._fault_of_creation(data_type, sid)
+        if fault is not None:
+            if self.our_role is CLIENT and channel is not None:
+                channel.step(CreateChFailResponse)
+                self._remove(channel)
+            raise Deviation(fault)
         if channel is None:
             self._unclaimed[sid] = cid
             return
         channel.step(CreateChanResponse)
-        if before is not OPEN_CHANNEL:
-            channel.sid = sid
-            channel._native = data_type
-            channel.native_data_count = data_count
-            self.channels_sid[sid] = channel
-            self._creation_answered(cid)
+        channel.sid = sid
+        channel._native = data_type
+        channel.native_data_count = data_count
+        self.channels_sid[sid] = channel
+        self._creation_answered(cid)
+
+    def _fault_of_creation(self, data_type: int, sid: int) -> str | None:
+        """Say why a channel cannot have this type and sid, if it cannot."""
+        if data_type > ChannelType.DOUBLE:
+            return f"{data_type} is not a native type"
+        if sid in self.channels_sid:
+            return f"sid {sid} belongs to channel {self.channels_sid[sid].name!r} already"
+        return None
 
     def _on_channel_lost(self, command: CreateChFailResponse | ServerDisconnResponse) -> None:
         self._step(command)
         channel = self._channel_of_notice(command.cid)
-        if channel is not None:
-            channel.step(type(command))
-            self._remove(channel)
-            self._creation_answered(command.cid)
+        if channel is None:
+            return
+        kind: type[Message] = type(command)
+        if self.our_role is CLIENT and kind not in channel._state.after:
+            kind = ServerDisconnResponse  # a refusal of an open channel: the server dropped it
+        channel.step(kind)
+        self._remove(channel)
+        self._creation_answered(command.cid)
 
     def _on_access_rights(self, command: AccessRightsResponse) -> None:
         self._step(command)
@@ -340,11 +386,12 @@ class CircuitRules:
     def _on_clear_response(self, command: ClearChannelResponse) -> None:
         self._step(command)
         channel = self.channels_sid.get(command.sid)
-        if channel is not None:
-            channel.step(ClearChannelResponse)
-            self._remove(channel)
-        elif self.our_role is SERVER:
+        if self.our_role is CLIENT and (channel is None or channel._state is not CLEARED_CHANNEL):
+            return  # unasked
+        if channel is None:
             raise ProtocolError(f"no channel has sid {command.sid}")
+        channel.step(ClearChannelResponse)
+        self._remove(channel)
 
     def _on_operation(self, command: ReadNotifyRequest | ReadRequest | WriteNotifyRequest) -> None:
         _, _, _, _, sid, ioid = command.fields
@@ -381,10 +428,6 @@ class CircuitRules:
         ):
             raise ProtocolError(f"subscriptionid {number} is in use")
         self.subscriptions[number] = command
-        kind = command.fields[2:4]
-        if kind[0] in _CHAR_TYPES:  # each update is looked at: it may be text of one character
-            kind = (_LOOK_AT_IT, kind[1])
-        self._expected[number] = self._kinds.setdefault(kind, kind)
         if not channel.subscriptionids:
             channel.subscriptionids = set()
         channel.subscriptionids.add(number)
@@ -397,62 +440,93 @@ class CircuitRules:
             raise ProtocolError(f"channel {channel.name!r} has no live subscription {number}")
         channel.subscriptionids.discard(number)
         self._cancelling[number] = self.subscriptions.pop(number)
-        del self._expected[number]
+        self._shapes.pop(number, None)
 
     def _on_update(self, command: EventAddResponse) -> None:
-        _, _, data_type, count, _, number = command.fields
-        expected = self._expected.get(number)
-        if expected is None:
-            self._check_late(command)
-            return
+        fields = command.fields
         # That the subscription is live proves that circuit and channel are open: see STEADY.
-        wanted_type, wanted_count = expected
-        if data_type != wanted_type or (wanted_count and count != wanted_count):
-            request = self.subscriptions[number]
-            if wanted_type == _LOOK_AT_IT:
-                self._note_text(command, request)
-            if data_type != request.fields[2] or wanted_count:
-                _check_value(command, request)
+        if fields[1:4] != self._shapes.get(fields[5]):
+            self._check_update(command)
+
+    def _check_update(self, command: EventAddResponse) -> None:
+        """Check an update that is not like the one before."""
+        number = command.fields[5]
+        request = self.subscriptions.get(number)
+        if request is not None:
+            marked = self._note_text(command, request)
+            if check_value(command, request) and not marked:
+                shape = command.fields[1:4]
+                if len(self._known_shapes) < _SHARED_SHAPES:
+                    shape = self._known_shapes.setdefault(shape, shape)
+                self._shapes[number] = shape
+        elif number in self.pending and self.our_role is CLIENT:
+            self._on_reply(command)
+        else:
+            self._check_late(command)
 
     def _on_cancelled(self, command: EventCancelResponse) -> None:
         if self._cancelling.pop(command.fields[5], None) is None:
             self._check_late(command)
 
-    def _on_reply(self, command: ReadNotifyResponse | ReadResponse | WriteNotifyResponse) -> None:
-        _, _, data_type, count, _, ioid = command.fields
+    def _on_reply(self, command: Reply | EventAddResponse) -> None:
+        _, size, data_type, count, _, ioid = command.fields
         if self._shared and self._answers_shared(ioid):
             return
         request = self.pending.get(ioid)
         if request is None:
-            subscription = self.subscriptions.get(ioid)
-            if subscription is None or type(command) is not ReadNotifyResponse:
-                self._check_late(command)
-            elif data_type != subscription.fields[2]:
-                _check_value(command, subscription)
-            elif data_type in _CHAR_TYPES:
-                self._note_text(command, subscription)
+            self._check_refresh(command)
             return
-        expected = _REPLY_OF[type(request)]
-        if type(command) is not expected:
-            raise ProtocolError(
-                f"{type(command).__name__} for ioid {ioid}, which awaits a {expected.__name__}"
-            )
         _, _, wanted_type, wanted_count, _, _ = request.fields
-        if data_type != wanted_type or (wanted_count and count != wanted_count):
-            _check_value(command, request)
-        if count == 1 and data_type in _CHAR_TYPES:
+        if (
+            type(command) is not REPLY_OF[type(request)]
+            or data_type != wanted_type
+            or (wanted_count and count != wanted_count)
+            or data_type > LAST_TYPE
+            or (
+                size < VALUE_OFFSETS[data_type] + count * ITEM_SIZES[data_type]
+                and type(command) is not WriteNotifyResponse
+            )
+        ):
+            self._check_reply(command, request)
+        elif count == 1 and data_type in _CHAR_TYPES:
             self._note_text(command, request)
         del self.pending[ioid]
 
-    def _note_text(self, command: Any, request: Message) -> None:
-        """Tell a value of CHAR whether its channel is an array: then one character is text."""
+    def _check_reply(self, command: Reply | EventAddResponse, request: Message) -> None:
+        """Check a reply that is not exactly what its request asked for."""
+        self._note_text(command, request)
+        try:
+            check_kind(command, REPLY_OF[type(request)])
+            check_value(command, request)
+        except Deviation:
+            if self.our_role is CLIENT:  # it is an answer, if a bad one
+                del self.pending[command.fields[5]]
+            raise
+
+    def _check_refresh(self, command: Reply | EventAddResponse) -> None:
+        """Check a reply to no operation; it may be one to a read with a subscription's id."""
+        subscription = self.subscriptions.get(command.fields[5])
+        if subscription is None or type(command) is not ReadNotifyResponse:
+            self._check_late(command)
+        else:
+            self._note_text(command, subscription)
+            check_value(command, subscription)
+
+    def _note_text(self, command: Message, request: Message) -> bool:
+        """Mark a single CHAR of an array, which is text; return whether it is one."""
+        _, _, data_type, count, _, _ = command.fields
+        if count != 1 or data_type not in _CHAR_TYPES or not isinstance(command, DataMessage):
+            return False
         channel = self.channels_sid.get(request.fields[4])
-        if isinstance(command, DataMessage) and channel and (channel.native_data_count or 0) > 1:
-            command.of_array = True
+        command.of_array = channel is not None and (channel.native_data_count or 0) > 1
+        return command.of_array
 
     def _on_error(self, command: ErrorResponse) -> None:
-        original, _, _, _, _, number = command.original_fields
         self._step(command)
+        try:
+            original, _, _, _, _, number = command.original_fields
+        except RemoteProtocolError as error:
+            raise Deviation(str(error)) from None
         request = self.pending.get(number)
         if request is not None and request.ID == original and not self._answers_shared(number):
             del self.pending[number]
@@ -475,25 +549,6 @@ class CircuitRules:
         if self.our_role is CLIENT and request is not None and request.ID == number:
             del self.pending[ioid]
 
-
-def _check_value(command: Any, request: Any) -> None:
-    """Type and count of a reply against its request, when they are not simply equal."""
-    _, _, data_type, count, status, number = command.fields
-    _, _, wanted_type, wanted_count, _, _ = request.fields
-    name = type(command).__name__
-    if data_type != wanted_type:
-        raise ProtocolError(f"{name} for id {number} has type {data_type}, not {wanted_type}")
-    # A failed request may come with any number of elements; the special types are always scalars.
-    failed = not status & 1 if type(command) is not ReadResponse else False
-    if count != wanted_count and not failed and data_type < ChannelType.PUT_ACKT:
-        raise ProtocolError(f"{name} for id {number} has {count} elements, not {wanted_count}")
-
-
-_REPLY_OF: dict[type[Message], type[TypedMessage]] = {
-    ReadNotifyRequest: ReadNotifyResponse,
-    ReadRequest: ReadResponse,
-    WriteNotifyRequest: WriteNotifyResponse,
-}
 
 Handlers = dict[type, Callable[[CircuitRules, Any], None]]
 

@@ -13,6 +13,7 @@
      ├─ ProtocolError
      │   ├─ LocalProtocolError                we tried to break the protocol
      │   └─ RemoteProtocolError               the peer broke it
+     │       └─ MessageError                  in one message, which the circuit survives
      ├─ DisconnectedError                     the channel was lost before the reply came
      │   └─ DeadCircuitError                  the whole circuit is gone
      ├─ ContextDisconnectedError              the Context was closed, or belongs to another process
@@ -40,6 +41,7 @@ __all__ = [
     "DisconnectedError",
     "ErrorResponseReceived",
     "LocalProtocolError",
+    "MessageError",
     "ProtocolError",
     "ReadError",
     "ReentrantCallError",
@@ -108,6 +110,23 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer sent what the protocol forbids."""
+
+
+class MessageError(RemoteProtocolError):
+    """One message is not what its receiver may expect; the circuit goes on without harm.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong with it, for people.
+    usable : bool
+        Whether its receiver can use it all the same, as the C library does: a value of another
+        type than was asked for, for example, but not one that is cut off.
+    """
+
+    def __init__(self, message: str, *, usable: bool = False) -> None:
+        super().__init__(message)
+        self.usable = usable
 
 
 class DisconnectedError(CaprotoError):

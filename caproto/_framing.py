@@ -98,7 +98,7 @@ def split(
     Raises
     ------
     RemoteProtocolError
-        For an unknown command number, or a payload size that is no multiple of 8.
+        For an unknown command number, or a payload size that is not a multiple of 8.
     """
     unpack, append = HEADER.unpack_from, out.append
     start, total = 0, len(data)
@@ -118,7 +118,8 @@ def split(
             if size & 7 or size > limit:
                 if size & 7:
                     raise RemoteProtocolError(
-                        f"a payload size of {size} bytes (command {command}) is no multiple of 8"
+                        f"a payload size of {size} bytes (command {command}) "
+                        "is not a multiple of 8"
                     )
                 append(OversizedMessage.from_wire(fields, b"", sender))
             elif end > total:

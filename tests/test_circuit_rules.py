@@ -28,8 +28,10 @@ from caproto import (
     CreateChFailResponse,
     ErrorResponse,
     EventAddRequest,
+    EventAddResponse,
     EventCancelRequest,
     LocalProtocolError,
+    MessageError,
     NotFoundResponse,
     ReadNotifyRequest,
     ReadNotifyResponse,
@@ -69,11 +71,12 @@ def other(pair):
     return pair.server.channels[1]
 
 
-def refused_by_client(pair: Pair, command, match: str) -> None:
-    """The client, who gets *command* from a server that does not care, objects."""
+def deviates(pair: Pair, command, match: str, *, usable: bool) -> None:
+    """The client says that *command* is not right, and whether it can be used; it goes on."""
     (received,), _ = pair.client.recv(bytes(command))
-    with pytest.raises(RemoteProtocolError, match=match):
+    with pytest.raises(MessageError, match=match) as raised:
         pair.client.process_command(received)
+    assert raised.value.usable is usable
 
 
 def refused_by_server(pair: Pair, command, match: str) -> None:
@@ -132,8 +135,8 @@ def test_a_reply_has_the_type_that_was_asked_for(pair, kind):
     wrong = reply(5, data_type=LONG)
     words = f"{type(wrong).__name__} for id 5 has type 5, not 6"
     not_sent(pair, SERVER, wrong, words)
-    refused_by_client(pair, wrong, words)
-    assert 5 in pair.client.pending and 5 in pair.server.pending
+    deviates(pair, wrong, words, usable=True)
+    assert 5 in pair.server.pending and 5 not in pair.client.pending, "an answer all the same"
 
 
 @each_operation
@@ -144,7 +147,8 @@ def test_a_reply_has_as_many_elements_as_were_asked_for(pair, kind, count):
     wrong = reply(5, count=count)
     words = f"{type(wrong).__name__} for id 5 has {count} elements, not 2"
     not_sent(pair, SERVER, wrong, words)
-    refused_by_client(pair, wrong, words)
+    deviates(pair, wrong, words, usable=True)
+    assert pair.client.pending == {}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 10])
@@ -170,7 +174,7 @@ def test_the_reply_to_an_old_read_carries_no_status(pair):
     """2.3: but the cid, and an even one does not excuse a wrong number of elements."""
     pair.send(CLIENT, ReadRequest(DOUBLE, 2, SID, 5))
     wrong = ReadResponse([1.0], DOUBLE, 1, 2, 5)
-    refused_by_client(pair, wrong, "ReadResponse for id 5 has 1 elements, not 2")
+    deviates(pair, wrong, "ReadResponse for id 5 has 1 elements, not 2", usable=True)
 
 
 @pytest.mark.parametrize("data_type", [ChannelType.STSACK_STRING, ChannelType.CLASS_NAME])
@@ -183,24 +187,50 @@ def test_special_types_are_scalars_however_many_were_asked_for(pair, data_type):
 
 @each_operation
 def test_a_reply_is_of_the_kind_that_is_awaited(pair, kind):
+    """One value is as good as another; a confirmation is no value."""
     request, reply = OPERATIONS[kind]
-    pair.send(CLIENT, request(5))
     for other_kind, (_, other_reply) in OPERATIONS.items():
         if other_kind != kind:
+            pair.send(CLIENT, request(5))
             wrong, right = type(other_reply(5)).__name__, type(reply(5)).__name__
             words = f"{wrong} for ioid 5, which awaits a {right}"
             not_sent(pair, SERVER, other_reply(5), words)
-            refused_by_client(pair, other_reply(5), words)
-    pair.send(SERVER, reply(5))
+            deviates(pair, other_reply(5), words, usable="write" not in (kind, other_kind))
+            assert pair.client.pending == {}
+            pair.send(SERVER, reply(5))
+
+
+def test_an_update_may_answer_a_read(pair):
+    pair.send(CLIENT, ReadNotifyRequest(DOUBLE, 1, SID, 5))
+    update = EventAddResponse([1.0], DOUBLE, 1, 1, 5)
+    deviates(pair, update, "EventAddResponse for ioid 5, which awaits a Read", usable=True)
+    assert pair.client.pending == {}
 
 
 @each_operation
-def test_a_reply_under_an_id_that_was_never_used_is_an_error(pair, kind):
+@pytest.mark.parametrize("shape", [(99, 2, 16), (DOUBLE, 2, 8), (DOUBLE, 2, 0), (DOUBLE, 3, 16)])
+def test_a_value_that_cannot_be_read_answers_its_request_too(pair, kind, shape):
+    request, reply = OPERATIONS[kind]
+    pair.send(CLIENT, request(5))
+    data_type, count, size = shape
+    right = reply(5)
+    fields = (right.ID, size, int(data_type), count, 1, 5)
+    wrong = type(right).from_wire(fields, bytes(size))
+    usable = kind == "write"
+    if usable and (data_type, count) == (DOUBLE, 2):
+        return  # a confirmation has no payload
+    deviates(pair, wrong, f"{type(right).__name__} for id 5 has", usable=usable)
+    assert pair.client.pending == {}
+
+
+@each_operation
+def test_a_reply_under_an_id_that_was_never_used_is_a_deviation(pair, kind):
     request, reply = OPERATIONS[kind]
     pair.send(CLIENT, request(5))
     words = f"{type(reply(6)).__name__} for id 6, which was never used"
     not_sent(pair, SERVER, reply(6), words)
-    refused_by_client(pair, reply(6), words)
+    deviates(pair, reply(6), words, usable=True)
+    assert set(pair.client.pending) == {5}
 
 
 @each_operation
@@ -299,11 +329,11 @@ def test_a_subscription_survives_an_error(pair, channel, other):
     pair.send(SERVER, other.subscribe([1.0], request.subscriptionid))
 
 
-def test_an_error_without_the_header_of_a_request_is_one(pair):
+def test_an_error_without_the_header_of_a_request_costs_nothing(pair):
+    pair.send(CLIENT, ReadNotifyRequest(DOUBLE, 1, SID, 5))
     raw = struct.pack(">HHHHII", 11, 8, 0, 0, 1, 160) + bytes(8)
-    (received,), _ = pair.client.recv(raw)
-    with pytest.raises(RemoteProtocolError, match="ErrorResponse.*cannot hold"):
-        pair.client.process_command(received)
+    deviates(pair, raw, "ErrorResponse.*cannot hold", usable=False)
+    assert set(pair.client.pending) == {5}
 
 
 # --- the life of a channel ------------------------------------------------------------------------
@@ -343,8 +373,9 @@ def test_a_sid_belongs_to_one_channel(pair):
     wrong = CreateChanResponse(DOUBLE, 1, second.cid, SID)
     words = "CreateChanResponse: sid 70 belongs to channel 'x' already"
     not_sent(pair, SERVER, wrong, words)
-    refused_by_client(pair, wrong, words)
-    assert second.sid is None and not second.connected
+    deviates(pair, wrong, words, usable=False)
+    assert second.sid is None and second.states[CLIENT] is FAILED
+    assert set(pair.client.channels) == {1} and pair.client.channels_sid[SID].name == "x"
 
 
 @pytest.mark.parametrize("data_type", [7, 20, 38, 0xFFFF])
@@ -352,9 +383,10 @@ def test_channels_have_native_types(pair, data_type):
     second = ClientChannel("y", pair.client)
     pair.send(CLIENT, second.create())
     wrong = CreateChanResponse.from_wire((18, 0, data_type, 1, second.cid, 71), b"")
-    words = f"CreateChanResponse: {data_type} is no native type"
+    words = f"CreateChanResponse: {data_type} is not a native type"
     not_sent(pair, SERVER, wrong, words)
-    refused_by_client(pair, wrong, words)
+    deviates(pair, wrong, words, usable=False)
+    assert second.states[CLIENT] is FAILED and set(pair.client.channels) == {1}
 
 
 def test_a_channel_must_be_made_before_it_is_asked_for(pair):
@@ -496,7 +528,8 @@ def test_a_channel_that_nobody_waits_for_is_given_back(pair):
 
 def test_a_channel_in_use_is_not_given_back_in_the_place_of_another(pair, channel):
     wrong = CreateChanResponse(DOUBLE, 1, 55, SID)
-    refused_by_client(pair, wrong, "CreateChanResponse: sid 70 belongs to channel 'x' already")
+    words = "CreateChanResponse: sid 70 belongs to channel 'x' already"
+    deviates(pair, wrong, words, usable=False)
     assert channel.connected
 
 

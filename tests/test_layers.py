@@ -27,7 +27,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_commands_circuit", "_commands_search", "_commands_values"),
     ("_commands",),
     # --- 2: the rules of one channel, and the cutting of bytes
-    ("_framing", "_states"),
+    ("_framing", "_replies", "_states"),
     ("_channel",),
     # --- 3: conversations, and what is due when
     ("_circuit_rules",),

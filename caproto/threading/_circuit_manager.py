@@ -43,6 +43,7 @@ from .._errors import (
     CaprotoTimeoutError,
     DeadCircuitError,
     DisconnectedError,
+    MessageError,
     RemoteProtocolError,
 )
 from .._flow_control import FlowControl, cost
@@ -50,7 +51,14 @@ from .._heartbeat import Action, Heartbeat
 from .._log import RECEIVED, SENT
 from .._roles import CLIENT
 from . import _waiting
-from ._circuit_words import State, describe_channel, log_end, log_refusal, name_rights
+from ._circuit_words import (
+    State,
+    describe_channel,
+    log_deviation,
+    log_end,
+    log_refusal,
+    name_rights,
+)
 from ._delivery import Deliveries, Delivery
 from ._explain import CircuitReport
 from ._operations import NORMAL, NotSent, Operation
@@ -149,6 +157,7 @@ class VirtualCircuitManager:
         self.begun = monotonic()
         self._up_since = math.inf  # when the connection was made
         self._useful = False  # whether it has brought values, or confirmations of writes
+        self._deviated = False  # whether the server was seen to deviate from the protocol
         self._silent = False  # whether what waits for callbacks is dropped at the end
         self._flow = FlowControl(flow_control)
         self._heartbeat = Heartbeat(connection_timeout, now=monotonic())
@@ -724,7 +733,14 @@ class VirtualCircuitManager:
             self._heartbeat.received(now)
             try:
                 for command in commands:
-                    process(command)
+                    try:
+                        process(command)
+                    except MessageError as exc:
+                        turn = turn or Turn(batch)
+                        turn.deviations.append(exc)
+                        if not exc.usable:
+                            routes.reject(command, exc, turn)
+                            continue
                     kind = type(command)
                     if kind is EventAddResponse:
                         # Nearly all there is. Here rather than in a handler: 120 ns less for each.
@@ -779,6 +795,9 @@ class VirtualCircuitManager:
             self._deliver(self._owner.channels_created(self, turn.created))
         for whose, command in turn.refused:
             log_refusal(self.log, whose, command)
+        for deviation in turn.deviations:
+            log_deviation(self.log, deviation, first=not self._deviated)
+            self._deviated = True
         if turn.recovered:
             self._responds_again()
 
@@ -855,7 +874,9 @@ class VirtualCircuitManager:
         reason = "the circuit was closed" if error is None else describe(error)
         if error is not None:
             log_end(self.log, (host, port), error, reason, len(pvs), connecting)
-        batch = self._fail(operations, DeadCircuitError(f"{host}:{port}: {reason}"))
+        # Reads are sent again after a DisconnectedError; not those that broke the circuit, perhaps.
+        kind = RemoteProtocolError if isinstance(error, RemoteProtocolError) else DeadCircuitError
+        batch = self._fail(operations, kind(f"{host}:{port}: {reason}"))
         if self._silent:
             batch = []  # who closed the Context knows that no callback will come
         self._owner.circuit_over(self)
@@ -869,8 +890,7 @@ class VirtualCircuitManager:
     def _loss(self, error: Exception | None) -> Loss:
         if error is None:
             return Loss.CLOSED
-        good = self._useful and not isinstance(error, RemoteProtocolError)
-        return Loss.BROKEN if good else Loss.USELESS
+        return Loss.BROKEN if self._useful else Loss.USELESS
 
     @staticmethod
     def _fail(operations: dict[int, Any], error: CaprotoError) -> list[Any]:

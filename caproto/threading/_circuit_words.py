@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._channel import ClientChannel
 from .._dbr import ChannelType
-from .._errors import RemoteProtocolError
+from .._errors import MessageError, RemoteProtocolError
 from .._roles import CLIENT, CLOSED, MUST_CLOSE
 from ._subscription import Subscription
 
@@ -66,10 +66,22 @@ def log_end(
         log.warning("Lost %s:%d: %s; %d PVs are searched again", host, port, reason, count)
 
 
-def log_refusal(log: logging.Logger, whose: PV | Subscription | None, command: Any) -> None:
-    """Log an error that no waiting caller can be told."""
-    status = command.status
-    reason = f"{status.name} ({status.description})"
+def log_deviation(log: logging.Logger, error: MessageError, first: bool) -> None:
+    """Log that a server does not keep to the protocol: the first time, so that people see it."""
+    if first:
+        log.warning("The server deviates from the protocol: %s (more of it at DEBUG)", error)
+    else:
+        log.debug("The server deviates from the protocol: %s", error)
+
+
+def log_refusal(
+    log: logging.Logger, whose: PV | Subscription | None, command: Any
+) -> None:
+    """Log an error, or the *command* that tells of one, that no caller waits for."""
+    if isinstance(command, MessageError):
+        reason = str(command)
+    else:
+        reason = f"{command.status.name} ({command.status.description})"
     if isinstance(whose, Subscription):
         whose.log.warning("%r: the server sends no updates: %s", whose.pv.name, reason)
         return

@@ -28,6 +28,7 @@ from .._commands import (
     ServerDisconnResponse,
     WriteNotifyResponse,
 )
+from .._errors import MessageError
 from .._framing import OversizedMessage
 from ._delivery import Deliveries
 from ._operations import NORMAL, Operation, too_large
@@ -49,7 +50,10 @@ class Turn:
         Collects what goes to the callback thread.
     """
 
-    __slots__ = ("batch", "created", "echoes", "failed", "lost", "recovered", "refused", "requests")
+    __slots__ = (
+        "batch", "created", "deviations", "echoes", "failed", "lost", "recovered", "refused",
+        "requests",
+    )
 
     def __init__(self, batch: Deliveries) -> None:
         self.batch = batch
@@ -57,7 +61,8 @@ class Turn:
         self.lost: list[PV] = []
         self.failed: dict[int, Operation] = {}  #: operations that were lost with them
         self.requests: list[Message] = []
-        #: What nobody waits for: whose, and something with a status.
+        self.deviations: list[MessageError] = []  #: of the server from the protocol, to be logged
+        #: What nobody waits for: whose, and a command with a status, or an error.
         self.refused: list[tuple[PV | Subscription | None, Any]] = []
         self.echoes = 0
         self.recovered = False  #: whether the server responds again
@@ -136,12 +141,28 @@ class Routes:
             sub.refused = True
             turn.refused.append((sub, reason))
 
+    def reject(self, command: Message, error: MessageError, turn: Turn) -> None:
+        """Fail what a *command* that cannot be used would have answered."""
+        number = command.fields[5]
+        if isinstance(command, CreateChanResponse):
+            self._on_channel_lost(command, turn)
+        elif type(command) in REPLIES or isinstance(command, EventAddResponse):
+            operation = self.operations.pop(number, None)
+            if operation is not None:
+                operation.failed(error, turn.batch)
+            elif number in self.subscriptions:
+                self._refuse(self.subscriptions[number], error, turn)
+
     # ---- one handler per command
 
     def _on_update(self, command: EventAddResponse | ReadNotifyResponse, turn: Turn) -> None:
-        sub = self.subscriptions.get(command.fields[5])
-        if sub is None:
-            return  # cancelled meanwhile
+        number = command.fields[5]
+        sub = self.subscriptions.get(number)
+        if sub is None:  # cancelled meanwhile; or some servers answer a read so
+            operation = self.operations.pop(number, None)
+            if operation is not None:
+                operation.answered(command, turn.batch)
+            return
         if command.fields[4] == NORMAL:
             if sub.refused:
                 sub.refused = False
@@ -180,7 +201,9 @@ class Routes:
         self.retired.pop(command.cid, None)
 
     def _on_channel_lost(
-        self, command: CreateChFailResponse | ServerDisconnResponse, turn: Turn
+        self,
+        command: CreateChanResponse | CreateChFailResponse | ServerDisconnResponse,
+        turn: Turn,
     ) -> None:
         pv = self.pvs.pop(command.cid, None)
         if pv is not None:

@@ -93,33 +93,18 @@ def raw(*fields: int, payload: bytes = b"") -> bytes:
     return struct.pack(">HHHHII", *fields) + payload
 
 
-def taken(connection: Connection) -> bytes:
-    """Another channel with the sid of the first."""
-    (second,) = (c for c in connection.circuit.channels.values() if c.name == "second")
-    return raw(18, 0, 6, 1, second.cid, connection.channel("victim").sid)
-
-
 def reply(connection: Connection, command: int, data_type: int, count: int, size: int) -> bytes:
     """A reply to the read that is under way."""
     (request,) = connection.circuit.pending.values()
     return raw(command, size, data_type, count, 1, request.ioid, payload=bytes(size))
 
 
-#: What the server sends while a read is under way -> what the log must say about it.
+#: What the server sends while a read is under way -> what the log must say about it. What costs no
+#: circuit: test_other_servers.
 BREACHES: dict[str, tuple[Callable[[Connection], bytes], str]] = {
     "unknown_command": (lambda c: raw(99, 0, 0, 0, 0, 0), "unknown command number 99"),
-    "odd_size": (lambda c: raw(15, 7, 0, 0, 0, 0, payload=bytes(7)), "no multiple of 8"),
+    "odd_size": (lambda c: raw(15, 7, 0, 0, 0, 0, payload=bytes(7)), "not a multiple of 8"),
     "client_command": (lambda c: raw(8, 0, 0, 0, 0, 0), "unknown command number 8"),
-    "unknown_ioid": (lambda c: raw(15, 8, 6, 1, 1, 12345, payload=bytes(8)), "12345"),
-    "unknown_write": (lambda c: raw(19, 0, 6, 1, 1, 12345), "12345"),
-    "unknown_subscription": (lambda c: raw(1, 8, 6, 1, 1, 12345, payload=bytes(8)), "12345"),
-    "unknown_cancel": (lambda c: raw(1, 0, 6, 1, 1, 12345), "12345"),
-    "no_native_type": (lambda c: raw(18, 0, 7, 1, 0x7FFF, 9), "7 is no native type"),
-    "sid_taken": (taken, "belongs to channel 'victim'"),
-    "other_type": (lambda c: reply(c, 15, 5, 1, 8), "has type 5, not 6"),
-    "other_count": (lambda c: reply(c, 15, 6, 3, 24), "has 3 elements"),
-    "reply_to_a_write": (lambda c: reply(c, 19, 6, 1, 0), "WriteNotifyResponse for ioid"),
-    "error_without_header": (lambda c: raw(11, 8, 0, 0, 1, 192, payload=bytes(8)), "header"),
 }
 
 
@@ -144,7 +129,8 @@ def test_a_breach_is_reported_once_and_its_pv_comes_back(
     victim, _second = ctx.get_pvs("victim", "second")
     victim.wait_for_connection()
     bad.wait_for(ca.CreateChanRequest, 2)
-    # The read survives, too: it is sent again when the PV has been searched and found anew.
+    with pytest.raises(ca.RemoteProtocolError, match=expected):
+        victim.read(data_count=1)
     assert victim.read(data_count=1).data.tolist() == [1.5]
     assert len(bad.connections) == 2
     bystander.check()

@@ -216,20 +216,37 @@ def test_replies_may_come_in_any_order(ctx, server):
 
 
 @item(44)
+def test_a_stream_that_cannot_be_read_costs_the_circuit_and_its_reads_but_no_pv(
+    ctx, server, caplog
+):
+    (x,) = connect(ctx, "x")
+    first = x.circuit_manager
+
+    def answer(connection, command):
+        del server.on[ca.ReadNotifyRequest]
+        connection.send_raw(bytes.fromhex("00ff0000 00000000 00000000 00000000"))
+
+    server.on[ca.ReadNotifyRequest] = answer
+    with caplog.at_level(logging.ERROR, "caproto.circ"):
+        with pytest.raises(ca.RemoteProtocolError, match="'x': the read failed.*number 255"):
+            x.read()
+        assert x.read().data[0] == 1.5
+    assert first.dead and x.circuit_manager is not first
+    (record,) = caplog.records
+    assert f"127.0.0.1:{server.port} broke the protocol" in record.getMessage()
+
+
+@item(44)
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda ioid: ca.ReadNotifyResponse([1.0], ChannelType.DOUBLE, 1, 1, ioid + 1000),
         lambda ioid: ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, 1, ioid),
-        lambda ioid: ca.ReadNotifyResponse([1], ChannelType.LONG, 1, 1, ioid),
-        lambda ioid: ca.CreateChanResponse(ca.ChannelType.TIME_DOUBLE, 1, 1, 5),
-        lambda ioid: bytes.fromhex("00ff0000 00000000 00000000 00000000"),
+        lambda ioid: ca.ReadNotifyResponse.from_wire((15, 8, 99, 1, 1, ioid), bytes(8)),
+        lambda ioid: ca.ReadNotifyResponse.from_wire((15, 8, 6, 2, 1, ioid), bytes(8)),
     ],
-    ids=["an id never used", "another kind", "another type", "no native type", "no command"],
+    ids=["another kind", "no type", "cut off"],
 )
-def test_who_breaks_the_protocol_loses_the_circuit_and_the_pv_comes_back(
-    ctx, server, wrong, caplog
-):
+def test_an_answer_that_cannot_be_used_costs_its_operation(ctx, server, wrong):
     (x,) = connect(ctx, "x")
     first = x.circuit_manager
 
@@ -238,11 +255,9 @@ def test_who_breaks_the_protocol_loses_the_circuit_and_the_pv_comes_back(
         connection.send_raw(wrong(command.ioid))
 
     server.on[ca.ReadNotifyRequest] = answer
-    with caplog.at_level(logging.ERROR, "caproto.circ"):
-        assert x.read().data[0] == 1.5, "repeated on the next circuit"
-    assert first.dead and x.circuit_manager is not first
-    (record,) = caplog.records
-    assert f"127.0.0.1:{server.port} broke the protocol" in record.getMessage()
+    with pytest.raises(ca.MessageError, match="'x': the read failed: .*127.0.0.1"):
+        x.read()
+    assert x.read().data[0] == 1.5 and x.circuit_manager is first
 
 
 def test_what_came_before_the_breach_counts(ctx, server):
