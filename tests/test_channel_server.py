@@ -78,7 +78,7 @@ def test_create(asked):
 
 
 def test_create_only_with_native_types(pair, asked):
-    with pytest.raises(LocalProtocolError, match="20 is no native type"):
+    with pytest.raises(LocalProtocolError, match="20 is not a native type"):
         pair.server.send(asked.create(ChannelType.TIME_DOUBLE, 1, SID))
 
 
