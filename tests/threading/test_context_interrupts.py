@@ -16,7 +16,13 @@ import pytest
 
 from caproto import EventAddRequest, ReentrantCallError
 from caproto.threading._pv import Phase
-from caproto.threading.client import PV, Batch, Context
+from caproto.threading.client import (
+    PV,
+    Batch,
+    Context,
+    ContextDisconnectedError,
+    SharedBroadcaster,
+)
 from tests.harness.fake_server import FakeServer
 from tests.harness.interrupts import (
     collect_at_each_allocation,
@@ -187,6 +193,31 @@ def test_an_interrupted_disconnect_is_completed_by_the_next_one(
         start()
 
 
+# What the interpreter mentions, it closes.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("own", [True, False])
+def test_an_interrupted_constructor_leaves_nothing(
+    start_server: Callable[..., FakeServer], own: bool
+) -> None:
+    server = start_server({"x": 1.5})
+    broadcaster = None if own else SharedBroadcaster(configuration=server.configuration)
+    threads, sockets = our_threads(), open_sockets()
+    places, made = 0, []
+    for where in interrupt_each_line(
+        lambda: made.append(Context(broadcaster, configuration=server.configuration))
+    ):
+        made.clear()
+        gc.collect()
+        assert our_threads() <= threads and open_sockets() <= sockets, where
+        places += 1
+    assert places > 20
+    if broadcaster is not None:
+        with Context(broadcaster, timeout=5) as ctx:
+            assert ctx.get_pvs("x")[0].read().data[0] == 1.5
+        broadcaster.disconnect()
+
+
 #: What may be asked for anywhere: it needs no answer.
 NOTED: dict[str, Callable[[World], object]] = {
     "clear": lambda world: world.x.unsubscribe_all(),
@@ -241,6 +272,27 @@ def test_what_needs_an_answer_gets_it_or_is_refused_at_once(world: World, name: 
     assert refused and len(refused) < len(outcomes)
     assert all("while this thread was inside" in text for text in refused)
     world.check(name)
+
+
+def test_a_context_may_be_disconnected_at_any_line_without_waiting(
+    start_server: Callable[..., FakeServer],
+) -> None:
+    server = start_server({"x": 1.5})
+    made: list[Context] = []
+
+    def call() -> None:
+        ctx = Context(configuration=server.configuration, timeout=0.5)
+        made.append(ctx)
+        with contextlib.suppress(ContextDisconnectedError):
+            ctx.get_pvs("x")[0].wait_for_search()
+
+    threads = our_threads()
+    for where in enter_each_line(call, lambda: made and made.pop().disconnect(wait=False)):
+        for ctx in made:
+            ctx.disconnect()
+        made.clear()
+        wait_for(lambda: our_threads() <= threads, message=f"threads are left by {where}")
+    made.pop().disconnect()
 
 
 def test_a_finalizer_may_remove_its_callback_in_any_call(world: World) -> None:
