@@ -14,9 +14,33 @@ reading thread touches.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ._addresses import Address
+from ._channel import ClientChannel, ServerChannel
 from ._circuit_rules import HANDLERS, CircuitRules, Handlers
-from ._commands import EventAddResponse, EventCancelResponse
+from ._commands import (
+    AccessRightsResponse,
+    ClearChannelRequest,
+    ClearChannelResponse,
+    CreateChanRequest,
+    CreateChanResponse,
+    CreateChFailResponse,
+    ErrorResponse,
+    EventAddRequest,
+    EventAddResponse,
+    EventCancelRequest,
+    EventCancelResponse,
+    ReadNotifyRequest,
+    ReadNotifyResponse,
+    ReadRequest,
+    ReadResponse,
+    ServerDisconnResponse,
+    WriteNotifyRequest,
+    WriteNotifyResponse,
+    WriteRequest,
+)
 from ._constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
 from ._errors import (
     CaprotoValueError,
@@ -248,6 +272,19 @@ class VirtualCircuit(CircuitRules):
         except (ProtocolError, KeyError) as error:
             raise RemoteProtocolError(self._blame(command, error, self._receive)) from None
 
+    def channel_of(self, command: Message) -> ClientChannel | ServerChannel | None:
+        """Find the channel that *command* is about, for the log.
+
+        Parameters
+        ----------
+        command : Message
+            One that was sent, or one that was received and is still to be processed: a reply ends
+            the request by which its channel is known.
+        """
+        find = _CHANNEL_OF.get(type(command))
+        channel: ClientChannel | ServerChannel | None = find(self, command) if find else None
+        return channel
+
     # --- helpers ---------------------------------------------------------------
 
     def _check_extended(self, fields: Fields) -> None:
@@ -271,3 +308,41 @@ class VirtualCircuit(CircuitRules):
             raise error  # a KeyError that is not about the handler is a mistake of ours
         sender = self.our_role if handlers is self._send else self.their_role
         return f"a {sender.value} does not send a {name} over a circuit"
+
+
+def _by_cid(circuit: VirtualCircuit, command: Any) -> Any:
+    return circuit.channels.get(command.cid)
+
+
+def _by_sid(circuit: VirtualCircuit, command: Any) -> Any:
+    return circuit.channels_sid.get(command.sid)
+
+
+def _by_request(circuit: VirtualCircuit, command: Message) -> Any:
+    number = command.fields[5]
+    for requests in (circuit.pending, circuit.subscriptions, circuit._cancelling):
+        if number in requests:
+            return circuit.channels_sid.get(requests[number].fields[4])
+    return None
+
+
+#: Class of a command -> how to find its channel.
+_CHANNEL_OF: dict[type[Message], Callable[[VirtualCircuit, Any], Any]] = {
+    **dict.fromkeys(
+        (
+            AccessRightsResponse, CreateChanRequest, CreateChanResponse, CreateChFailResponse,
+            ErrorResponse, ServerDisconnResponse,
+        ),
+        _by_cid,
+    ),
+    **dict.fromkeys(
+        (
+            ClearChannelRequest, ClearChannelResponse, EventAddRequest, EventCancelRequest,
+            EventCancelResponse, ReadNotifyRequest, ReadRequest, WriteNotifyRequest, WriteRequest,
+        ),
+        _by_sid,
+    ),
+    **dict.fromkeys(
+        (EventAddResponse, ReadNotifyResponse, ReadResponse, WriteNotifyResponse), _by_request
+    ),
+}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import operator
 import re
 from typing import Any, NamedTuple
 
@@ -496,6 +497,14 @@ def native_type(data_type: int) -> ChannelType:
     return LAYOUTS[ChannelType(data_type)].native
 
 
+def _index(spec: Any) -> int:
+    """Take a number of any class; -1 for what is not a whole number, as the class ``int``."""
+    try:
+        return operator.index(spec)
+    except TypeError:
+        return -1
+
+
 def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
     """Find out which type the user wants.
 
@@ -514,8 +523,6 @@ def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
     """
     if spec is None:
         return CHANNEL_TYPES[native]
-    if not isinstance(spec, str) and hasattr(spec, "__index__") and 0 <= spec < len(CHANNEL_TYPES):
-        return CHANNEL_TYPES[spec]
     if isinstance(spec, str):
         family = field_types.get(spec.lower())
         if family is not None:
@@ -523,6 +530,10 @@ def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
         named = _NAMES.get(spec.upper())
         if named is not None:
             return named
+    else:
+        number = _index(spec)
+        if 0 <= number < len(CHANNEL_TYPES):
+            return CHANNEL_TYPES[number]
     raise CaprotoValueError(
         f"data_type={spec!r} is not a data type: give a ChannelType, its number 0 to "
         f"{len(CHANNEL_TYPES) - 1}, one of {', '.join(map(repr, _FAMILIES))}, or one of the names "

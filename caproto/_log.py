@@ -20,13 +20,14 @@ receive) and ``role`` (``'CLIENT'`` or ``'SERVER'``); the filters here select by
 If the program configures no logging at all, what passes the levels is printed on stderr. As soon as
 any other handler is in place, here or at the root, this module prints nothing by itself.
 
-Hot code asks `isEnabledFor` once per chunk of data, never once per message.
+Hot code asks `isEnabledFor` and `turned_up` once per chunk of data, never once per message.
 """
 from __future__ import annotations
 
 import fnmatch
 import logging
 import sys
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
@@ -67,6 +68,14 @@ class ObjectLogger(logging.Logger):
         self.parent: logging.Logger = parent
         self.facts = dict(facts)
 
+    def setLevel(self, level: int | str) -> None:
+        super().setLevel(level)
+        reference = weakref.ref(self, turned_up.discard)
+        if 0 < self.level <= logging.DEBUG:
+            turned_up.add(reference)
+        else:
+            turned_up.discard(reference)
+
     def isEnabledFor(self, level: int) -> bool:
         # Loggers keep a cache of answers that is cleared through the list of registered loggers,
         # where we are not. The parent's answer is cached and kept right, so we ask it.
@@ -101,6 +110,11 @@ class ObjectLogger(logging.Logger):
 
     def __reduce__(self) -> Any:
         raise CaprotoTypeError("the logger of a single object cannot be pickled")
+
+
+#: Weak references to the loggers of single objects that have DEBUG as their own level. Mostly there
+#: are none, and then nothing needs to be looked for.
+turned_up: Final[set[weakref.ref[ObjectLogger]]] = set()
 
 
 def adapter(name: str, **extra: Any) -> ObjectLogger:
@@ -172,6 +186,8 @@ class LogFormatter(logging.Formatter):
 
     ``[D 20:01:02.123 ch] x 10.0.0.3:5064 --->>> ReadNotifyRequest(…)``
 
+    The name of a PV that the message has in quotes is not repeated.
+
     Parameters
     ----------
     datefmt : str
@@ -202,7 +218,9 @@ class LogFormatter(logging.Formatter):
         )
         if self.color and record.levelno in self.COLORS:
             label = self.COLORS[record.levelno] + label + self.RESET
-        values = (getattr(record, fact, None) for fact in self.FACTS)
+        values = [getattr(record, fact, None) for fact in self.FACTS]
+        if repr(values[0]) in message:
+            values[0] = None  # the name is in the message, for handlers of other kinds
         return " ".join([label, *(_shown(value) for value in values if value), message])
 
 

@@ -18,15 +18,18 @@ from caproto import (
     SEND_VERSION_REQUEST,
     SEND_VERSION_RESPONSE,
     SERVER,
+    AccessRightsResponse,
     Beacon,
     CaprotoTypeError,
     CaprotoValueError,
+    CAStatus,
     ClientChannel,
     ClientNameRequest,
     CreateChanRequest,
     CreateChanResponse,
     EchoRequest,
     EchoResponse,
+    ErrorResponse,
     EventAddResponse,
     EventsOffRequest,
     HostNameRequest,
@@ -34,6 +37,8 @@ from caproto import (
     OversizedMessage,
     ReadNotifyRequest,
     ReadNotifyResponse,
+    ReadRequest,
+    ReadResponse,
     RemoteProtocolError,
     VersionRequest,
     VersionResponse,
@@ -513,3 +518,46 @@ def test_any_bytes_give_commands_or_the_documented_error(role, chunks):
                 circuit.process_command(command)
     except RemoteProtocolError:
         pass
+
+
+# --- which channel a command is about -------------------------------------------------------------
+
+
+def test_the_channel_of_each_command_is_known():
+    pair = Pair().greet()
+    client, server = pair.client, pair.server
+    pair.connect("other", sid=71)
+    channel = ClientChannel("x", client)
+    assert client.channel_of(channel.create()) is channel
+    pair.send(CLIENT, channel.create())
+    other = server.channels[channel.cid]
+    for command in (other.rights(3), other.create(6, 1, 70), other.create_fail()):
+        assert client.channel_of(command) is channel
+    pair.send(SERVER, other.rights(3), other.create(6, 1, 70))
+    requests = channel.read(), channel.write(1.0), channel.write(1.0, notify=False)
+    for command in (*requests, ReadRequest(6, 1, 70, 50), channel.subscribe(subscriptionid=60)):
+        assert client.channel_of(command) is channel
+        pair.send(CLIENT, command)
+        assert server.channel_of(command) is other
+    replies = other.read(1.0, requests[0].ioid), other.write(requests[1].ioid)
+    for command in (*replies, ReadResponse(1.0, 6, 1, 70, 50), other.subscribe(1.0, 60)):
+        assert client.channel_of(command) is channel
+        pair.send(SERVER, command)
+    error = ErrorResponse(requests[2].header, channel.cid, CAStatus.ECA_PUTFAIL, "no")
+    assert client.channel_of(error) is channel
+    cancel = channel.unsubscribe(60)
+    assert client.channel_of(cancel) is channel
+    pair.send(CLIENT, cancel)
+    for command in (other.subscribe(1.0, 60), other.unsubscribe(60)):
+        assert client.channel_of(command) is channel
+    for command in (channel.clear(), other.clear(), other.disconnect()):
+        assert client.channel_of(command) is channel
+
+
+def test_some_commands_are_about_no_channel():
+    client = Pair().greet().client
+    for command in (
+        EchoResponse(), VersionResponse(13), AccessRightsResponse(5, 3),
+        ReadNotifyResponse(1.0, 6, 1, 1, 99), EventAddResponse(1.0, 6, 1, 1, 99),
+    ):
+        assert client.channel_of(command) is None

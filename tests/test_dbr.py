@@ -139,7 +139,10 @@ def test_how_users_name_a_type(spec, expected):
     assert found is expected
 
 
-@pytest.mark.parametrize("spec", [39, -1, 2.0, "times", "", "DBR_", "DBR_DBR_INT", b"time", ()])
+@pytest.mark.parametrize("spec", [
+    39, -1, 2.0, "times", "", "DBR_", "DBR_DBR_INT", b"time", (), int, float, str, numpy.int32,
+    numpy.array([1, 2]),
+], ids=repr)
 def test_a_wrong_type_names_the_legal_ones(spec):
     with pytest.raises(CaprotoValueError) as caught:
         resolve_data_type(spec, ChannelType.DOUBLE)

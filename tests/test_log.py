@@ -25,6 +25,7 @@ from caproto._log import (
     adapter,
     config_caproto_logging,
     set_handler,
+    turned_up,
 )
 from caproto._roles import CLIENT, SERVER
 
@@ -276,3 +277,22 @@ class TestAllowance:
     def test_a_pause_longer_than_the_period_begins_a_new_one(self):
         allowance = LogAllowance(1)
         assert [allowance.take(now) for now in (5, 1000, 1059, 1060)] == [0, 0, None, 1]
+
+
+def test_the_loggers_at_debug_are_known_while_they_live() -> None:
+    log = adapter(CHANNEL_LOGGER, pv="x")
+    before = len(turned_up)
+    for level, number in (("DEBUG", 1), (5, 1), ("INFO", 0), ("NOTSET", 0), (logging.DEBUG, 1)):
+        log.setLevel(level)
+        assert len(turned_up) == before + number
+    del log
+    gc.collect()
+    assert len(turned_up) == before
+
+
+@pytest.mark.parametrize(("message", "line"), [
+    ("'x:y' was lost", "'x:y' was lost"), ("lost", "x:y lost"), ("x:yz", "x:y x:yz"),
+])
+def test_a_line_names_the_pv_once(message: str, line: str) -> None:
+    text = LogFormatter().format(record(msg=message, pv="x:y"))
+    assert text.partition("] ")[2] == line

@@ -48,7 +48,7 @@ from .._errors import (
 )
 from .._flow_control import FlowControl, cost
 from .._heartbeat import Action, Heartbeat
-from .._log import RECEIVED, SENT
+from .._log import RECEIVED, SENT, turned_up
 from .._roles import CLIENT
 from . import _waiting
 from ._circuit_words import (
@@ -120,7 +120,7 @@ class VirtualCircuitManager:
         When it was made, on the monotonic clock.
     log : logging.Logger
         At DEBUG every command sent and received is logged here; records carry ``our_address``,
-        ``their_address`` and ``direction``.
+        ``their_address``, ``direction`` and the name of the ``pv``.
     locks : tuple of RLock
         All that a call about a PV of this circuit may need, those of the Context included; see
         ``_reentry``.
@@ -602,7 +602,7 @@ class VirtualCircuitManager:
     def _queue(self, commands: Iterable[Message]) -> None:
         """Have *commands* sent, when the lock is released. Locked."""
         self._transport.queue(self.circuit.send(*commands))
-        if self.log.isEnabledFor(logging.DEBUG):
+        if turned_up or self.log.isEnabledFor(logging.DEBUG):
             self._unlogged.extend(commands)
 
     def _flush(self, *, serving: bool = False) -> bool:
@@ -612,8 +612,19 @@ class VirtualCircuitManager:
                 command = self._unlogged.popleft()
             except IndexError:  # another thread was faster
                 break
-            self.log.debug("%r", command, extra={"direction": SENT})
+            self._log_command(command, SENT)
         return self._transport.flush(serving=serving)
+
+    def _log_command(self, command: Message, direction: str) -> None:
+        """Log one command here, or else in its PV's log, if one of them is at DEBUG."""
+        channel = self.circuit.channel_of(command)
+        facts = {**self.log.facts, "direction": direction}
+        if channel is not None:
+            facts["pv"] = channel.name
+        if self.log.isEnabledFor(logging.DEBUG):
+            self.log.debug("%r", command, extra=facts)
+        elif channel is not None and channel.cid in (pvs := self._routes.pvs):
+            pvs[channel.cid].debug("%r", command, extra=facts)
 
     def _write(self, deadline: Deadline) -> None:
         """Write what is queued, all of it; but the reader does not wait for itself."""
@@ -725,9 +736,9 @@ class VirtualCircuitManager:
         turn: Turn | None = None  # most chunks bring nothing but updates and replies
         error: RemoteProtocolError | None = None
         useful = False
-        if self.log.isEnabledFor(logging.DEBUG):
+        if turned_up or self.log.isEnabledFor(logging.DEBUG):
             for command in commands:
-                self.log.debug("%r", command, extra={"direction": RECEIVED})
+                self._log_command(command, RECEIVED)
         now = monotonic()
         with self._lock:
             self._heartbeat.received(now)

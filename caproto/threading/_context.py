@@ -16,7 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import _locks
 from .._constants import MAX_PRIORITY
@@ -333,6 +333,12 @@ class Context:
         return (
             f"<Context: {phases[Phase.NEW] + phases[Phase.SEARCHING]} searches pending, "
             f"{len(self._managers)} circuits, {phases.total()} PVs ({phases[Phase.IDLE]} idle)>"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise CaprotoTypeError(
+            "a Context cannot be copied or pickled, because it has threads and connections; make "
+            "one where it is used, in each process"
         )
 
     # ---- for PVs
@@ -779,7 +785,7 @@ class _Alarm(Reply):
 
 def _log_each(pvs: Iterable[PV], state: str, manager: VirtualCircuitManager) -> None:
     for pv in pvs:
-        pv._debug("%s, %s:%d", state, *manager.circuit.address)
+        pv.debug("%s, %s:%d", state, *manager.circuit.address)
 
 
 def _take_waiters(pv: PV, waiters: list[Waiter]) -> None:

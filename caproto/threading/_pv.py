@@ -12,8 +12,8 @@ import logging
 import numbers
 import weakref
 from _thread import RLock
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from .. import _locks
 from .._commands import event_payload
@@ -195,6 +195,12 @@ class PV:
 
     def __repr__(self) -> str:
         return f"<PV {self.name!r}: {self._state()}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise CaprotoTypeError(
+            f"a PV cannot be copied or pickled, because it has a connection; pass its name, "
+            f"{self.name!r}, and call get_pvs() where it is used"
+        )
 
     def _state(self) -> str:
         """Where this PV stands, in a few words."""
@@ -608,10 +614,12 @@ class PV:
             f"{manager.silence()}"
         )
 
-    def _debug(self, message: str, *args: Any) -> None:
-        """Log, without making a logger for each of many PVs as long as nobody listens."""
+    def debug(
+        self, message: str, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None:
+        """Log, without making a logger for each of many PVs while all of them are silent."""
         if (self._log or _log).isEnabledFor(logging.DEBUG):
-            self.log.debug(message, *args)
+            self.log.debug(message, *args, extra=extra)
 
 
 # ---- checks of what users pass

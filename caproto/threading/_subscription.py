@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import _locks
 from .._dbr import ChannelType, SubscriptionType
@@ -221,6 +221,12 @@ class Subscription:
         return (
             f"<Subscription to {self.pv.name!r}: {state}, {count} callback{'s'[:count != 1]}, "
             f"data_type={self.data_type!s}, mask={self.mask!r}>"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise CaprotoTypeError(
+            f"a Subscription cannot be copied or pickled, because its updates come over a "
+            f"connection; pass the name of the PV, {self.pv.name!r}, and subscribe where it is used"
         )
 
     def _decorate(self, function: Function, strong: bool) -> Function:

@@ -1,7 +1,9 @@
 """What a PV tells about itself, and waiting for it. Reading, writing, idleness: test_pv_*."""
 from __future__ import annotations
 
+import copy
 import fractions
+import pickle
 import re
 import socket
 import threading
@@ -18,9 +20,12 @@ from caproto import (
     ChannelType,
     CreateChanRequest,
     EchoRequest,
+    LogFormatter,
+    PVFilter,
     ReadNotifyRequest,
     VirtualCircuit,
 )
+from caproto._log import RECEIVED, SENT
 from caproto.threading.client import (
     PV,
     CaprotoTimeoutError,
@@ -224,13 +229,65 @@ class TestFacts:
         (record,) = caplog.records
         assert record.pv == "x" and record.name == "caproto.ch"
 
+    def test_at_debug_level_it_logs_its_own_commands(self, server, ctx, wait_for, caplog):
+        x, y = ctx.get_pvs("x", "y")
+        y.wait_for_connection()
+        x.log.setLevel("DEBUG")
+        told = Told()
+        for pv in (x, y):
+            pv.read()
+            pv.write(3.5)
+            pv.write(4.5, wait=False)
+            sub = pv.subscribe()
+            sub.add_callback(told)
+            pv.read(notify=False)
+        told.wait(2)
+        seen = {
+            (getattr(record, "direction", None), record.getMessage().partition("(")[0])
+            for record in caplog.records
+            if record.pv == "x" and record.name == "caproto.ch" and hasattr(record, "direction")
+        }
+        assert seen >= {
+            (SENT, "ReadNotifyRequest"), (RECEIVED, "ReadNotifyResponse"),
+            (SENT, "WriteNotifyRequest"), (RECEIVED, "WriteNotifyResponse"),
+            (SENT, "WriteRequest"), (SENT, "ReadRequest"), (RECEIVED, "ReadResponse"),
+            (SENT, "EventAddRequest"), (RECEIVED, "EventAddResponse"),
+        }
+        (sent,) = [r for r in caplog.records if "WriteNotifyRequest" in r.getMessage()]
+        assert sent.their_address == server.address and sent.our_address[0] == "127.0.0.1"
+        assert not [r for r in caplog.records if getattr(r, "pv", "") == "y"]
+        caplog.clear()
+        x.log.setLevel("WARNING")
+        x.read()
+        assert not caplog.records
+
+    def test_the_records_of_its_circuit_name_it(self, server, ctx, caplog):
+        handler = caplog.handler
+        only_x = PVFilter("x", exclusive=True)
+        handler.addFilter(only_x)
+        try:
+            with caplog.at_level("DEBUG", "caproto.circ"):
+                for pv in ctx.get_pvs("x", "y"):
+                    pv.read()
+        finally:
+            handler.removeFilter(only_x)
+        kinds = [record.getMessage().partition("(")[0] for record in caplog.records]
+        for kind in ("CreateChanRequest", "CreateChanResponse", "AccessRightsResponse"):
+            assert kinds.count(kind) == 1
+        assert kinds.count("ReadNotifyRequest") == kinds.count("ReadNotifyResponse") == 1
+        lines = [LogFormatter().format(record) for record in caplog.records]
+        assert all(line.count(" x ") + line.count("'x'") == 1 for line in lines), lines
+
     def test_at_debug_level_it_logs_its_connection(self, server, ctx, x, wait_for, caplog):
         x.log.setLevel("DEBUG")
         server.drop_all(graceful=True)
         wait_for(lambda: len(server.connections) == 2)
         x.wait_for_connection()
         flush(x)
-        told = [r.getMessage() for r in caplog.records if getattr(r, "pv", None) == "x"]
+        told = [
+            r.getMessage() for r in caplog.records
+            if getattr(r, "pv", None) == "x" and not hasattr(r, "direction")
+        ]
         where = f"127.0.0.1:{server.port}"
         assert told == [f"disconnected, {where}", f"connected, {where}"]
 
@@ -349,3 +406,14 @@ def test_a_reconnection_may_change_everything(server, ctx, x, wait_for):
         assert x.read(timeout=20).data.tolist() == [1, 2, 3]
         assert "LONG x 3" in repr(x)
         ctx.disconnect()
+
+
+class TestCopies:
+    @pytest.mark.parametrize("copy", [pickle.dumps, copy.copy, copy.deepcopy])
+    def test_what_has_connections_says_what_to_do_instead(self, ctx, x, copy):
+        with pytest.raises(CaprotoTypeError, match=r"a PV cannot .* its name, 'x', and .*get_pvs"):
+            copy(x)
+        with pytest.raises(CaprotoTypeError, match="a Subscription cannot .* 'x'"):
+            copy(x.subscribe())
+        with pytest.raises(CaprotoTypeError, match="a Context cannot .* in each process"):
+            copy(ctx)
