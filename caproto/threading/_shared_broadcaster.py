@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,9 +35,11 @@ from .._sockets import Address, WakeUp
 from . import _lifetime, _waiting
 from ._explain import SearchReport
 from ._name_server import NameServers
-from ._reentry import serving
+from ._notes import Notes
+from ._reentry import must_not_wait, refusal, serving
 from ._search_socket import SearchSocket
 from ._searchers import Searcher, Searchers, Token
+from ._service_thread import ServiceThread
 from ._transport import Waker, take_turns
 from ._waiting import Deadline
 
@@ -92,8 +93,6 @@ class SharedBroadcaster:
         registration_retry_time: float = 10.0,
         configuration: ClientConfiguration | None = None,
     ) -> None:
-        self._threads: list[threading.Thread] = []
-        self._vacancy: deque[None] = deque((None,))  # taken by the thread that serves the socket
         self._closed = ""
         self.configuration = configuration = (
             configuration or ClientConfiguration.from_environment()
@@ -111,12 +110,14 @@ class SharedBroadcaster:
             use_repeater=configuration.use_repeater,
         )
         self._requests: deque[_Request] = deque()
-        self._notes: deque[tuple[Callable[[], object], str]] = deque()
+        self._notes = Notes()
         self._reported = now
         self._socket = SearchSocket(configuration, self.log)
         self._wakeup = WakeUp()
         self._searchers = Searchers(self._wakeup)
         self._name_servers = NameServers(self, configuration.conn_tmo, self.log)
+        alive = weakref.ref(self, Waker(self._wakeup))
+        self._thread = ServiceThread(partial(_serve, alive, self._socket, self._wakeup), "ca-udp")
         _lifetime.register(self)
 
     # ---- for users
@@ -149,7 +150,14 @@ class SharedBroadcaster:
         ----------
         wait : bool
             Whether to wait for the thread to end.
+
+        Raises
+        ------
+        ReentrantCallError
+            If it is to wait in a thread that would wait for itself.
         """
+        if wait and must_not_wait((self.lock,)):
+            raise refusal("SharedBroadcaster.disconnect")
         self._close("the broadcaster was disconnected")
         if wait:
             self.join(None)
@@ -157,14 +165,12 @@ class SharedBroadcaster:
     def join(self, timeout: float | None) -> None:
         """Wait at most *timeout* seconds for the threads to end."""
         deadline = Deadline(timeout)
-        for thread in self._threads.copy():
-            if thread.ident is not None and thread is not threading.current_thread():
-                thread.join(deadline.remaining())
+        self._thread.join(deadline)
         self._name_servers.join(deadline)
 
     def __del__(self) -> None:
         # The constructor may have been interrupted. A thread that was started closes the sockets.
-        if hasattr(self, "_threads") and not self._started():
+        if not hasattr(self, "_thread") or not self._thread.started:
             self._close_sockets()
 
     def __repr__(self) -> str:
@@ -309,39 +315,23 @@ class SharedBroadcaster:
 
     def _leave(self, function: Callable[[], object], name: str = "") -> None:
         """Leave a note for the search thread, if it runs or once it does."""
-        self._notes.append((function, name))
+        self._notes.leave(function, name)
         self._wakeup.set()
 
-    def _started(self) -> bool:
-        return any(thread.ident is not None for thread in self._threads.copy())
-
     def _start(self) -> None:
-        """Start the thread, if that was not done.
-
-        Of several that are started in the same moment, the first one serves.
-        """
-        if self._started() or self._closed:
+        """Start the thread, if that was not done."""
+        if self._closed:
             return
-        thread = threading.Thread(
-            target=_serve,
-            args=(
-                weakref.ref(self, Waker(self._wakeup)), self._socket, self._wakeup, self._vacancy
-            ),
-            name="ca-udp",
-            daemon=True,
-        )
-        self._threads.append(thread)
         try:
-            thread.start()
+            self._thread.start()
         except RuntimeError as error:
-            self._threads.remove(thread)
             raise CaprotoError(f"cannot start the search thread: {error}") from error
 
     def _close(self, reason: str) -> None:
         # All of it each time: the call before may have been interrupted.
         self._closed = self._closed or reason
         self._wakeup.set()
-        if not self._started():
+        if not self._thread.started:
             self._close_sockets()
 
     def _close_sockets(self) -> None:
@@ -367,7 +357,7 @@ class SharedBroadcaster:
     def _turn(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
         """Do what is to be done now; see ``_transport.Turning``."""
         try:
-            self._run_notes()
+            self._notes.run(self.log)
             self._take_requests()
             self._strike_off()
             if self._closed:
@@ -384,18 +374,6 @@ class SharedBroadcaster:
         except Exception:  # a defect of ours must not end the search
             self._log_failure("the search")
             return _waiting.now() + 1.0, False
-
-    def _run_notes(self) -> None:
-        """Do what others have noted so far."""
-        for _ in range(len(self._notes)):
-            function, name = self._notes.popleft()
-            try:
-                function()
-            except CaprotoError as error:
-                with contextlib.suppress(Exception):
-                    self.log.warning("%s%s", f"{name!r}: " if name else "", error)
-            except Exception:
-                self._log_failure(repr(name) if name else function)
 
     def _take_requests(self) -> None:
         """Begin the searches that were asked for."""
@@ -520,16 +498,9 @@ class SharedBroadcaster:
 
 
 def _serve(
-    reference: Callable[[], SharedBroadcaster | None],
-    sock: SearchSocket,
-    wakeup: WakeUp,
-    vacancy: deque[None],
+    reference: Callable[[], SharedBroadcaster | None], sock: SearchSocket, wakeup: WakeUp
 ) -> None:
     """The search thread."""
-    try:
-        vacancy.pop()
-    except IndexError:  # another one was faster
-        return
     with serving():
         broadcaster = reference()
         closed = broadcaster is None or broadcaster._closed  # and perhaps the socket, too

@@ -16,6 +16,7 @@ import caproto as ca
 from caproto import ContextDisconnectedError
 from caproto._client import search_book
 from caproto._client.beacons import Verdict
+from caproto._locks import held
 from caproto._repeater import Repeater
 from caproto.threading import _name_server, _shared_broadcaster
 from caproto.threading.client import Context, SharedBroadcaster
@@ -102,7 +103,7 @@ def test_no_thread_before_there_is_something_to_search(make):
     broadcaster = make()
     broadcaster.add_searcher(Listener())
     broadcaster.search(Listener(), [], [])
-    assert not broadcaster._threads
+    assert not broadcaster._thread.started
 
 
 def test_a_listener_is_told_where_its_names_are(make, peer, wait_for):
@@ -795,9 +796,9 @@ def test_an_interrupted_first_search_is_repaired_by_the_next_call(peer, wait_for
             broadcaster = broadcasters.pop()
             broadcaster.search(listener, ["x", "y"], ["x", "y"])
             wait_for(lambda b=broadcaster: b.open_searches(listener) == 2, message=where)
-            assert sum(thread.is_alive() for thread in broadcaster._threads) == 1, where
+            assert sum(thread.is_alive() for thread in broadcaster._thread._threads) == 1, where
             broadcaster.disconnect()
-            assert not any(thread.is_alive() for thread in broadcaster._threads), where
+            assert not broadcaster._thread.alive, where
 
 
 def test_interrupted_calls_leave_the_search_whole(make, peer, wait_for):
@@ -831,7 +832,7 @@ def test_interrupted_calls_leave_the_search_whole(make, peer, wait_for):
     for name in "yz":
         peer.send(reply(peer.search(name)))
     wait_for(lambda: listener.keys == ["x", "y", "z"])
-    assert len(broadcaster._threads) == 1
+    assert len(broadcaster._thread._threads) == 1
 
 
 @pytest.mark.parametrize("started", [False, True])
@@ -852,7 +853,7 @@ def test_an_interrupted_disconnect_is_repeated(peer, started, wait_for):
     for where in interrupt_each_line(end):
         broadcasters[-1].disconnect()
         assert broadcasters[-1]._socket.socket.fileno() == -1, where
-        assert not any(thread.is_alive() for thread in broadcasters[-1]._threads), where
+        assert not broadcasters[-1]._thread.alive, where
         prepare()
     broadcasters[-1].disconnect()
     assert len(open_sockets()) < len(sockets)
@@ -862,7 +863,7 @@ def test_a_call_inside_a_call_never_waits_for_itself(make, peer, wait_for):
     """A signal handler, or a finalizer, that runs between any two lines of another call."""
     broadcaster, listener = make(peer.address), Listener()
     notes: list[str] = []
-    others = []
+    others, refused = [], []
 
     def handler() -> None:
         others.append(Listener())
@@ -870,8 +871,11 @@ def test_a_call_inside_a_call_never_waits_for_itself(make, peer, wait_for):
         broadcaster.search_now()
         broadcaster.forget(others[-1])
         broadcaster.note(lambda: notes.append(threading.current_thread().name))
-        broadcaster.disconnect  # noqa: B018  (looked up, not called)
         repr(broadcaster)
+        if held(broadcaster.lock):
+            with pytest.raises(ca.ReentrantCallError, match="SharedBroadcaster.disconnect"):
+                broadcaster.disconnect()
+            refused.append(True)
 
     calls = [
         lambda: broadcaster.search(listener, ["x"], ["x"]),
@@ -884,7 +888,7 @@ def test_a_call_inside_a_call_never_waits_for_itself(make, peer, wait_for):
         for _where in enter_each_line(call, handler):
             pass
     wait_for(lambda: len(notes) == len(others) > 20)
-    assert set(notes) == {"ca-udp"}
+    assert set(notes) == {"ca-udp"} and refused
     wait_for(lambda: len(broadcaster._book) == 0)
 
 
@@ -933,7 +937,7 @@ def test_disconnected_twice(make, peer, started):
         peer.search("x")
     broadcaster.disconnect()
     assert broadcaster._socket.socket.fileno() == -1
-    assert not started or not broadcaster._threads[0].is_alive()
+    assert not started or not broadcaster._thread.alive
     broadcaster.disconnect()
     broadcaster.search(listener, ["y"], ["y"])
     broadcaster.search_now()
@@ -947,7 +951,7 @@ def test_without_waiting(make, peer):
     broadcaster.search(listener, ["x"], ["x"])
     broadcaster.disconnect(wait=False)
     broadcaster.join(10)
-    assert not broadcaster._threads[0].is_alive()
+    assert not broadcaster._thread.alive
 
 
 def test_a_broadcaster_that_nobody_needs_ends(peer):
@@ -956,7 +960,7 @@ def test_a_broadcaster_that_nobody_needs_ends(peer):
     broadcaster.add_searcher(listener)
     broadcaster.search(listener, ["x"], ["x"])
     peer.search("x")
-    (thread,) = broadcaster._threads
+    (thread,) = broadcaster._thread._threads
     del broadcaster
     gc.collect()
     thread.join(10)

@@ -1,0 +1,49 @@
+"""Notes: what other threads, finalizers and signal handlers leave to a background thread.
+
+Leaving one takes no lock and is a single step of the interpreter.
+"""
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from .._errors import CaprotoError
+
+__all__ = ["Notes"]
+
+
+class Notes:
+    """The notes for one thread."""
+
+    def __init__(self) -> None:
+        self._notes: deque[tuple[Callable[[], object], str]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def leave(self, function: Callable[[], object], name: str = "") -> None:
+        """Have *function* called by the next `run`.
+
+        Parameters
+        ----------
+        function : callable
+            Called once; to call it in vain or twice must do no harm.
+        name : str
+            Of the PV concerned, for the log if *function* fails.
+        """
+        self._notes.append((function, name))
+
+    def run(self, log: logging.Logger) -> None:
+        """Do what was noted so far, holding nothing; one that fails does not affect the others."""
+        for _ in range(len(self._notes)):
+            function, name = self._notes.popleft()
+            try:
+                function()
+            except CaprotoError as error:
+                with contextlib.suppress(Exception):  # a log handler is foreign code
+                    log.warning("%s%s", f"{name!r}: " if name else "", error)
+            except Exception:
+                with contextlib.suppress(Exception):
+                    log.exception("Unexpected error in %s", repr(name) if name else function)
