@@ -61,6 +61,7 @@ from ._circuit_words import (
 )
 from ._delivery import Deliveries, Delivery
 from ._explain import CircuitReport
+from ._notes import Notes
 from ._operations import NORMAL, NotSent, Operation
 from ._reentry import serving
 from ._routing import HANDLERS, REPLIES, Routes, Turn
@@ -152,7 +153,7 @@ class VirtualCircuitManager:
         self._retiring: set[PV] = set()
         self._unlogged: deque[Message] = deque()  # sent under the lock, to be logged after it
         self._changed: deque[Subscription] = deque()  # whose callbacks have come or gone
-        self._notes: deque[tuple[Callable[[], object], str]] = deque()
+        self._notes = Notes()
         self._expire_at = math.inf  # when an operation is over for which nobody waits
         self.begun = monotonic()
         self._up_since = math.inf  # when the connection was made
@@ -330,19 +331,8 @@ class VirtualCircuitManager:
         name : str
             Of the PV concerned, for the log if *function* fails.
         """
-        self._notes.append((function, name))
+        self._notes.leave(function, name)
         self._transport.wakeup.set()
-
-    def _run_notes(self) -> None:
-        """Do what was noted so far."""
-        for _ in range(len(self._notes)):
-            function, name = self._notes.popleft()
-            try:
-                function()
-            except CaprotoError as error:
-                self.log.warning("%r: %s", name, error)
-            except Exception:
-                self.log.exception("%r: a note could not be carried out", name)
 
     def _all_locks(self) -> tuple[RLock, ...]:
         return (*self._owner.locks, self._lock, self._transport.token, self.delivery.lock)
@@ -659,7 +649,7 @@ class VirtualCircuitManager:
         transport = self._transport
         try:
             if self._notes:
-                self._run_notes()
+                self._notes.run(self.log)
             if not transport.established and self._state is State.CONNECTING:
                 again_at = transport.connect(writable)
                 if again_at is not None:
@@ -881,7 +871,7 @@ class VirtualCircuitManager:
             self.circuit.disconnect()
             pvs, operations = self._routes.clear()
             self._transport.clear()
-        self._run_notes()
+        self._notes.run(self.log)
         reason = "the circuit was closed" if error is None else describe(error)
         if error is not None:
             log_end(self.log, (host, port), error, reason, len(pvs), connecting)

@@ -307,7 +307,7 @@ def test_without_a_thread_that_searches_get_pvs_fails_and_the_next_one_does_not(
 ):
     threads = NoThreads(monkeypatch, "ca-udp")
     with Context(configuration=quiet(server), timeout=10) as ctx:
-        with pytest.raises(ca.CaprotoError, match="cannot start the thread that searches"):
+        with pytest.raises(ca.CaprotoError, match="cannot start the search thread"):
             ctx.get_pvs("x")
         threads.end()
         x, _y = ctx.get_pvs("x", "y")
