@@ -84,8 +84,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (
         "threading._circuit_manager",
         "threading._pv",
-        "threading._shared_broadcaster",
+        "threading._search_service",
     ),
+    ("threading._shared_broadcaster",),
     # --- 8: what holds them together
     ("threading._batch", "threading._context"),
     # --- 8: the threads of a server

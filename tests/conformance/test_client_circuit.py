@@ -241,7 +241,7 @@ def test_the_search_for_lost_names_stays_quick_for_a_while(server, ctx, wait_for
         wait_for(lambda: len(server.searches) > searches + len(moments))
         moments.append(time.monotonic())
         (cid,) = {search.cid for search in server.searches[searches:]}
-        facts = ctx.broadcaster._book._plan.status(cid)
+        facts = ctx.broadcaster._service.book._plan.status(cid)
         assert facts.lost and facts.next_due - facts.last_sent <= 1.03
     server.answers = lambda search: True
     x.wait_for_connection()

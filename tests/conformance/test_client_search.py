@@ -187,7 +187,7 @@ def test_a_new_server_is_found_soon_by_names_that_wait_long(ctx, peer, monkeypat
     ctx.get_pvs("x")
     while True:
         cid = peer.search("x").cid
-        facts = ctx.broadcaster._book._plan.status(cid)
+        facts = ctx.broadcaster._service.book._plan.status(cid)
         if facts.next_due - time.monotonic() > 0.9:
             break
     peer.send(ca.Beacon(13, 5064, 0))

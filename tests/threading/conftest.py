@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from caproto import ChannelType
-from caproto.threading.client import Context
+from caproto.threading.client import Context, SharedBroadcaster
 from tests.harness.fake_server import FakePV, FakeServer
+from tests.harness.udp_peer import Peer
+from tests.threading import searching
 
 
 @pytest.fixture
@@ -54,3 +56,26 @@ def start_server() -> Iterator[Callable[..., FakeServer]]:
         running.stop()
     for running in started:
         assert not running.judge or not running.errors
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    """A UDP socket to search at."""
+    with Peer() as made:
+        yield made
+
+
+@pytest.fixture
+def make_broadcaster() -> Iterator[Callable[..., SharedBroadcaster]]:
+    """``make_broadcaster(*destinations)``: a SharedBroadcaster that searches there only."""
+    made: list[SharedBroadcaster] = []
+
+    def start(*destinations, **options) -> SharedBroadcaster:
+        times = {k: options.pop(k) for k in ("registration_retry_time",) if k in options}
+        configuration = searching.configuration(*destinations, **options)
+        made.append(SharedBroadcaster(configuration=configuration, **times))
+        return made[-1]
+
+    yield start
+    for broadcaster in made:
+        broadcaster.disconnect()

@@ -117,7 +117,7 @@ def test_a_good_beacon_postpones_the_echo(server, wait_for, monkeypatch, verdict
         heartbeat = x.circuit_manager._heartbeat
         before = heartbeat.deadline
 
-        monkeypatch.setattr(ctx.broadcaster._book._beacons, "beacon", lambda *_: verdict)
+        monkeypatch.setattr(ctx.broadcaster._service.book._beacons, "beacon", lambda *_: verdict)
         client = server.searches[0].sender_address
         for number in range(2):
             server._udp.sendto(bytes(ca.Beacon(13, server.port, number)), client)

@@ -225,9 +225,9 @@ class TestFacts:
         assert len(ctx.pvs) == len(ctx.circuit_managers) == 1
 
     def test_at_debug_level_it_reports_open_searches(self, server, ctx, caplog, monkeypatch):
-        from caproto.threading import _shared_broadcaster
+        from caproto.threading import _search_service
 
-        monkeypatch.setattr(_shared_broadcaster, "REPORT_INTERVAL", 0.0)
+        monkeypatch.setattr(_search_service, "REPORT_INTERVAL", 0.0)
         server.answers = lambda search: False
         ctx.log.setLevel("DEBUG")
         seen = threading.Event()
@@ -250,7 +250,7 @@ class TestFacts:
             (x,) = ctx.get_pvs("x")
             assert x.read().data[0] == 1.5
             (search,) = [s for s in other.searches if s.name == "x"][:1]
-            late = ctx.broadcaster._socket.socket.getsockname()[1]
+            late = ctx.broadcaster._service.socket.socket.getsockname()[1]
             reply = other._broadcaster.send(other.search_reply(search))
             other._udp.sendto(reply, ("127.0.0.1", late))
             wait_for(lambda: caplog.records)

@@ -169,7 +169,7 @@ def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
     # The kernel refuses to send to port 0, as it refuses to send where there is no route.
     good, bad = (LOOPBACK, free_port()), ("240.0.0.1", 5064)
     with Context(configuration=configuration(f"{LOOPBACK}:{good[1]}", "240.0.0.1:5064")) as ctx:
-        sock = ctx.broadcaster._socket.socket
+        sock = ctx.broadcaster._service.socket.socket
 
         class Refusing:
             """The socket, behind a network without a route to one destination."""
@@ -182,7 +182,7 @@ def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
                     raise OSError(101, "Network is unreachable")
                 return sock.sendto(data, address)
 
-        ctx.broadcaster._socket.socket = Refusing()
+        ctx.broadcaster._service.socket.socket = Refusing()
         try:
             (pv,) = ctx.get_pvs("x")
             wait_for(lambda: ctx.explain(pv).search.destinations.get(bad))
@@ -193,7 +193,7 @@ def test_a_destination_that_cannot_be_sent_to(wait_for, caplog):
             )
             assert not hinted(explanation, "no search can leave this host")
         finally:
-            ctx.broadcaster._socket.socket = sock
+            ctx.broadcaster._service.socket.socket = sock
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
         "Cannot send searches to 240.0.0.1:5064: Network is unreachable"
     ]

@@ -448,5 +448,5 @@ def test_a_name_server_that_is_old_or_silent_stops_nobody(start_server):
 def test_it_ends_with_its_context(directory):
     with Context(configuration=configuration(directory), timeout=10) as ctx:
         ctx.get_pvs("x")[0].read()
-        (server,) = ctx.broadcaster._name_servers._running.values()
+        (server,) = ctx.broadcaster._service.name_servers._running.values()
     assert not server._thread.is_alive()

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,16 +10,9 @@ import caproto as ca
 from caproto.threading import _search_socket
 from caproto.threading._search_socket import SearchSocket
 from tests.harness.ports import LOOPBACK, free_port
-from tests.harness.udp_peer import Peer
 
 log = logging.getLogger("caproto.bcast")
 UNKNOWN = ("no.such.host.invalid", 7000)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with Peer() as made:
-        yield made
 
 
 @pytest.fixture
