@@ -1,8 +1,8 @@
 """Broadcaster: one UDP conversation, seen from either end, without the UDP.
 
 Searches and their replies, beacons, and the registration with the repeater. Datagrams may come
-from anybody: :meth:`Broadcaster.recv` never raises because of what a stranger sent. What is legal
-in front of the first fault is returned, the rest is dropped and noted in the log.
+from any host: :meth:`Broadcaster.recv` never raises because of what they contain. What is legal
+before the first fault is returned, the rest is dropped and noted in the log.
 
 ``_client.search_plan`` decides when to search which name; this module knows no sockets and no
 clock, and it is not thread-safe.
@@ -46,7 +46,7 @@ _ID_LIMIT = 0xFFFFFFFF
 
 
 class Broadcaster:
-    """What a client or a server says and hears by UDP.
+    """What a client or a server sends and receives by UDP.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Broadcaster:
         self._next_cid = 1
 
     def send(self, *commands: Message) -> bytes:
-        """One datagram that carries *commands*.
+        """Compose one datagram that carries *commands*.
 
         Raises
         ------
@@ -90,20 +90,20 @@ class Broadcaster:
         return b"".join(map(bytes, commands))
 
     def recv(self, data: bytes | bytearray | memoryview, address: Address | None) -> list[Message]:
-        """Take a datagram apart.
+        """Parse a datagram.
 
         Parameters
         ----------
         data : bytes-like
             A whole datagram. An empty one has no commands.
         address : tuple of (str, int)
-            Who sent it.
+            Its sender.
 
         Returns
         -------
         commands : list of Message
-            Those in front of the first fault; search replies from servers that are too old to be
-            talked to are left out. Pass them to :meth:`process_commands`.
+            Those before the first fault; search replies from servers that are too old are left
+            out. Pass them to :meth:`process_commands`.
         """
         commands, error = read_datagram(bytes(data), address, self.their_role)
         if error is not None:
@@ -123,8 +123,8 @@ class Broadcaster:
         Raises
         ------
         RemoteProtocolError
-            As a server: for a search that does not begin with a VERSION message from a client that
-            we can talk to. An IOC ignores such datagrams.
+            As a server: for a search that no valid VERSION message precedes. An IOC ignores such
+            datagrams.
         """
         if self.our_role is CLIENT:
             if any(type(command) is RepeaterConfirmResponse for command in commands):
@@ -146,7 +146,7 @@ class Broadcaster:
     def search(
         self, name: str, cid: int | None = None, sequence: int | None = None
     ) -> tuple[VersionRequest, SearchRequest]:
-        """Ask who has the channel *name*; for one datagram.
+        """Compose a search for the channel *name*, for one datagram.
 
         Parameters
         ----------
@@ -162,13 +162,13 @@ class Broadcaster:
         return VersionRequest(0, version, sequence), SearchRequest(name, cid, version)
 
     def search_datagram(self, sequence: int, searches: Iterable[tuple[int, str]]) -> bytes:
-        """The datagram that asks for many names, as ``SearchPlan`` wants it; made for speed.
+        """Compose the datagram that asks for many names, quickly.
 
         Parameters
         ----------
         sequence : int
         searches : iterable of (int, str)
-            Pairs of cid and name; the names are known to be good.
+            Pairs of cid and name; the names are not checked.
         """
         version, pack = self.protocol_version, HEADER.pack
         parts = [pack(VersionRequest.ID, 0, _HAS_SEQUENCE, version, sequence, 0)]
@@ -207,14 +207,14 @@ def searches_in(commands: Iterable[Message]) -> Iterator[tuple[VersionRequest, S
 def extract_address(
     response: SearchResponse | Beacon, default_port: int = SERVER_PORT
 ) -> tuple[str, int]:
-    """Where the server is that a search reply (or a beacon) speaks of.
+    """Return the address of the server that a search reply (or a beacon) names.
 
     Parameters
     ----------
     response : SearchResponse or Beacon
         As received: its ``sender_address`` counts.
     default_port : int
-        Of servers too old, or too modest, to name theirs.
+        Port of servers that do not name theirs.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def extract_address(
     Raises
     ------
     CaprotoValueError
-        If the reply says "the sender" and was not received from anybody.
+        If the reply says "the sender" and has none.
 
     Notes
     -----

@@ -44,7 +44,7 @@ _PARAMETER2: Final = slice(12, 16)
 class _Client:
     """One registered client; everything for it goes through a socket of its own.
 
-    A connected socket is told when nobody listens at the other end.
+    A connected socket reports an error when nothing listens at the other end.
     """
 
     __slots__ = ("address", "_socket")

@@ -1,10 +1,11 @@
-"""Sockets as Channel Access wants them; the lowest module that does I/O.
+"""Sockets as Channel Access needs them; the lowest module that does I/O.
 
 Small functions over the standard library: broadcast sockets for searches and beacons, TCP sockets
-for circuits, the wake-up pair that ends a thread's sleep, and the resolving of host names.
+for circuits, the wake-up pair that ends a thread's sleep, and host names.
 
-It must not know what a Channel Access message is, start threads, or keep state between calls.
-A socket belongs to whoever asked for it; only `WakeUp.set` may be called from any thread.
+It does not know what a Channel Access message is, starts no threads, and keeps no state between
+calls. A socket belongs to the caller that asked for it; only `WakeUp.set` may be called from any
+thread.
 """
 from __future__ import annotations
 
@@ -71,7 +72,7 @@ def making_socket() -> Iterator[None]:
 
 
 def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
-    """An unbound UDP socket that may broadcast.
+    """Make an unbound UDP socket that may broadcast.
 
     Sending to a broadcast address without this permission fails with EACCES. Multicasts are heard
     by listeners on this host, too.
@@ -92,7 +93,7 @@ def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
     Raises
     ------
     CaprotoNetworkError
-        If there is none to be had.
+        If the system has none for us.
     """
     with making_socket():
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -119,7 +120,7 @@ def share_port(sock: socket.socket) -> None:
 
 
 def stream_socket() -> socket.socket:
-    """A non-blocking TCP socket with the options of a circuit: no Nagle delay, keep-alive."""
+    """Make a non-blocking TCP socket with the options of a circuit: no Nagle delay, keep-alive."""
     with making_socket():
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     tune_stream(sock)
@@ -199,7 +200,7 @@ def poll(watched: Mapping[Pollable, int], timeout: float | None) -> list[Pollabl
     watched : mapping of sockets and `WakeUp` objects to int
         `READABLE`, `WRITABLE` or both.
     timeout : float or None
-        Seconds, `LONGEST_SLEEP` at most; None and `math.inf` wait for ever.
+        Seconds, `LONGEST_SLEEP` at most; None and `math.inf` mean no limit.
 
     Returns
     -------
@@ -246,7 +247,7 @@ def wait_writable(sock: socket.socket, deadline: float | None) -> bool:
     ----------
     sock : socket.socket
     deadline : float or None
-        In `time.monotonic` seconds; None waits for ever.
+        In `time.monotonic` seconds; None means no limit.
 
     Returns
     -------
@@ -300,7 +301,7 @@ class WakeUp:
     def _send(self) -> None:
         try:
             self._sender.send(b"\0")
-        except OSError:  # full: it will wake anyway; closed: nobody sleeps here any more
+        except OSError:  # full: it will wake anyway; closed: no thread sleeps here any more
             pass
 
     def clear(self) -> None:
@@ -334,7 +335,7 @@ class WakeUp:
 
 
 def resolve_host(host: str) -> str:
-    """The IPv4 address of *host* as a dotted quad.
+    """Look up the IPv4 address of *host*, a dotted quad.
 
     Raises
     ------
@@ -382,7 +383,7 @@ def resolve_addresses(
 
 
 def is_local_host(host: str) -> bool:
-    """Whether *host* (a dotted quad) is this computer: can a socket be bound to it?"""
+    """Tell whether *host* (a dotted quad) is this computer: a socket can be bound to it."""
     if host.startswith("127."):
         return True
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -394,7 +395,7 @@ def is_local_host(host: str) -> bool:
 
 
 def user_name() -> str:
-    """The login name, which servers are told; in a container the user may have none."""
+    """Return the login name, which servers are told; in a container the user may have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

@@ -2,10 +2,9 @@
 
 A server sends beacons quickly when it starts, then ever more slowly, up to a steady rhythm. From
 the rhythm a client sees that a server is alive, has been restarted, or has come back into reach.
-All of this is an acceleration only: a client that hears no beacon works as well, just less
-promptly.
+All of this only speeds things up: a client that hears no beacon works as well, but reacts later.
 
-A `BeaconTable` belongs to whoever owns the UDP socket. It knows neither sockets nor the clock.
+A `BeaconTable` knows neither sockets nor the clock, and is not thread-safe.
 """
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ __all__ = ["BeaconTable", "Verdict"]
 
 #: Beacons carry a number from this minor version (4.10) on.
 NUMBERED_VERSION = 10
-#: Steps of the number that come of duplicate routes and small losses.
+#: Steps of the number that duplicate routes and small losses cause.
 HARMLESS_STEPS = frozenset({0, 2, 3})
-#: So much backwards it may be, counted from 2**32, when datagrams overtake each other.
+#: How far it may go backwards, modulo 2**32, when datagrams overtake each other.
 OVERTAKING = 256
 #: Periods this much longer or shorter than the average are odd.
 LATE, MUCH_LATER, EARLY = 1.25, 3.25, 0.80
@@ -85,8 +84,8 @@ class BeaconTable:
     def circuit_closed(self, host: str, port: int) -> None:
         """Forget the rhythm of a server; its next beacon begins a new one.
 
-        If it was restarted, its numbers begin anew, and would be taken for datagrams that overtook
-        each other.
+        If it was restarted, its numbers begin again, and would be taken for datagrams that
+        overtook each other.
         """
         server = self._servers.get((host, port or self._default_port))
         if server is not None:
@@ -142,6 +141,6 @@ class BeaconTable:
         self, key: tuple[str, int], heard: float, number: int, first_after: float
     ) -> None:
         if key not in self._servers:
-            if len(self._servers) >= MAX_SERVERS:  # a stranger could fill our memory
+            if len(self._servers) >= MAX_SERVERS:  # any host could fill our memory
                 del self._servers[next(iter(self._servers))]
             self._servers[key] = _Server(number, heard, first_after)

@@ -1,10 +1,10 @@
 """When to register with the repeater, and when to start one.
 
-A client registers at once: if a repeater runs it confirms within a moment. If none does, one is
-started after a second (a script that is over by then needs no beacons), and the attempts go on,
-more and more rarely. A repeater that was restarted has forgotten its clients, so we register again
-when nothing has come from it for a long time; and as one that is gone is missed by all clients, all
-begins anew then. One of those that they start stays, the others find the port taken and end.
+A client registers at once: a repeater that runs confirms within a moment. If none does, the client
+starts one after a second (a script that is over by then needs no beacons), and goes on trying, less
+and less often. A repeater that was restarted has forgotten its clients, so the client registers
+again when nothing has come from it for a long time; if it is gone, all clients start one. One of
+these stays, the others find the port taken and end.
 
 Pure: *now* is passed in, and the driver does what :meth:`Registration.due` says.
 """
@@ -18,7 +18,7 @@ from typing import Final
 PATIENCE: Final = 1.0
 #: Seconds without any beacon after which we ask to be registered again.
 SILENCE: Final = 300.0
-#: Of so many attempts in vain the second one starts a repeater.
+#: Of this many failed attempts the second one starts a repeater.
 ATTEMPTS_PER_START: Final = 30
 
 
@@ -63,7 +63,7 @@ class Registration:
         self.deadline = now if wanted else math.inf
 
     def due(self, now: float) -> RegistrationAction:
-        """What to do, now that the deadline has come (or not)."""
+        """Tell what to do, now that the deadline has come (or not)."""
         if now < self.deadline:
             return RegistrationAction.NOTHING
         self.registered = False
@@ -76,15 +76,15 @@ class Registration:
         return RegistrationAction.REGISTER
 
     def confirmed(self, now: float) -> None:
-        """The repeater has confirmed."""
+        """Note that the repeater has confirmed."""
         if not self._wanted:
-            return  # anybody may send us that
+            return  # any host may send us that
         self.registered = True
         self._pause = min(PATIENCE, self._retry_time)
         self._attempts = 0
         self.deadline = now + SILENCE
 
     def heard(self, now: float) -> None:
-        """A beacon came, which only a repeater passes on."""
+        """Note that a beacon came, which only a repeater passes on."""
         if self.registered:
             self.deadline = now + SILENCE

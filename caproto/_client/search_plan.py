@@ -1,9 +1,9 @@
 """Which names to ask for, and when again.
 
-A `SearchPlan` holds the names that nobody has answered yet. It says which datagrams are due (`due`)
-and when to come back (`next_deadline`); it is told what was answered (`reply`). It knows neither
-sockets nor the clock: every method that depends on time is given *now*, in seconds of any clock
-that does not go backwards. It is not thread-safe; it belongs to whoever owns the UDP socket.
+A `SearchPlan` holds the names that no server has answered yet. It says which datagrams are due
+(`due`) and when to come back (`next_deadline`); it is told what was answered (`reply`). It knows
+neither sockets nor the clock: every method that depends on time is given *now*, in seconds of any
+clock that does not go backwards. It is not thread-safe.
 
 The life of a name::
 
@@ -19,14 +19,14 @@ back soon.
 *Flood control.* Each of the two queues, fresh and waiting names, may send a datagram for each
 credit it has. Credits drip slowly, whatever happens; and each datagram that is answered earns two.
 So names that exist are found in a few round trips, twice as many datagrams in each, clocked by the
-replies; and names that nobody has cost no more than the drip, however many there are.
+replies; and names that no server has cost no more than the drip, however many there are.
 
-*Fairness.* A name is not to be held up by a hundred thousand hopeless ones. When it is new, it
+*Fairness.* A hundred thousand names that no server has must not hold up one that exists. A new name
 needs none of their credits: fresh names have their own. Later on, names that wait for a credit are
 sorted by crowds. A crowd is what was added in one burst: a flood, or the names lost with a server.
-Every second datagram is for the crowd that was sent the fewest searches, so small ones go ahead of
-large ones; of the others every second one is for the youngest crowd, and the rest for the name that
-is overdue longest, so that nobody starves (`_TURNS`).
+Every second datagram is for the crowd that was sent the fewest searches, so small crowds go ahead
+of large ones; of the others every second one is for the youngest crowd, and the rest for the name
+that is overdue longest, so that none starves (`_ROTATION`).
 
 *Cost.* Names that were sent together rest together, so that the heap has an entry per datagram
 rather than per name, and what was answered is only marked, to be skipped when its turn comes. What
@@ -51,25 +51,25 @@ __all__ = ["SearchDatagram", "SearchStatus", "SearchPlan"]
 GATHERING_TIME: Final = 0.002
 #: Shortest and longest round trip that is believed, in seconds.
 ROUND_TRIP_RANGE: Final = (0.032, 30.0)
-#: Credits of fresh names: one drips in this many seconds, up to so many.
+#: Credits of fresh names: one drips in this many seconds, up to this stock.
 FRESH_DRIP, FRESH_STOCK = 0.020, 8
 #: Credits of names asked for before.
 RETRY_DRIP, RETRY_STOCK = 0.016, 2
 #: Credits earned by an answered datagram, and how many may be saved up.
 EARNED_CREDITS, MAX_CREDITS = 2, 64
-#: Names lost with their server rest at most so long, during such a time (seconds).
+#: Names lost with their server rest at most the first of these, during the second (seconds).
 LOST_REST, LOST_TIME = 1.0, 30.0
 #: A beacon anomaly brings names that rest longer than this (seconds) back to it.
 ANOMALY_REST: Final = 8.2
-#: Within so many seconds after an anomaly; not all clients of a network at the same moment.
+#: Within this many seconds after an anomaly; not all clients of a network at the same moment.
 ANOMALY_SPREAD: Final = 0.5
 #: So much of a credit may be missing: the rounding of clocks that have run for decades.
 CREDIT_ERROR: Final = 1e-4
-#: What is added in several bursts may be one crowd up to so many names, a few datagrams.
+#: Several bursts share a crowd up to this many names, a few datagrams.
 SMALL_CROWD: Final = 100
 #: Replies to this many latest datagrams are recognised.
 MEMORY: Final = 1024
-#: The VERSION message in front of a datagram; the header of each SEARCH (bytes).
+#: The VERSION message that begins a datagram; the header of each SEARCH (bytes).
 VERSION_SIZE, HEADER_SIZE = 16, 16
 DATAGRAM_ROOM: Final = MAX_SEARCH_DATAGRAM - VERSION_SIZE
 LAST_ID: Final = 0xFFFFFFFF
@@ -92,7 +92,7 @@ class SearchStatus(NamedTuple):
     name: str
     #: How often it was asked for.
     tries: int
-    #: When last, and not before when again; -inf and inf if that has never been or is not known.
+    #: When it was last sent (-inf: never), and the earliest time of the next search (inf: unknown).
     last_sent: float
     next_due: float
     #: Whether it was lost with a server rather than never found.
@@ -133,7 +133,7 @@ class _Name:
         self.size = size
         self.lost_until = lost_until
         self.crowd = crowd
-        self.done = False  # answered or removed: whoever meets it in a queue drops it
+        self.done = False  # answered or removed: it is dropped when a queue reaches it
         self.level = 0  # when sent, it will rest for 2**level round trips
         self.tries = 0
         self.sent = -math.inf
@@ -206,12 +206,12 @@ class SearchPlan:
         self._tie_break = 0
         # By crowd and level; each queue in the order in which the names became due.
         self._waiting: defaultdict[tuple[_Crowd, int], deque[_Name]] = defaultdict(deque)
-        self._turn = 0
+        self._rotation = 0
         self._crowd = _Crowd(0)  # the latest
         self._added_at = now
         self._fresh_credits = _Credits(FRESH_DRIP, FRESH_STOCK, now)
         self._retry_credits = _Credits(RETRY_DRIP, RETRY_STOCK, now)
-        # Unanswered datagrams by sequence number: when sent, and whose credits pay.
+        # Unanswered datagrams by sequence number: when sent, and the credits that paid.
         self._unanswered: dict[int, tuple[float, _Credits]] = {}
         self._mean = ROUND_TRIP_RANGE[0]
         self._deviation = 0.0
@@ -231,7 +231,7 @@ class SearchPlan:
     # Names come and go ---------------------------------------------------------------------------
 
     def add(self, names: Iterable[str], now: float, *, lost: bool = False) -> list[int]:
-        """Begin to search for some names, all of them within milliseconds.
+        """Begin to search for some names; the first searches are due within milliseconds.
 
         Parameters
         ----------
@@ -245,7 +245,7 @@ class SearchPlan:
         -------
         list of int
             A cid for each name, unique among the names being searched, and not used again before
-            2**32 others, because replies to searches of long ago carry nothing else.
+            2**32 others, because a reply to an old search carries nothing else.
 
         Raises
         ------
@@ -273,7 +273,7 @@ class SearchPlan:
         return ids
 
     def _crowd_for(self, number: int, now: float) -> _Crowd:
-        """Where to count in so many new names: the latest crowd, while it goes on or is small."""
+        """The crowd of these new names: the latest one, while it goes on or is small."""
         crowd = self._crowd
         goes_on = now < self._added_at + GATHERING_TIME
         if crowd.size and not goes_on and crowd.size + number > SMALL_CROWD:
@@ -283,21 +283,21 @@ class SearchPlan:
         return crowd
 
     def remove(self, ids: Iterable[int]) -> None:
-        """Search no longer for these; ids that are unknown, or answered already, do no harm."""
+        """Stop searching for these; unknown or answered ids are ignored."""
         for cid in ids:
             entry = self._names.pop(cid, None)
             if entry is not None:
                 entry.done = True
 
     def reply(self, cid: int, sequence: int | None, now: float) -> str:
-        """A server answered: the name is found, and searched no longer.
+        """Note that a server answered: the name is found, and no longer searched.
 
         Parameters
         ----------
         cid : int
             As in the reply.
         sequence : int or None
-            The number in the VERSION message in front of the reply; None if there was none, as over
+            The number in the VERSION message before the reply; None if there was none, as over
             TCP or from servers before 4.11. Then the latest datagram with this name is taken to be
             answered; but only numbered replies teach us the round trip time.
         now : float
@@ -305,7 +305,7 @@ class SearchPlan:
         Returns
         -------
         str
-            The name; empty if nobody waits for it (any more), which is normal: replies come more
+            The name; empty if it is not searched (any more), which is normal: replies come more
             than once, from several servers, and late.
         """
         entry = self._names.pop(cid, None)
@@ -368,7 +368,7 @@ class SearchPlan:
         Returns
         -------
         list of SearchDatagram
-            Each fits into 1024 bytes, together with the VERSION message in front of it.
+            Each fits into 1024 bytes, including the VERSION message that begins it.
         """
         resting = self._resting
         while resting and resting[0][0] <= now:
@@ -403,16 +403,16 @@ class SearchPlan:
             )
 
     def _pick_fresh(self) -> list[_Name]:
-        # From both ends in turn: the newest names must not wait for a flood that came before them,
-        # nor the oldest for one that goes on.
+        # From both ends alternately: the newest names must not wait for a flood that came before
+        # them, nor the oldest for one that goes on.
         picked: list[_Name] = []
         self._oldest_fresh = not self._oldest_fresh
         _take(self._fresh, self._oldest_fresh, picked, DATAGRAM_ROOM)
         return picked
 
     def _pick_waiting(self) -> list[_Name]:
-        self._turn += 1
-        first = _TURNS[self._turn % len(_TURNS)]
+        self._rotation += 1
+        first = _ROTATION[self._rotation % len(_ROTATION)]
         picked: list[_Name] = []
         room = DATAGRAM_ROOM
         while self._waiting:
@@ -424,7 +424,7 @@ class SearchPlan:
         return picked
 
     def _wait(self, entries: Iterable[_Name]) -> None:
-        """The time of these has come."""
+        """Queue names that are due."""
         for entry in entries:
             self._waiting[entry.crowd, entry.level].append(entry)
 
@@ -450,22 +450,22 @@ class SearchPlan:
             heapq.heappush(self._resting, (group[0].due, self._tie_break, next_level, group))
 
     def _level(self, rest: float) -> int:
-        """The highest level that rests no longer than so many seconds."""
+        """Return the highest level that rests no longer than *rest* seconds."""
         return max(0, math.floor(math.log2(rest / self.round_trip) + 1e-9))
 
     # Pulling forward -----------------------------------------------------------------------------
 
     def beacon_anomaly(self, now: float) -> None:
-        """A server has come up, or a network has come back: ask soon for names that rest long.
+        """Ask soon for names that rest long: a server has come up, or a network has come back.
 
-        They are asked for within half a second (as far as credits allow), then again after some 8
-        s, and so on as before. Names that rest no longer than that are left alone.
+        They are asked for within half a second (as far as credits allow), then again after about
+        8 s, and so on as before. Names that rest no longer than that are left alone.
         """
         level = self._level(ANOMALY_REST)
         self._bring_forward(level + 1, level, now + ANOMALY_SPREAD * self._jitter())
 
     def search_now(self, now: float) -> None:
-        """Ask for every name as soon as credits allow, and begin the back-off anew."""
+        """Ask for every name as soon as credits allow, and start the back-off again."""
         self._bring_forward(0, 0, now)
 
     def _bring_forward(self, above: int, level: int, due: float) -> None:
@@ -506,13 +506,13 @@ def _take(queue: deque[_Name], oldest: bool, picked: list[_Name], room: int) -> 
     return room
 
 
-# Which of the queues that wait comes first: the one with the smallest of these.
+# Which of the waiting queues comes first: the one with the smallest of these.
 
 _Waiting = tuple[tuple[_Crowd, int], deque[_Name]]
 
 
 def _least_sent(waiting: _Waiting) -> tuple[float, float]:
-    """Small crowds; of a crowd, names that were asked for seldom: the likeliest to be answered."""
+    """Prefer small crowds, and in a crowd the names that were asked for least often."""
     (crowd, level), _ = waiting
     return crowd.sent, level
 
@@ -527,5 +527,5 @@ def _longest_overdue(waiting: _Waiting) -> tuple[float, float]:
     return queue[0].due, 0
 
 
-#: For whom one datagram after the other is.
-_TURNS: Final = (_least_sent, _youngest, _least_sent, _longest_overdue)
+#: Which queue the next datagrams are for, one after the other.
+_ROTATION: Final = (_least_sent, _youngest, _least_sent, _longest_overdue)

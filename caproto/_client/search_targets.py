@@ -15,7 +15,7 @@ class SearchTargets(NamedTuple):
     destinations: dict[Address, str]
     #: The name servers; with why they cannot be asked, empty if they can.
     name_servers: dict[Address, str]
-    #: Configured addresses ('host:port') whose host is not known.
+    #: Configured addresses ('host:port') with an unknown host.
     unresolved: list[str]
     #: Whether the configured addresses have been looked up.
     resolved: bool

@@ -327,7 +327,7 @@ class VirtualCircuitManager:
         Parameters
         ----------
         function : callable
-            Called once, soon; to call it in vain or twice must do no harm.
+            Called once, soon; calling it twice, or without need, must do no harm.
         name : str
             Of the PV concerned, for the log if *function* fails.
         """

@@ -21,7 +21,7 @@ class SearchReport(NamedTuple):
     destinations: dict[Address, str]
     #: The name servers; with why they cannot be asked, empty if they can.
     name_servers: dict[Address, str]
-    #: Configured addresses whose host is not known.
+    #: Configured addresses ('host:port') with an unknown host.
     unresolved: list[str]
     #: Whether it is known by now where to search.
     resolved: bool

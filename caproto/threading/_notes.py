@@ -29,7 +29,7 @@ class Notes:
         Parameters
         ----------
         function : callable
-            Called once; to call it in vain or twice must do no harm.
+            Called once; calling it twice, or without need, must do no harm.
         name : str
             Of the PV concerned, for the log if *function* fails.
         """

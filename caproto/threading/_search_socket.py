@@ -34,7 +34,7 @@ class SearchSocket:
     name_servers : tuple of (str, int)
         The configured name servers, likewise.
     unresolved : list of str
-        Configured addresses ('host:port') whose host names are not known.
+        Configured addresses ('host:port') with an unknown host.
     resolved : bool
         Whether the configured addresses have been looked up.
 

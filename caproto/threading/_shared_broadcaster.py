@@ -176,7 +176,7 @@ class SharedBroadcaster:
         Parameters
         ----------
         function : callable
-            Called once; to call it in vain or twice must do no harm.
+            Called once; calling it twice, or without need, must do no harm.
         name : str
             Of the PV concerned, for the log if *function* fails.
 
@@ -209,7 +209,7 @@ class SharedBroadcaster:
 
     @property
     def unresolved(self) -> list[str]:
-        """Configured addresses ('host:port') whose host names are not known.
+        """Configured addresses ('host:port') with an unknown host.
 
         Names are looked up when the first search begins.
         """
