@@ -3,6 +3,7 @@
 #   make demo     a demo IOC, the tutorial played against it
 #   make test     the tests (TESTS="-k word" to choose some, JOBS=0 for one after the other); those of
 #                 bad networks run as root on Linux with nftables: apt-get install nftables iproute2
+#   make coverage the same tests, measured: branches, too, and all child processes; leaves .coverage
 #   make lint     ruff and mypy
 #   make docs     the manual, in docs/_build/html; its examples run against a demo IOC
 #   make bench    the benchmarks; PEERS=.../python to compare with the clients that it has,
@@ -27,7 +28,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # requirements change. caproto itself is installed in place, so changes of the code need nothing.
 STAMP = $(VENV)/.installed-
 
-.PHONY: help demo test lint docs bench fuzz clean
+.PHONY: help demo test coverage lint docs bench fuzz clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +39,13 @@ demo: $(STAMP)base
 # By files: the tests of one file share an IOC and follow upon each other.
 test: $(STAMP)test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+# The report comes also when a test fails.
+coverage: $(STAMP)test
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist loadfile $(TESTS); status=$$?; \
+	    $(BIN)/python -m coverage combine -q && \
+	    $(BIN)/python -m coverage report --skip-covered && exit $$status
 
 lint: $(STAMP)dev
 	$(BIN)/python -m ruff check .
@@ -74,4 +82,5 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build docs/_build docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	    .coverage .coverage.*

@@ -126,7 +126,7 @@ class _Channel:
 
     @property
     def connected(self) -> bool:
-        """Whether the server has created the channel, and nobody has given it up."""
+        """Whether the server has created the channel, and neither side has given it up."""
         return self._state is OPEN_CHANNEL
 
     def __repr__(self) -> str:

@@ -5,8 +5,8 @@ It turns commands into bytes (:meth:`VirtualCircuit.send`) and bytes into comman
 :meth:`~VirtualCircuit.buffer_updated`), and says of each whether the protocol allows it:
 :meth:`~VirtualCircuit.process_command` for what was received; ``send`` does it by itself.
 
-The rules are in ``_circuit_rules``. They do not know whom to blame and raise ProtocolError; here it
-is known, and becomes LocalProtocolError or RemoteProtocolError.
+The rules are in ``_circuit_rules``. They do not know which side is to blame and raise
+ProtocolError; here it is known, and becomes LocalProtocolError or RemoteProtocolError.
 
 A circuit knows no sockets, threads or PVs, and it is not thread-safe: touch it under its owner's
 lock. The exception is the framer (``get_buffer``, ``buffer_updated``, ``recv``), which only the

@@ -70,7 +70,7 @@ class ReadRequest(_ReadRequest):
 
 
 class ReadNotifyResponse(StatusMixin, DataMessage):
-    """A value that was asked for. If the status is no success the data mean nothing.
+    """A value that was asked for. Unless the status is a success the data mean nothing.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ def event_payload(low: float, high: float, to: float, mask: int) -> bytes:
 
 
 class EventAddResponse(StatusMixin, DataMessage):
-    """An update of a subscription. If the status is no success the data mean nothing.
+    """An update of a subscription. Unless the status is a success the data mean nothing.
 
     Parameters
     ----------

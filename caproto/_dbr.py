@@ -121,7 +121,7 @@ class AccessRights(ReadableIntFlag):
 
 
 class SubscriptionType(ReadableIntFlag):
-    """Which changes a subscription wants to hear of; the bits of its mask."""
+    """The changes that a subscription is about; the bits of its mask."""
 
     DBE_VALUE = 1
     DBE_LOG = 2
@@ -305,7 +305,7 @@ class DbrMetadata(ctypes.BigEndianStructure):
         return [(name, getattr(self, name)) for name in self._shown]
 
     def cleaned(self) -> DbrMetadata:
-        """A copy without rubbish: zeros in the gaps and behind the ends of texts, one NaN for all.
+        """Copy it with zeros in the gaps and after the ends of texts, and one NaN for all.
 
         The bits of a NaN mean nothing, and not all of them survive as a Python float.
         """
@@ -314,7 +314,7 @@ class DbrMetadata(ctypes.BigEndianStructure):
 
 
 def _readable(value: Any) -> str:
-    """Like repr, and evaluates back also for NaN, which is what undefined limits are."""
+    """Write *value* like repr, but so that NaN (undefined limits) evaluates back, too."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"float({str(value)!r})"
     return repr(value)
@@ -367,7 +367,7 @@ def _fields(names: str, format: str) -> list[tuple[str, Any]]:
 
 
 def _properties(cls: Any, names: list[str]) -> dict[str, property]:
-    """The attributes of a structure that are not fields as they stand."""
+    """Make the attributes of a structure that are not plain fields."""
     found: dict[str, property] = {}
     if "status" in names:
         found["status"] = _enum_property(cls.status, AlarmStatus)
@@ -487,7 +487,7 @@ _NAMES = {
 
 
 def native_type(data_type: int) -> ChannelType:
-    """Type of the elements of *data_type*: ``native_type(ChannelType.TIME_ENUM)`` is ENUM.
+    """Return the type of the elements: ``native_type(ChannelType.TIME_ENUM)`` is ENUM.
 
     Raises
     ------
@@ -498,7 +498,7 @@ def native_type(data_type: int) -> ChannelType:
 
 
 def _index(spec: Any) -> int:
-    """Take a number of any class; -1 for what is not a whole number, as the class ``int``."""
+    """Return *spec* as an int; -1 if it is not a whole number (the class ``int``, for example)."""
     try:
         return operator.index(spec)
     except TypeError:
@@ -506,7 +506,7 @@ def _index(spec: Any) -> int:
 
 
 def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
-    """Find out which type the user wants.
+    """Find the type that the user asks for.
 
     Parameters
     ----------

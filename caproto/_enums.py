@@ -2,7 +2,7 @@
 
 Two things set them apart from plain ``IntEnum`` and ``IntFlag``: their ``repr`` is an expression
 that evaluates back, and (for :class:`OpenIntEnum`) a number that we have no name for is kept
-instead of refused, because peers may be newer than we are. Nothing here knows Channel Access.
+instead of refused, because peers may be newer than we are. Nothing here is about Channel Access.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Readable(IntEnum):
 
 
 class ClosedIntEnum(_Readable):
-    """Named numbers that are complete: any other is an error.
+    """Named numbers; any other is an error.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class ClosedIntEnum(_Readable):
 
 
 class OpenIntEnum(_Readable):
-    """Named numbers that may grow: an unknown one becomes a nameless member.
+    """Named numbers of which peers may know more: an unknown one becomes a nameless member.
 
     Nameless members compare, hash and calculate as the number; they are made on each call and not
     remembered, so a peer that sends many cannot fill our memory.

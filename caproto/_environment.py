@@ -57,22 +57,22 @@ ARRAY_HEADER_BYTES: Final = 24
 
 
 def _parse_int(text: str) -> int:
-    """An optional sign and digits; the rest is ignored."""
+    """Read an optional sign and digits; ignore the rest."""
     match = re.match(r"\s*([+-]?\d+)", text)
     if match is None:
-        raise CaprotoValueError("is no integer")
+        raise CaprotoValueError("is not an integer")
     return int(match[1])
 
 
 def _parse_port(text: str) -> int:
     port = _parse_int(text)
     if not LOWEST_PORT <= port <= 65535:
-        raise CaprotoValueError(f"is no port number from {LOWEST_PORT} to 65535")
+        raise CaprotoValueError(f"is not a port number from {LOWEST_PORT} to 65535")
     return port
 
 
 def _parse_float(text: str) -> float:
-    """A number in C's syntax, decimal or hexadecimal; what follows it is ignored."""
+    """Read a number in C's syntax, decimal or hexadecimal; ignore what follows it."""
     match = re.match(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", text)
     hexadecimal = re.match(
         r"\s*([+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?\d+)?)", text
@@ -80,21 +80,21 @@ def _parse_float(text: str) -> float:
     if hexadecimal is not None:
         return float.fromhex(hexadecimal[1])
     if match is None:
-        raise CaprotoValueError("is no number")
+        raise CaprotoValueError("is not a number")
     return float(match[1])
 
 
 def _parse_seconds(text: str) -> float:
     seconds = _parse_float(text)
     if seconds <= 0:
-        raise CaprotoValueError("is no positive number of seconds")
+        raise CaprotoValueError("is not a positive number of seconds")
     return seconds
 
 
 def _parse_period(text: str) -> float:
     period = _parse_float(text)
-    if period == math.inf:  # a name would be given up in the end
-        raise CaprotoValueError("is no finite number of seconds")
+    if period == math.inf:  # the search for a name would end some day
+        raise CaprotoValueError("is not a finite number of seconds")
     return period
 
 
@@ -110,7 +110,7 @@ def _parse_yes(text: str) -> bool:
 
 
 def _parse_auto(text: str) -> bool:
-    """Off only if the text contains ``no`` or ``NO``; EPICS leaves it on for ``No``."""
+    """Read a switch: off if there is ``no`` or ``NO`` in it; EPICS leaves it on for ``No``."""
     return "no" not in text and "NO" not in text
 
 
@@ -123,7 +123,7 @@ class _Variable(NamedTuple):
 
     default: Any
     parse: Callable[[str], Any]
-    #: A variable above this one in the table, whose value is the default of this one.
+    #: A variable above this one in the table; its value is the default of this one.
     fallback: str = ""
     #: Whether the empty text is a legal value.
     may_be_empty: bool = False
@@ -153,7 +153,7 @@ _VARIABLES: Final[dict[str, _Variable]] = {
 
 
 def _value(name: str, text: str | None, default: Any) -> Any:
-    """The value of one variable; what cannot be read is logged and replaced by the default."""
+    """Read one variable; log what cannot be read, and replace it by the default."""
     variable = _VARIABLES[name]
     if text is None:
         return default
@@ -163,13 +163,13 @@ def _value(name: str, text: str | None, default: Any) -> Any:
         if not text.strip():
             raise CaprotoValueError("is empty")
         return variable.parse(text)
-    except (ValueError, OverflowError) as exc:  # also Python's own, for monstrous numbers
+    except (ValueError, OverflowError) as exc:  # also Python's own, for very long numbers
         _log.warning("%s=%r %s; using %r", name, text, exc, default)
         return default
 
 
 def get_environment_variables(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """All EPICS_CA_* and EPICS_CAS_* variables that caproto reads, with their effective values.
+    """Read all EPICS_CA_* and EPICS_CAS_* variables that caproto knows.
 
     Parameters
     ----------
@@ -179,8 +179,8 @@ def get_environment_variables(environ: Mapping[str, str] | None = None) -> dict[
     Returns
     -------
     dict of str to (str, int, float or bool)
-        Address lists stay texts. Unset variables, and those that cannot be read (which is logged),
-        have their default.
+        The effective values. Address lists stay texts. Unset variables, and those that cannot be
+        read (which is logged), have their default.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
@@ -346,7 +346,7 @@ class ClientConfiguration:
         return math.inf if self.auto_array_bytes else self.max_array_bytes + ARRAY_HEADER_BYTES
 
     def search_addresses(self) -> list[Address]:
-        """Where searches go: the list, then the broadcast addresses of the interfaces.
+        """Return where searches go: the list, then the broadcast addresses of the interfaces.
 
         The interfaces are looked up now. If `auto_addr_list` is on and no interface can broadcast,
         this host itself is asked. An empty result means that only name servers can find anything.
@@ -471,10 +471,10 @@ class ServerConfiguration:
         return math.inf if self.auto_array_bytes else self.max_array_bytes + ARRAY_HEADER_BYTES
 
     def beacon_addresses(self) -> list[Address]:
-        """Where beacons go: the list, then the broadcast addresses of the interfaces in use.
+        """Return where beacons go: the list, then the broadcast addresses of the interfaces in use.
 
         The interfaces are looked up now. A server on the loopback interface, or on a host that
-        cannot broadcast, tells this host itself.
+        cannot broadcast, sends them to this host itself.
 
         Returns
         -------
@@ -503,7 +503,7 @@ def _hosts(addresses: Iterable[Address]) -> tuple[str, ...]:
 
 
 def _described(configuration: ClientConfiguration | ServerConfiguration) -> str:
-    """One setting per line, for people."""
+    """Write one setting per line, for people."""
 
     def shown(value: object) -> str:
         if not isinstance(value, tuple):
@@ -521,7 +521,7 @@ def _described(configuration: ClientConfiguration | ServerConfiguration) -> str:
 
 
 def get_client_address_list() -> list[Address]:
-    """Where a client sends its searches, in the present environment.
+    """Return where a client sends its searches, in the present environment.
 
     Returns
     -------
@@ -532,7 +532,7 @@ def get_client_address_list() -> list[Address]:
 
 
 def get_address_list() -> list[str]:
-    """The hosts of `get_client_address_list`, without ports.
+    """Return the hosts of `get_client_address_list`, without ports.
 
     Returns
     -------
@@ -542,7 +542,7 @@ def get_address_list() -> list[str]:
 
 
 def get_server_address_list() -> list[str]:
-    """The interface addresses that a server listens on, in the present environment.
+    """Return the interface addresses that a server listens on, in the present environment.
 
     Returns
     -------
@@ -553,7 +553,7 @@ def get_server_address_list() -> list[str]:
 
 
 def get_beacon_address_list() -> list[Address]:
-    """Where a server sends its beacons, in the present environment.
+    """Return where a server sends its beacons, in the present environment.
 
     Returns
     -------

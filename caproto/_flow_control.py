@@ -3,7 +3,7 @@
 The C library counts how many blocks in a row it received without its socket running empty; its
 callbacks run in the receiving thread, so that number tells how far they are behind. Our callbacks
 run in a thread of their own. What tells here is the backlog between the two threads: a fast server
-alone is no reason to lose updates; a backlog is, if it fills the memory, or if it is as large as
+alone is not a reason to lose updates; a backlog is, if it fills the memory, or if it is as large as
 the C library would tolerate and also old, so that users look at the past. While updates are held
 the server keeps the newest value of each subscription and sends it afterwards, so the last value
 always arrives.

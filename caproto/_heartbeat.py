@@ -130,7 +130,7 @@ class Heartbeat:
             self._phase = _Phase.SILENT
             self.deadline = math.inf
             return Action.NOTHING
-        else:  # PROBING in vain; or SILENT, when a late echo asks for another probe
+        else:  # PROBING without an answer; or SILENT, when a late echo asks for another probe
             self._phase = _Phase.LAST_PROBE
         self.deadline = now + self.echo_timeout
         return Action.UNRESPONSIVE if phase is _Phase.PROBING else Action.SEND_ECHO

@@ -118,7 +118,7 @@ turned_up: Final[set[weakref.ref[ObjectLogger]]] = set()
 
 
 def adapter(name: str, **extra: Any) -> ObjectLogger:
-    """A logger for one object, under the logger *name*, whose records carry *extra*.
+    """Make a logger for one object, under the logger *name*; its records carry *extra*.
 
     Parameters
     ----------
@@ -137,12 +137,12 @@ def adapter(name: str, **extra: Any) -> ObjectLogger:
 
 
 class LogAllowance:
-    """How many lines about one kind of event may be logged in a minute; the others are counted.
+    """Limits the lines that are logged about one kind of event, and counts the others.
 
     Parameters
     ----------
     lines : int
-        So many in a period.
+        How many in a period.
     period : float
         Its length in seconds.
     """
@@ -175,7 +175,7 @@ class LogAllowance:
 
 
 def _shown(value: Any) -> str:
-    """A fact for people: addresses as host:port."""
+    """Write a fact for people: addresses as host:port."""
     if isinstance(value, tuple) and len(value) == 2:
         return f"{value[0]}:{value[1]}"
     return str(getattr(value, "name", value))
@@ -240,7 +240,7 @@ class _LastResort(logging.StreamHandler[TextIO]):
             if any(handler is not self for handler in logger.handlers):
                 return
             logger = logger.parent if logger.propagate else None
-        # Daemons have none; that of a test runner may be gone while a thread still has a word.
+        # Daemons have none; that of a test runner may be gone while a thread still logs.
         if sys.stderr is not None and not getattr(sys.stderr, "closed", False):
             super().emit(record)
 
@@ -275,7 +275,7 @@ def config_caproto_logging(
     Returns
     -------
     logging.Handler
-        Now a handler of the logger ``caproto``; `PVFilter` and its kin may be added to it.
+        Now a handler of the logger ``caproto``; filters like `PVFilter` may be added to it.
 
     Raises
     ------
@@ -311,15 +311,14 @@ def _level_number(level: str | int) -> int:
     number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
     if not isinstance(number, int) or isinstance(number, bool):
         raise CaprotoValueError(
-            f"{level!r} is no logging level; use 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL' "
-            "or a number"
+            f"{level!r} is not a logging level; use 'DEBUG', 'INFO', 'WARNING', 'ERROR', "
+            "'CRITICAL' or a number"
         )
     return number
 
 
 class _FactFilter(logging.Filter):
-    """Passes records whose fact is wanted, and those at or above a level whatever they are
-    about."""
+    """Passes records about what is wanted, and all records at or above a level."""
 
     def __init__(self, level: str | int, exclusive: bool) -> None:
         super().__init__()
@@ -327,11 +326,11 @@ class _FactFilter(logging.Filter):
         self.exclusive = exclusive
 
     def facts(self, record: logging.LogRecord) -> Iterable[Any]:
-        """What the record says about our subject; nothing if it is about something else."""
+        """Return what the record says about our subject; nothing if it is about something else."""
         raise NotImplementedError
 
     def wanted(self, fact: Any) -> bool:
-        """Whether this is one of those that the user asked for."""
+        """Tell whether this is one of those that the user asked for."""
         raise NotImplementedError
 
     def filter(self, record: logging.LogRecord) -> bool:

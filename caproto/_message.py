@@ -111,7 +111,7 @@ class Message:
 
     @property
     def header(self) -> Header:
-        """A ctypes structure, made anew at each call: changing it does not change the command."""
+        """A ctypes structure, a new one at each call: changing it does not change the command."""
         return make_header(self.fields)
 
     @property
@@ -169,12 +169,12 @@ class TypedMessage(Message):
         Raises
         ------
         RemoteProtocolError
-            If the peer sent a number that is no DBR type.
+            If the peer sent a number that is not a DBR type.
         """
         number = self.fields[2]
         if number < len(CHANNEL_TYPES):
             return CHANNEL_TYPES[number]
-        raise RemoteProtocolError(f"{number} is no DBR type")
+        raise RemoteProtocolError(f"{number} is not a DBR type")
 
     data_count = header_field(3, "Number of elements; in some requests 0 means all there are.")
 
@@ -247,7 +247,7 @@ class DataMessage(TypedMessage):
         return metadata_of(self.payload, self.fields[2]) if self._has_metadata() else None
 
     def _has_metadata(self) -> bool:
-        # Empty for plain types, for type numbers nobody knows, and for zero-length confirmations.
+        # Empty for plain types, for unknown type numbers, and for zero-length confirmations.
         number = self.fields[2]
         return (
             number < len(LAYOUTS)

@@ -41,7 +41,7 @@ class ArraySection(NamedTuple):
     end: int = -1
 
     def of(self, length: int) -> slice:
-        """The section as a slice of an array that now has *length* elements."""
+        """Return the section as a slice of an array that now has *length* elements."""
         first, last = (
             max(place + length, 0) if place < 0 else place for place in (self.start, self.end)
         )
@@ -144,7 +144,7 @@ def parse_record_field(text: str) -> RecordField:
     Raises
     ------
     CaprotoTypeError
-        *text* is no str.
+        *text* is not a str.
     CaprotoValueError
         The form is wrong; the message says where.
     """
@@ -193,7 +193,7 @@ def _section(text: str) -> ArraySection:
 
 def _made_section(start: int = 0, increment: int = 1, end: int = -1) -> ArraySection:
     if increment < 1:
-        raise CaprotoValueError(f"the increment of a section is at least 1, not {increment}")
+        raise CaprotoValueError(f"the increment of a section must be at least 1, not {increment}")
     return ArraySection(start, increment, end)
 
 
@@ -217,7 +217,7 @@ def parse_channel_filter(text: str) -> tuple[ChannelFilter, ...]:
     Raises
     ------
     CaprotoTypeError
-        *text* is no str.
+        *text* is not a str.
     CaprotoValueError
         The text is not JSON, or a filter or a parameter is not known. A server answers such a name
         with CREATE_CH_FAIL.
@@ -236,7 +236,7 @@ def parse_channel_filter(text: str) -> tuple[ChannelFilter, ...]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _filter(name: str, parameters: Any) -> ChannelFilter:
@@ -257,7 +257,7 @@ def _filter(name: str, parameters: Any) -> ChannelFilter:
 
 
 def _one(parameters: Mapping[str, Any], name: str) -> tuple[str, Any]:
-    """The only parameter of a filter that takes just one of several."""
+    """Take the only parameter of a filter that has one of several."""
     if len(parameters) != 1:
         raise CaprotoValueError(f"filter {name!r} takes one parameter, not {len(parameters)}")
     ((key, value),) = parameters.items()
@@ -270,13 +270,13 @@ def _make_arr(parameters: Mapping[str, Any]) -> ArraySection:
 
 
 def _make_dbnd(parameters: Mapping[str, Any]) -> DeadBand:
-    """Either ``{"abs": width}`` / ``{"rel": width}``, or ``{"d": width, "m": "abs" / "rel"}``."""
+    """Read ``{"abs": width}`` or ``{"rel": width}``, or ``{"d": width, "m": "abs" or "rel"}``."""
     if "d" in parameters and not parameters.keys() & {"abs", "rel"}:
         mode, width = parameters.get("m", "abs"), parameters["d"]
     else:
         mode, width = _one(parameters, "dbnd")
     if mode not in ("abs", "rel"):
-        raise CaprotoValueError(f"filter 'dbnd' works by 'abs' or 'rel', not by {mode!r}")
+        raise CaprotoValueError(f"the mode of filter 'dbnd' must be 'abs' or 'rel', not {mode!r}")
     try:
         return DeadBand(float(width), mode == "rel")
     except OverflowError:
@@ -290,18 +290,20 @@ def _make_ts(parameters: Mapping[str, Any]) -> TimeOfSending:
 def _make_dec(parameters: Mapping[str, Any]) -> Decimation:
     _, every = _one(parameters, "dec")
     if every < 1:
-        raise CaprotoValueError(f"filter 'dec' takes every n-th update, n from 1 on, not {every}")
+        raise CaprotoValueError(f"n of filter 'dec' must be at least 1, not {every}")
     return Decimation(every)
 
 
 def _make_sync(parameters: Mapping[str, Any]) -> StateGate:
-    """Either ``{mode: state}``, or the older ``{"m": mode, "s": state}``."""
+    """Read ``{mode: state}``, or the older ``{"m": mode, "s": state}``."""
     if parameters.keys() == {"m", "s"}:
         mode, state = parameters["m"], parameters["s"]
     else:
         mode, state = _one(parameters, "sync")
     if mode not in _MODES:
-        raise CaprotoValueError(f"filter 'sync' works by {', '.join(_MODES)}, not by {mode!r}")
+        raise CaprotoValueError(
+            f"the mode of filter 'sync' must be one of {', '.join(_MODES)}, not {mode!r}"
+        )
     return StateGate(mode, state)
 
 

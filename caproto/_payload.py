@@ -42,7 +42,7 @@ _SIZES: dict[int, tuple[int, int]] = {
 
 
 def payload_size(data_type: int, count: int) -> int:
-    """Bytes that *count* elements of *data_type* occupy, padding included.
+    """Count the bytes that *count* elements of *data_type* occupy, padding included.
 
     Raises
     ------
@@ -66,12 +66,12 @@ def _no_such_type(data_type: int) -> RemoteProtocolError:
 
 
 def data_view(payload: Buffer, data_type: int, count: int) -> Any:
-    """The values of a payload as they lie there.
+    """View the values of a payload in place.
 
     Parameters
     ----------
     payload : bytes, bytearray or memoryview
-        Of a message; without any bytes it may be, if *count* is 0.
+        Of a message; it may be empty if *count* is 0.
     data_type : ChannelType or int
         What it holds.
     count : int
@@ -80,7 +80,7 @@ def data_view(payload: Buffer, data_type: int, count: int) -> Any:
     Returns
     -------
     numpy.ndarray of shape (count,)
-        Read-only, big-endian, over the same memory; texts are a copy of type ``S40``, for they
+        Read-only, big-endian, over the same memory; texts are a copy of type ``S40``, because they
         must be cut at their ends. With the 'array' backend, an ``array.array`` in machine byte
         order, and a list of bytes for texts.
 
@@ -97,7 +97,7 @@ def data_view(payload: Buffer, data_type: int, count: int) -> Any:
 
 
 def native_view(payload: Buffer, data_type: int, count: int) -> Any:
-    """Like :func:`data_view`, but a copy in machine byte order, for fast arithmetic."""
+    """Copy the values of a payload in machine byte order, for fast arithmetic."""
     try:
         native = _backend.active.natives[data_type]
     except IndexError:
@@ -106,7 +106,7 @@ def native_view(payload: Buffer, data_type: int, count: int) -> Any:
 
 
 def metadata_of(payload: Buffer, data_type: int) -> DbrMetadata:
-    """The metadata at the front of a payload, as a snapshot in a ``DBR_*`` structure.
+    """Copy the metadata at the front of a payload into a ``DBR_*`` structure.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def _received_layout(data_type: int) -> Layout:
 
 
 def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[Any, ...]:
-    """The values as Python numbers."""
+    """Unpack the values as Python numbers."""
     if count and len(payload) < layout.value_offset + layout.item_size * count:
         raise short_payload(payload, layout, count)  # before a format of absurd length is made
     if not count:
@@ -166,7 +166,7 @@ def _float_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
 
 
 def _shortest(number: float) -> str:
-    """The shortest text that gives back this number of 32 bits: 0.1, not 0.10000000149011612."""
+    """Write a number of 32 bits in the shortest way: 0.1, not 0.10000000149011612."""
     for digits in range(6, 9):
         short = float(f"{number:.{digits}g}")
         if c_float(short).value == number:
@@ -280,7 +280,7 @@ _TIME_FRONT = struct.Struct(">hhII")
 
 
 def _encode_metadata(metadata: Any, layout: Layout) -> bytes:
-    """The bytes in front of the values."""
+    """Make the bytes in front of the values."""
     if metadata is None:
         return bytes(layout.value_offset)
     if isinstance(metadata, DbrMetadata):
@@ -294,7 +294,7 @@ def _encode_metadata(metadata: Any, layout: Layout) -> bytes:
 
 
 def _encode_alarm(metadata: Any, layout: Layout) -> bytes:
-    """The bytes in front of the values, of ``(status, severity, TimeStamp)``."""
+    """Make the bytes in front of the values from ``(status, severity, TimeStamp)``."""
     try:
         status, severity, stamp = metadata
         if layout.family == "time":
@@ -317,7 +317,7 @@ def _wrong_type(data: Any, layout: Layout, hint: str) -> CaprotoTypeError:
 
 
 def _encode_numbers(data: Any, layout: Layout) -> tuple[bytes, int]:
-    """Numbers, one or many, to big-endian bytes."""
+    """Convert numbers, one or many, to big-endian bytes."""
     if isinstance(data, (int, float)):
         try:
             return _PACK_ONE[layout.typecode](data), 1
@@ -352,7 +352,7 @@ def _raw(data: bytes, layout: Layout) -> tuple[bytes, int]:
 
 
 def _encode_memoryview(data: memoryview, layout: Layout) -> tuple[bytes, int]:
-    """A view of bytes is what travels; a view of anything else knows its values."""
+    """Take a view of bytes as what travels, and a view of anything else as its values."""
     if data.format in ("B", "b", "c"):
         return _raw(bytes(data), layout)
     values = data.tolist()
@@ -360,7 +360,7 @@ def _encode_memoryview(data: memoryview, layout: Layout) -> tuple[bytes, int]:
 
 
 def _encode_array(data: array[Any]) -> bytes:
-    """An array of just the right type: copy, and swap bytes if need be."""
+    """Copy an array of exactly the right type, and swap its bytes if necessary."""
     if sys.byteorder == "little":
         data = data[:]
         data.byteswap()
@@ -368,7 +368,7 @@ def _encode_array(data: array[Any]) -> bytes:
 
 
 def _encode_ndarray(data: Any, layout: Layout) -> tuple[bytes, int]:
-    """A numpy array or scalar; more than one dimension is sent row by row."""
+    """Convert a numpy array or scalar; more than one dimension is sent row by row."""
     import numpy
 
     if numpy.ma.is_masked(data):
@@ -398,11 +398,11 @@ def _encode_ndarray(data: Any, layout: Layout) -> tuple[bytes, int]:
 
 
 def _pack(values: Sequence[Any], layout: Layout) -> bytes:
-    """Python numbers to big-endian bytes: at once if they fit as they are, else one by one."""
+    """Convert Python numbers to big-endian bytes: at once if they fit, else one by one."""
     form = f">{len(values)}{layout.typecode}"
     try:
         # struct takes only exact integers, but whatever has a __float__ for a float: a Decimal that
-        # becomes infinite, a complex number of numpy. The sum of such is no plain number either.
+        # becomes infinite, a complex number of numpy. Their sum is not a plain number either.
         if layout.native in _RANGES or isinstance(sum(values), (int, float)):
             return struct.pack(form, *values)
     except (struct.error, ArithmeticError, TypeError, ValueError):
@@ -431,7 +431,7 @@ def _number(value: Any, layout: Layout) -> float:
 
 
 def _integer(value: Any, layout: Layout, lowest: int, highest: int) -> int:
-    """Make *value* a whole number; compared before it is converted, for it may be very large."""
+    """Make *value* a whole number; compare it first, because it may be very large."""
     if value == value and not lowest <= value <= highest:
         raise CaprotoValueError(
             f"{_shown(value)} does not fit {layout.native}, {lowest} to {highest}"
@@ -469,14 +469,14 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:25]}...{text[-25:]}"
 
 
-_NUMBER_HINT = "it wants numbers; to let the server convert text, use data_type='STRING'"
+_NUMBER_HINT = "it takes numbers; to let the server convert text, use data_type='STRING'"
 _HINTS = {
-    ChannelType.ENUM: "it wants the number of a state; to send its name, use data_type='STRING'",
+    ChannelType.ENUM: "it takes the number of a state; to send its name, use data_type='STRING'",
 }
 
 
 def _encode_chars(data: Any, layout: Layout) -> tuple[bytes, int]:
-    """Text as a C string, or numbers."""
+    """Convert text to a C string, or numbers."""
     if isinstance(data, str):
         values = encode_text(data) + b"\0"
         return values, len(values)
@@ -484,7 +484,7 @@ def _encode_chars(data: Any, layout: Layout) -> tuple[bytes, int]:
 
 
 def _encode_texts(data: Any, layout: Layout) -> tuple[bytes, int]:
-    """Texts, one or many, to 40 bytes each."""
+    """Convert texts, one or many, to 40 bytes each."""
     if isinstance(data, (bytes, bytearray, memoryview)):
         data = _split_texts(bytes(data))
     elif isinstance(data, str):
@@ -492,12 +492,12 @@ def _encode_texts(data: Any, layout: Layout) -> tuple[bytes, int]:
     elif hasattr(data, "dtype"):
         data = data.ravel().tolist()
     elif not isinstance(data, Sequence):
-        raise _wrong_type(data, layout, "it wants str or bytes")
+        raise _wrong_type(data, layout, "it takes str or bytes")
     return b"".join([_text(text, layout).ljust(40, b"\0") for text in data]), len(data)
 
 
 def _split_texts(data: bytes) -> list[bytes]:
-    """Bytes are one text; but a multiple of 40, too long for one, is texts as they travel."""
+    """Take bytes as one text, or a multiple of 40 bytes as texts in the form of the wire."""
     count, rest = divmod(len(data), MAX_STRING_SIZE)
     if rest or not count:
         return [data]
@@ -505,9 +505,9 @@ def _split_texts(data: bytes) -> list[bytes]:
 
 
 def _text(text: Any, layout: Layout) -> bytes:
-    """One text as the bytes that travel, without padding."""
+    """Convert one text to the bytes that travel, without padding."""
     if not isinstance(text, (str, bytes)):
-        raise _wrong_type(text, layout, "it wants str or bytes")
+        raise _wrong_type(text, layout, "it takes str or bytes")
     raw = text if isinstance(text, bytes) else encode_text(text)
     raw = raw.rstrip(b"\0")
     if len(raw) >= MAX_STRING_SIZE:

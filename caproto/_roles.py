@@ -63,7 +63,7 @@ class State(_Named):
     #: Circuit: this end has not yet told its protocol version.
     SEND_VERSION_REQUEST = "send version request"
     SEND_VERSION_RESPONSE = "send version response"
-    #: Channel, server's end: nobody has asked for it.
+    #: Channel, server's end: no client has asked for it.
     IDLE = "idle"
     SEND_CREATE_CHAN_REQUEST = "send create chan request"
     AWAIT_CREATE_CHAN_RESPONSE = "await create chan response"

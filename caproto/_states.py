@@ -6,9 +6,9 @@ is legal if both tables have it, and then both ends move.
 
 Circuit
     The client must tell its version before anything else. The server tells its own as soon as it
-    has accepted the connection, which is no reply: it may come first, late, or (servers below 4.11)
-    never. So anything a server says moves its end to CONNECTED. DISCONNECTED is final, and reached
-    by no command but by the loss of the connection; it closes the channels.
+    has accepted the connection, which is not a reply: it may come first, late, or (servers below
+    4.11) never. So anything a server says moves its end to CONNECTED. DISCONNECTED is final, and
+    reached by no command but by the loss of the connection; it closes the channels.
 
 Channel
     The client asks for it and waits; access rights may come before or after the answer. While both

@@ -46,12 +46,12 @@ class TimeStamp(NamedTuple):
 
     @classmethod
     def now(cls) -> TimeStamp:
-        """The present moment, by the system's clock."""
+        """Return the present moment, by the system's clock."""
         return cls.from_posix_nanoseconds(time_ns())
 
     @classmethod
     def from_posix_nanoseconds(cls, nanoseconds: int) -> TimeStamp:
-        """The moment *nanoseconds* after 1970-01-01 00:00 UTC.
+        """Make the moment *nanoseconds* after 1970-01-01 00:00 UTC.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class TimeStamp(NamedTuple):
     def from_flexible_value(
         cls, value: float | tuple[int, int] | datetime | str | numpy.datetime64
     ) -> TimeStamp:
-        """Make a time stamp of whatever says when.
+        """Make a time stamp from any form of a moment.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ class TimeStamp(NamedTuple):
         Raises
         ------
         CaprotoTypeError
-            Nothing of the above.
+            None of the above.
         CaprotoValueError
             The moment is outside the range of the wire, or the text is not a time.
         """
@@ -108,11 +108,11 @@ class TimeStamp(NamedTuple):
         return (self.seconds + EPICS_EPOCH) + self.nanoseconds / _BILLION
 
     def as_datetime(self) -> datetime:
-        """The moment in UTC, cut to the microsecond that a datetime can hold."""
+        """Convert to UTC, cut to the microsecond that a datetime can hold."""
         return _EPOCH + timedelta(seconds=self.seconds, microseconds=self.nanoseconds // 1000)
 
     def as_datetime64(self) -> numpy.datetime64:
-        """The moment as ``numpy.datetime64`` in nanoseconds: exact, and UTC as always in numpy."""
+        """Convert to ``numpy.datetime64`` in nanoseconds: exact, and UTC as always in numpy."""
         import numpy
 
         total = (self.seconds + EPICS_EPOCH) * _BILLION + self.nanoseconds
@@ -131,7 +131,7 @@ def _from_datetime(value: datetime) -> TimeStamp:
 
 
 def _from_datetime64(value: Any) -> TimeStamp:
-    """Count nanoseconds, whatever the unit is; ``NaT`` is no moment."""
+    """Count nanoseconds, whatever the unit is; ``NaT`` is not a moment."""
     nanoseconds, seconds = (
         int(value.astype(f"datetime64[{unit}]").astype("int64")) for unit in ("ns", "s")
     )

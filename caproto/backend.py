@@ -7,7 +7,7 @@ What depends on the choice is here and nowhere else: how a payload is looked at 
 arrays of the 'numpy' backend are read-only views of the payload in the byte order of the wire;
 those of the 'array' backend are ``array.array`` copies in machine order, and lists of bytes for
 texts.
-The choice is made once, by whoever comes first; it is not meant to change while others read.
+The choice is made once, when it is first needed; it is not meant to change while others read.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def short_payload(payload: Buffer, layout: Layout, count: int) -> RemoteProtocol
 def texts(payload: Buffer, layout: Layout, count: int) -> list[bytes]:
     """Cut *count* texts out of a payload.
 
-    Each ends at its first zero byte, or at 40 without one; what follows is rubbish. A single text
+    Each ends at its first zero byte, or at 40 without one; what follows is ignored. A single text
     may be sent shorter than 40 bytes.
 
     Raises
@@ -154,7 +154,7 @@ _MAKERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy_backend, "array": _
 
 
 class _Undecided:
-    """Stands in for the backend until the first array is wanted, and then finds one."""
+    """Stands in for the backend until the first array is needed, and then finds one."""
 
     def __getattr__(self, attribute: str) -> Any:
         try:
@@ -190,6 +190,6 @@ def select_backend(name: str) -> None:
 
 
 def backend_name() -> str:
-    """The backend in use, 'numpy' or 'array'; decided now if it was not before."""
+    """Return the backend in use, 'numpy' or 'array'; decide now if that was not done before."""
     name: str = active.name
     return name

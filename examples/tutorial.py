@@ -145,7 +145,7 @@ def subscribe(x):
         wait_until(lambda: records, "who falls into the trap is warned")
     show("sub.add_callback(lambda response: print(response.data)); sub.callbacks", sub.callbacks)
     print(records[0].getMessage())
-    check(not sub.callbacks, "a lambda that nobody else holds is dropped")
+    check(not sub.callbacks, "a lambda that nothing else refers to is dropped")
     check("random_walk:x" in records[0].getMessage(), "the warning names the PV")
     return sub, f
 

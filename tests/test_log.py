@@ -186,7 +186,7 @@ def test_a_configured_handler_lets_single_objects_through() -> None:
 
 @pytest.mark.parametrize("level", ["LOUD", True, 1.5])
 def test_levels_that_are_none(level: object) -> None:
-    with pytest.raises(CaprotoValueError, match="no logging level"):
+    with pytest.raises(CaprotoValueError, match="not a logging level"):
         config_caproto_logging(file=io.StringIO(), level=level)
 
 

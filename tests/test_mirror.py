@@ -16,7 +16,7 @@ APART = {"benchmarks", "conformance", "harness", "integration", "simulation"}
 # Tests of the project as a whole.
 OF_THE_WHOLE = {
     "test_docs.py", "test_examples.py", "test_exports.py", "test_fuzz.py", "test_import_time.py",
-    "test_layers.py", "test_mirror.py", "test_vectors_support.py",
+    "test_language.py", "test_layers.py", "test_mirror.py", "test_vectors_support.py",
     "threading/test_interrupts.py",
 }
 

@@ -160,7 +160,7 @@ def test_filters(filters, expected):
         ('{"arr": {"x": 1}}', "no parameter 'x'; it has s, i, e"),
         ('{"arr": {"s": 1.5}}', "cannot be 1.5"),
         ('{"arr": {"i": 0}}', "at least 1"),
-        ('{"dec": {"n": 0}}', "from 1 on"),
+        ('{"dec": {"n": 0}}', "must be at least 1"),
         ('{"sync": {"s": "beam"}}', "before, first"),
         ('{"ts": {"num": 3}}', "cannot be 3"),
     ],

@@ -741,7 +741,7 @@ def test_an_integer_too_large_for_a_double():
 )
 @pytest.mark.parametrize("native", [ChannelType.DOUBLE, ChannelType.LONG], ids=str)
 def test_what_is_not_a_number(data, native):
-    with pytest.raises(CaprotoTypeError, match=f"of type .* cannot be sent as {native}: it wants"):
+    with pytest.raises(CaprotoTypeError, match=f"of type .* cannot be sent as {native}: it takes"):
         encode(data, native)
 
 
@@ -753,7 +753,7 @@ def test_the_state_of_an_enum_is_its_number(data):
 
 @pytest.mark.parametrize("data", [3, None, [3], ["a", None], numpy.array([3]), {}], ids=repr)
 def test_what_is_not_text(data):
-    with pytest.raises(CaprotoTypeError, match="cannot be sent as STRING: it wants str or bytes"):
+    with pytest.raises(CaprotoTypeError, match="cannot be sent as STRING: it takes str or bytes"):
         encode(data, ChannelType.STRING)
 
 

@@ -348,7 +348,7 @@ def _differs(new: float, old: float, tolerance: float) -> bool:
 
 
 def _frozen(elements: Any, data_type: ChannelType) -> Any:
-    """Numbers as an array of the current backend that nobody else can change."""
+    """Copy numbers into an array of the current backend that cannot be changed."""
     if backend.backend_name() != "numpy":
         return array.array(LAYOUTS[data_type].typecode, elements)
     import numpy

@@ -8,7 +8,7 @@ through numpy that gives the same results.
 The rules that surprise: a double that does not fit an integer becomes 0x80000000 (and is then cut
 to the width of the target), integers wrap, text is cut at 39 bytes, floats are rounded to their
 precision with halves away from zero, an enum is written by the text of its state before its number
-is tried, and text that is no number is an error.
+is tried, and text that is not a number is an error.
 """
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def cut(text: str) -> str:
 
 
 def _long(value: float) -> int:
-    """Cut off the fraction; what does not fit 32 bits, or is no number, is 0x80000000."""
+    """Cut off the fraction; what does not fit 32 bits, or is not a number, is 0x80000000."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return _LOWEST

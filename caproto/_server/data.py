@@ -552,7 +552,7 @@ class ChannelData:
         return [self._element(value) for value in values]
 
     def _freeze(self, elements: Any) -> Any:
-        """Elements of an array in the form in which a snapshot keeps them: nobody changes them."""
+        """Convert elements of an array to the form of a snapshot, which never changes."""
         raise NotImplementedError
 
 

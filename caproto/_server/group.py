@@ -108,8 +108,8 @@ def channel_class(dtype: Any = None, value: Any = None) -> type[ChannelData]:
         return _BY_CHANNEL_TYPE[native_type(dtype)]
     if dtype is not None:
         raise CaprotoTypeError(
-            f"dtype={dtype!r} is no data type; give float, int, str, bool, bytes, a ChannelType or "
-            "a channel class such as ChannelDouble"
+            f"dtype={dtype!r} is not a data type; give float, int, str, bool, bytes, a ChannelType "
+            "or a channel class such as ChannelDouble"
         )
     numpy_type = getattr(value, "dtype", None)
     if numpy_type is not None and numpy_type.str[1:] in _BY_NUMPY_TYPE:
@@ -204,7 +204,7 @@ class pvproperty:
     def startup(self, function: Function) -> pvproperty:
         """Decorator for ``f(self, instance)``, called in a thread of its own at the start.
 
-        It may go on for ever; ``while not self.stopping.wait(seconds)`` ends with the server.
+        It may go on endlessly; ``while not self.stopping.wait(seconds)`` ends with the server.
         """
         return self._with(startup_function=function)
 
@@ -283,7 +283,7 @@ class _Member:
 class SubGroup:
     """Declares a group inside a group.
 
-    In the body of the class ``sub.x.putter`` and its kin decorate a function of the PV ``x`` of
+    In the body of the class ``sub.x.putter`` and the like decorate a function of the PV ``x`` of
     this one subgroup.
 
     Parameters
@@ -531,7 +531,7 @@ class _Pair(SubGroup):
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port number, 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number, 0 to 65535")
     return int(text)
 
 

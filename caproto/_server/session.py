@@ -532,7 +532,7 @@ class ServerSession:
         if not channel.rights & AccessRights.WRITE:
             raise Refused("no write access", CAStatus.ECA_NOWTACCESS)
         if data_type >= len(LAYOUTS):
-            raise Refused(f"{data_type} is no type", CAStatus.ECA_BADTYPE)
+            raise Refused(f"{data_type} is not a type", CAStatus.ECA_BADTYPE)
         if data_type > ChannelType.DOUBLE and data_type not in _ACKNOWLEDGEMENTS:
             raise Refused("only plain types can be written", CAStatus.ECA_PUTFAIL)
         layout = LAYOUTS[data_type]

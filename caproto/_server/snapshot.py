@@ -67,7 +67,7 @@ class ChannelAlarm:
     must_acknowledge_transient : bool
         Whether an alarm that has gone by itself still waits to be acknowledged (``ackt``).
     severity_to_acknowledge : AlarmSeverity
-        Highest severity that nobody has acknowledged yet (``acks``).
+        Highest severity that has not been acknowledged yet (``acks``).
     """
 
     status: AlarmStatus = AlarmStatus.NO_ALARM

@@ -252,7 +252,7 @@ class UpdateQueue:
             self._forget(subscriptions)
 
     def _forget(self, subscriptions: Iterable[Subscription]) -> None:
-        """Under the lock. A client may subscribe and cancel for ever while its updates are held."""
+        """Under the lock. A client may go on to subscribe and cancel while its updates are held."""
         for subscription in subscriptions:
             subscription.alive = False
             self._dead += subscription._entry is not None

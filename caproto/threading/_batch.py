@@ -15,8 +15,8 @@ from ._waiting import Deadline
 if TYPE_CHECKING:
     from ._circuit_manager import VirtualCircuitManager
 
-#: Requests for one circuit that are sent at once, lest the reader wait too long for its lock, and
-#: the server for its work: 1,000 reads take 4.0 ms in this way and 4.4 if sent together.
+#: Requests for one circuit that are sent at once, so that neither the reader waits too long for its
+#: lock nor the server for its work: 1,000 reads take 4.0 ms in this way and 4.4 if sent together.
 CHUNK = 250
 
 
@@ -26,7 +26,7 @@ class Batch:
     Parameters
     ----------
     timeout : float or None
-        Seconds, counted from leaving the block; None for ever: how long to wait for PVs that are
+        Seconds, counted from leaving the block; None without end: how long to wait for PVs that are
         not connected yet, and when to stop waiting for replies. A reply that does not come in time
         is logged; its callback is not called.
 
@@ -53,7 +53,7 @@ class Batch:
 
     def __init__(self, timeout: float | None = 2) -> None:
         self.timeout = check_timeout(timeout)
-        self._deadline = Deadline(self.timeout)  # begins anew on leaving the block
+        self._deadline = Deadline(self.timeout)  # begins again on leaving the block
         self._requests: list[Operation] = []
 
     def read(

@@ -1,4 +1,4 @@
-"""User callbacks, held weakly unless the user wants otherwise.
+"""User callbacks, held weakly unless the user asks for more.
 
 The entries are a tuple that is replaced whole, so the threads that call them iterate without a
 lock. Whoever changes it holds the Context's lock.
@@ -34,10 +34,10 @@ class Entry(NamedTuple):
 
     token: int
     reference: Reference
-    with_owner: bool  #: whether it wants its owner in front of the argument
+    with_owner: bool  #: whether it is called with its owner in front of the argument
     name: str  #: of the function, for the log: it may have died by then
     #: Of a bound method that is held weakly: references to its object and its function. To call the
-    #: function with the object takes 150 ns less than to make the method anew, as *reference* does.
+    #: function with the object takes 150 ns less than to make a new method, as *reference* does.
     bound_to: Callable[[], Any] | None = None
     function: Reference | None = None
 
@@ -59,7 +59,7 @@ class Callbacks:
         self._failing: dict[int, LogAllowance] | None = None  # most callbacks never fail
 
     def new_token(self) -> int:
-        """A number that no callback had here before."""
+        """Return a number that no callback had here before."""
         token = self._next_token
         self._next_token += 1
         return token
@@ -102,7 +102,7 @@ class Callbacks:
         return [entry for entry in self.entries if entry.reference() is None]
 
     def functions(self) -> dict[int, Function]:
-        """The living callbacks by token."""
+        """Return the living callbacks by token."""
         found = ((entry.token, entry.reference()) for entry in self.entries)
         return {token: function for token, function in found if function is not None}
 
@@ -147,7 +147,7 @@ def name_of(function: Function) -> str:
 def make_reference(
     function: Function, strong: bool, died: Callable[[Any], None] | None
 ) -> Reference:
-    """A way to get at *function* that keeps it alive only if *strong*; else *died* hears of it.
+    """Refer to *function*, and keep it alive only if *strong*; else call *died* when it dies.
 
     Raises
     ------

@@ -154,7 +154,7 @@ class VirtualCircuitManager:
         self._unlogged: deque[Message] = deque()  # sent under the lock, to be logged after it
         self._changed: deque[Subscription] = deque()  # whose callbacks have come or gone
         self._notes = Notes()
-        self._expire_at = math.inf  # when an operation is over for which nobody waits
+        self._expire_at = math.inf  # when an operation without a waiting thread is over
         self.begun = monotonic()
         self._up_since = math.inf  # when the connection was made
         self._useful = False  # whether it has brought values, or confirmations of writes
@@ -358,7 +358,7 @@ class VirtualCircuitManager:
         return True
 
     def retire(self, pv: PV, channel: ClientChannel, done: Waiter | None = None) -> None:
-        """Give *channel* back as soon as its operations are finished, if nobody needs it then.
+        """Give *channel* back as soon as its operations are finished, if it is not needed then.
 
         *done* is told when it was given back, or has to wait for operations.
         """
@@ -402,7 +402,7 @@ class VirtualCircuitManager:
         with self._lock:
             unused = not self._routes.pvs and not self.dead
             if unused:
-                self._state = State.CLOSING  # the last one turns off the light
+                self._state = State.CLOSING  # nothing uses the circuit any more
         if unused:
             self._owner.circuit_over(self)
 
@@ -521,7 +521,7 @@ class VirtualCircuitManager:
             self._transport.wakeup.set()
 
     def _expire(self, now: float) -> None:
-        """Give up operations for which nobody waits and whose time is over."""
+        """Give up operations that no thread waits for and that are out of time."""
         with self._lock:
             expired, self._expire_at = self._routes.take_expired(now)
             for number in expired:
@@ -682,7 +682,7 @@ class VirtualCircuitManager:
             return min(self._heartbeat.deadline, self._expire_at), held_up
         except (OSError, CaprotoError) as error:
             self._die(error)
-        except Exception as error:  # a defect of ours must not leave PVs waiting for ever
+        except Exception as error:  # a defect of ours must not leave PVs waiting
             self.log.exception("Unexpected error; the circuit is given up")
             self._die(error)
         return None

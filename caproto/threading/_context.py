@@ -68,7 +68,7 @@ class Context:
         Searches for our PVs. Default: one of our own, closed with us.
     timeout : float or None, optional
         Default timeout of all operations in seconds, 2.0 unless the environment variable
-        CAPROTO_DEFAULT_TIMEOUT says otherwise; None means to wait for ever.
+        CAPROTO_DEFAULT_TIMEOUT says otherwise; None means to wait without end.
     host_name, client_name : str, optional
         What we tell servers, whose access rules may depend on it. Default: this host, this user.
     max_workers : int
@@ -97,7 +97,7 @@ class Context:
     Notes
     -----
     A Context ends with ``disconnect()``, at the end of a ``with`` block, when the garbage collector
-    finds that nobody refers to it or its PVs any more, or with the interpreter.
+    finds that nothing refers to it or its PVs any more, or with the interpreter.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Context:
         self.timeout = _default_timeout() if default else check_timeout(timeout)
         self.host_name = socket.gethostname() if host_name is None else host_name
         self.client_name = user_name() if client_name is None else client_name
-        text_payload("host_name", self.host_name)  # raises if it is no text
+        text_payload("host_name", self.host_name)  # raises if it is not text
         text_payload("client_name", self.client_name)
         self._owns_broadcaster = broadcaster is None
         self.broadcaster = broadcaster or SharedBroadcaster(configuration=configuration)
@@ -184,8 +184,8 @@ class Context:
         ContextDisconnectedError
             If the Context was disconnected.
         CaprotoTypeError, CaprotoValueError
-            For a name that is no text, empty or too long, an impossible priority, or what cannot be
-            a callback. No PV is made then.
+            For a name that is not a str, empty or too long, an impossible priority, or what cannot
+            be a callback. No PV is made then.
         """
         _check_names(names)
         states = _reference(connection_state_callback)
@@ -295,7 +295,7 @@ class Context:
             found = pv if found is pv else None
         if found is None:
             raise CaprotoKeyError(
-                f"{getattr(pv, 'name', pv)!r} is no PV of this Context; get_pvs makes one"
+                f"{getattr(pv, 'name', pv)!r} is not a PV of this Context; create it with get_pvs()"
             )
         return found
 
@@ -370,7 +370,7 @@ class Context:
         Returns
         -------
         bool
-            False if it is *ready* already; nobody is told anything then.
+            False if it is *ready* already; nothing is told then.
         """
         with self._lock:
             self._check_open()
@@ -464,7 +464,7 @@ class Context:
     # ---- steps on the way of a PV: searching, found, created, lost
 
     def _announce(self, pvs: Sequence[PV]) -> None:
-        """Have those that nobody searches for searched; may be repeated at any time."""
+        """Have those searched that are not; may be repeated at any time."""
         if pvs and not self._closed:
             self.broadcaster.note(functools.partial(self._begin, pvs))
 
@@ -680,7 +680,7 @@ class Context:
             needed = bool(pv._waiters) or pv._wanted()
             pv._since = monotonic()
             pv._phase = Phase.SEARCHING if needed else Phase.IDLE
-            pv._link = None  # last, so that nobody reads a phase from before
+            pv._link = None  # last, so that no thread reads a phase from before
             callbacks = pv._state_callbacks
             batch = [callbacks.note("disconnected")] if callbacks is not None else []
         if needed:

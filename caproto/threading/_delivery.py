@@ -41,7 +41,7 @@ class Call:
 
 
 class Deliveries:
-    """What to hand to whom, in order: a batch that becomes long.
+    """What to deliver, in order: a batch that becomes long.
 
     Two lists instead of one of pairs. A pair more for each update that waits would cost 0.2 µs in
     the garbage collector, which looks at each of them, again and again.
@@ -190,7 +190,7 @@ class Delivery:
         return tuple(end for end in (self._over, *self._waits_for) if not end.is_set())
 
     def _start(self) -> None:
-        # The threads end when nobody is left to put anything.
+        # The threads end when nothing refers to us any more.
         alive = weakref.ref(self, _Ender(self._queue, self._workers))
         threads = [
             threading.Thread(

@@ -104,7 +104,7 @@ class Operation:
         out.append((Call(self._report), error))
 
     def deliver(self, response: Any) -> None:
-        """Call the user's function with the response, or log why it is no success.
+        """Call the user's function with the response, or log why it is not a success.
 
         Of a refused write it is told, too; of a refused read it is not, because the response
         carries zeros where the value should be.

@@ -81,7 +81,7 @@ class Phase(enum.Enum):
     between two. One that is NEW or IDLE is announced to them by each use of it.
     """
 
-    NEW = "new"  #: nobody searches for it yet
+    NEW = "new"  #: not searched for yet
     SEARCHING = "searching"
     FOUND = "found"  #: a circuit has it: connecting, connected or unresponsive
     IDLE = "idle"
@@ -179,7 +179,7 @@ class PV:
 
     @property
     def timeout(self) -> float | None:
-        """Default timeout in seconds; None means to wait for ever. Can be set."""
+        """Default timeout in seconds; None means to wait without end. Can be set."""
         return self.context.timeout if isinstance(self._timeout, _Default) else self._timeout
 
     @timeout.setter
@@ -221,7 +221,7 @@ class PV:
         Parameters
         ----------
         timeout : float or None, optional
-            Seconds; None waits for ever.
+            Seconds; None waits without end.
 
         Raises
         ------
@@ -239,7 +239,7 @@ class PV:
         Parameters
         ----------
         timeout : float or None, optional
-            Seconds; None waits for ever.
+            Seconds; None waits without end.
 
         Raises
         ------
@@ -275,7 +275,7 @@ class PV:
             never after the timeout. Not called after a failure; with ``wait=False`` that is only
             logged.
         timeout : float or None, optional
-            Seconds for everything, a reconnection included; None waits for ever.
+            Seconds for everything, a reconnection included; None waits without end.
         data_type : ChannelType, int or str, optional
             Wanted type: a member, number or name (``'DBR_TIME_DOUBLE'``, ``'time_double'``), or one
             of ``'native' 'status' 'time' 'graphic' 'control'``. Default: the channel's own.
@@ -355,7 +355,7 @@ class PV:
             Called with the server's reply; never after the timeout. With ``wait=False`` also after
             a refusal (see its ``status``); any other failure is only logged.
         timeout : float or None, optional
-            Seconds for everything; None waits for ever.
+            Seconds for everything; None waits without end.
         notify : bool, optional
             Whether to ask for a confirmation (WRITE_NOTIFY). Default: if *wait* or *callback*.
         data_type : ChannelType, int or str, optional
@@ -508,7 +508,7 @@ class PV:
     def _note_rights(
         self, rights: AccessRights, listener: Listener | None = None
     ) -> tuple[Any, None]:
-        """Note what the server allows; whom the same channel told the same is not told again."""
+        """Note what the server allows; what the same channel has told already is not told again."""
         link = self._link
         channel = weakref.ref(link.channel) if link is not None else None
         return self._rights().note(rights, (channel, rights), listener)

@@ -62,7 +62,7 @@ class Turn:
         self.failed: dict[int, Operation] = {}  #: operations that were lost with them
         self.requests: list[Message] = []
         self.deviations: list[MessageError] = []  #: of the server from the protocol, to be logged
-        #: What nobody waits for: whose, and a command with a status, or an error.
+        #: Failures that no thread waits for: of what, and a command with a status, or an error.
         self.refused: list[tuple[PV | Subscription | None, Any]] = []
         self.echoes = 0
         self.recovered = False  #: whether the server responds again
@@ -109,7 +109,7 @@ class Routes:
         return {number: self.operations.pop(number) for number in numbers}
 
     def take_expired(self, now: float) -> tuple[dict[int, Operation], float]:
-        """The operations for which nobody waits and whose time is over, and when to look again."""
+        """Take the operations without a waiting thread that are out of time, and the next look."""
         expired: dict[int, Operation] = {}
         again_at = math.inf
         for number, operation in self.operations.items():

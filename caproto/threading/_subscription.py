@@ -172,7 +172,7 @@ class Subscription:
         Parameters
         ----------
         token : int
-            What :meth:`add_callback` returned. A callback that is gone already is no error.
+            What :meth:`add_callback` returned. A callback that is gone already is not an error.
 
         Raises
         ------
@@ -326,7 +326,7 @@ class Subscription:
 
     def _died(self, _reference: Any) -> None:
         # Runs in the garbage collector, in any thread, under any lock: it only leaves a note. While
-        # there is no circuit nobody need know; connecting prunes.
+        # there is no circuit this can wait; connecting prunes.
         link = self.pv._link
         if link is not None:
             link.manager.delivery.put_quietly(Call(self.prune), None)

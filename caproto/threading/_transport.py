@@ -114,7 +114,7 @@ class Transport:
             return None
 
     def detach(self) -> None:
-        """The socket is about to be closed: nobody writes to it any more, nor to its number."""
+        """Write nothing more to the socket, nor to its number: it is about to be closed."""
         with self._gate, self.token:
             self._socket = None
 
@@ -190,7 +190,7 @@ class Transport:
         """Wait until the socket has taken everything; holding nothing.
 
         Who sends faster than the server reads is slowed down here. Before there is a connection
-        nothing can be sent, so nobody waits.
+        nothing can be sent, so no thread waits.
         """
         if self.token._is_owned():  # type: ignore[attr-defined]
             return  # this thread was interrupted while it wrote; it goes on when we return
@@ -249,7 +249,7 @@ def take_turns(
 ) -> Poller:
     """The loop of a thread: sleep, wake, let the owner of *sock* do its turn.
 
-    While asleep only the socket is held, so that an owner whom nobody needs can be collected.
+    While asleep only the socket is held, so that an owner that nothing refers to can be collected.
     """
     poller = Poller(sock, wakeup)
     readable = writable = False
@@ -276,5 +276,5 @@ def hang_up(sock: socket.socket, poller: Poller) -> None:
             if readable and not sock.recv(65536):
                 break
         sock.close()
-    except OSError:  # there is nobody any more
+    except OSError:  # there is no peer any more
         abort(sock)

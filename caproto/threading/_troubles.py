@@ -15,7 +15,7 @@ from .._sockets import Address
 
 #: Seconds between the beginnings of the first two circuits; then doubling.
 FIRST_PAUSE = 0.25
-#: A circuit that was up for so many seconds was a good one: the pauses begin anew.
+#: A circuit that was up for so many seconds was a good one: the pauses begin again.
 GOOD_TIME = 10.0
 #: Servers to remember; beyond, the one whose last trouble is oldest is forgotten.
 MAX_SERVERS = 1024
@@ -75,7 +75,7 @@ class Troubles:
         ----------
         address : tuple of (str, int)
         loss : Loss
-            CLOSED is no trouble.
+            CLOSED is not a trouble.
         reason : str
         begun : float
             When the circuit was.

@@ -31,7 +31,7 @@ PARTS: dict[str, dict[int, str]] = {
         ),
         6: "Every encoded payload is a multiple of 8 and padded with zeros.",
         7: (
-            "A received TCP payload size that is no multiple of 8 is reported as a protocol "
+            "A received TCP payload size that is not a multiple of 8 is reported as a protocol "
             "error."
         ),
         8: (
@@ -204,7 +204,7 @@ PARTS: dict[str, dict[int, str]] = {
             "payload 8 with version 13, p1 0xFFFFFFFF, p2 echoed, port in data_type; datagrams "
             "≤ 1024 bytes."
         ),
-        63: "A datagram whose first message is no VERSION ≥ 4 is ignored (option: accept).",
+        63: "A datagram whose first message is not a VERSION ≥ 4 is ignored (option: accept).",
         64: (
             "READ_NOTIFY: count 0 gives the current length, n gives n; p1 status, p2 ioid; no "
             "access gives 368 with zero payload."
