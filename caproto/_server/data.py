@@ -57,6 +57,7 @@ VALUE = int(SubscriptionType.DBE_VALUE)
 LOG = int(SubscriptionType.DBE_LOG)
 ALARM = int(SubscriptionType.DBE_ALARM)
 PROPERTY = int(SubscriptionType.DBE_PROPERTY)
+_EVERY_EVENT = VALUE | LOG | ALARM | PROPERTY
 
 
 class Subscriber(Protocol):
@@ -275,9 +276,13 @@ class ChannelData:
 
     @access_rights.setter
     def access_rights(self, rights: AccessRights) -> None:
-        self._access_rights = AccessRights(rights)
-        for listener in self._listeners:
-            listener.rights_changed()
+        rights = AccessRights(rights)
+        try:
+            self._access_rights = rights
+            _tell_rights(self._listeners)
+        except BaseException:  # interrupted (Ctrl-C)
+            _tell_rights(self._listeners)
+            raise
 
     def check_access(self, host_name: str, client_name: str) -> AccessRights:
         """What a client may do; subclasses may look at who it is.
@@ -350,37 +355,65 @@ class ChannelData:
         severity: int | None,
         properties: dict[str, Any],
     ) -> None:
-        checked = self._check_properties(properties) if properties else None
+        checked = self._check_properties(properties) if properties else {}
         stamp = _stamp(timestamp)
+        try:
+            snapshot, events = self._replace(elements, stamp, alarm, status, severity, checked)
+            _tell(self._subscribers, snapshot, events)
+        except BaseException:
+            # Interrupted (Ctrl-C), perhaps after the change: what clients see must not stay behind.
+            _tell(self._subscribers, self._snapshot, _EVERY_EVENT)
+            raise
+
+    def _replace(
+        self,
+        elements: Any,
+        stamp: TimeStamp,
+        alarm: ChannelAlarm | None,
+        status: int | None,
+        severity: int | None,
+        properties: dict[str, Any],
+    ) -> tuple[Snapshot, int]:
+        """Put another snapshot in the place of the present one; returns it, and the events."""
+        events = PROPERTY if properties else 0
         with self._lock:
-            old = self._snapshot
-            facts = {**old.properties, **checked} if checked else old.properties
-            if elements is None:
-                events = 0
-                elements = old.elements
-            else:
-                events = self._value_events(elements, facts)
-            if alarm is None:
-                if status is not None or severity is not None:
-                    alarm = old.alarm.raised(
-                        old.alarm.status if status is None else status,
-                        old.alarm.severity if severity is None else severity,
-                    )
+            present = old = self._snapshot
+            while True:
+                facts = {**old.properties, **properties} if properties else old.properties
+                if properties:
+                    self._facts = _facts(facts)
+                values = elements
+                if values is None:
+                    values = old.elements
                 else:
-                    alarm = self._limit_alarm(elements, facts, old.alarm)
-            if alarm is not old.alarm and alarm != old.alarm:
-                events |= ALARM
-            if checked:
-                events |= PROPERTY
-                self._facts = _facts(facts)
-            snapshot = self._snapshot = Snapshot(
-                self.data_type, elements, alarm, stamp, facts, old.serial + 1, self._texts
-            )
-            subscribers = self._subscribers
-        if events:
-            for subscriber in subscribers:
-                if subscriber.mask & events:
-                    subscriber.post(snapshot, events)
+                    events |= self._value_events(values, facts)
+                new_alarm = alarm or self._next_alarm(old.alarm, status, severity, values, facts)
+                if new_alarm is not old.alarm and new_alarm != old.alarm:
+                    events |= ALARM
+                snapshot = Snapshot(
+                    self.data_type, values, new_alarm, stamp, facts, old.serial + 1, self._texts
+                )
+                replaced, self._snapshot = self._snapshot, snapshot
+                if replaced is present:
+                    return snapshot, events
+                # A finalizer or signal handler changed it in the middle of this: follow that.
+                old, present = replaced, snapshot
+
+    def _next_alarm(
+        self,
+        alarm: ChannelAlarm,
+        status: int | None,
+        severity: int | None,
+        elements: Any,
+        facts: dict[str, Any],
+    ) -> ChannelAlarm:
+        """The alarm state after *alarm*: from *status* and *severity* if given, else by limits."""
+        if status is None and severity is None:
+            return self._limit_alarm(elements, facts, alarm)
+        return alarm.raised(
+            alarm.status if status is None else status,
+            alarm.severity if severity is None else severity,
+        )
 
     def _value_events(self, elements: Any, facts: dict[str, Any]) -> int:
         """VALUE and LOG, if the value has changed. Arrays are always taken as changed."""
@@ -561,6 +594,17 @@ def is_sequence(value: Any) -> bool:
     if isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
         return False  # numpy has arrays without dimensions
     return hasattr(value, "__len__")
+
+
+def _tell(subscribers: Iterable[Subscriber], snapshot: Snapshot, events: int) -> None:
+    for subscriber in subscribers:
+        if subscriber.mask & events:
+            subscriber.post(snapshot, events)
+
+
+def _tell_rights(listeners: Iterable[ChannelListener]) -> None:
+    for listener in listeners:
+        listener.rights_changed()
 
 
 def _facts(properties: dict[str, Any]) -> Facts:

@@ -11,12 +11,15 @@ subscription keeps its newest update only, until `release`. Replies are not held
 are bounded by the requests that were read.
 
 One lock guards all of it, and what it says about subscriptions and channels (`alive`, `closed`,
-`rights`). Nothing foreign is called under it.
+`rights`). Nothing foreign is called under it. A finalizer or signal handler may write a PV although
+it has interrupted a call here in the same thread: what it posts is queued when that call is done.
+An interrupt (Ctrl-C) in a call leaves everything such that the call can be repeated.
 """
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from .. import _locks
@@ -95,12 +98,17 @@ class UpdateQueue:
     Parameters
     ----------
     wake : callable
-        Called when there is something to send and the client's thread sleeps; must not block.
+        Called when there is something to send and the client's thread sleeps, perhaps more than
+        once before it takes it; must not block.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._lock = _locks.Lock()
+        #: Whether this thread holds the lock: it is in a finalizer, or a signal handler.
+        self._is_inside: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+        #: Calls made by finalizers and signal handlers while their thread held the lock.
+        self._late: deque[Callable[[], None]] = deque()
         self._replies: list[Message] = []
         self._updates: deque[list[Any]] = deque()
         self._nbytes = 0
@@ -117,21 +125,19 @@ class UpdateQueue:
             if self.closed or (channel is not None and channel.closed):
                 return
             self._replies += messages
-            wake, self._asleep = self._asleep, False
-        if wake:
-            self._wake()
+        self._done()
 
     def post(self, subscription: Subscription, snapshot: Snapshot, events: int) -> None:
         """Queue an update, if the client may read it and nothing newer is queued already."""
+        if self._is_inside():
+            self._late.append(partial(self.post, subscription, snapshot, events))
+            return
         with self._lock:
-            if not subscription.alive or not subscription.channel.rights & AccessRights.READ:
-                return
-            passed = subscription._passed(snapshot, events)
-            if passed is None or passed.serial <= subscription._serial:
-                return
-            wake = self._enqueue(subscription, passed)
-        if wake:
-            self._wake()
+            if subscription.alive and subscription.channel.rights & AccessRights.READ:
+                passed = subscription._passed(snapshot, events)
+                if passed is not None and passed.serial > subscription._serial:
+                    self._enqueue(subscription, passed)
+        self._done()
 
     def first(self, subscription: Subscription, snapshot: Snapshot) -> None:
         """Queue the update that every new subscription gets, whatever its mask."""
@@ -141,9 +147,8 @@ class UpdateQueue:
                 return
             passed = subscription._passed(snapshot, VALUE)
             assert passed is not None, "filters pass the first update they see"
-            wake = self._enqueue(subscription, passed)
-        if wake:
-            self._wake()
+            self._enqueue(subscription, passed)
+        self._done()
 
     def rights_changed(
         self,
@@ -157,21 +162,23 @@ class UpdateQueue:
 
         *present* is called under the lock: what it returns is not older than what was posted.
         """
+        if self._is_inside():
+            self._late.append(
+                partial(self.rights_changed, channel, rights, message, subscriptions, present)
+            )
+            return
         with self._lock:
             if self.closed or channel.closed or channel.rights == rights:
                 return
-            channel.rights = rights
             self._replies.append(message)
-            wake, self._asleep = self._asleep, False
             for subscription in subscriptions:
                 if subscription.alive:
                     self._enqueue(subscription, present())
-        if wake:
-            self._wake()
+            channel.rights = rights  # at last: if it is interrupted, it is told once more
+        self._done()
 
-    def _enqueue(self, subscription: Subscription, snapshot: Snapshot) -> bool:
-        """Under the lock; whether to wake the client's thread."""
-        subscription._serial = snapshot.serial
+    def _enqueue(self, subscription: Subscription, snapshot: Snapshot) -> None:
+        """Under the lock. Interrupted between any two lines, it can be done once more."""
         entry = subscription._entry
         size = snapshot.nbytes
         if entry is not None and (
@@ -180,14 +187,19 @@ class UpdateQueue:
             self._nbytes += size - entry[2]
             entry[1:] = snapshot, size
             self.merged += 1
-            return False
-        subscription._entry = entry = [subscription, snapshot, size]
-        self._updates.append(entry)
-        self._nbytes += size
-        wake = self._asleep and not self._held
-        if wake:
-            self._asleep = False
-        return wake
+        else:
+            entry = [subscription, snapshot, size]
+            self._updates.append(entry)
+            subscription._entry = entry
+            self._nbytes += size
+        subscription._serial = snapshot.serial
+
+    def _done(self) -> None:
+        """After the lock: wake the client's thread if it sleeps and there is something to send."""
+        while self._late:
+            self._late.popleft()()
+        if self._asleep and (self._replies or (self._updates and not self._held)):
+            self._wake()
 
     def take(self, limit: int) -> tuple[list[Message], list[tuple[Subscription, Snapshot, bool]]]:
         """Everything to be sent next.
@@ -205,6 +217,7 @@ class UpdateQueue:
         """
         updates = []
         with self._lock:
+            self._asleep = False
             replies, self._replies = self._replies, []
             queue = self._updates
             while queue and limit > 0 and not self._held:
@@ -217,12 +230,15 @@ class UpdateQueue:
                     readable = bool(subscription.channel.rights & AccessRights.READ)
                     updates.append((subscription, snapshot, readable))
                     limit -= size + 64
+            if not queue:
+                self._nbytes = 0
+        self._done()
         return replies, updates
 
     def sleep(self) -> bool:
         """Called before the client's thread sleeps: False if there is something to send."""
         with self._lock:
-            if self._replies or (self._updates and not self._held):
+            if self._late or self._replies or (self._updates and not self._held):
                 return False
             self._asleep = True
             return True
@@ -278,4 +294,5 @@ class UpdateQueue:
     def abandon(self) -> None:
         """Take nothing from now on; in the child of a fork the lock may be taken for good."""
         self._lock = _locks.Lock()
+        self._is_inside = self._lock._is_owned  # type: ignore[attr-defined]
         self.close()

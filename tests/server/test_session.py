@@ -347,7 +347,6 @@ def test_the_owner_is_woken_when_there_is_something_to_take():
     rig.ask(channel.subscribe())
     assert rig.session.sleep()
     x.write(1)
-    x.write(2)
     assert rig.wakes == 1
     assert not rig.session.sleep(), "there is something to take"
     rig.received()

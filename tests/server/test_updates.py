@@ -1,6 +1,7 @@
 """The queue of one client: bounds, merging, order, holding, and who is woken when."""
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from caproto._server.directory import Directory
 from caproto._server.snapshot import ChannelAlarm, Snapshot
 from caproto._server.updates import MAX_UPDATE_BYTES, MAX_UPDATES, Subscription, UpdateQueue
 from caproto.server import ChannelDouble
+from tests.harness.interrupts import enter_each_line, interrupt_each_line
 
 READ, WRITE = AccessRights.READ, AccessRights.WRITE
 EVERYTHING = 1 << 40
@@ -438,22 +440,24 @@ def do_change_rights(client):
 
 
 @pytest.mark.parametrize("act", [do_post, do_reply, do_first, do_change_rights])
-def test_a_sleeper_is_woken_once(act):
+def test_a_sleeper_is_woken_until_it_takes(act):
     client = Client()
     act(client)
-    assert client.wakes == 0, "nobody sleeps"
+    assert client.wakes == 0, "nothing sleeps"
     assert not client.queue.sleep(), "there is something to send"
     client.queue.take(EVERYTHING)
     client = Client()
     assert client.queue.sleep()
     act(client)
-    client.post(2)
-    client.queue.reply(EchoResponse())
     assert client.wakes == 1
     client.queue.take(EVERYTHING)
-    assert client.queue.sleep()
+    before = client.wakes
     client.post(3)
-    assert client.wakes == 2
+    assert client.wakes == before
+    client.queue.take(EVERYTHING)
+    assert client.queue.sleep()
+    client.post(4)
+    assert client.wakes == before + 1
 
 
 def test_held_updates_wake_nobody_but_replies_do():
@@ -477,3 +481,90 @@ def test_an_update_that_nobody_gets_wakes_nobody():
     client.post(1)
     client.queue.reply(EchoResponse(), channel=SimpleNamespace(closed=True))
     assert client.wakes == 0
+
+
+# ---- interrupts, finalizers and signal handlers --------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_post_that_is_interrupted_at_any_line_can_be_repeated(held):
+    client = Client(2)
+    serials = itertools.count(1)
+    current = [0]
+
+    def post() -> None:
+        current[0] = next(serials)
+        client.post(current[0])
+
+    if held:
+        client.queue.hold()
+    assert client.queue.sleep()
+    places = 0
+    for where in interrupt_each_line(post):
+        places += 1
+        client.post(current[0])
+        client.post(current[0], to=1)
+        if held:
+            client.queue.release()
+            client.queue._done()
+        assert client.wakes > 0, where
+        taken = client.taken()
+        assert taken[-1] == (1, current[0]) and taken[-2] == (0, current[0]), where
+        assert client.queue._nbytes == 0, where
+        client.wakes = 0
+        if held:
+            client.queue.hold()
+        assert client.queue.sleep(), where
+    assert places > 10
+
+
+def test_other_rights_that_are_interrupted_at_any_line_can_be_repeated():
+    client = Client()
+    client.channel.rights = READ
+    other = itertools.cycle([READ | WRITE, READ])
+
+    def change() -> None:
+        client.queue.rights_changed(
+            client.channel, rights, EchoResponse(), client.subscriptions, lambda: snapshot(1)
+        )
+
+    rights = next(other)
+    places = 0
+    for where in interrupt_each_line(change):
+        places += 1
+        change()
+        assert client.channel.rights == rights, where
+        replies, updates = client.queue.take(EVERYTHING)
+        assert replies and updates, where
+        rights = next(other)
+    assert places > 5
+
+
+def test_what_is_posted_inside_of_a_call_at_any_line_comes_after_it_and_in_order():
+    """By a signal handler, for instance."""
+    client = Client()
+    serials = itertools.count(1)
+
+    def do() -> None:
+        client.post(next(serials))
+
+    for _where in enter_each_line(do, do):
+        taken = [serial for _, serial in client.taken()]
+        assert taken == sorted(taken)
+        assert taken[-1] == next(serials) - 1
+    assert next(serials) > 20
+
+
+def test_what_is_posted_inside_of_take_is_queued():
+    client = Client()
+    serials = itertools.count(1)
+    seen: list[int] = []
+
+    def take() -> None:
+        client.post(next(serials))
+        seen.extend(serial for _, serial in client.taken())
+
+    for _where in enter_each_line(take, lambda: client.post(next(serials))):
+        pass
+    seen.extend(serial for _, serial in client.taken())
+    assert seen == sorted(set(seen)) and seen[-1] == next(serials) - 1
