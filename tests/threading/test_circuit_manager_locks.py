@@ -4,7 +4,6 @@ from __future__ import annotations
 import gc
 import logging
 import random
-import sys
 import threading
 import weakref
 from dataclasses import replace
@@ -19,92 +18,26 @@ from caproto.threading import _callbacks, _searchers, _transport, _troubles, _wa
 from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
+from tests.harness.discipline import Discipline
 from tests.harness.fake_server import FakePV, FakeServer, ignore
 
 #: Elements of the arrays that go through the pipe in both directions at once: 20 MB.
 BIG = 20_000_000
 
 
-class Discipline:
-    """Keeps account of who holds which of our locks, and of every offence."""
-
-    def __init__(self) -> None:
-        self.offences: list[str] = []
-        self.taken = 0
-        self._held = threading.local()
-
-    @property
-    def held(self) -> bool:
-        """Whether this thread holds a lock of ours."""
-        return getattr(self._held, "number", 0) > 0
-
-    def took(self) -> None:
-        self.taken += 1
-        if self.held:
-            self.offend("a second lock")
-        self._held.number = getattr(self._held, "number", 0) + 1
-
-    def gave(self) -> None:
-        self._held.number -= 1
-
-    def offend(self, what: str) -> None:
-        frames = []
-        frame = sys._getframe(2)
-        while frame is not None and len(frames) < 6:
-            frames.append(f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}")
-            frame = frame.f_back
-        self.offences.append(f"{what} in {threading.current_thread().name}: {' < '.join(frames)}")
-
-    def outside(self, function, what: str):
-        """*function*, which must not be called under a lock."""
-
-        def checked(*args, **kwargs):
-            if self.held:
-                self.offend(what)
-            return function(*args, **kwargs)
-
-        return checked
-
-
-class Watching(logging.Handler):
-    """Hears everything; a log handler is foreign code, so nothing is logged under a lock."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        pass
-
-
 @pytest.fixture
 def discipline(monkeypatch):
     """Locks that check; waiting, sleeping and user code are watched, too."""
-    rules = Discipline()
-
-    class CheckingLock:
-        def __init__(self) -> None:
-            self._lock = threading.RLock()
-            self._is_owned = self._lock._is_owned
-
-        def __enter__(self) -> None:
-            if self._is_owned():
-                rules.offend("the same lock again")
-            self._lock.acquire()
-            rules.took()
-
-        def __exit__(self, *_) -> None:
-            rules.gave()
-            self._lock.release()
-
-    monkeypatch.setattr(_locks, "Lock", CheckingLock)
+    rules = Discipline(monkeypatch)
     for owner, name in (
         (_waiting.Poller, "wait"),
         (_waiting.Reply, "wait"),
         (WakeUp, "wait"),
         (_transport, "wait_writable"),
         (_transport, "hang_up"),
-        (threading.Thread, "join"),
         (threading.Thread, "start"),
-        (Watching, "emit"),
     ):
-        monkeypatch.setattr(owner, name, rules.outside(getattr(owner, name), name))
+        rules.forbid(owner, name)
 
     class CheckingReference(weakref.ref):
         """The last strong reference may die while somebody looks at the object."""
@@ -125,13 +58,8 @@ def discipline(monkeypatch):
         monkeypatch.setattr(module, "weakref", checking)
     monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.01)
     monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.01)
-    log, handler = logging.getLogger("caproto"), Watching()
-    level, handlers, propagate = log.level, log.handlers, log.propagate
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.DEBUG)
-    yield rules
-    log.setLevel(level)
-    log.handlers, log.propagate = handlers, propagate
+    with rules.logging():
+        yield rules
 
 
 def test_the_discipline_is_checked_at_all(discipline):

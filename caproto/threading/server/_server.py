@@ -38,6 +38,9 @@ __all__ = ["Server", "run"]
 
 #: How long `Server.stop` waits for functions of the user, in seconds.
 PATIENCE = 1.0
+#: How long it waits for our own threads. They end at once, unless a signal handler that stops the
+#: server has interrupted a call that holds a lock they need.
+OWN_PATIENCE = 5.0
 
 
 class Server:
@@ -113,6 +116,7 @@ class Server:
             self._state = "starting"
         try:
             self._start()
+            return self
         except (RuntimeError, MemoryError) as exc:
             self._end()
             if isinstance(exc, CaprotoError):
@@ -121,7 +125,6 @@ class Server:
         except BaseException:
             self._end()
             raise
-        return self
 
     def _start(self) -> None:
         _lifetime.register(self)
@@ -149,11 +152,12 @@ class Server:
         """Close everything; may be called twice.
 
         Functions of the user that do not return within a second are left alone. If this is
-        interrupted (Ctrl-C) everything ends nevertheless, without being waited for.
+        interrupted (Ctrl-C) everything ends nevertheless, without being waited for; so it does if a
+        signal handler or finalizer calls this in the middle of another call.
         """
         try:
             self._end()
-            self._join(Deadline(None))
+            self._join(Deadline(OWN_PATIENCE))
         except BaseException:
             self._end()
             raise
@@ -209,11 +213,12 @@ class Server:
 
     def _join(self, deadline: Deadline) -> None:
         """Wait for our threads until *deadline*, for the user's functions at most `PATIENCE`."""
+        if _locks.held(self._lock):
+            return
         _join(self._thread, deadline)
         for client in self.clients:
             _join(client.thread, deadline)
-        left = deadline.remaining()
-        deadline = Deadline(PATIENCE if left is None else min(left, PATIENCE))
+        deadline = Deadline(min(deadline.remaining() or 0.0, PATIENCE))
         if self._loop is not None:
             self._loop.workers.stop(deadline.remaining())
         for thread in self._startups:
