@@ -217,7 +217,6 @@ class UpdateQueue:
         """
         updates = []
         with self._lock:
-            self._asleep = False
             replies, self._replies = self._replies, []
             queue = self._updates
             while queue and limit > 0 and not self._held:
@@ -230,6 +229,8 @@ class UpdateQueue:
                     readable = bool(subscription.channel.rights & AccessRights.READ)
                     updates.append((subscription, snapshot, readable))
                     limit -= size + 64
+            if replies or updates:
+                self._asleep = False
             if not queue:
                 self._nbytes = 0
         self._done()

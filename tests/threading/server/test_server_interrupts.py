@@ -287,7 +287,8 @@ def test_ctrl_c_at_any_moment_of_start_and_stop_ends_the_process_well():
                 time.sleep(0.001)
             print("ended", flush=True)
             """)],
-            env=clean_environ(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=clean_environ(), cwd=ROOT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:
             try:
                 assert process.stdout is not None
