@@ -12,7 +12,8 @@ import ctypes
 import math
 import operator
 import re
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, SupportsIndex
 
 from ._constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
 from ._enums import ClosedIntEnum, OpenIntEnum, ReadableIntFlag
@@ -224,7 +225,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
 )
 
 #: Format of a field -> type of its C counterpart.
-_CTYPES: dict[str, Any] = {
+_CTYPES: dict[str, object] = {
     "h": ctypes.c_int16,
     "H": ctypes.c_uint16,
     "i": ctypes.c_int32,
@@ -275,7 +276,7 @@ class DbrMetadata(ctypes.BigEndianStructure):
     #: The attributes that say everything, in the order of the wire.
     _shown: tuple[str, ...]
 
-    def __init__(self, *values: Any, **fields: Any) -> None:
+    def __init__(self, *values: object, **fields: object) -> None:
         try:
             super().__init__(*values, **fields)
         except (TypeError, ValueError, AttributeError) as error:
@@ -313,7 +314,7 @@ class DbrMetadata(ctypes.BigEndianStructure):
         return type(self)(**{n: v if v == v else math.nan for n, v in self._items()})
 
 
-def _readable(value: Any) -> str:
+def _readable(value: object) -> str:
     """Write *value* like repr, but so that NaN (undefined limits) evaluates back, too."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"float({str(value)!r})"
@@ -338,7 +339,7 @@ def _get_states(self: DbrMetadata) -> tuple[bytes, ...]:
     return tuple(state.value for state in self.strings[:count])
 
 
-def _set_states(self: DbrMetadata, states: Any) -> None:
+def _set_states(self: DbrMetadata, states: Sequence[bytes]) -> None:
     if len(states) > MAX_ENUM_STATES:
         raise CaprotoValueError(f"{len(states)} enum states; {MAX_ENUM_STATES} is the limit")
     for slot, state in zip(self.strings, states, strict=False):
@@ -497,7 +498,7 @@ def native_type(data_type: int) -> ChannelType:
     return LAYOUTS[ChannelType(data_type)].native
 
 
-def _index(spec: Any) -> int:
+def _index(spec: SupportsIndex) -> int:
     """Return *spec* as an int; -1 if it is not a whole number (the class ``int``, for example)."""
     try:
         return operator.index(spec)

@@ -152,7 +152,7 @@ _VARIABLES: Final[dict[str, _Variable]] = {
 }
 
 
-def _value(name: str, text: str | None, default: Any) -> Any:
+def _value(name: str, text: str | None, default: object) -> Any:
     """Read one variable; log what cannot be read, and replace it by the default."""
     variable = _VARIABLES[name]
     if text is None:

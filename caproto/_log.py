@@ -29,7 +29,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from ._errors import CaprotoTypeError, CaprotoValueError
 
@@ -63,7 +63,7 @@ class ObjectLogger(logging.Logger):
     Its level, handlers and filters are its own; records then go on to the parent's handlers.
     """
 
-    def __init__(self, parent: logging.Logger, facts: Mapping[str, Any]) -> None:
+    def __init__(self, parent: logging.Logger, facts: Mapping[str, object]) -> None:
         super().__init__(parent.name)
         self.parent: logging.Logger = parent
         self.facts = dict(facts)
@@ -108,7 +108,7 @@ class ObjectLogger(logging.Logger):
         level = logging.getLevelName(self.getEffectiveLevel())
         return f"<{type(self).__name__} {self.name} {facts} ({level})>"
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError("the logger of a single object cannot be pickled")
 
 
@@ -117,7 +117,7 @@ class ObjectLogger(logging.Logger):
 turned_up: Final[set[weakref.ref[ObjectLogger]]] = set()
 
 
-def adapter(name: str, **extra: Any) -> ObjectLogger:
+def adapter(name: str, **extra: object) -> ObjectLogger:
     """Make a logger for one object, under the logger *name*; its records carry *extra*.
 
     Parameters
@@ -174,7 +174,7 @@ class LogAllowance:
         return withheld
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Write a fact for people: addresses as host:port."""
     if isinstance(value, tuple) and len(value) == 2:
         return f"{value[0]}:{value[1]}"
@@ -325,11 +325,11 @@ class _FactFilter(logging.Filter):
         self.levelno = _level_number(level)
         self.exclusive = exclusive
 
-    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+    def facts(self, record: logging.LogRecord) -> Iterable[object]:
         """Return what the record says about our subject; nothing if it is about something else."""
         raise NotImplementedError
 
-    def wanted(self, fact: Any) -> bool:
+    def wanted(self, fact: object) -> bool:
         """Tell whether this is one of those that the user asked for."""
         raise NotImplementedError
 
@@ -357,10 +357,10 @@ class PVFilter(_FactFilter):
         super().__init__(level, exclusive)
         self.names = names
 
-    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+    def facts(self, record: logging.LogRecord) -> Iterable[object]:
         return (getattr(record, "pv", None),)
 
-    def wanted(self, fact: Any) -> bool:
+    def wanted(self, fact: object) -> bool:
         return any(fnmatch.fnmatchcase(str(fact), name) for name in self.names)
 
 
@@ -388,10 +388,10 @@ class AddressFilter(_FactFilter):
             for address in addresses
         )
 
-    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+    def facts(self, record: logging.LogRecord) -> Iterable[object]:
         return (getattr(record, "our_address", None), getattr(record, "their_address", None))
 
-    def wanted(self, fact: Any) -> bool:
+    def wanted(self, fact: object) -> bool:
         whole = _shown(fact)
         return any(
             fnmatch.fnmatchcase(whole if ":" in pattern else whole.partition(":")[0], pattern)
@@ -410,12 +410,14 @@ class RoleFilter(_FactFilter):
         As for `PVFilter`.
     """
 
-    def __init__(self, role: Any, *, level: str | int = "WARNING", exclusive: bool = False) -> None:
+    def __init__(
+        self, role: object, *, level: str | int = "WARNING", exclusive: bool = False
+    ) -> None:
         super().__init__(level, exclusive)
         self.role = _shown(role).upper()
 
-    def facts(self, record: logging.LogRecord) -> Iterable[Any]:
+    def facts(self, record: logging.LogRecord) -> Iterable[object]:
         return (getattr(record, "role", None),)
 
-    def wanted(self, fact: Any) -> bool:
+    def wanted(self, fact: object) -> bool:
         return _shown(fact).upper() == self.role

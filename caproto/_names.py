@@ -197,6 +197,9 @@ def _made_section(start: int = 0, increment: int = 1, end: int = -1) -> ArraySec
     return ArraySection(start, increment, end)
 
 
+#: The parameters of one filter, out of JSON.
+_Parameters: TypeAlias = Mapping[str, Any]
+
 # ---- filters -------------------------------------------------------------------------------------
 
 
@@ -239,7 +242,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _filter(name: str, parameters: Any) -> ChannelFilter:
+def _filter(name: str, parameters: object) -> ChannelFilter:
     """Make one filter of its name and its JSON."""
     if name not in _FILTERS:
         raise CaprotoValueError(f"{name!r} is not a filter; they are {', '.join(_FILTERS)}")
@@ -256,7 +259,7 @@ def _filter(name: str, parameters: Any) -> ChannelFilter:
     return make(parameters)
 
 
-def _one(parameters: Mapping[str, Any], name: str) -> tuple[str, Any]:
+def _one(parameters: _Parameters, name: str) -> tuple[str, Any]:
     """Take the only parameter of a filter that has one of several."""
     if len(parameters) != 1:
         raise CaprotoValueError(f"filter {name!r} takes one parameter, not {len(parameters)}")
@@ -264,12 +267,12 @@ def _one(parameters: Mapping[str, Any], name: str) -> tuple[str, Any]:
     return key, value
 
 
-def _make_arr(parameters: Mapping[str, Any]) -> ArraySection:
+def _make_arr(parameters: _Parameters) -> ArraySection:
     names = {"s": "start", "i": "increment", "e": "end"}
     return _made_section(**{names[key]: value for key, value in parameters.items()})
 
 
-def _make_dbnd(parameters: Mapping[str, Any]) -> DeadBand:
+def _make_dbnd(parameters: _Parameters) -> DeadBand:
     """Read ``{"abs": width}`` or ``{"rel": width}``, or ``{"d": width, "m": "abs" or "rel"}``."""
     if "d" in parameters and not parameters.keys() & {"abs", "rel"}:
         mode, width = parameters.get("m", "abs"), parameters["d"]
@@ -283,18 +286,18 @@ def _make_dbnd(parameters: Mapping[str, Any]) -> DeadBand:
         raise CaprotoValueError("the width of filter 'dbnd' is too large") from None
 
 
-def _make_ts(parameters: Mapping[str, Any]) -> TimeOfSending:
+def _make_ts(parameters: _Parameters) -> TimeOfSending:
     return TimeOfSending(tuple(sorted(parameters.items())))
 
 
-def _make_dec(parameters: Mapping[str, Any]) -> Decimation:
+def _make_dec(parameters: _Parameters) -> Decimation:
     _, every = _one(parameters, "dec")
     if every < 1:
         raise CaprotoValueError(f"n of filter 'dec' must be at least 1, not {every}")
     return Decimation(every)
 
 
-def _make_sync(parameters: Mapping[str, Any]) -> StateGate:
+def _make_sync(parameters: _Parameters) -> StateGate:
     """Read ``{mode: state}``, or the older ``{"m": mode, "s": state}``."""
     if parameters.keys() == {"m", "s"}:
         mode, state = parameters["m"], parameters["s"]
@@ -307,19 +310,22 @@ def _make_sync(parameters: Mapping[str, Any]) -> StateGate:
     return StateGate(mode, state)
 
 
-def _make_utag(parameters: Mapping[str, Any]) -> UserTag:
+def _make_utag(parameters: _Parameters) -> UserTag:
     return UserTag(parameters.get("M", -1), parameters.get("V", 0))
 
+
+#: What a parameter may be, for isinstance().
+_Kind: TypeAlias = type | tuple[type, ...]
 
 _MODES = ("before", "first", "last", "after", "while", "unless")
 
 
-def _kinds(kind: Any, keys: Iterable[str]) -> dict[str, Any]:
+def _kinds(kind: _Kind, keys: Iterable[str]) -> dict[str, _Kind]:
     return dict.fromkeys(keys, kind)
 
 
 #: Name -> (what makes the filter, type of each parameter).
-_FILTERS: dict[str, tuple[Callable[[Mapping[str, Any]], ChannelFilter], dict[str, Any]]] = {
+_FILTERS: dict[str, tuple[Callable[[_Parameters], ChannelFilter], dict[str, _Kind]]] = {
     "arr": (_make_arr, _kinds(int, "sie")),
     "dbnd": (_make_dbnd, _kinds((int, float), ("abs", "rel", "d")) | _kinds(str, "m")),
     "ts": (_make_ts, _kinds(str, ("num", "epoch", "str"))),

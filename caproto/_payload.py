@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from ctypes import c_float
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Any, TypeAlias
 
 from . import backend as _backend
 from ._constants import MAX_STRING_SIZE
@@ -34,6 +34,9 @@ __all__ = [
     "payload_size",
     "strings_of",
 ]
+
+#: A number of any class: int, Decimal, numpy.float32.
+_AnyNumber: TypeAlias = Any
 
 #: By type: offset of the values plus 7, and bytes per element.
 _SIZES: dict[int, tuple[int, int]] = {
@@ -148,7 +151,7 @@ def _received_layout(data_type: int) -> Layout:
         raise _no_such_type(data_type) from None
 
 
-def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[Any, ...]:
+def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[_AnyNumber, ...]:
     """Unpack the values as Python numbers."""
     if count and len(payload) < layout.value_offset + layout.item_size * count:
         raise short_payload(payload, layout, count)  # before a format of absurd length is made
@@ -214,14 +217,14 @@ _RANGES: dict[ChannelType, tuple[int, int]] = {
 
 
 #: By typecode of the elements: one number to big-endian bytes.
-_PACK_ONE: dict[str, Callable[[Any], bytes]] = {
+_PACK_ONE: dict[str, Callable[[_AnyNumber], bytes]] = {
     typecode: struct.Struct(">" + typecode).pack
     for typecode in {layout.typecode for layout in LAYOUTS}
 }
 
 
 def encode(
-    data: Any, data_type: int, data_count: int | None = None, metadata: Any = None
+    data: object, data_type: int, data_count: int | None = None, metadata: object = None
 ) -> tuple[bytes, int]:
     """Make the payload of a message.
 
@@ -279,7 +282,7 @@ _ALARM_FRONT = struct.Struct(">hh")
 _TIME_FRONT = struct.Struct(">hhII")
 
 
-def _encode_metadata(metadata: Any, layout: Layout) -> bytes:
+def _encode_metadata(metadata: object, layout: Layout) -> bytes:
     """Make the bytes in front of the values."""
     if metadata is None:
         return bytes(layout.value_offset)
@@ -309,14 +312,14 @@ def _encode_alarm(metadata: Any, layout: Layout) -> bytes:
     return front.ljust(layout.value_offset, b"\0")[: layout.value_offset]
 
 
-def _wrong_type(data: Any, layout: Layout, hint: str) -> CaprotoTypeError:
+def _wrong_type(data: object, layout: Layout, hint: str) -> CaprotoTypeError:
     return CaprotoTypeError(
         f"{short_repr(data)} of type {type(data).__name__} cannot be sent as {layout.native}: "
         + hint
     )
 
 
-def _encode_numbers(data: Any, layout: Layout) -> tuple[bytes, int]:
+def _encode_numbers(data: object, layout: Layout) -> tuple[bytes, int]:
     """Convert numbers, one or many, to big-endian bytes."""
     if isinstance(data, (int, float)):
         try:
@@ -359,7 +362,7 @@ def _encode_memoryview(data: memoryview, layout: Layout) -> tuple[bytes, int]:
     return _pack(values, layout), len(values)
 
 
-def _encode_array(data: array[Any]) -> bytes:
+def _encode_array(data: array[_AnyNumber]) -> bytes:
     """Copy an array of exactly the right type, and swap its bytes if necessary."""
     if sys.byteorder == "little":
         data = data[:]
@@ -397,7 +400,7 @@ def _encode_ndarray(data: Any, layout: Layout) -> tuple[bytes, int]:
     return packed.tobytes(), source.size
 
 
-def _pack(values: Sequence[Any], layout: Layout) -> bytes:
+def _pack(values: Sequence[_AnyNumber], layout: Layout) -> bytes:
     """Convert Python numbers to big-endian bytes: at once if they fit, else one by one."""
     form = f">{len(values)}{layout.typecode}"
     try:
@@ -410,7 +413,7 @@ def _pack(values: Sequence[Any], layout: Layout) -> bytes:
     return struct.pack(form, *[_number(value, layout) for value in values])
 
 
-def _number(value: Any, layout: Layout) -> float:
+def _number(value: _AnyNumber, layout: Layout) -> float:
     """Make *value* a number that fits exactly, or say why it does not; of whatever class it is."""
     hint = _HINTS.get(layout.native, _NUMBER_HINT)
     if hasattr(value, "dtype"):
@@ -430,7 +433,7 @@ def _number(value: Any, layout: Layout) -> float:
         raise _wrong_type(value, layout, hint) from None
 
 
-def _integer(value: Any, layout: Layout, lowest: int, highest: int) -> int:
+def _integer(value: _AnyNumber, layout: Layout, lowest: int, highest: int) -> int:
     """Make *value* a whole number; compare it first, because it may be very large."""
     if value == value and not lowest <= value <= highest:
         raise CaprotoValueError(
@@ -445,7 +448,7 @@ def _integer(value: Any, layout: Layout, lowest: int, highest: int) -> int:
     return number & 0xFF if layout.native is ChannelType.CHAR else number
 
 
-def _real(value: Any, layout: Layout) -> float:
+def _real(value: _AnyNumber, layout: Layout) -> float:
     """Make *value* a float; one that would become infinite is refused."""
     if not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise TypeError  # float() would read text, and whatever is like bytes
@@ -460,7 +463,7 @@ def _real(value: Any, layout: Layout) -> float:
     return number
 
 
-def _shown(value: Any) -> str:
+def _shown(value: _AnyNumber) -> str:
     """Write a number as people do: ``1.5``, not ``np.float32(1.5)``; cut if it is long."""
     try:
         text = str(value)
@@ -475,7 +478,7 @@ _HINTS = {
 }
 
 
-def _encode_chars(data: Any, layout: Layout) -> tuple[bytes, int]:
+def _encode_chars(data: object, layout: Layout) -> tuple[bytes, int]:
     """Convert text to a C string, or numbers."""
     if isinstance(data, str):
         values = encode_text(data) + b"\0"
@@ -504,7 +507,7 @@ def _split_texts(data: bytes) -> list[bytes]:
     return texts(data, LAYOUTS[_STRING], count)
 
 
-def _text(text: Any, layout: Layout) -> bytes:
+def _text(text: object, layout: Layout) -> bytes:
     """Convert one text to the bytes that travel, without padding."""
     if not isinstance(text, (str, bytes)):
         raise _wrong_type(text, layout, "it takes str or bytes")

@@ -70,7 +70,7 @@ class Callbacks:
         function: Function,
         strong: bool,
         with_owner: bool,
-        died: Callable[[Any], None],
+        died: Callable[[object], None],
     ) -> Entry:
         """Refer to *function*; *died* is called from the garbage collector. Needs no lock."""
         reference = make_reference(function, strong, died)
@@ -145,7 +145,7 @@ def name_of(function: Function) -> str:
 
 
 def make_reference(
-    function: Function, strong: bool, died: Callable[[Any], None] | None
+    function: Function, strong: bool, died: Callable[[object], None] | None
 ) -> Reference:
     """Refer to *function*, and keep it alive only if *strong*; else call *died* when it dies.
 
@@ -212,7 +212,7 @@ def call(entry: Entry, owner: object, argument: object) -> None:
         function(argument)
 
 
-def report(error: BaseException, owner: Any, function: Any, log: logging.Logger) -> None:
+def report(error: BaseException, owner: object, function: object, log: logging.Logger) -> None:
     """Log what a user's function raised, whatever it is: an exit must not end a thread of ours.
 
     Raises

@@ -16,6 +16,7 @@ from caproto import (
     ReadNotifyResponse,
     VersionResponse,
 )
+from caproto._environment import ClientConfiguration
 from caproto.server import ChannelDouble, ChannelInteger, ChannelString, PVGroup, pvproperty
 from caproto.threading.client import Context
 from caproto.threading.server import Server, _loop
@@ -49,14 +50,28 @@ def test_a_client_of_ours_finds_it(serve):
     server = serve(Group(prefix="some:"))
     environ = server.environ
     port = int(environ["EPICS_CA_SERVER_PORT"])
-    from caproto._environment import ClientConfiguration
-
     with Context(configuration=ClientConfiguration.from_environment(environ)) as ctx:
         (x,) = ctx.get_pvs("some:x")
         assert x.read(timeout=PATIENCE).data.tolist() == [1.5]
         x.write(2.5, timeout=PATIENCE)
     assert port == server.udp_port
     assert server.pvdb["some:x"].value == 2.5
+
+
+def test_names_as_long_as_a_datagram_and_texts_in_latin1(serve):
+    names = ["x" * 991, "r" * 60 + ".{\"dbnd\": {\"abs\": 1}}", "ü" * 495]
+    server = serve(
+        {name.partition(".")[0]: ChannelDouble(value=3.5) for name in names}
+        | {"text": ChannelString(value=""), "many": ChannelString(value=["", ""], max_length=2)}
+    )
+    configuration = ClientConfiguration.from_environment(server.environ)
+    with Context(configuration=configuration, timeout=PATIENCE) as ctx:
+        assert [pv.read().data.tolist() for pv in ctx.get_pvs(*names)] == [[3.5]] * 3
+        text, many = ctx.get_pvs("text", "many")
+        text.write(b"20 \xb0C")
+        assert server.pvdb["text"].value == "20 °C"
+        many.write(text.read().strings + ["x"])
+        assert many.read().data.tolist() == [b"20 \xb0C", b"x"]
 
 
 def test_clients_are_those_that_are_connected(serve):
