@@ -26,6 +26,7 @@ from .._commands import (
     VersionResponse,
 )
 from .._constants import DEFAULT_PROTOCOL_VERSION, TCP_SEARCH_VERSION
+from .._errors import MessageError, RemoteProtocolError
 from .._heartbeat import Action, Heartbeat
 from .._message import Payload
 from .._roles import CLIENT
@@ -50,7 +51,7 @@ class NameServerNews(NamedTuple):
     #: Whether the server can be asked from now on, so that all searches are to be repeated.
     ready: bool
     #: What ends the connection, after the answers; None if it goes on.
-    error: Exception | None
+    error: RemoteProtocolError | None
 
 
 class NameServerSession:
@@ -163,10 +164,13 @@ class NameServerSession:
         self._heartbeat.received(now)
         answers: list[SearchResponse] = []
         was_ready = ready = not self.problem
-        error: Exception | None = None
+        error: RemoteProtocolError | None = None
         try:
             for command in circuit.buffer_updated(number):
-                circuit.process_command(command)
+                try:
+                    circuit.process_command(command)
+                except MessageError:  # we ask for nothing but names, so it concerns nothing
+                    continue
                 if isinstance(command, SearchResponse):
                     answers.append(command)
                 elif isinstance(command, VersionResponse):
@@ -174,8 +178,8 @@ class NameServerSession:
                 elif command.ID == EchoRequest.ID and self._heartbeat.echo_received(now):
                     self._forgive()
                     ready = self._greeted(circuit.peer_version)  # it responds again
-        except Exception as exc:
-            error = exc
+        except RemoteProtocolError as exc:
+            error = exc  # what came before it is good
         if answers:
             self._forgive()
         return NameServerNews(

@@ -110,6 +110,22 @@ def test_answers_count_although_the_bytes_after_them_are_nonsense(talk):
     assert isinstance(news.error, ca.CaprotoError)
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        ca.ReadNotifyResponse(bytes(8), ca.ChannelType.DOUBLE, 1, 1, 77),
+        ca.EventAddResponse(bytes(8), ca.ChannelType.DOUBLE, 1, 1, 77),
+        ca.CreateChanResponse(ca.ChannelType.DOUBLE, 1, 5, 9),
+        ca.ServerDisconnResponse(5),
+    ],
+)
+def test_what_it_was_not_asked_for_is_ignored(talk, strange):
+    talk.connect()
+    news = talk.say(strange, ca.SearchResponse(7000, "10.0.0.3", 1, None))
+    assert [found.cid for found in news.answers] == [1] and news.error is None
+    assert talk.session.problem == ""
+
+
 @item(41)
 def test_pauses_double_up_to_the_longest_and_begin_again_after_an_answer():
     talk = Talk(math.inf)

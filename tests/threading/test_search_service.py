@@ -231,7 +231,7 @@ def test_a_listener_that_fails_when_told_of_other_things(
     assert all("the search goes on" in record.getMessage() for record in caplog.records)
 
 
-def test_a_mistake_of_ours_does_not_end_the_search_for_ever(
+def test_a_mistake_with_one_datagram_does_not_end_the_search(
     make_broadcaster, peer, wait_for, monkeypatch, caplog
 ):
     broadcaster, listener = make_broadcaster(peer.address), Listener()
@@ -251,6 +251,28 @@ def test_a_mistake_of_ours_does_not_end_the_search_for_ever(
         wait_for(lambda: listener.keys == ["x"])
     (record,) = caplog.records
     assert "the search goes on" in record.getMessage()
+
+
+def test_a_mistake_between_datagrams_does_not_end_the_search(
+    make_broadcaster, peer, wait_for, monkeypatch, caplog
+):
+    broadcaster, listener = make_broadcaster(peer.address), Listener()
+    service = broadcaster._service
+    mistakes, send = [ZeroDivisionError()], service._send_due
+
+    def faulty_send() -> None:
+        if mistakes:
+            raise mistakes.pop()
+        send()
+
+    monkeypatch.setattr(service, "_send_due", faulty_send)
+    with caplog.at_level(logging.ERROR, "caproto"):
+        broadcaster.search(listener, ["x"], ["x"])
+        broadcaster.search_now()
+        peer.send(reply(peer.search("x")))
+        wait_for(lambda: listener.keys == ["x"])
+    (record,) = caplog.records
+    assert record.getMessage() == "Unexpected error in the search; the search goes on"
 
 
 # ---- beacons and the repeater ----------------------------------------------------------------
