@@ -19,6 +19,7 @@ from .._circuit import VirtualCircuit
 from .._commands import (
     ClientNameRequest,
     EchoRequest,
+    EchoResponse,
     HostNameRequest,
     SearchRequest,
     SearchResponse,
@@ -40,6 +41,8 @@ FIRST_RETRY, LONGEST_RETRY = 0.25, 30.0
 GOOD_TIME: Final = 10.0
 #: The version that a name server is believed to speak before it has said so.
 ASSUMED_VERSION: Final = 11
+#: Bytes. Answers to searches have a few at most; what is larger is skipped and not stored.
+LARGEST_PAYLOAD: Final = 1024
 
 
 class NameServerNews(NamedTuple):
@@ -106,7 +109,9 @@ class NameServerSession:
         return self._heartbeat.deadline
 
     def _new_circuit(self) -> VirtualCircuit:
-        return VirtualCircuit(CLIENT, self.address, 0, peer_version=ASSUMED_VERSION)
+        return VirtualCircuit(
+            CLIENT, self.address, 0, peer_version=ASSUMED_VERSION, max_payload=LARGEST_PAYLOAD
+        )
 
     # ---- what is to be sent
 
@@ -175,7 +180,7 @@ class NameServerSession:
                     answers.append(command)
                 elif isinstance(command, VersionResponse):
                     ready = self._greeted(command.version)
-                elif command.ID == EchoRequest.ID and self._heartbeat.echo_received(now):
+                elif isinstance(command, EchoResponse) and self._heartbeat.echo_received(now):
                     self._forgive()
                     ready = self._greeted(circuit.peer_version)  # it responds again
         except RemoteProtocolError as exc:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import struct
 
 import pytest
 
@@ -124,6 +125,22 @@ def test_what_it_was_not_asked_for_is_ignored(talk, strange):
     news = talk.say(strange, ca.SearchResponse(7000, "10.0.0.3", 1, None))
     assert [found.cid for found in news.answers] == [1] and news.error is None
     assert talk.session.problem == ""
+
+
+def test_a_payload_that_no_answer_has_is_not_stored(talk):
+    talk.connect()
+    size = 50_000_000
+    header = struct.pack(">HHHHIIII", ca.ReadNotifyResponse.ID, 0xFFFF, 6, 0, 1, 1, size, size // 8)
+    talk.say(more=header)
+    largest = 0
+    while size:
+        buffer = talk.session.get_buffer()
+        largest = max(largest, len(buffer))
+        count = min(len(buffer), size)
+        size -= count
+        assert talk.session.received(count, talk.now).error is None
+    assert largest < 1_000_000
+    assert talk.say(ca.SearchResponse(7000, "10.0.0.3", 1, None)).answers
 
 
 @item(41)
