@@ -53,12 +53,17 @@ from ._framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Framer, OversizedMessage
 from ._headers import HEADER, MARKER, Fields, pack_header
 from ._log import CIRCUIT_LOGGER, adapter
 from ._message import Message, Payload, priority_number
-from ._replies import Deviation
+from ._payload import payload_size
+from ._replies import LAST_TYPE, Deviation
 from ._roles import CLIENT, Role
 
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
 #: than handing the kernel one buffer more.
 JOIN_LIMIT = 16384
+#: So many bytes more than can be right are taken, as the C library does: of values with more
+#: elements than were asked for, or of another type.
+TOLERANCE = 1 << 20
+_WRITES = frozenset({WriteRequest.ID, WriteNotifyRequest.ID})
 #: Who speaks -> handlers of what it may send: not what stands for a payload that was not kept.
 _SENDABLE: dict[Role, Handlers] = {
     role: {cls: handler for cls, handler in handlers.items() if cls is not OversizedMessage}
@@ -129,7 +134,9 @@ class VirtualCircuit(CircuitRules):
         self._receive = HANDLERS[self.their_role]
         constructors = CIRCUIT_CONSTRUCTORS[self.their_role]
         empty = {EventAddResponse.ID: self._empty_event} if our_role is CLIENT else {}
-        self._framer = Framer(constructors, address, {**constructors, **empty}, max_payload)
+        self._framer = Framer(
+            constructors, address, {**constructors, **empty}, max_payload, self._payload_limit
+        )
 
     @property
     def host(self) -> str:
@@ -293,6 +300,27 @@ class VirtualCircuit(CircuitRules):
                 f"{fields[1]} bytes, {fields[3]} elements: "
                 f"version 4.{self.peer_version} of the protocol knows no extended headers"
             )
+
+    def _payload_limit(self, fields: Fields) -> int:
+        """How many bytes of payload a message can have, by what was asked for.
+
+        For the reading thread, which does not hold the owner's lock: each table is looked at once.
+        What is not there by now was given up, or will be refused.
+        """
+        command, _, data_type, count, sid, number = fields
+        if self.our_role is CLIENT:
+            request = self.pending.get(number) or self.subscriptions.get(number)
+            if request is None:
+                return TOLERANCE
+            _, _, data_type, count, sid, _ = request.fields
+        elif command in _WRITES:
+            count = 0  # as many elements as the channel has, at most
+        else:
+            return TOLERANCE
+        channel = self.channels_sid.get(sid)
+        if channel is None or data_type > LAST_TYPE:
+            return TOLERANCE
+        return TOLERANCE + payload_size(data_type, count or channel.native_data_count)
 
     def _empty_event(self, fields: Fields, payload: Payload, sender: Address | None) -> Message:
         """The confirmation of a cancel and an update of an empty array look the same."""

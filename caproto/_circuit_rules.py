@@ -64,6 +64,7 @@ from ._constants import (
 from ._dbr import LAYOUTS, ChannelType
 from ._errors import CaprotoValueError, ProtocolError, RemoteProtocolError
 from ._framing import OversizedMessage
+from ._headers import Fields
 from ._message import DataMessage, Message
 from ._replies import (
     ITEM_SIZES,
@@ -92,13 +93,13 @@ _CHAR_TYPES = frozenset(
     layout.channel_type for layout in LAYOUTS if layout.native is ChannelType.CHAR
 )
 
+#: By type: bytes in front of a value. For CHAR more than there can be, so that each reply is checked
+#: thoroughly: it may need a mark.
+_OFFSETS = tuple(
+    1 << 33 if number in _CHAR_TYPES else offset for number, offset in enumerate(VALUE_OFFSETS)
+)
+
 Channel = Any  # ClientChannel or ServerChannel, by role
-
-
-#: Payload size, type and count.
-Shape = tuple[int, int, int]
-#: So many shapes at most are shared; those of arrays whose lengths vary are not worth it.
-_SHARED_SHAPES = 256
 
 
 class CircuitRules:
@@ -137,11 +138,8 @@ class CircuitRules:
         self._next_of_cid: dict[int, deque[Channel]] = {}  # a server's, asked for with a cid in use
         self.pending: dict[int, Message] = {}
         self.subscriptions: dict[int, EventAddRequest] = {}
-        # Size, type and count of the last update of each subscription, which was right: another one
-        # like it needs no check. Alike ones share a tuple, which stays in the caches of the
-        # processor; the requests of thousands of subscriptions do not.
-        self._shapes: dict[int, Shape] = {}
-        self._known_shapes: dict[Shape, Shape] = {}
+        # Header of the last right update of each subscription: another one like it needs no check.
+        self._right_updates: dict[int, Fields] = {}
         self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
         self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
         self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were given up too early
@@ -163,7 +161,7 @@ class CircuitRules:
             channel.subscriptionids = frozenset()
         for table in (
             self.channels, self.channels_sid, self.pending, self.subscriptions,
-            self._shapes, self._known_shapes, self._cancelling, self._unclaimed, self._shared,
+            self._right_updates, self._cancelling, self._unclaimed, self._shared,
             self._next_of_cid,
         ):
             table.clear()
@@ -268,7 +266,7 @@ class CircuitRules:
     def _drop_requests(self, channel: Channel) -> None:
         for number in channel.subscriptionids:
             del self.subscriptions[number]
-            self._shapes.pop(number, None)
+            self._right_updates.pop(number, None)
         channel.subscriptionids = frozenset()
         sid = channel.sid
         for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
@@ -440,12 +438,12 @@ class CircuitRules:
             raise ProtocolError(f"channel {channel.name!r} has no live subscription {number}")
         channel.subscriptionids.discard(number)
         self._cancelling[number] = self.subscriptions.pop(number)
-        self._shapes.pop(number, None)
+        self._right_updates.pop(number, None)
 
     def _on_update(self, command: EventAddResponse) -> None:
         fields = command.fields
         # That the subscription is live proves that circuit and channel are open: see STEADY.
-        if fields[1:4] != self._shapes.get(fields[5]):
+        if fields != self._right_updates.get(fields[5]):
             self._check_update(command)
 
     def _check_update(self, command: EventAddResponse) -> None:
@@ -455,10 +453,7 @@ class CircuitRules:
         if request is not None:
             marked = self._note_text(command, request)
             if check_value(command, request) and not marked:
-                shape = command.fields[1:4]
-                if len(self._known_shapes) < _SHARED_SHAPES:
-                    shape = self._known_shapes.setdefault(shape, shape)
-                self._shapes[number] = shape
+                self._right_updates[number] = command.fields
         elif number in self.pending and self.our_role is CLIENT:
             self._on_reply(command)
         else:
@@ -477,19 +472,18 @@ class CircuitRules:
             self._check_refresh(command)
             return
         _, _, wanted_type, wanted_count, _, _ = request.fields
+        kind = type(command)
         if (
-            type(command) is not REPLY_OF[type(request)]
+            kind is not REPLY_OF[type(request)]
             or data_type != wanted_type
             or (wanted_count and count != wanted_count)
             or data_type > LAST_TYPE
             or (
-                size < VALUE_OFFSETS[data_type] + count * ITEM_SIZES[data_type]
-                and type(command) is not WriteNotifyResponse
+                kind is not WriteNotifyResponse
+                and size < _OFFSETS[data_type] + count * ITEM_SIZES[data_type]
             )
         ):
             self._check_reply(command, request)
-        elif count == 1 and data_type in _CHAR_TYPES:
-            self._note_text(command, request)
         del self.pending[ioid]
 
     def _check_reply(self, command: Reply | EventAddResponse, request: Message) -> None:

@@ -4,18 +4,20 @@
 reads like the specification. :class:`Framer` keeps what a stream has not finished yet and lends the
 caller the memory to receive into. Small messages are cut out of one read buffer that is used again,
 so that a command owns its few bytes and a user who keeps one does not keep 64 KiB alive. A message
-that is larger than the read buffer is received into memory of its own and never copied again.
+that is larger than the read buffer is received into memory of its own and never copied again; but
+first its header is shown to the circuit, which says how large a payload can be right.
 
 Nothing here knows what a command means, or when it is allowed. A Framer belongs to the one thread
 that reads its stream.
 
 The invariants: any bytes give commands or :class:`RemoteProtocolError`, nothing else; any way of
-cutting a stream gives the same commands; memory grows with what has arrived, not with what a
-header announces.
+cutting a stream gives the same commands; no payload takes memory that is larger than it may be, and
+beyond :data:`AT_ONCE` memory grows with what has arrived, not with what a header announces.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from mmap import mmap
 from struct import Struct
 
 from ._addresses import Address
@@ -31,9 +33,10 @@ Constructors = Mapping[int, Constructor]
 
 #: Size of the read buffer in bytes; larger ones are slower (more cache misses), not faster.
 READ_SIZE = 65536
-#: Memory for a large message is taken in steps that at most double, from this size on, so that a
-#: header that lies about its size costs no more than this: 64 MiB of values and their metadata.
-FIRST_STEP = (1 << 26) + 1024
+#: Payloads up to this size (bytes) get all their memory at once, which is used again for the next
+#: one. Larger ones get pages that the system provides as they are written: a header that announces
+#: 4 GB and no more takes no memory.
+AT_ONCE = 15 << 20
 #: No limit for the size of a payload but the one of the header field.
 UNLIMITED = 0xFFFFFFFF
 
@@ -42,9 +45,23 @@ class OversizedMessage(Message):
     """Stands for a message whose payload was skipped because it is above the limit.
 
     ``fields`` are those of the message; ``payload`` is empty.
+
+    Attributes
+    ----------
+    limit : int
+        How many bytes the payload might have had.
     """
 
-    __slots__ = ()
+    __slots__ = ("limit",)
+
+    limit: int
+
+    @classmethod
+    def skipped(cls, fields: Fields, sender: Address | None, limit: int) -> OversizedMessage:
+        """Make one for a message of *fields*, of which only *limit* bytes would be taken."""
+        self = cls.from_wire(fields, b"", sender)
+        self.limit = limit
+        return self
 
     def __repr__(self) -> str:
         return f"OversizedMessage.from_wire({self.fields}, b'')"
@@ -121,7 +138,7 @@ def split(
                         f"a payload size of {size} bytes (command {command}) "
                         "is not a multiple of 8"
                     )
-                append(OversizedMessage.from_wire(fields, b"", sender))
+                append(OversizedMessage.skipped(fields, sender, limit))
             elif end > total:
                 return start, end - start
             else:
@@ -176,6 +193,9 @@ class Framer:
     max_payload : int, optional
         Larger payloads (bytes) are passed over as they come and replaced by an
         :class:`OversizedMessage`.
+    payload_limit : callable, optional
+        ``payload_limit(fields)``: how many bytes of payload a message with this header can rightly
+        have. Asked before memory is taken for a message that does not fit the read buffer.
 
     Attributes
     ----------
@@ -185,7 +205,7 @@ class Framer:
     """
 
     __slots__ = (
-        "error", "max_payload", "_constructors", "_empty_constructors", "_sender",
+        "error", "max_payload", "_payload_limit", "_constructors", "_empty_constructors", "_sender",
         "_buffer", "_view", "_filled", "_needed", "_skip",
         "_fields", "_body", "_received",
     )
@@ -196,9 +216,11 @@ class Framer:
         sender: Address | None = None,
         empty_constructors: Constructors | None = None,
         max_payload: int = UNLIMITED,
+        payload_limit: Callable[[Fields], int] = lambda fields: UNLIMITED,
     ) -> None:
         self.error: RemoteProtocolError | None = None
         self.max_payload = max_payload
+        self._payload_limit = payload_limit
         self._constructors, self._sender = constructors, sender
         self._empty_constructors = empty_constructors or constructors
         self._buffer = bytearray(READ_SIZE)
@@ -207,7 +229,7 @@ class Framer:
         self._needed = HEADER.size  # nothing can be complete before it holds so many
         self._skip = 0  # bytes still to come of a payload that is passed over
         self._fields: Fields | None = None  # of the large message that is being received, and
-        self._body = bytearray()  # the memory for its payload (or a first part of it), and
+        self._body: bytearray | mmap = bytearray()  # the memory for its payload, and
         self._received = 0  # how much of that is there
 
     @property
@@ -273,7 +295,7 @@ class Framer:
         rest = data[start:]
         self._skip = max(0, start - len(data))
         if self._needed > READ_SIZE:
-            self._start_large(rest)
+            self._start_large(rest, commands)
         else:
             self._view[:len(rest)] = rest
             self._filled = len(rest)
@@ -299,28 +321,35 @@ class Framer:
                 break
         return commands
 
-    def _start_large(self, rest: bytes) -> None:
+    def _start_large(self, rest: bytes, commands: list[Message]) -> None:
+        """Begin with a message that does not fit the read buffer; *rest* is what has come of it."""
         fields, length = unpack_header(rest)
-        self._body = bytearray(min(fields[1], FIRST_STEP))
-        self._received = len(rest) - length
-        self._body[:self._received] = rest[length:]
-        self._fields = fields
+        received, size = len(rest) - length, fields[1]
         self._filled, self._needed = 0, HEADER.size
+        limit = self._payload_limit(fields)
+        try:
+            body = _memory(size) if size <= limit else None
+        except (OSError, MemoryError, OverflowError):  # the system has less
+            body, limit = None, READ_SIZE
+        if body is None:
+            commands.append(OversizedMessage.skipped(fields, self._sender, limit))
+            self._skip = size - received
+            return
+        body[:received] = rest[length:]
+        self._fields, self._body, self._received = fields, body, received
 
     def _large_updated(self, fields: Fields, nbytes: int) -> list[Message]:
         self._received += nbytes
-        room, size = len(self._body), fields[1]
-        if self._received < room:
-            return []
-        if room < size:
-            # A new object and a copy: the caller may still hold a view, which forbids resizing.
-            grown = bytearray(min(size, 2 * room))
-            grown[:room] = self._body
-            self._body = grown
+        if self._received < fields[1]:
             return []
         payload = memoryview(self._body).toreadonly()
         self._fields, self._body = None, bytearray()
         return [self._constructors[fields[0]](fields, payload, self._sender)]
+
+
+def _memory(size: int) -> bytearray | mmap:
+    """Take *size* bytes of memory; large ones take none before they are written."""
+    return bytearray(size) if size <= AT_ONCE else mmap(-1, size)
 
 
 def read_datagram(
@@ -353,5 +382,3 @@ def read_datagram(
             f"the datagram ends {needed - len(data) + start} bytes too early"
         )
     return commands, None
-
-

@@ -60,7 +60,7 @@ def _client_hears(data: bytes) -> None:
             if verdict is Verdict.ANOMALY:
                 plan.beacon_anomaly(0.2)
     assert len(plan) == _NAMES - found
-    assert all((cid in plan) == (plan.facts(cid).name != "") for cid in ids if cid in plan)
+    assert all((cid in plan) == (plan.status(cid).name != "") for cid in ids if cid in plan)
     sent = 0
     now = 0.2
     while len(plan) and now < 30.0:  # whatever was said, the others are searched on, in moderation

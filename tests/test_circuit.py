@@ -23,6 +23,7 @@ from caproto import (
     CaprotoTypeError,
     CaprotoValueError,
     CAStatus,
+    ChannelType,
     ClientChannel,
     ClientNameRequest,
     CreateChanRequest,
@@ -30,6 +31,7 @@ from caproto import (
     EchoRequest,
     EchoResponse,
     ErrorResponse,
+    EventAddRequest,
     EventAddResponse,
     EventsOffRequest,
     HostNameRequest,
@@ -46,12 +48,13 @@ from caproto import (
     WriteNotifyRequest,
     WriteNotifyResponse,
 )
-from caproto._circuit import JOIN_LIMIT
+from caproto._circuit import JOIN_LIMIT, TOLERANCE
 from caproto._framing import CIRCUIT_CONSTRUCTORS
 from caproto._headers import pack_header
 from tests.pair import Pair
 
 ADDRESS = ("10.0.0.1", 5064)
+DOUBLE = ChannelType.DOUBLE
 UNKNOWN = struct.pack(">HHHHII", 99, 0, 0, 0, 0, 0)
 
 
@@ -363,6 +366,60 @@ def test_payloads_above_the_limit_are_not_kept_but_answer_their_request():
     (received,), _ = pair.client.recv(pack_header(odd) + bytes(2000))
     pair.client.process_command(received)
     assert set(pair.client.pending) == {other.ioid}
+
+
+def large(command: int, size: int, number: int, *, sid: int = 1, data_type: int = 6) -> bytes:
+    """A message that says it has *size* bytes, and the first of them."""
+    fields = (command, 0xFFFF, data_type, 0, sid, number, size, 1)
+    return struct.pack(">HHHHIIII", *fields) + bytes(70_000)
+
+
+def taken(circuit: VirtualCircuit, data: bytes) -> bool:
+    """Whether the beginning of a message is kept, not passed over."""
+    received, _ = circuit.recv(data)
+    assert [type(command) for command in received] in ([], [OversizedMessage])
+    return not received
+
+
+@pytest.mark.parametrize("command, number", [(15, 5), (3, 6), (1, 7), (15, 7), (15, 8)])
+def test_a_client_takes_as_large_a_value_as_it_asked_for(command, number):
+    """... and a little more, as the C library does."""
+    for extra in 0, 8:
+        pair = Pair().greet()
+        pair.connect("x", data_count=1_000_000, sid=70)
+        pair.send(
+            CLIENT,
+            ReadNotifyRequest(DOUBLE, 20_000, 70, 5),
+            ReadRequest(DOUBLE, 20_000, 70, 6),
+            EventAddRequest(DOUBLE, 20_000, 70, 7, 0, 0, 0, 1),
+            ReadNotifyRequest(DOUBLE, 0, 70, 8),
+        )
+        elements = 1_000_000 if number == 8 else 20_000
+        size = elements * 8 + TOLERANCE + extra
+        assert taken(pair.client, large(command, size, number)) is (not extra)
+
+
+@pytest.mark.parametrize("command", [15, 3, 1, 19, 23, 11, 0, 18])
+def test_what_nobody_asked_for_is_not_kept(command):
+    for extra in 0, 8:
+        pair = Pair().greet()
+        pair.connect("x", data_count=1_000_000, sid=70)
+        assert taken(pair.client, large(command, TOLERANCE + extra, 99)) is (not extra)
+
+
+@pytest.mark.parametrize(
+    "command, sid, data_type, limit",
+    [
+        (19, 70, DOUBLE, 800_000), (4, 70, DOUBLE, 800_000), (19, 70, 0, 4_000_000),
+        (19, 71, DOUBLE, 0), (19, 70, 99, 0), (1, 70, DOUBLE, 0), (18, 70, DOUBLE, 0),
+    ],
+)
+def test_a_server_takes_as_large_a_value_as_its_channel_has(command, sid, data_type, limit):
+    for extra in 0, 8:
+        pair = Pair().greet()
+        pair.connect("x", data_count=100_000, sid=70)
+        data = large(command, limit + TOLERANCE + extra, 5, sid=sid, data_type=int(data_type))
+        assert taken(pair.server, data) is (not extra)
 
 
 def test_a_server_notes_nothing_of_a_request_that_is_too_large():

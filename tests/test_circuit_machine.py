@@ -204,7 +204,7 @@ class Ends(RuleBasedStateMachine):
     def tables_agree(self):
         for circuit in self.circuits.values():
             subscribed = {n for c in circuit.channels_sid.values() for n in c.subscriptionids}
-            assert subscribed == set(circuit.subscriptions) >= set(circuit._shapes)
+            assert subscribed == set(circuit.subscriptions) >= set(circuit._right_updates)
             sids = circuit.channels_sid.keys()
             assert {request.sid for request in circuit.pending.values()} <= sids
 

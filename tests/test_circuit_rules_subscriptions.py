@@ -121,11 +121,9 @@ def test_an_update_that_cannot_be_read_is_not_usable(pair, channel, fields):
 
 
 def test_the_number_of_elements_may_change_each_time(pair, channel):
-    """Also more often than shapes of updates are remembered."""
     pair.send(CLIENT, channel.subscribe(subscriptionid=SUBID))
-    for count in (*range(300), 5, 0, 5):
+    for count in (*range(30), 5, 0, 5):
         receive(pair, EventAddResponse([1.0] * count, DOUBLE, count, 1, SUBID))
-    assert len(pair.client._known_shapes) < 300
 
 
 @pytest.mark.parametrize("count", [0, 1, 10])

@@ -23,7 +23,6 @@ from caproto import (
 )
 from caproto._framing import (
     CIRCUIT_CONSTRUCTORS,
-    FIRST_STEP,
     READ_SIZE,
     UNLIMITED,
     Framer,
@@ -251,6 +250,7 @@ def lie(size: int) -> bytes:
 
 
 def test_a_header_that_lies_about_its_size_costs_little():
+    """Memory of the system shows up elsewhere: integration/test_memory."""
     tracemalloc.start()
     try:
         receivers = [framer() for _ in range(2)]
@@ -259,19 +259,57 @@ def test_a_header_that_lies_about_its_size_costs_little():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2 * FIRST_STEP + 10 * READ_SIZE
-    assert 0 < len(receivers[0].get_buffer()) <= FIRST_STEP
+    assert peak < 10 * READ_SIZE
+    assert receivers[0].bytes_needed == 0xFFFFFFF8 - 1000
 
 
-def test_memory_for_huge_messages_grows_as_they_come(monkeypatch):
-    monkeypatch.setattr("caproto._framing.FIRST_STEP", 1 << 17)
+@pytest.mark.parametrize("at_once", [1 << 16, 1 << 24])
+def test_large_messages_in_memory_of_either_kind(at_once, monkeypatch):
+    monkeypatch.setattr("caproto._framing.AT_ONCE", at_once)
     command = ReadNotifyResponse(bytes(range(256)) * 4000, 4, None, 1, 1)
     data = bytes(command)
     receiver = framer()
     received = receiver.feed(data[:200_000])
     assert received == [] and receiver.bytes_needed == len(data) - 200_000
-    assert len(receiver.get_buffer()) < len(data) - 200_000
-    assert receiver.feed(data[200_000:] + bytes(EchoResponse())) == [command, EchoResponse()]
+    (first, echo) = receiver.feed(data[200_000:] + bytes(EchoResponse()))
+    (second,) = receiver.feed(data)
+    assert first == second == command and echo == EchoResponse()
+    assert first.payload.readonly and bytes(first.data) == bytes(command.data)
+
+
+def test_what_the_system_has_no_memory_for_is_passed_over(monkeypatch):
+    def fail(*_):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("caproto._framing.mmap", fail)
+    receiver = framer()
+    (skipped,) = receiver.feed(lie(1 << 30) + bytes(1000))
+    assert type(skipped) is OversizedMessage and skipped.fields[1] == 1 << 30
+    assert receiver.bytes_needed == (1 << 30) - 1000 + 16
+
+
+@pytest.mark.parametrize("size", [1, 1000, 1 << 20])
+@pytest.mark.parametrize("allowed", [80_016, 80_015])
+def test_what_cannot_be_right_is_passed_over(size, allowed):
+    """The question is asked once for each large message, and never for a small one."""
+    asked = []
+
+    def limit(fields):
+        asked.append(fields)
+        return allowed
+
+    large, small = update(2, 10_000), update(1, 100)
+    data = b"".join(map(bytes, [small, large, small, large, EchoResponse()]))
+    receiver = framer(payload_limit=limit)
+    received = feed_all(receiver, [data[i:i + size] for i in range(0, len(data), size)])
+    assert asked == [large.fields] * 2
+    if allowed == 80_016:
+        assert received == [small, large, small, large, EchoResponse()]
+    else:
+        assert [type(command) for command in received] == [
+            type(small), OversizedMessage, type(small), OversizedMessage, EchoResponse,
+        ]
+        assert received[1].fields == large.fields and received[1].limit == allowed
 
 
 @pytest.mark.parametrize("size", [1, 1000, 1 << 20])

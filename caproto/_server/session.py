@@ -366,7 +366,7 @@ class ServerSession:
         self._error(
             command,
             CAStatus.ECA_TOLARGE,
-            f"{command.fields[1]} bytes are more than the {self.max_payload} that are allowed",
+            f"{command.fields[1]} bytes are more than the {command.limit} that are allowed",
             self._channels.get(command.fields[4]),
         )
 

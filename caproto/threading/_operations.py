@@ -269,10 +269,12 @@ def refusal(pv: PV, verb: str, response: Any, address: Address | None) -> ErrorR
     )
 
 
-def too_large(size: int) -> ReadError:
-    """The error for a value of *size* bytes, which were not received."""
+def too_large(size: int, limit: int) -> ReadError:
+    """Make the error for a value of *size* bytes, which were not received."""
     return ReadError(
-        f"{size} bytes are more than EPICS_CA_MAX_ARRAY_BYTES allows", status=CAStatus.ECA_TOLARGE
+        f"{size} bytes are more than the {limit} that the request and EPICS_CA_MAX_ARRAY_BYTES "
+        "allow",
+        status=CAStatus.ECA_TOLARGE,
     )
 
 

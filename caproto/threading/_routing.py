@@ -181,9 +181,9 @@ class Routes:
         failed, size, _, _, _, number = command.fields
         operation = self.operations.pop(number, None) if failed in _ANSWERED else None
         if operation is not None:
-            operation.failed(too_large(size), turn.batch)
+            operation.failed(too_large(size, command.limit), turn.batch)
         elif number in self.subscriptions:
-            self._refuse(self.subscriptions[number], too_large(size), turn)
+            self._refuse(self.subscriptions[number], too_large(size, command.limit), turn)
 
     def _on_access_rights(self, command: AccessRightsResponse, turn: Turn) -> None:
         pv = self.pvs.get(command.cid)

@@ -95,10 +95,10 @@ def test_one_loss_that_fails_many_operations_names_each_of_them():
 
 def test_a_value_that_is_too_large():
     pv = FakePV()
-    error = failure(pv, "read", too_large(40_000), ADDRESS)
+    error = failure(pv, "read", too_large(40_000, 16_000), ADDRESS)
     assert type(error) is ReadError
     assert (error.pv, error.status, error.address) == (pv, CAStatus.ECA_TOLARGE, ADDRESS)
-    for part in ("'T:x'", "40000 bytes", "EPICS_CA_MAX_ARRAY_BYTES"):
+    for part in ("'T:x'", "40000 bytes", "16000", "EPICS_CA_MAX_ARRAY_BYTES"):
         assert part in str(error)
 
 

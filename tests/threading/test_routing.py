@@ -247,19 +247,19 @@ def test_an_error_about_a_subscription_goes_to_it(rig):
 
 @pytest.mark.parametrize("kind", [3, 15])
 def test_a_value_that_is_too_large_fails_its_read(rig, kind):
-    rig.take(OversizedMessage.from_wire((kind, 40_000, 4, 40_000, 1, IOID), b""))
+    rig.take(OversizedMessage.skipped((kind, 40_000, 4, 40_000, 1, IOID), None, 16_000))
     (error,) = rig.operation.ended
     assert isinstance(error, ca.ReadError) and error.status == CAStatus.ECA_TOLARGE
     assert "40000 bytes" in str(error) and rig.routes.operations == {}
 
 
 def test_an_update_that_is_too_large_is_reported_to_its_subscription(rig):
-    rig.take(OversizedMessage.from_wire((1, 40_000, 4, 40_000, 1, SUBID), b""))
+    rig.take(OversizedMessage.skipped((1, 40_000, 4, 40_000, 1, SUBID), None, 16_000))
     ((sub, error),) = rig.turn.refused
     assert sub is rig.sub and error.status == CAStatus.ECA_TOLARGE
     assert not rig.turn.batch
     for number in (SUBID, 99):
-        rig.take(OversizedMessage.from_wire((1, 40_000, 4, 40_000, 1, number), b""))
+        rig.take(OversizedMessage.skipped((1, 40_000, 4, 40_000, 1, number), None, 16_000))
     assert len(rig.turn.refused) == 1
 
 
