@@ -40,10 +40,11 @@ demo: $(STAMP)base
 test: $(STAMP)test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
-# The report comes also when a test fails.
+# Measured code takes more time. The report comes also when a test fails.
 coverage: $(STAMP)test
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist loadfile $(TESTS); status=$$?; \
+	$(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist loadfile --timeout 600 \
+	    -o faulthandler_timeout=300 $(TESTS); status=$$?; \
 	    $(BIN)/python -m coverage combine -q && \
 	    $(BIN)/python -m coverage report --skip-covered && exit $$status
 

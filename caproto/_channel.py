@@ -477,9 +477,12 @@ def is_text(data: Any) -> bool:
     if isinstance(data, (str, bytes, bytearray)):
         return True
     if hasattr(data, "dtype"):
-        if data.dtype.kind != "O":
-            return data.dtype.kind in ("S", "U", "T")
-        data = data.ravel().tolist()
+        import numpy  # it is there: this is an array, or something that becomes one
+
+        array = numpy.asanyarray(data)
+        if array.dtype.kind != "O":
+            return array.dtype.kind in ("S", "U", "T")
+        data = array.ravel().tolist()
     if not isinstance(data, Sequence) or not data:
         return False
     return all(isinstance(item, (str, bytes)) for item in data)

@@ -493,7 +493,9 @@ def _encode_texts(data: Any, layout: Layout) -> tuple[bytes, int]:
     elif isinstance(data, str):
         data = (data,)
     elif hasattr(data, "dtype"):
-        data = data.ravel().tolist()
+        import numpy
+
+        data = numpy.ravel(data).tolist()
     elif not isinstance(data, Sequence):
         raise _wrong_type(data, layout, "it takes str or bytes")
     return b"".join([_text(text, layout).ljust(40, b"\0") for text in data]), len(data)

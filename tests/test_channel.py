@@ -326,6 +326,26 @@ def test_numbers_for_an_enum_are_numbers(data):
     assert connected(ChannelType.ENUM).write(data).data_type is ChannelType.ENUM
 
 
+class Column:
+    """Like a column of pandas: it has a dtype and becomes an array, but is none."""
+
+    def __init__(self, values, dtype):
+        self.values = values
+        self.dtype = numpy.dtype(dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return numpy.array(self.values, self.dtype)
+
+
+def test_what_becomes_an_array_is_like_one():
+    enum = connected(ChannelType.ENUM)
+    assert enum.write(Column(["On", "Off"], object)).strings == ["On", "Off"]
+    assert enum.write(Column([1, 0], "i8")).data.tolist() == [1, 0]
+    assert connected(ChannelType.LONG).write(Column([1.0, 2.0], "f8")).data.tolist() == [1, 2]
+    with pytest.raises(CaprotoValueError, match="1.5 is not a whole number"):
+        connected(ChannelType.LONG).write(Column([1.5], object))
+
+
 @pytest.mark.parametrize("text, sent", [
     ("abcde", b"abcde"), ("abcd", b"abcd\0"), ("Größ"[:3], b"Gr\xc3\xb6\0"), ("", b"\0"),
     ("größ"[1:], b"r\xc3\xb6\xc3\x9f"),
