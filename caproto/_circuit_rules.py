@@ -93,8 +93,8 @@ _CHAR_TYPES = frozenset(
     layout.channel_type for layout in LAYOUTS if layout.native is ChannelType.CHAR
 )
 
-#: By type: bytes in front of a value. For CHAR more than there can be, so that each reply is checked
-#: thoroughly: it may need a mark.
+#: By type: bytes in front of a value. For CHAR more than there can be, so that each reply is looked
+#: at: it may need a mark.
 _OFFSETS = tuple(
     1 << 33 if number in _CHAR_TYPES else offset for number, offset in enumerate(VALUE_OFFSETS)
 )
