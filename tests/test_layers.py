@@ -35,13 +35,19 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 4: what a client decides
     ("_client",),
     (
+        "_client.backoff",
         "_client.beacons",
+        "_client.callbacks",
+        "_client.deliveries",
         "_client.name_server_session",
         "_client.registration",
         "_client.search_plan",
         "_client.search_targets",
     ),
-    ("_client.search_book",),
+    ("_client.interfaces", "_client.search_book"),
+    ("_client.descriptions", "_client.operations"),
+    ("_client.routing",),
+    ("_client.circuit_session",),
     # --- 4: what a server decides
     ("_server", "_server.conversions"),
     ("_server.beacon_timer", "_server.snapshot"),
@@ -55,14 +61,12 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 6: the parts of the client that know no circuit
     (
         "threading",
-        "threading._callbacks",
         "threading._reentry",
-        "threading._troubles",
         "threading._waiting",
     ),
     (
         "threading._announcements",
-        "threading._delivery",
+        "threading._callback_queue",
         "threading._explain",
         "threading._lifetime",
         "threading._notes",
@@ -70,17 +74,14 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading._service_thread",
         "threading._transport",
     ),
-    ("threading._operations", "threading._searchers"),
+    ("threading._searchers",),
     ("threading._replies",),
     (
         "threading._name_server",
-        "threading._routing",
         "threading._subscription",
     ),
     # --- 7: one connection, one PV
-    (
-        "threading._circuit_words",
-    ),
+    ("threading._circuit_facts", "threading._command_log"),
     (
         "threading._circuit_manager",
         "threading._pv",

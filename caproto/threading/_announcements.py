@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._callbacks import Reference, report
+from .._client.callbacks import Reference, report
 
 if TYPE_CHECKING:
     from ._pv import PV

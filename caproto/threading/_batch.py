@@ -6,9 +6,9 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
+from .._client.operations import Operation, Read, TypedRead, Write
 from .._dbr import ChannelType
 from .._errors import CaprotoError, CaprotoTypeError
-from ._operations import Operation, Read, TypedRead, Write
 from ._pv import PV, Link, check_callback, check_count, check_data_type, check_timeout
 from ._waiting import Deadline
 

@@ -19,6 +19,8 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from .. import _locks
+from .._client.backoff import Loss, ServerBackoff
+from .._client.callbacks import EXITING, Reference, make_reference
 from .._constants import MAX_PRIORITY
 from .._dbr import AccessRights
 from .._environment import ClientConfiguration
@@ -36,15 +38,13 @@ from .._message import name_payload, text_payload
 from .._sockets import Address, user_name
 from . import _lifetime
 from ._announcements import Listener
-from ._callbacks import EXITING, Reference, make_reference
+from ._callback_queue import CallbackQueue
 from ._circuit_manager import VirtualCircuitManager
-from ._delivery import Delivery
 from ._explain import Explanation
 from ._pv import DEFAULT, PV, Link, Phase, Timeout, check_timeout
 from ._reentry import must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster
 from ._subscription import Subscription
-from ._troubles import Loss, Troubles
 from ._waiting import Deadline, Reply, Waiter
 
 #: Seconds that a disconnect waits for callbacks that are running.
@@ -136,12 +136,12 @@ class Context:
         self._pvs: dict[PVKey, PV] = {}
         self._managers: dict[CircuitKey, VirtualCircuitManager] = {}
         # Of circuits that are over, and have perhaps not told everything yet.
-        self._earlier: list[tuple[CircuitKey, Delivery]] = []
-        self._troubles = Troubles()
+        self._earlier: list[tuple[CircuitKey, CallbackQueue]] = []
+        self._backoff = ServerBackoff()
         #: Of warnings about callbacks of subscriptions that died; a program may have thousands.
         self.dead_callbacks = LogAllowance(10)
         # For callbacks about PVs that no circuit has; its thread starts only if that happens.
-        self._delivery = Delivery("without circuit", max_workers)
+        self._delivery = CallbackQueue("without circuit", max_workers)
         #: All that a call about a PV without circuit may need.
         self.locks = (self._lock, self.broadcaster.lock, self._delivery.lock)
         self.broadcaster.add_searcher(self)
@@ -270,7 +270,7 @@ class Context:
         now = monotonic()
         link = found._link
         server = found._server
-        trouble = self._troubles.get(server)
+        trouble = self._backoff.get(server)
         return Explanation(
             name=found.name,
             state=found._state(),
@@ -399,8 +399,10 @@ class Context:
         link, server = pv._link, pv._server
         if link is not None:
             text = f"{pv.name!r} was found but is not connected {waited}: {pv._state()}"
-            return f"{text}; {link.manager.silence()}" if link.manager.time_up() else text
-        trouble = self._troubles.get(server)
+            if link.manager.time_up():
+                text += f"; {link.manager.describe_last_heard()}"
+            return text
+        trouble = self._backoff.get(server)
         if server is not None and trouble is not None and trouble.when >= pv._since:
             return (
                 f"{pv.name!r} is not connected {waited}: it was found at {server[0]}:{server[1]}, "
@@ -494,7 +496,7 @@ class Context:
         with self._lock:
             if self._closed:
                 return
-            delay = self._troubles.pause(address, now)
+            delay = self._backoff.pause(address, now)
             wanted = {priority for _, priority in keys}
             missing = [] if delay else [
                 (priority, self._latest_delivery((address, priority)))
@@ -523,9 +525,9 @@ class Context:
         left: list[PV] = []
         now = monotonic()
         with self._lock:
-            delay = self._troubles.pause(address, now)
+            delay = self._backoff.pause(address, now)
             if failure:
-                delay = self._troubles.note(address, Loss.USELESS, failure, now, 0.0, now)
+                delay = self._backoff.note(address, Loss.USELESS, failure, now, 0.0, now)
             for key in () if self._closed else keys:
                 pv = self._pvs[key]
                 if pv._phase is not Phase.SEARCHING:
@@ -551,7 +553,7 @@ class Context:
                 manager.abandon()
 
     def _make_manager(
-        self, address: Address, priority: int, version: int, earlier: Delivery | None
+        self, address: Address, priority: int, version: int, earlier: CallbackQueue | None
     ) -> VirtualCircuitManager:
         host, port = address
         return VirtualCircuitManager(
@@ -564,10 +566,10 @@ class Context:
             connection_timeout=self.configuration.conn_tmo,
             max_payload=int(min(self.configuration.max_payload, UNLIMITED)),
             flow_control=self._flow_control,
-            delivery=Delivery(f"{host}:{port}", self._max_workers, earlier),
+            delivery=CallbackQueue(f"{host}:{port}", self._max_workers, earlier),
         )
 
-    def _latest_delivery(self, key: CircuitKey) -> Delivery | None:
+    def _latest_delivery(self, key: CircuitKey) -> CallbackQueue | None:
         """That of the circuit before, if it has not told everything yet. Locked."""
         return next((entry for where, entry in reversed(self._earlier) if where == key), None)
 
@@ -648,7 +650,7 @@ class Context:
                     _take_waiters(pv, waiters)
             if pvs:
                 address = manager.circuit.address
-                delay = self._troubles.note(
+                delay = self._backoff.note(
                     address, loss, reason, manager.begun, manager.time_up(), now
                 )
             closed = self._closed
@@ -658,7 +660,9 @@ class Context:
         _log_each(lost, "disconnected", manager)
         return batch
 
-    def pvs_told(self, manager: VirtualCircuitManager, pvs: list[PV], state: str) -> list[Any]:
+    def responsiveness_changed(
+        self, manager: VirtualCircuitManager, pvs: list[PV], state: str
+    ) -> list[Any]:
         """A server stopped or resumed responding."""
         waiters: list[Waiter] = []
         batch: list[Any] = []
@@ -698,7 +702,7 @@ class Context:
             del self._managers[key]
             self._earlier = [entry for entry in self._earlier if not entry[1].over]
             self._earlier.append((key, manager.delivery))
-            self._troubles.over(address, manager.time_up())
+            self._backoff.over(address, manager.time_up())
         self.broadcaster.circuit_closed(address)
 
     def beacon(self, address: Address, good: bool) -> None:

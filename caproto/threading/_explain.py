@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from .._client.backoff import Failure, Loss
 from .._client.search_plan import SearchStatus
 from .._environment import ClientConfiguration
 from .._sockets import Address
-from ._troubles import Loss, Trouble
 
 
 class SearchReport(NamedTuple):
@@ -71,7 +71,7 @@ class Explanation(NamedTuple):
         Destinations, name servers, unknown hosts, errors of sending, number of tries, next try.
     server : tuple of (str, int) or None
         The server that has, or last had, this PV.
-    trouble : Trouble or None
+    trouble : Failure or None
         The last failure of that server.
     circuit : CircuitReport or None
         The connection to it.
@@ -88,7 +88,7 @@ class Explanation(NamedTuple):
     connected: bool
     search: SearchReport
     server: Address | None
-    trouble: Trouble | None
+    trouble: Failure | None
     circuit: CircuitReport | None
     configuration: ClientConfiguration
     since: float

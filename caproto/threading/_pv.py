@@ -16,6 +16,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from .. import _locks
+from .._client.deliveries import Target
+from .._client.operations import (
+    NORMAL,
+    NotSent,
+    Operation,
+    Read,
+    TypedRead,
+    Write,
+    failure,
+    refusal,
+)
 from .._commands import event_payload
 from .._dbr import (
     AccessRights,
@@ -33,16 +44,6 @@ from .._errors import (
 from .._log import CHANNEL_LOGGER, adapter
 from . import _reentry
 from ._announcements import Announcements, Listener
-from ._operations import (
-    NORMAL,
-    NotSent,
-    Operation,
-    Read,
-    TypedRead,
-    Write,
-    failure,
-    refusal,
-)
 from ._reentry import must_not_wait
 from ._replies import Blocking, BlockingRead, BlockingTypedRead, BlockingWrite
 from ._subscription import Subscription
@@ -505,6 +506,10 @@ class PV:
         found = (self._state_callbacks, self._access_callbacks)
         return set().union(*(group.dead() for group in found if group is not None))
 
+    def _rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
+        """What to deliver when the server tells the access rights; None without listeners."""
+        return None if self._access_callbacks is None else self._note_rights(rights)
+
     def _note_rights(
         self, rights: AccessRights, listener: Listener | None = None
     ) -> tuple[Any, None]:
@@ -611,7 +616,7 @@ class PV:
     ) -> CaprotoTimeoutError:
         return CaprotoTimeoutError(
             f"{self.name!r}: no reply to the {operation.verb} within {deadline.timeout} s; "
-            f"{manager.silence()}"
+            f"{manager.describe_last_heard()}"
         )
 
     def debug(

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ._operations import NORMAL, Operation, Out, Read, TimeLimit, TypedRead, Write
+from .._client.operations import NORMAL, Operation, Out, Read, TimeLimit, TypedRead, Write
 from ._waiting import LATCH, Latched
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import _locks
+from .._client.callbacks import Callbacks, Entry, Function, accepts_two, call
+from .._client.deliveries import Call
+from .._client.operations import read_type
+from .._commands import EventAddRequest
 from .._dbr import ChannelType, SubscriptionType
 from .._errors import CaprotoTypeError
-from ._callbacks import Callbacks, Entry, Function, accepts_two, call
-from ._delivery import Call
-from ._operations import read_type
 from ._reentry import must_not_wait, refusal
 
 if TYPE_CHECKING:
@@ -240,9 +241,12 @@ class Subscription:
         """The wish: whether any callback is registered. The dead ones are pruned soon."""
         return bool(self._callbacks.entries)
 
-    def resolved_type(self, channel: ClientChannel) -> int:
-        """The number of the type to ask for, on a connected *channel*."""
-        return read_type(channel, self.data_type)
+    def request(self, channel: ClientChannel) -> EventAddRequest:
+        """Ask for updates, on a connected *channel*."""
+        return channel.subscribe(
+            read_type(channel, self.data_type), self.data_count, self.low, self.high, self.to,
+            self.mask,
+        )
 
     def begin(self) -> None:
         """A new series of updates is about to be requested: all callbacks get its first one.

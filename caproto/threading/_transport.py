@@ -16,12 +16,12 @@ import socket
 from _thread import RLock, allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterable
-from time import monotonic
 from typing import Any, Protocol
 
 from .._errors import CaprotoNetworkError
 from .._sockets import Address, WakeUp, abort, finish_connect, start_connect, wait_writable
-from ._waiting import Deadline, Poller
+from . import _waiting
+from ._waiting import Deadline
 
 #: Seconds that a closing circuit waits for the server to hang up, too.
 HANG_UP_TIME = 0.5
@@ -58,7 +58,7 @@ class Transport:
         self.wakeup = wakeup or WakeUp()
         self.established = False
         self.error: OSError | None = None
-        self._connect_by = monotonic() + timeout
+        self._connect_by = _waiting.now() + timeout
         self._socket: socket.socket | None = None
         self._outbox: deque[Any] = deque()
         #: How much the socket took of the first buffer in the outbox, by piece.
@@ -94,7 +94,7 @@ class Transport:
             finish_connect(self._socket, self.address)
             self.established = True
             return None
-        if monotonic() >= self._connect_by:
+        if _waiting.now() >= self._connect_by:
             host, port = self.address
             raise CaprotoNetworkError(f"cannot connect to {host}:{port}: the host does not answer")
         return self._connect_by
@@ -168,11 +168,11 @@ class Transport:
                     outbox.popleft()
             if self._waiting:
                 self._waiting = False
-                self.taken_at = monotonic()
+                self.taken_at = _waiting.now()
         except BlockingIOError:
             if took or not self._waiting:
                 self._waiting = True
-                self.taken_at = monotonic()
+                self.taken_at = _waiting.now()
             return True
         except IndexError:  # the owner has cleared it
             sent.clear()
@@ -246,12 +246,12 @@ class Waker:
 
 def take_turns(
     reference: Callable[[], Turning | None], sock: socket.socket, wakeup: WakeUp
-) -> Poller:
+) -> _waiting.Poller:
     """The loop of a thread: sleep, wake, let the owner of *sock* do its turn.
 
     While asleep only the socket is held, so that an owner that nothing refers to can be collected.
     """
-    poller = Poller(sock, wakeup)
+    poller = _waiting.Poller(sock, wakeup)
     readable = writable = False
     while (owner := reference()) is not None:
         turn = owner._turn(readable, writable)
@@ -262,16 +262,16 @@ def take_turns(
     return poller
 
 
-def hang_up(sock: socket.socket, poller: Poller) -> None:
+def hang_up(sock: socket.socket, poller: _waiting.Poller) -> None:
     """Close *sock* so that the server reads all that we sent.
 
     A socket that is closed while unread bytes wait in it is reset, and the server may lose our last
     requests; so we say that we are done, and read until the server has closed, too.
     """
-    deadline = monotonic() + HANG_UP_TIME
+    deadline = _waiting.now() + HANG_UP_TIME
     try:
         sock.shutdown(socket.SHUT_WR)
-        while monotonic() < deadline:
+        while _waiting.now() < deadline:
             readable, _ = poller.wait(deadline)
             if readable and not sock.recv(65536):
                 break

@@ -1,4 +1,8 @@
-"""The ways in which a thread of the client waits."""
+"""How threads of the client wait, start and tell the time.
+
+This is the seam for tests and other drivers: the functions and classes of this file are looked up
+in the module at each use, as ``_waiting.now()``, so that they can be replaced.
+"""
 from __future__ import annotations
 
 import math
@@ -6,9 +10,9 @@ import os
 import select
 import socket
 import threading
+import time
 from _thread import LockType, allocate_lock
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, Final, Protocol
 
 from .._sockets import LONGEST_SLEEP, WakeUp
@@ -16,10 +20,21 @@ from .._sockets import LONGEST_SLEEP, WakeUp
 _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 
 #: The present time: seconds, monotonic. Asked for by attribute, so that tests can replace it.
-now: Callable[[], float] = monotonic
+now: Callable[[], float] = time.monotonic
 
 #: Lets another thread run that could; where the system has no such call, nothing happens.
 give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: None)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start *thread*; for background threads, which no Ctrl-C interrupts.
+
+    Raises
+    ------
+    RuntimeError
+        If the system has no thread for us.
+    """
+    thread.start()
 
 
 class Deadline:
@@ -40,23 +55,23 @@ class Deadline:
 
     def __init__(self, timeout: float | None) -> None:
         self.timeout = timeout
-        self.moment = math.inf if timeout is None else monotonic() + timeout
+        self.moment = math.inf if timeout is None else now() + timeout
 
     def restart(self) -> None:
         """Let the time begin now."""
-        self.moment = math.inf if self.timeout is None else monotonic() + self.timeout
+        self.moment = math.inf if self.timeout is None else now() + self.timeout
 
     def remaining(self) -> float | None:
         """Seconds left, not below zero; None if there is no end."""
         if self.timeout is None:
             return None
-        left = self.moment - monotonic()
+        left = self.moment - now()
         return left if left > 0.0 else 0.0
 
     @property
     def expired(self) -> bool:
         """Whether the time is over."""
-        return monotonic() >= self.moment
+        return now() >= self.moment
 
 
 class Waiter(Protocol):
@@ -159,7 +174,7 @@ class Poller:
         """
         timeout: float | None = None
         if deadline is not None:
-            timeout = deadline - monotonic()
+            timeout = deadline - now()
             timeout = LONGEST_SLEEP if timeout > LONGEST_SLEEP else max(0.0, timeout)
         if self._poll is None:
             watched = [self._sock] if writing else []

@@ -11,7 +11,7 @@ import pytest
 
 import caproto as ca
 from caproto import AccessRights, ChannelType
-from caproto.threading._troubles import LONGEST_PAUSE, Loss
+from caproto._client.backoff import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import Connection, FakePV, FakeServer

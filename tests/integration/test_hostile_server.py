@@ -15,7 +15,7 @@ import pytest
 
 import caproto as ca
 from caproto import ChannelType
-from caproto.threading._troubles import LONGEST_PAUSE, Loss
+from caproto._client.backoff import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import Connection, FakeServer, hang_up
@@ -135,7 +135,7 @@ def test_a_breach_is_reported_once_and_its_pv_comes_back(
     assert len(bad.connections) == 2
     bystander.check()
     (error,) = errors(caplog)
-    assert error.startswith(f"127.0.0.1:{bad.port} broke the protocol, so we hang up: ")
+    assert error.startswith(f"Protocol violation by 127.0.0.1:{bad.port}, closing the circuit: ")
     assert expected in error
     searched = Counter(search.name for search in bad.searches)
     assert searched["victim"] > 1 and searched["second"] > 1
@@ -292,7 +292,7 @@ def look(response) -> None:
 
 #: How a circuit may end: what the server said, that it hung up, or that it did before we had
 #: heard that the connection was made.
-END = re.compile("broke the protocol|^Lost |PVs wait$")
+END = re.compile("^Protocol violation|^Lost |will be retried$")
 
 
 def ends(caplog) -> list[str]:
@@ -325,7 +325,8 @@ def test_random_nonsense_hurts_nobody_but_its_own_pvs(
     for victim in victims:
         assert victim.read().data.tolist() == [1.5]
     for message in errors(caplog):
-        assert message.startswith(f"127.0.0.1:{bad.port} broke the protocol, so we hang up: ")
+        where = f"127.0.0.1:{bad.port}"
+        assert message.startswith(f"Protocol violation by {where}, closing the circuit: ")
     assert len(errors(caplog)) > attacks / 4
     # Each circuit reported its end once (but for the few whose channel the nonsense took away: we
     # hang up, without a word); the last ones live.

@@ -124,7 +124,7 @@ def test_a_host_that_swallows_connects_delays_nobody_and_is_tried_again(rig):
     )
     client.do("wait_for(lambda: log)")
     assert warnings(client) == [
-        f"Cannot connect to {place}: the host does not answer; 1 PVs wait"
+        f"Cannot connect to {place}: the host does not answer; 1 PVs will be retried"
     ]
     rig.hosts[0].let_pass()
     assert client.ask("x.read().data.tolist()") == [3.14]

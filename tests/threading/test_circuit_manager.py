@@ -20,8 +20,8 @@ from caproto import (
     ReadError,
     WriteError,
 )
+from caproto._client.operations import Write
 from caproto.threading import _circuit_manager, _transport
-from caproto.threading._operations import Write
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import Context
 from tests.conformance.items import item
@@ -233,7 +233,7 @@ def test_a_stream_that_cannot_be_read_costs_the_circuit_and_its_reads_but_no_pv(
         assert x.read().data[0] == 1.5
     assert first.dead and x.circuit_manager is not first
     (record,) = caplog.records
-    assert f"127.0.0.1:{server.port} broke the protocol" in record.getMessage()
+    assert f"Protocol violation by 127.0.0.1:{server.port}" in record.getMessage()
 
 
 @item(44)
@@ -420,7 +420,7 @@ class Flickering:
         self._links = list(links)
 
     @property
-    def _link(self):
+    def channel(self):
         return self._links.pop(0)
 
 
@@ -430,7 +430,7 @@ def test_what_cannot_be_sent_yet_holds_up_what_comes_later_for_the_same_pv(
 ):
     x, y = connect(ctx, "x", "y")
     link = x._link
-    pv = Flickering(*(link if connected else None for connected in there))
+    pv = Flickering(*(link.channel if connected else None for connected in there))
     first, second, other = (
         Write(target, None, Deadline(10), value, None, None, False)
         for target, value in ((pv, 1.0), (pv, 2.0), (y, 3.0))

@@ -12,8 +12,8 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoTimeoutError, ChannelType, DeadCircuitError
-from caproto.threading import _troubles
-from caproto.threading._troubles import LONGEST_PAUSE, Loss
+from caproto._client import backoff
+from caproto._client.backoff import LONGEST_PAUSE, Loss
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, FakeServer, hang_up, ignore, reset
@@ -22,7 +22,7 @@ from tests.harness.fake_server import FakePV, FakeServer, hang_up, ignore, reset
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """Seconds after a refused connect (doubling) and after a refused channel; 0.25 and 5 really."""
-    monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.05)
     monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.2)
 
 
@@ -59,7 +59,7 @@ def test_refused_connects_are_tried_again_with_growing_delays(caplog, wait_for):
     pauses = [b - a for a, b in zip(moments, moments[1:], strict=False)]
     assert all(pause >= least for pause, least in zip(pauses, (0.04, 0.09, 0.19)))
     assert caplog.records[0].getMessage() == (
-        f"Cannot connect to 127.0.0.1:{server.port}: Connection refused; 1 PVs wait"
+        f"Cannot connect to 127.0.0.1:{server.port}: Connection refused; 1 PVs will be retried"
     )
     # No busy loop: one search and one attempt for each pause.
     assert len(server.searches) <= len(caplog.records) + 2
@@ -104,7 +104,8 @@ def test_a_connect_that_hangs_ends_and_is_tried_again(caplog, wait_for, black_ho
             with caplog.at_level(logging.WARNING, "caproto"):
                 wait_for(lambda: len(caplog.records) >= 2)
             assert caplog.records[0].getMessage() == (
-                f"Cannot connect to 127.0.0.1:{server.port}: the host does not answer; 1 PVs wait"
+                f"Cannot connect to 127.0.0.1:{server.port}: the host does not answer; "
+                "1 PVs will be retried"
             )
             drain()
             server.start_tcp()
@@ -316,7 +317,7 @@ def test_without_a_thread_that_searches_get_pvs_fails_and_the_next_one_does_not(
 
 def test_no_circuit_is_begun_during_a_pause(server, wait_for, monkeypatch):
     """Neither for PVs that are new, nor for those whose search is answered only then."""
-    monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.5)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.5)
     server.on[ca.CreateChanRequest] = hang_up
     with Context(configuration=quiet(server), timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
@@ -358,7 +359,7 @@ def test_a_server_that_says_nothing_at_all(server, wait_for, caplog):
         with pytest.raises(CaprotoTimeoutError, match="waiting for 127.0.0.1.* to create the chan"):
             x.wait_for_connection(timeout=0.2)
         manager = x.circuit_manager
-        manager._heartbeat.echo_timeout = 0.05
+        manager.session.heartbeat.echo_timeout = 0.05
         server.wait_for(ca.EchoRequest)
         server.drop_all()
         server.on.clear()
@@ -387,7 +388,7 @@ def test_operations_fail_once_and_the_writes_are_not_repeated(server, graceful, 
         with caplog.at_level(logging.WARNING, "caproto.circ"):
             with pytest.raises(DeadCircuitError, match=f"127.0.0.1:{server.port}"):
                 x.write(2.5)
-        assert "1 PVs are searched again" in caplog.text
+        assert "searching for 1 PVs again" in caplog.text
         assert x.read().data[0] == 1.5
         assert len(server.received(ca.WriteNotifyRequest)) == 1
 

@@ -13,9 +13,10 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoError, ChannelType, _locks
+from caproto._client import backoff, callbacks
+from caproto._client.backoff import LONGEST_PAUSE, Loss
 from caproto._sockets import WakeUp
-from caproto.threading import _callbacks, _searchers, _transport, _troubles, _waiting
-from caproto.threading._troubles import LONGEST_PAUSE, Loss
+from caproto.threading import _searchers, _transport, _waiting
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.discipline import Discipline
@@ -54,9 +55,9 @@ def discipline(monkeypatch):
             return super().__call__()
 
     checking = SimpleNamespace(ref=CheckingReference, WeakMethod=CheckingMethod)
-    for module in (_callbacks, _searchers):
+    for module in (callbacks, _searchers):
         monkeypatch.setattr(module, "weakref", checking)
-    monkeypatch.setattr(_troubles, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.01)
     monkeypatch.setitem(LONGEST_PAUSE, Loss.REFUSED, 0.01)
     with rules.logging():
         yield rules
@@ -71,7 +72,7 @@ def test_the_discipline_is_checked_at_all(discipline):
             pass
         _waiting.Reply().wait(0)
         logging.getLogger("caproto.circ").debug("a message")
-        assert _callbacks.make_reference(discipline.took, False, None)() == discipline.took
+        assert callbacks.make_reference(discipline.took, False, None)() == discipline.took
     with one:
         pass
     assert discipline.taken == 4

@@ -25,10 +25,10 @@ from caproto import (
     ReadNotifyRequest,
     VersionRequest,
 )
+from caproto._client.backoff import LONGEST_PAUSE, Loss
 from caproto._client.beacons import BeaconTable, Verdict
 from caproto.threading import _context
 from caproto.threading._pv import Phase
-from caproto.threading._troubles import LONGEST_PAUSE, Loss
 from caproto.threading.client import (
     PV,
     Context,

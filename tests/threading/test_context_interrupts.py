@@ -71,7 +71,7 @@ class World:
             for name in ("x", "y"):
                 wait_for(lambda name=name: self.server.wished(name) == 0)
             for manager in self.ctx.circuit_managers.values():
-                assert not manager._routes.operations and not manager.circuit.pending
+                assert not manager.session.routes.operations and not manager.circuit.pending
             assert not any(pv._waiters for pv in self.ctx.pvs.values())
             assert open_sockets() <= self._sockets
         except Exception as error:

@@ -14,7 +14,7 @@ from caproto import (
     CreateChanResponse,
     ServerDisconnResponse,
 )
-from caproto.threading._troubles import LONGEST_PAUSE, Loss
+from caproto._client.backoff import LONGEST_PAUSE, Loss
 from caproto.threading.client import AccessError, Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, ignore

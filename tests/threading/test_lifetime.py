@@ -193,7 +193,7 @@ class TestExit:
         in_background(lambda: x.read(timeout=None))
         in_background(lambda: x.write(1.5, timeout=None))
         in_background(lambda: nobody.wait_for_connection(timeout=None))
-        while not (len(x.circuit_manager._routes.operations) == 2 and nobody._waiters):
+        while not (len(x.circuit_manager.session.routes.operations) == 2 and nobody._waiters):
             time.sleep(0.001)
         """
         Done(server, script).check()

@@ -86,7 +86,7 @@ def unresponsive(server, wait_for):
     with Context(configuration=configuration, timeout=5) as ctx:
         (pv,) = ctx.get_pvs("x")
         pv.wait_for_connection()
-        pv.circuit_manager._heartbeat.echo_timeout = 0.1
+        pv.circuit_manager.session.heartbeat.echo_timeout = 0.1
         server.on[EchoRequest] = ignore
         server.on[ReadNotifyRequest] = ignore
         wait_for(lambda: "no response" in repr(pv))
@@ -176,7 +176,7 @@ class TestStates:
         (x,) = ctx.get_pvs("x")
         wait_for(lambda: ctx.explain(x).trouble)
         for text in self.check(x, "searching for "):
-            assert text.endswith(" s ago: the server gave it up; it is searched again")
+            assert text.endswith(" s ago: the server dropped it; it is searched again")
 
     def test_closed(self, ctx, x):
         ctx.disconnect()

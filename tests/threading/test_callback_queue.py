@@ -9,12 +9,13 @@ from time import monotonic
 
 import pytest
 
-from caproto.threading._delivery import Call, Deliveries, Delivery
+from caproto._client.deliveries import Call, Deliveries
+from caproto.threading._callback_queue import CallbackQueue
 
 
 @pytest.fixture
 def delivery():
-    made = Delivery("test")
+    made = CallbackQueue("test")
     yield made
     made.stop()
     made.join(10)
@@ -26,7 +27,7 @@ def collector():
     return seen, Call(seen.append)
 
 
-def finish(delivery: Delivery) -> None:
+def finish(delivery: CallbackQueue) -> None:
     """Wait until everything that is queued was run."""
     done = threading.Event()
     delivery.put(((Call(lambda _: done.set()), None),))
@@ -142,25 +143,25 @@ def test_the_backlog_is_as_old_as_what_is_running(delivery):
         running.set()
         gate.wait(10)
 
-    assert delivery.age(monotonic() + 100) == 0
+    assert delivery.load(monotonic() + 100) == (0, 0.0)
     before = monotonic()
     delivery.put(((Call(block), None),), cost=1)
     after = monotonic()
     assert running.wait(10)
     delivery.put((), cost=1)  # younger, and not what counts
-    assert before + 7 - after <= delivery.age(before + 7) <= 7
+    assert before + 7 - after <= delivery.load(before + 7)[1] <= 7
     gate.set()
     finish(delivery)
-    assert delivery.age(monotonic() + 100) == 0
+    assert delivery.load(monotonic() + 100) == (0, 0.0)
 
 
 def test_a_successor_waits_for_its_predecessor():
     seen, target = collector()
     gate = threading.Event()
-    first = Delivery("first")
+    first = CallbackQueue("first")
     first.put(((Call(lambda _: gate.wait(10)), None), (target, "old")))
     first.stop()
-    second = Delivery("second", predecessor=first)
+    second = CallbackQueue("second", predecessor=first)
     second.put(((target, "new"),))
     gate.set()
     finish(second)
@@ -172,8 +173,8 @@ def test_a_successor_waits_for_its_predecessor():
 def test_a_successor_waits_even_if_it_is_used_first():
     """A circuit may be replaced before the last words of the old one are queued."""
     seen, target = collector()
-    first = Delivery("first")
-    second = Delivery("second", predecessor=first)
+    first = CallbackQueue("first")
+    second = CallbackQueue("second", predecessor=first)
     second.put(((target, "new"),))
     first.put(((target, "old"),))
     first.stop()
@@ -186,12 +187,12 @@ def test_a_successor_waits_even_if_it_is_used_first():
 def test_a_successor_waits_past_a_predecessor_that_had_nothing_to_say():
     seen, target = collector()
     gate = threading.Event()
-    first = Delivery("first")
+    first = CallbackQueue("first")
     first.put(((Call(lambda _: gate.wait(10)), None), (target, "old")))
-    silent = Delivery("silent", predecessor=first)
+    silent = CallbackQueue("silent", predecessor=first)
     first.stop()
     silent.stop()
-    third = Delivery("third", predecessor=silent)
+    third = CallbackQueue("third", predecessor=silent)
     third.put(((target, "new"),))
     gate.set()
     finish(third)
@@ -201,10 +202,10 @@ def test_a_successor_waits_past_a_predecessor_that_had_nothing_to_say():
 
 
 def test_many_successors_in_a_row_keep_nothing_of_the_old_ones():
-    delivery = first = Delivery("first")
+    delivery = first = CallbackQueue("first")
     for _ in range(100):
         delivery.stop()
-        delivery = Delivery("next", predecessor=delivery)
+        delivery = CallbackQueue("next", predecessor=delivery)
     gone = weakref.ref(first)
     del first
     gc.collect()
@@ -216,7 +217,7 @@ def test_many_successors_in_a_row_keep_nothing_of_the_old_ones():
 
 
 def test_several_workers_run_at_the_same_time():
-    delivery = Delivery("test", workers=3)
+    delivery = CallbackQueue("test", workers=3)
     barrier = threading.Barrier(3)
     for _ in range(3):
         delivery.put(((Call(lambda _: barrier.wait(10)), None),))
@@ -239,7 +240,7 @@ def test_a_callback_may_stop_and_join_its_own_thread(delivery):
 
 
 def test_dropped_it_ends_its_threads():
-    delivery = Delivery("test")
+    delivery = CallbackQueue("test")
     finish(delivery)
     thread = delivery.threads[0]
     del delivery

@@ -1,4 +1,4 @@
-"""Troubles: what went wrong with each server, and how long it is to be left alone.
+"""How long a server is left alone after a failure, and why.
 
 A server that is restarted is wanted back at once; but one that drops each circuit as soon as it is
 made must not be overrun. So the circuits to one server are *begun* at least a pause apart, which
@@ -11,13 +11,13 @@ import enum
 import math
 from typing import NamedTuple
 
-from .._sockets import Address
+from .._addresses import Address
 
 #: Seconds between the beginnings of the first two circuits; then doubling.
 FIRST_PAUSE = 0.25
-#: A circuit that was up for so many seconds was a good one: the pauses begin again.
+#: A circuit that was up for as many seconds was a good one: the next pause is the first one again.
 GOOD_TIME = 10.0
-#: Servers to remember; beyond, the one whose last trouble is oldest is forgotten.
+#: Servers to remember; beyond, the one whose last failure is oldest is forgotten.
 MAX_SERVERS = 1024
 
 
@@ -34,7 +34,7 @@ class Loss(enum.Enum):
 LONGEST_PAUSE = {Loss.BROKEN: 1.0, Loss.REFUSED: 5.0, Loss.USELESS: 10.0}
 
 
-class Trouble(NamedTuple):
+class Failure(NamedTuple):
     """The last failure of a server."""
 
     reason: str
@@ -51,20 +51,20 @@ class Trouble(NamedTuple):
         return self.reason + (f" ({self.failures} attempts in a row)" if counts else "")
 
 
-class Troubles:
-    """The last trouble of each server. The clock is passed in."""
+class ServerBackoff:
+    """The last failure of each server. The clock is passed in."""
 
     def __init__(self) -> None:
-        self._troubles: dict[Address, Trouble] = {}
+        self._failures: dict[Address, Failure] = {}
 
-    def get(self, address: Address | None) -> Trouble | None:
-        """The last trouble with the server at *address*; None if there was none."""
-        return self._troubles.get(address) if address is not None else None
+    def get(self, address: Address | None) -> Failure | None:
+        """The last failure with the server at *address*; None if there was none."""
+        return self._failures.get(address) if address is not None else None
 
     def pause(self, address: Address, now: float) -> float:
         """Seconds to wait before the next circuit to this server is begun."""
-        trouble = self._troubles.get(address)
-        return max(0.0, trouble.until - now) if trouble is not None else 0.0
+        failure = self._failures.get(address)
+        return max(0.0, failure.until - now) if failure is not None else 0.0
 
     def note(
         self, address: Address, loss: Loss, reason: str, begun: float, up: float, now: float
@@ -75,7 +75,7 @@ class Troubles:
         ----------
         address : tuple of (str, int)
         loss : Loss
-            CLOSED is not a trouble.
+            CLOSED is not a failure.
         reason : str
         begun : float
             When the circuit was.
@@ -90,20 +90,20 @@ class Troubles:
         """
         if loss is Loss.CLOSED:
             return self.pause(address, now)
-        before = self._troubles.pop(address, None) or Trouble("", -math.inf, loss)
+        before = self._failures.pop(address, None) or Failure("", -math.inf, loss)
         longest, failures, until = LONGEST_PAUSE[loss], before.failures, before.until
         # Circuits that end together, of several priorities, are one failure.
         if loss is not Loss.REFUSED and begun >= before.when:
             failures += 1
             pause = min(math.ldexp(FIRST_PAUSE, min(failures - 1, 10)), longest)
             until = now + max(0.0, pause - up)
-        if len(self._troubles) >= MAX_SERVERS:
-            del self._troubles[next(iter(self._troubles))]
-        self._troubles[address] = Trouble(reason, now, loss, failures, until)
+        if len(self._failures) >= MAX_SERVERS:
+            del self._failures[next(iter(self._failures))]
+        self._failures[address] = Failure(reason, now, loss, failures, until)
         return longest if loss is Loss.REFUSED else max(0.0, until - now)
 
     def over(self, address: Address, up: float) -> None:
         """A circuit has ended; if it was a good one, earlier failures do not count any more."""
-        trouble = self._troubles.get(address)
-        if trouble is not None and up >= GOOD_TIME:
-            self._troubles[address] = trouble._replace(failures=0)
+        failure = self._failures.get(address)
+        if failure is not None and up >= GOOD_TIME:
+            self._failures[address] = failure._replace(failures=0)

@@ -1,21 +1,19 @@
-"""What is said about circuits: their states, and messages for people."""
+"""Messages for people about circuits and channels, and the states that they name."""
 from __future__ import annotations
 
 import enum
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._addresses import Address
 from .._channel import ClientChannel
 from .._dbr import ChannelType
 from .._errors import MessageError, RemoteProtocolError
 from .._roles import CLIENT, CLOSED, MUST_CLOSE
-from ._subscription import Subscription
-
-if TYPE_CHECKING:
-    from ._pv import PV
+from .interfaces import PV, Subscription
 
 
-class State(enum.Enum):
+class CircuitState(enum.Enum):
     """The life of a circuit."""
 
     CONNECTING = "connecting to"
@@ -25,15 +23,15 @@ class State(enum.Enum):
     DEAD = "disconnected from"
 
 
-def describe_channel(state: State, channel: ClientChannel) -> str:
+def describe_channel(state: CircuitState, channel: ClientChannel) -> str:
     """The state of *channel*, on a circuit in *state*."""
     host, port = channel.circuit.address
-    if state is not State.CONNECTED:
+    if state is not CircuitState.CONNECTED:
         return f"{state.value} {host}:{port}"
     if channel.states[CLIENT] is MUST_CLOSE:
         return "idle"  # and in a moment without a circuit
     if channel.states[CLIENT] is CLOSED:
-        return f"disconnected, {host}:{port} has given the channel up"
+        return f"disconnected, {host}:{port} dropped the channel"
     if not channel.connected:
         return f"connecting, waiting for {host}:{port} to create the channel"
     assert channel.native_data_type is not None
@@ -53,17 +51,19 @@ def name_rights(channel: ClientChannel) -> str:
 
 
 def log_end(
-    log: logging.Logger, address: tuple[str, int], error: Exception, reason: str, count: int,
+    log: logging.Logger, address: Address, error: Exception, reason: str, count: int,
     connecting: bool,
 ) -> None:
-    """Log why a circuit that *count* PVs were on came to its end."""
+    """Log why a circuit that *count* PVs were on has ended."""
     host, port = address
     if isinstance(error, RemoteProtocolError):
-        log.error("%s:%d broke the protocol, so we hang up: %s", host, port, reason)
+        log.error("Protocol violation by %s:%d, closing the circuit: %s", host, port, reason)
     elif connecting:
-        log.warning("%s; %d PVs wait", reason[:1].upper() + reason[1:], count)
+        log.warning("%s; %d PVs will be retried", reason[:1].upper() + reason[1:], count)
     else:
-        log.warning("Lost %s:%d: %s; %d PVs are searched again", host, port, reason, count)
+        log.warning(
+            "Lost connection to %s:%d (%s); searching for %d PVs again", host, port, reason, count
+        )
 
 
 def log_deviation(log: logging.Logger, error: MessageError, first: bool) -> None:
@@ -74,19 +74,21 @@ def log_deviation(log: logging.Logger, error: MessageError, first: bool) -> None
         log.debug("The server deviates from the protocol: %s", error)
 
 
-def log_refusal(
-    log: logging.Logger, whose: PV | Subscription | None, command: Any
-) -> None:
-    """Log an error, or the *command* that tells of one, that no caller waits for."""
-    if isinstance(command, MessageError):
-        reason = str(command)
-    else:
-        reason = f"{command.status.name} ({command.status.description})"
-    if isinstance(whose, Subscription):
-        whose.log.warning("%r: the server sends no updates: %s", whose.pv.name, reason)
-        return
-    text = command.error_message
-    if whose is None:
+def log_refused_updates(sub: Subscription, response: Any) -> None:
+    """Log why a subscription gets no updates."""
+    sub.log.warning("%r: the server sends no updates: %s", sub.pv.name, _reason(response))
+
+
+def log_refused_request(log: logging.Logger, pv: PV | None, response: Any) -> None:
+    """Log an error that no operation waits for."""
+    reason, text = _reason(response), response.error_message
+    if pv is None:
         log.warning("The server refused a request: %s, %r", reason, text)
     else:
-        whose.log.warning("%r: the server refused a write: %s, %r", whose.name, reason, text)
+        pv.log.warning("%r: the server refused a write: %s, %r", pv.name, reason, text)
+
+
+def _reason(response: Any) -> str:
+    if isinstance(response, MessageError):
+        return str(response)
+    return f"{response.status.name} ({response.status.description})"

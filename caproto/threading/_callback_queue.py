@@ -1,4 +1,4 @@
-"""Delivery: the threads that run user callbacks, in the order of the wire.
+"""CallbackQueue: the threads that run user callbacks, in the order of the wire.
 
 A queue item is a batch: pairs ``(target, argument)``, each handled by
 ``target.deliver(argument)``. The reader thread puts one batch for each chunk of bytes it received.
@@ -6,73 +6,30 @@ Nothing else runs user code, so a slow callback delays the callbacks of its own 
 never a reply that somebody waits for.
 
 A sleeping thread holds the queue and nothing else, so it keeps no Context alive. `SimpleQueue.put`
-is reentrant by contract, so finalizers may call :meth:`Delivery.put`.
+is reentrant by contract, so finalizers may call :meth:`CallbackQueue.put`.
 """
 from __future__ import annotations
 
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from queue import SimpleQueue
-from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from .. import _locks
+from .._client.deliveries import DeliveryBatch, Target
 from . import _waiting
 
 log = logging.getLogger("caproto.ctx")
 
 
-class Target(Protocol):
-    """What a queue item is handed to."""
-
-    def deliver(self, argument: Any) -> None:
-        """Run user callbacks with *argument*; errors of the user's are caught here."""
-
-
-class Call:
-    """A target made of a function."""
-
-    __slots__ = ("deliver",)
-
-    def __init__(self, function: Callable[[Any], None]) -> None:
-        self.deliver = function
-
-
-class Deliveries:
-    """What to deliver, in order: a batch that becomes long.
-
-    Two lists instead of one of pairs. A pair more for each update that waits would cost 0.2 µs in
-    the garbage collector, which looks at each of them, again and again.
-    """
-
-    __slots__ = ("arguments", "targets")
-
-    def __init__(self) -> None:
-        self.targets: list[Target] = []
-        self.arguments: list[Any] = []
-
-    def append(self, pair: tuple[Target, Any]) -> None:
-        """Add a target and its argument."""
-        target, argument = pair
-        self.targets.append(target)
-        self.arguments.append(argument)
-
-    def __iter__(self) -> Iterator[tuple[Target, Any]]:
-        return zip(self.targets, self.arguments, strict=True)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
-Batch = Sequence[tuple[Target, Any]] | Deliveries
 #: How much a batch counts in the backlog, the batch, whether it is run after a discard, too, and
 #: when it was queued.
-Item = tuple[int, Batch, bool, float]
+Item = tuple[int, DeliveryBatch, bool, float]
 
 
-class Delivery:
+class CallbackQueue:
     """A queue and the threads that empty it.
 
     Parameters
@@ -81,7 +38,7 @@ class Delivery:
         Goes into the names of the threads.
     workers : int
         Number of threads. With more than one, order is only the order of starting.
-    predecessor : Delivery, optional
+    predecessor : CallbackQueue, optional
         Nothing is run before this one has finished: callbacks of a lost circuit come before those
         of the circuit that replaces it.
 
@@ -91,7 +48,9 @@ class Delivery:
         Of the counters and of starting.
     """
 
-    def __init__(self, name: str, workers: int = 1, predecessor: Delivery | None = None) -> None:
+    def __init__(
+        self, name: str, workers: int = 1, predecessor: CallbackQueue | None = None
+    ) -> None:
         self._name = name
         self._workers = workers
         self.lock = _locks.Lock()
@@ -118,18 +77,19 @@ class Delivery:
         """The threads; empty before the first use."""
         return tuple(self._threads)
 
-    def age(self, now: float) -> float:
-        """How many seconds what is running now has waited before it was run, and since."""
-        return now - self._backlog.since if self.backlog else 0.0
+    def load(self, now: float) -> tuple[int, float]:
+        """The backlog, and how many seconds ago what is running now was queued."""
+        backlog = self.backlog
+        return backlog, now - self._backlog.since if backlog else 0.0
 
-    def put(self, batch: Batch, cost: int = 0) -> None:
+    def put(self, batch: DeliveryBatch, cost: int = 0) -> None:
         """Queue *batch*, which occupies *cost* bytes; the first one starts the threads."""
         with self.lock:
             self._backlog.queued += cost
             start = not self._threads and not self._stopped
         if start:
             self._start()
-        now = monotonic()
+        now = _waiting.now()
         if self._workers == 1:
             self._queue.put((cost, batch, False, now))
             return
@@ -148,7 +108,7 @@ class Delivery:
 
     def put_quietly(self, target: Target, argument: Any) -> None:
         """Queue one call from a finalizer: takes no lock and starts nothing."""
-        self._queue.put((0, ((target, argument),), False, monotonic()))
+        self._queue.put((0, ((target, argument),), False, _waiting.now()))
 
     def stop(self) -> None:
         """Let the threads finish what is queued, then end."""
@@ -164,12 +124,12 @@ class Delivery:
         """Drop what is queued; no other callback begins."""
         self._backlog.discarded = True
 
-    def finish(self, batch: Batch) -> None:
+    def finish(self, batch: DeliveryBatch) -> None:
         """Drop what is queued; *batch* comes after the callback that runs now, then the end."""
         self.discard()
         if batch:
             self.put(())
-            self._queue.put((0, batch, True, monotonic()))
+            self._queue.put((0, batch, True, _waiting.now()))
         self.stop()
 
     def join(self, timeout: float | None = None) -> None:
@@ -210,10 +170,13 @@ class Delivery:
             self._backlog.running = len(threads)
         for number, thread in enumerate(threads):
             try:
-                thread.start()
+                _waiting.start_thread(thread)
             except RuntimeError as error:  # there are no more; the next batch tries again
                 if not self._starved:  # once, not with each batch
-                    log.error("Callbacks of %s wait: %s", self._name, error)
+                    log.error(
+                        "Cannot start the callback thread for %s, callbacks are delayed: %s",
+                        self._name, error,
+                    )
                 self._starved = True
                 with self.lock:
                     self._threads = threads[:number]
@@ -224,7 +187,7 @@ class Delivery:
 
 
 class _Backlog:
-    """Counters shared between a Delivery and its threads."""
+    """Counters shared between a CallbackQueue and its threads."""
 
     __slots__ = ("discarded", "done", "low", "queued", "relief", "running", "since")
 
@@ -239,7 +202,7 @@ class _Backlog:
 
 
 class _Ender:
-    """Tells the threads that their Delivery is gone; runs in the garbage collector."""
+    """Tells the threads that their CallbackQueue is gone; runs in the garbage collector."""
 
     def __init__(self, queue: SimpleQueue[Item | None], workers: int) -> None:
         self._queue = queue

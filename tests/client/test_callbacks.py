@@ -9,7 +9,7 @@ import queue
 import pytest
 
 from caproto import CaprotoKeyError, CaprotoTypeError
-from caproto.threading._callbacks import (
+from caproto._client.callbacks import (
     EXITING,
     Callbacks,
     accepts_two,

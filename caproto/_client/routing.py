@@ -1,14 +1,13 @@
-"""Routes: whose business is each command that comes from a server?
+"""Routes: dispatch what a server sends to PVs, operations and subscriptions.
 
 The tables of one circuit (PVs by cid, operations by ioid, subscriptions by their id), and one
-handler per command. All of it belongs to the lock of the circuit's manager. Handlers decide; what
-they cannot do under the lock they note in a `Turn`, which the manager carries out afterwards.
+handler per command. Handlers decide; what is to be done afterwards they note in a `FollowUp`.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._commands import (
     AccessRightsResponse,
@@ -30,42 +29,66 @@ from .._commands import (
 )
 from .._errors import MessageError
 from .._framing import OversizedMessage
-from ._delivery import Deliveries
-from ._operations import NORMAL, Operation, too_large
-
-if TYPE_CHECKING:
-    from ._pv import PV
-    from ._subscription import Subscription
+from .deliveries import Deliveries
+from .interfaces import PV, Subscription
+from .operations import NORMAL, Operation, too_large
 
 #: Seconds between two looks for operations whose time is over.
 EXPIRY_INTERVAL = 0.5
 
 
-class Turn:
-    """What the commands of one chunk leave to be done after the lock is released.
+class FollowUp:
+    """What the commands of one chunk leave to be done.
 
     Parameters
     ----------
-    batch : Deliveries
-        Collects what goes to the callback thread.
+    out : Deliveries
+        Collects what goes to user callbacks.
+
+    Attributes
+    ----------
+    created, lost : list of PV
+        Those whose channels the server has created, or dropped.
+    failed : dict of int to Operation
+        The operations that were lost with the channels.
+    requests : list of Message
+        What the server is to be sent.
+    deviations : list of MessageError
+        Of the server from the protocol.
+    refused_updates : list of (Subscription, response or error)
+        Why subscriptions get no updates.
+    refused_requests : list of (PV or None, ErrorResponse)
+        Errors that no operation waits for.
+    echoes : int
+        Number of answers to echo requests.
+    responding : list of PV or None
+        Those that can be used again, if the server has not responded before.
     """
 
     __slots__ = (
-        "batch", "created", "deviations", "echoes", "failed", "lost", "recovered", "refused",
+        "created",
+        "deviations",
+        "echoes",
+        "failed",
+        "lost",
+        "out",
+        "refused_requests",
+        "refused_updates",
         "requests",
+        "responding",
     )
 
-    def __init__(self, batch: Deliveries) -> None:
-        self.batch = batch
+    def __init__(self, out: Deliveries) -> None:
+        self.out = out
         self.created: list[PV] = []
         self.lost: list[PV] = []
-        self.failed: dict[int, Operation] = {}  #: operations that were lost with them
+        self.failed: dict[int, Operation] = {}
         self.requests: list[Message] = []
-        self.deviations: list[MessageError] = []  #: of the server from the protocol, to be logged
-        #: Failures that no thread waits for: of what, and a command with a status, or an error.
-        self.refused: list[tuple[PV | Subscription | None, Any]] = []
+        self.deviations: list[MessageError] = []
+        self.refused_updates: list[tuple[Subscription, Any]] = []
+        self.refused_requests: list[tuple[PV | None, ErrorResponse]] = []
         self.echoes = 0
-        self.recovered = False  #: whether the server responds again
+        self.responding: list[PV] | None = None
 
 
 class Routes:
@@ -75,7 +98,7 @@ class Routes:
     ----------
     pvs : dict of int to PV
         By cid.
-    retired : dict of int to PV
+    cleared : dict of int to PV
         By cid, from CLEAR_CHANNEL to its confirmation: errors of earlier writes may still come.
     operations : dict of int to Operation
         By ioid.
@@ -83,17 +106,17 @@ class Routes:
         By the id on the wire.
     """
 
-    __slots__ = ("operations", "pvs", "retired", "subscriptions")
+    __slots__ = ("cleared", "operations", "pvs", "subscriptions")
 
     def __init__(self) -> None:
         self.pvs: dict[int, PV] = {}
-        self.retired: dict[int, PV] = {}
+        self.cleared: dict[int, PV] = {}
         self.operations: dict[int, Operation] = {}
         self.subscriptions: dict[int, Subscription] = {}
 
-    def retire(self, pv: PV, cid: int) -> None:
+    def clear_channel(self, pv: PV, cid: int) -> None:
         """The channel of *pv* is being cleared."""
-        self.retired[cid] = self.pvs.pop(cid)
+        self.cleared[cid] = self.pvs.pop(cid)
         self.drop_subscriptions(pv)
 
     def drop_subscriptions(self, pv: PV) -> None:
@@ -109,7 +132,7 @@ class Routes:
         return {number: self.operations.pop(number) for number in numbers}
 
     def take_expired(self, now: float) -> tuple[dict[int, Operation], float]:
-        """Take the operations without a waiting thread that are out of time, and the next look."""
+        """Those operations that the circuit ends whose time is over, and when to look again."""
         expired: dict[int, Operation] = {}
         again_at = math.inf
         for number, operation in self.operations.items():
@@ -124,105 +147,106 @@ class Routes:
             del self.operations[number]
         return expired, again_at
 
-    def clear(self) -> tuple[list[PV], dict[int, Operation]]:
+    def take_all(self) -> tuple[list[PV], dict[int, Operation]]:
         """The circuit is gone; the PVs and operations that were on it."""
         for sub in self.subscriptions.values():
             sub.stopped()
         self.subscriptions.clear()
-        self.retired.clear()
+        self.cleared.clear()
         pvs, self.pvs = list(self.pvs.values()), {}
         operations, self.operations = self.operations, {}
         return pvs, operations
 
     @staticmethod
-    def _refuse(sub: Subscription, reason: Any, turn: Turn) -> None:
+    def _refuse(sub: Subscription, reason: Any, then: FollowUp) -> None:
         """No update; to be reported once, not with each of them."""
         if not sub.refused:
             sub.refused = True
-            turn.refused.append((sub, reason))
+            then.refused_updates.append((sub, reason))
 
-    def reject(self, command: Message, error: MessageError, turn: Turn) -> None:
+    def reject(self, command: Message, error: MessageError, then: FollowUp) -> None:
         """Fail what a *command* that cannot be used would have answered."""
         number = command.fields[5]
         if isinstance(command, CreateChanResponse):
-            self._on_channel_lost(command, turn)
+            self._on_channel_lost(command, then)
         elif type(command) in REPLIES or isinstance(command, EventAddResponse):
             operation = self.operations.pop(number, None)
             if operation is not None:
-                operation.failed(error, turn.batch)
+                operation.failed(error, then.out)
             elif number in self.subscriptions:
-                self._refuse(self.subscriptions[number], error, turn)
+                self._refuse(self.subscriptions[number], error, then)
 
     # ---- one handler per command
 
-    def _on_update(self, command: EventAddResponse | ReadNotifyResponse, turn: Turn) -> None:
+    def _on_update(self, command: EventAddResponse | ReadNotifyResponse, then: FollowUp) -> None:
         number = command.fields[5]
         sub = self.subscriptions.get(number)
         if sub is None:  # cancelled meanwhile; or some servers answer a read so
             operation = self.operations.pop(number, None)
             if operation is not None:
-                operation.answered(command, turn.batch)
+                operation.answered(command, then.out)
             return
         if command.fields[4] == NORMAL:
             if sub.refused:
                 sub.refused = False
-            turn.batch.append((sub, command))
+            then.out.append((sub, command))
         else:
-            self._refuse(sub, command, turn)
+            self._refuse(sub, command, then)
 
-    def _on_reply(self, command: Any, turn: Turn) -> None:
+    def _on_reply(self, command: Any, then: FollowUp) -> None:
         operation = self.operations.pop(command.fields[5], None)
         if operation is not None:
-            operation.answered(command, turn.batch)
+            operation.answered(command, then.out)
         elif isinstance(command, ReadNotifyResponse):
-            self._on_update(command, turn)  # the refresh after an unresponsive phase
+            self._on_update(command, then)  # the refresh after an unresponsive phase
 
-    def _on_oversized(self, command: OversizedMessage, turn: Turn) -> None:
+    def _on_oversized(self, command: OversizedMessage, then: FollowUp) -> None:
         failed, size, _, _, _, number = command.fields
         operation = self.operations.pop(number, None) if failed in _ANSWERED else None
         if operation is not None:
-            operation.failed(too_large(size, command.limit), turn.batch)
+            operation.failed(too_large(size, command.limit), then.out)
         elif number in self.subscriptions:
-            self._refuse(self.subscriptions[number], too_large(size, command.limit), turn)
+            self._refuse(self.subscriptions[number], too_large(size, command.limit), then)
 
-    def _on_access_rights(self, command: AccessRightsResponse, turn: Turn) -> None:
+    def _on_access_rights(self, command: AccessRightsResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)
-        if pv is not None and pv._access_callbacks is not None:
-            turn.batch.append(pv._note_rights(command.access_rights))
+        news = pv._rights_news(command.access_rights) if pv is not None else None
+        if news is not None:
+            then.out.append(news)
 
-    def _on_created(self, command: CreateChanResponse, turn: Turn) -> None:
+    def _on_created(self, command: CreateChanResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)
         if pv is None:  # given up while the server was at it
-            turn.requests.append(ClearChannelRequest(command.sid, command.cid))
+            then.requests.append(ClearChannelRequest(command.sid, command.cid))
         else:
-            turn.created.append(pv)
+            then.created.append(pv)
 
-    def _on_cleared(self, command: ClearChannelResponse, turn: Turn) -> None:
-        self.retired.pop(command.cid, None)
+    def _on_cleared(self, command: ClearChannelResponse, then: FollowUp) -> None:
+        self.cleared.pop(command.cid, None)
 
     def _on_channel_lost(
         self,
         command: CreateChanResponse | CreateChFailResponse | ServerDisconnResponse,
-        turn: Turn,
+        then: FollowUp,
     ) -> None:
         pv = self.pvs.pop(command.cid, None)
         if pv is not None:
             self.drop_subscriptions(pv)
-            turn.lost.append(pv)
+            then.lost.append(pv)
 
-    def _on_echo(self, command: EchoResponse | ReadSyncResponse, turn: Turn) -> None:
-        turn.echoes += 1
+    def _on_echo(self, command: EchoResponse | ReadSyncResponse, then: FollowUp) -> None:
+        then.echoes += 1
 
-    def _on_error(self, command: ErrorResponse, turn: Turn) -> None:
+    def _on_error(self, command: ErrorResponse, then: FollowUp) -> None:
         failed, _, _, _, _, number = command.original_fields
         operation = self.operations.pop(number, None) if failed in _ANSWERED else None
         if operation is not None:
-            operation.answered(command, turn.batch)
+            operation.answered(command, then.out)
         elif failed == EventAddResponse.ID and number in self.subscriptions:
-            self._refuse(self.subscriptions[number], command, turn)
+            self._refuse(self.subscriptions[number], command, then)
         else:
-            pv = self.pvs.get(command.cid) or self.retired.get(command.cid)
-            turn.refused.append((pv, command))
+            pv = self.pvs.get(command.cid) or self.cleared.get(command.cid)
+            then.refused_requests.append((pv, command))
 
 
 #: Requests that are answered under their ioid.
@@ -231,7 +255,7 @@ _ANSWERED = frozenset({ReadRequest.ID, ReadNotifyRequest.ID, WriteNotifyResponse
 #: What answers an operation under its ioid.
 REPLIES = frozenset({ReadNotifyResponse, ReadResponse, WriteNotifyResponse})
 
-HANDLERS: dict[type[Message], Callable[[Routes, Any, Turn], None]] = {
+HANDLERS: dict[type[Message], Callable[[Routes, Any, FollowUp], None]] = {
     EventAddResponse: Routes._on_update,
     ReadNotifyResponse: Routes._on_reply,
     ReadResponse: Routes._on_reply,

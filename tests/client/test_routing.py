@@ -8,8 +8,8 @@ import pytest
 import caproto as ca
 from caproto import CAStatus, ChannelType
 from caproto._circuit_rules import HANDLERS as RULES
+from caproto._client.routing import EXPIRY_INTERVAL, HANDLERS, FollowUp, Routes
 from caproto._framing import OversizedMessage
-from caproto.threading._routing import EXPIRY_INTERVAL, HANDLERS, Routes, Turn
 from tests.conformance.items import item
 
 CID, SID, IOID, SUBID = 3, 70, 11, 12
@@ -44,26 +44,26 @@ class FakePV:
 
     def __init__(self, *subscriptions, callbacks=None) -> None:
         self.subscriptions = list(subscriptions)
-        self._access_callbacks = callbacks
+        self._callbacks = callbacks
 
-    def _note_rights(self, rights):
-        return "to be told", rights
+    def _rights_news(self, rights):
+        return None if self._callbacks is None else ("to be told", rights)
 
 
 class Rig:
     """Routes with one PV, one operation and one subscription."""
 
     def __init__(self) -> None:
-        self.routes, self.turn = Routes(), Turn([])
+        self.routes, self.then = Routes(), FollowUp([])
         self.operation, self.sub = Operation(), FakeSubscription(SUBID)
         self.pv = FakePV(self.sub, callbacks=object())
         self.routes.pvs[CID] = self.pv
         self.routes.operations[IOID] = self.operation
         self.routes.subscriptions[SUBID] = self.sub
 
-    def take(self, command) -> Turn:
-        HANDLERS[type(command)](self.routes, command, self.turn)
-        return self.turn
+    def take(self, command) -> FollowUp:
+        HANDLERS[type(command)](self.routes, command, self.then)
+        return self.then
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ def error(request, cid=CID, status=CAStatus.ECA_PUTFAIL):
     return ca.ErrorResponse(request, cid, status, "T:x")
 
 
-def empty(turn) -> bool:
+def empty(then) -> bool:
     """Whether nothing is left to be done."""
-    return not any(getattr(turn, name) for name in Turn.__slots__)
+    return not any(getattr(then, name) for name in FollowUp.__slots__)
 
 
 def test_every_command_of_a_server_has_a_route_or_needs_none():
@@ -100,24 +100,24 @@ def test_every_command_of_a_server_has_a_route_or_needs_none():
 
 def test_an_error_after_the_channel_was_given_back_is_still_its_own(rig):
     """Until the server has confirmed: then no error of it can come."""
-    rig.routes.retire(rig.pv, CID)
+    rig.routes.clear_channel(rig.pv, CID)
     assert not rig.routes.pvs and not rig.routes.subscriptions
     late = error(ca.WriteRequest([1.0], ChannelType.DOUBLE, 1, SID, CID))
-    assert rig.take(late).refused == [(rig.pv, late)]
+    assert rig.take(late).refused_requests == [(rig.pv, late)]
     rig.take(ca.ClearChannelResponse(SID, CID))
-    assert not rig.routes.retired
+    assert not rig.routes.cleared
 
 
 def test_an_update_goes_to_its_subscription(rig):
     response = update()
-    assert rig.take(response).batch == [(rig.sub, response)]
+    assert rig.take(response).out == [(rig.sub, response)]
 
 
 def test_a_refusal_is_reported_once_until_an_update_comes(rig):
     bad = update(status=CAStatus.ECA_NORDACCESS)
     for command in (bad, bad, update(), bad, bad):
         rig.take(command)
-    assert rig.turn.refused == [(rig.sub, bad)] * 2
+    assert rig.then.refused_updates == [(rig.sub, bad)] * 2
 
 
 def test_an_update_for_nobody_is_dropped(rig):
@@ -126,8 +126,8 @@ def test_an_update_for_nobody_is_dropped(rig):
 
 def test_an_update_with_an_error_status_is_no_update(rig):
     response = update(status=CAStatus.ECA_NORDACCESS)
-    turn = rig.take(response)
-    assert turn.refused == [(rig.sub, response)] and not turn.batch
+    then = rig.take(response)
+    assert then.refused_updates == [(rig.sub, response)] and not then.out
 
 
 @item(51)
@@ -146,20 +146,20 @@ def test_a_reply_finishes_its_operation_once(rig, response):
     rig.take(response)
     assert rig.operation.ended == [response]
     assert rig.routes.operations == {}
-    assert rig.turn.batch == [(rig.operation, response)]
+    assert rig.then.out == [(rig.operation, response)]
 
 
 @item(51)
 def test_a_read_reply_under_the_id_of_a_subscription_refreshes_it(rig):
     response = read_reply(SUBID)
-    assert rig.take(response).batch == [(rig.sub, response)]
+    assert rig.take(response).out == [(rig.sub, response)]
     assert rig.routes.subscriptions == {SUBID: rig.sub}
 
 
 def test_a_failed_refresh_is_no_update(rig):
     response = read_reply(SUBID, status=CAStatus.ECA_NORDACCESS)
-    turn = rig.take(response)
-    assert turn.refused == [(rig.sub, response)] and not turn.batch
+    then = rig.take(response)
+    assert then.refused_updates == [(rig.sub, response)] and not then.out
 
 
 def test_a_write_reply_under_the_id_of_a_subscription_is_nothing(rig):
@@ -167,26 +167,26 @@ def test_a_write_reply_under_the_id_of_a_subscription_is_nothing(rig):
 
 
 def test_rights_go_to_who_wants_to_know(rig):
-    turn = rig.take(ca.AccessRightsResponse(CID, 1))
-    assert turn.batch == [("to be told", ca.AccessRights.READ)]
+    then = rig.take(ca.AccessRightsResponse(CID, 1))
+    assert then.out == [("to be told", ca.AccessRights.READ)]
 
 
 def test_rights_that_nobody_wants_to_know_cost_nothing(rig):
-    rig.pv._access_callbacks = None
+    rig.pv._callbacks = None
     assert empty(rig.take(ca.AccessRightsResponse(CID, 1)))
     assert empty(rig.take(ca.AccessRightsResponse(99, 1)))
 
 
 def test_a_created_channel_belongs_to_its_pv(rig):
-    turn = rig.take(ca.CreateChanResponse(ChannelType.DOUBLE, 1, CID, SID))
-    assert turn.created == [rig.pv] and not turn.requests
+    then = rig.take(ca.CreateChanResponse(ChannelType.DOUBLE, 1, CID, SID))
+    assert then.created == [rig.pv] and not then.requests
 
 
 @item(36)
 def test_a_channel_that_nobody_wants_any_more_is_given_back(rig):
-    turn = rig.take(ca.CreateChanResponse(ChannelType.DOUBLE, 1, 99, SID))
-    assert not turn.created
-    assert turn.requests == [ca.ClearChannelRequest(SID, 99)]
+    then = rig.take(ca.CreateChanResponse(ChannelType.DOUBLE, 1, 99, SID))
+    assert not then.created
+    assert then.requests == [ca.ClearChannelRequest(SID, 99)]
 
 
 @pytest.mark.parametrize("command", [ca.CreateChFailResponse, ca.ServerDisconnResponse])
@@ -195,7 +195,7 @@ def test_a_lost_channel_loses_its_subscriptions_only(rig, command):
     rig.routes.pvs[4], rig.routes.subscriptions[77] = other, others
     rig.take(command(CID))
     rig.take(command(CID))
-    assert rig.turn.lost == [rig.pv], "once"
+    assert rig.then.lost == [rig.pv], "once"
     assert rig.routes.pvs == {4: other}
     assert rig.routes.subscriptions == {77: others}
     assert (rig.sub.event_id, rig.sub.stops) == (None, 1)
@@ -213,7 +213,7 @@ def test_operations_that_the_protocol_has_dropped_are_orphans(rig):
 def test_echoes_are_counted(rig):
     rig.take(ca.EchoResponse())
     rig.take(ca.ReadSyncResponse())
-    assert rig.turn.echoes == 2
+    assert rig.then.echoes == 2
 
 
 READ = ca.ReadNotifyRequest(ChannelType.DOUBLE, 1, SID, IOID)
@@ -225,9 +225,9 @@ PUT = ca.WriteNotifyRequest([1.5], ChannelType.DOUBLE, 1, SID, IOID)
 @pytest.mark.parametrize("request_", [READ, OLD_READ, PUT], ids=lambda r: type(r).__name__)
 def test_an_error_finishes_the_operation_that_it_names(rig, request_):
     response = error(request_)
-    turn = rig.take(response)
+    then = rig.take(response)
     assert rig.operation.ended == [response] and rig.routes.operations == {}
-    assert not turn.refused
+    assert not then.refused_updates and not then.refused_requests
 
 
 @item(50)
@@ -240,8 +240,8 @@ def test_an_error_for_an_extended_request_finishes_the_operation(rig):
 @item(50)
 def test_an_error_about_a_subscription_goes_to_it(rig):
     response = error(ca.EventAddRequest(ChannelType.DOUBLE, 1, SID, SUBID, 0, 0, 0, 5))
-    turn = rig.take(response)
-    assert turn.refused == [(rig.sub, response)]
+    then = rig.take(response)
+    assert then.refused_updates == [(rig.sub, response)]
     assert rig.routes.subscriptions == {SUBID: rig.sub}
 
 
@@ -255,36 +255,36 @@ def test_a_value_that_is_too_large_fails_its_read(rig, kind):
 
 def test_an_update_that_is_too_large_is_reported_to_its_subscription(rig):
     rig.take(OversizedMessage.skipped((1, 40_000, 4, 40_000, 1, SUBID), None, 16_000))
-    ((sub, error),) = rig.turn.refused
+    ((sub, error),) = rig.then.refused_updates
     assert sub is rig.sub and error.status == CAStatus.ECA_TOLARGE
-    assert not rig.turn.batch
+    assert not rig.then.out
     for number in (SUBID, 99):
         rig.take(OversizedMessage.skipped((1, 40_000, 4, 40_000, 1, number), None, 16_000))
-    assert len(rig.turn.refused) == 1
+    assert len(rig.then.refused_updates) == 1
 
 
 @item(50)
 def test_an_error_about_a_write_goes_to_the_channel(rig):
     """Also if the number in the request happens to be that of an operation."""
     response = error(ca.WriteRequest([1.5], ChannelType.DOUBLE, 1, SID, IOID))
-    turn = rig.take(response)
-    assert turn.refused == [(rig.pv, response)]
+    then = rig.take(response)
+    assert then.refused_requests == [(rig.pv, response)]
     assert not rig.operation.ended
 
 
 @item(50)
 def test_other_errors_go_to_the_general_handler(rig):
     response = error(ca.HostNameRequest("h"), cid=0xFFFFFFFF)
-    assert rig.take(response).refused == [(None, response)]
+    assert rig.take(response).refused_requests == [(None, response)]
 
 
 def test_the_end_of_the_circuit_ends_everything(rig):
-    pvs, operations = rig.routes.clear()
+    pvs, operations = rig.routes.take_all()
     assert pvs == [rig.pv]
     assert operations == {IOID: rig.operation}
     assert rig.sub.stops == 1
     assert not (rig.routes.pvs or rig.routes.operations or rig.routes.subscriptions)
-    assert rig.routes.clear() == ([], {})
+    assert rig.routes.take_all() == ([], {})
 
 
 class Limited:

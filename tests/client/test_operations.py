@@ -13,7 +13,7 @@ from caproto import (
     ReadError,
     WriteError,
 )
-from caproto.threading._operations import (
+from caproto._client.operations import (
     NotSent,
     Read,
     TypedRead,

@@ -1,16 +1,16 @@
 """Reads and writes: what is asked of a server, and what becomes of it.
 
-An operation composes its own message. It is answered or fails exactly once: the circuit's manager
-takes it out of its table under the lock, then calls `answered` or `failed`. What goes to a user
-callback is handed to the callback thread, which calls `deliver`. A call that waits is one of the
-operations of ``_replies``, which are made of these.
+An operation composes its own message. It is answered or fails exactly once: its circuit takes it
+out of a table, then calls `answered` or `failed`. Both pass on what a user callback is to be told
+with `deliver`. A driver derives operations for whose outcome a caller waits.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .._addresses import Address
+from .._channel import ClientChannel
 from .._commands import ReadRequest
 from .._dbr import AccessRights, ChannelType, native_type, resolve_data_type
 from .._errors import (
@@ -24,12 +24,9 @@ from .._errors import (
 )
 from .._message import Message
 from .._status import CAStatus
-from ._callbacks import report
-from ._delivery import Call, Deliveries
-
-if TYPE_CHECKING:
-    from .._channel import ClientChannel
-    from ._pv import PV
+from .callbacks import report
+from .deliveries import Call, Deliveries
+from .interfaces import PV
 
 #: ECA status of a success without remarks.
 NORMAL = 1
@@ -81,7 +78,7 @@ class Operation:
     def __init__(
         self, pv: PV, callback: Callable[[Any], Any] | None, deadline: TimeLimit
     ) -> None:
-        self.pv = pv
+        self.pv: Any = pv  # of the driver's own class
         self.callback = callback
         self.deadline = deadline
 

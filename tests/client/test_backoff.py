@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from caproto.threading import _troubles
-from caproto.threading._troubles import GOOD_TIME, Loss, Troubles
+from caproto._client import backoff
+from caproto._client.backoff import GOOD_TIME, Loss, ServerBackoff
 
 SERVER, OTHER = ("10.0.0.1", 5064), ("10.0.0.1", 5066)
 
@@ -13,7 +13,7 @@ class Server:
     """A server whose circuits fail one after the other, as soon as they may be begun again."""
 
     def __init__(self) -> None:
-        self.troubles = Troubles()
+        self.backoff = ServerBackoff()
         self.now = 100.0
 
     def fail(self, loss: Loss, up: float = 0.0) -> float:
@@ -21,8 +21,8 @@ class Server:
         begun = self.now
         self.now += max(up, 0.001)
         if loss is not Loss.REFUSED:
-            self.troubles.over(SERVER, up)
-        pause = self.troubles.note(SERVER, loss, "why", begun, up, self.now)
+            self.backoff.over(SERVER, up)
+        pause = self.backoff.note(SERVER, loss, "why", begun, up, self.now)
         self.now += pause
         return round(pause, 6)
 
@@ -59,17 +59,17 @@ def test_a_circuit_that_was_up_for_long_is_replaced_at_once_and_all_is_forgiven(
 
 def test_a_good_circuit_that_was_closed_in_good_order_forgives_too(server):
     server.pauses(Loss.USELESS, 5)
-    server.troubles.over(SERVER, GOOD_TIME)
+    server.backoff.over(SERVER, GOOD_TIME)
     assert server.pauses(Loss.USELESS, 1) == [0.25]
 
 
 def test_what_was_closed_in_good_order_is_no_trouble(server):
     assert server.pauses(Loss.CLOSED, 3) == [0.0] * 3
-    assert server.troubles.get(SERVER) is None
+    assert server.backoff.get(SERVER) is None
 
 
 def test_a_pause_holds_for_every_circuit_to_the_server():
-    troubles = Troubles()
+    troubles = ServerBackoff()
     troubles.note(SERVER, Loss.USELESS, "refused", 0.0, 0.0, 1.0)
     assert troubles.pause(SERVER, 1.1) == pytest.approx(0.15)
     assert troubles.note(SERVER, Loss.CLOSED, "", 0.0, 0.0, 1.2) == pytest.approx(0.05)
@@ -79,7 +79,7 @@ def test_a_pause_holds_for_every_circuit_to_the_server():
 
 def test_circuits_that_end_together_are_one_failure():
     """One to each priority in use, begun before the first of them failed."""
-    troubles = Troubles()
+    troubles = ServerBackoff()
     pauses = [troubles.note(SERVER, Loss.USELESS, "reset", 5.0, 0.0, 6.0) for _ in range(7)]
     assert pauses == [0.25] * 7
     assert troubles.get(SERVER).failures == 1
@@ -88,12 +88,12 @@ def test_circuits_that_end_together_are_one_failure():
 def test_a_refusal_has_its_fixed_pause_and_says_nothing_about_the_circuit(server):
     server.pauses(Loss.USELESS, 2)
     assert server.pauses(Loss.REFUSED, 2, up=100.0) == [5.0, 5.0]
-    assert server.troubles.pause(SERVER, server.now - 5.0) == 0.0, "others may be asked for"
+    assert server.backoff.pause(SERVER, server.now - 5.0) == 0.0, "others may be asked for"
     assert server.pauses(Loss.USELESS, 1) == [1.0]
 
 
 def test_the_last_trouble_of_each_server_is_remembered():
-    troubles = Troubles()
+    troubles = ServerBackoff()
     assert troubles.get(SERVER) is None
     assert troubles.get(None) is None
     troubles.note(SERVER, Loss.USELESS, "refused", 0.0, 0.0, 1.0)
@@ -106,16 +106,16 @@ def test_the_last_trouble_of_each_server_is_remembered():
 
 def test_a_trouble_in_words(server):
     server.fail(Loss.USELESS)
-    assert str(server.troubles.get(SERVER)) == "why"
+    assert str(server.backoff.get(SERVER)) == "why"
     server.pauses(Loss.USELESS, 3)
-    assert str(server.troubles.get(SERVER)) == "why (4 attempts in a row)"
+    assert str(server.backoff.get(SERVER)) == "why (4 attempts in a row)"
     server.fail(Loss.REFUSED)
-    assert str(server.troubles.get(SERVER)) == "why"
+    assert str(server.backoff.get(SERVER)) == "why"
 
 
 def test_servers_that_change_their_port_again_and_again_do_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(_troubles, "MAX_SERVERS", 2)
-    troubles = Troubles()
+    monkeypatch.setattr(backoff, "MAX_SERVERS", 2)
+    troubles = ServerBackoff()
     for moment, port in enumerate((1, 2, 1, 3)):
         troubles.note(("h", port), Loss.USELESS, "refused", moment - 0.5, 0.0, moment)
     assert troubles.get(("h", 2)) is None, "the oldest trouble"

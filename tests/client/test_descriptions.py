@@ -7,7 +7,13 @@ import pytest
 
 import caproto as ca
 from caproto import AccessRights, CAStatus, ChannelType
-from caproto.threading._circuit_words import State, describe_channel, log_end, log_refusal
+from caproto._client.descriptions import (
+    CircuitState,
+    describe_channel,
+    log_end,
+    log_refused_request,
+    log_refused_updates,
+)
 from caproto.threading._subscription import Subscription
 
 ADDRESS = ("10.0.0.1", 5064)
@@ -44,7 +50,7 @@ class FakePV:
     log = LOG
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.CONNECTED])
+@pytest.mark.parametrize("state", [s for s in CircuitState if s is not CircuitState.CONNECTED])
 def test_without_a_circuit_that_works_there_is_nothing_else_to_say(state, channel):
     create(channel)
     assert describe_channel(state, channel) == f"{state.value} 10.0.0.1:5064"
@@ -52,7 +58,7 @@ def test_without_a_circuit_that_works_there_is_nothing_else_to_say(state, channe
 
 def test_a_channel_from_its_creation_to_its_end(channel):
     def say() -> str:
-        return describe_channel(State.CONNECTED, channel)
+        return describe_channel(CircuitState.CONNECTED, channel)
 
     assert say() == "connecting, waiting for 10.0.0.1:5064 to create the channel"
     create(channel)
@@ -72,8 +78,8 @@ def test_a_channel_from_its_creation_to_its_end(channel):
 def test_a_channel_that_the_server_gave_up(channel):
     create(channel)
     hear(channel, ca.ServerDisconnResponse(channel.cid))
-    said = describe_channel(State.CONNECTED, channel)
-    assert said == "disconnected, 10.0.0.1:5064 has given the channel up"
+    said = describe_channel(CircuitState.CONNECTED, channel)
+    assert said == "disconnected, 10.0.0.1:5064 dropped the channel"
 
 
 @pytest.mark.parametrize(
@@ -81,11 +87,14 @@ def test_a_channel_that_the_server_gave_up(channel):
     [
         (
             ca.RemoteProtocolError("why"), False, "ERROR",
-            "10.0.0.1:5064 broke the protocol, so we hang up: why",
+            "Protocol violation by 10.0.0.1:5064, closing the circuit: why",
         ),
-        (ca.CaprotoNetworkError(111, "cannot connect"), True, "WARNING", "Why; 9 PVs wait"),
+        (
+            ca.CaprotoNetworkError(111, "cannot connect"), True, "WARNING",
+            "Why; 9 PVs will be retried",
+        ),
         (OSError(104, "reset"), False, "WARNING",
-         "Lost 10.0.0.1:5064: why; 9 PVs are searched again"),
+         "Lost connection to 10.0.0.1:5064 (why); searching for 9 PVs again"),
     ],
 )  # fmt: skip
 def test_the_end_of_a_circuit(error, connecting, level, words, caplog):
@@ -100,7 +109,7 @@ def refusal() -> ca.ErrorResponse:
 
 
 def test_a_write_without_confirmation_that_was_refused(caplog):
-    log_refusal(LOG, FakePV(), refusal())
+    log_refused_request(LOG, FakePV(), refusal())
     (record,) = caplog.records
     said = record.getMessage()
     assert said.startswith("'T:x': the server refused a write: ECA_PUTFAIL (")
@@ -108,7 +117,7 @@ def test_a_write_without_confirmation_that_was_refused(caplog):
 
 
 def test_a_refused_request_of_nobody_we_know(caplog):
-    log_refusal(LOG, None, refusal())
+    log_refused_request(LOG, None, refusal())
     (record,) = caplog.records
     assert record.getMessage().startswith("The server refused a request: ECA_PUTFAIL (")
 
@@ -116,6 +125,6 @@ def test_a_refused_request_of_nobody_we_know(caplog):
 def test_a_subscription_without_updates(caplog):
     sub = Subscription(FakePV(), None, None, 0.0, 0.0, 0.0, ca.SubscriptionType.DBE_VALUE)
     update = ca.EventAddResponse([0.0], ChannelType.DOUBLE, 1, CAStatus.ECA_NORDACCESS, 1)
-    log_refusal(LOG, sub, update)
+    log_refused_updates(sub, update)
     (record,) = caplog.records
     assert record.getMessage().startswith("'T:x': the server sends no updates: ECA_NORDACCESS (")

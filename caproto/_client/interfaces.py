@@ -1,0 +1,78 @@
+"""PVs and subscriptions as the circuit that serves them sees them."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from .._channel import ClientChannel
+from .._dbr import AccessRights
+from .deliveries import Target
+
+
+class Subscription(Protocol):
+    """A wish to be told of updates.
+
+    Attributes
+    ----------
+    event_id : int or None
+        Its id on the wire, if the server knows it.
+    refused : bool
+        Whether the last message for it was an error, so that it is logged once.
+    """
+
+    event_id: int | None
+    refused: bool
+
+    @property
+    def pv(self) -> PV:
+        """What is watched."""
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of the PV."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether updates are wanted now."""
+
+    def request(self, channel: ClientChannel) -> Any:
+        """The EventAddRequest, for a connected *channel*."""
+
+    def stopped(self) -> None:
+        """The server sends no more updates: the next one is the first of a new series."""
+
+    def deliver(self, argument: Any) -> None:
+        """Hand an update to the callbacks."""
+
+
+class PV(Protocol):
+    """A process variable; several places of the client write its attributes, the circuit none."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def log(self) -> logging.Logger:
+        """Its logger."""
+
+    def debug(
+        self, message: str, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None:
+        """Log at DEBUG."""
+
+    @property
+    def channel(self) -> ClientChannel | None:
+        """Its present channel, on whatever circuit; None if there is none."""
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]:
+        """All subscriptions, wanted or not."""
+
+    @property
+    def _may_idle(self) -> bool:
+        """Whether the channel may be given back: it was asked for, and nothing needs it since."""
+
+    def _rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
+        """What to deliver when the server tells the access rights; None without listeners."""

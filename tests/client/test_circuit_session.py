@@ -1,0 +1,550 @@
+"""What a client decides about a circuit: no socket, no thread, and a clock moved by hand.
+
+The peer is the server's side of our own protocol object: whatever the session sends that is not
+allowed fails the test.
+"""
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+
+import caproto as ca
+from caproto import SERVER, AccessRights, CAStatus, ChannelType, VirtualCircuit
+from caproto._client.backoff import Loss
+from caproto._client.circuit_session import CircuitSession
+from caproto._client.deliveries import Deliveries
+from caproto._client.descriptions import CircuitState
+from caproto._client.operations import NotSent, Read, Write
+
+ADDRESS = ("10.0.0.1", 5064)
+
+
+class Limit:
+    """A deadline."""
+
+    def __init__(self, moment: float = math.inf) -> None:
+        self.moment, self.timeout, self.expired = moment, 1.0, False
+
+
+class FakePV:
+    """What the session knows of a PV."""
+
+    log = logging.getLogger("caproto.ch")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.channel: ca.ClientChannel | None = None
+        self.subscriptions: list[FakeSubscription] = []
+        self.wants_idle = False
+
+    @property
+    def _may_idle(self) -> bool:
+        return self.wants_idle and not any(sub.wanted for sub in self.subscriptions)
+
+    def _rights_news(self, rights: AccessRights) -> None:
+        return None
+
+
+class FakeSubscription:
+    """What it knows of a subscription."""
+
+    def __init__(self, pv: FakePV) -> None:
+        self.pv, self.wanted, self.event_id, self.refused = pv, True, None, False
+        pv.subscriptions.append(self)
+
+    def request(self, channel: ca.ClientChannel) -> ca.EventAddRequest:
+        return channel.subscribe()
+
+    def stopped(self) -> None:
+        self.event_id = None
+
+
+class World:
+    """A session, its server, and the time."""
+
+    def __init__(self, version: int = 13, flow_control: bool = True) -> None:
+        self.now = 100.0
+        self.session = CircuitSession(
+            ADDRESS, 0, version, host_name="here", client_name="me", connection_timeout=30.0,
+            max_payload=1 << 20, flow_control=flow_control, now=self.now,
+        )
+        self.server = VirtualCircuit(SERVER, ("10.0.0.2", 40000), protocol_version=version)
+        self.out = Deliveries()
+        self.then = None
+        self.error = None
+
+    def send(self) -> list[ca.Message]:
+        """What the session has to send, as the server gets it."""
+        data = b"".join(bytes(part) for part in self.session.data_to_send())
+        commands, _ = self.server.recv(data)
+        assert self.server.error is None
+        for command in commands:
+            self.server.process_command(command)
+        return commands
+
+    def receive(self, *commands: ca.Message) -> None:
+        """Let the server send *commands*."""
+        data = b"".join(bytes(part) for part in self.server.send(*commands))
+        received, _ = self.session.circuit.recv(data)
+        self.out = Deliveries()
+        self.then, self.error = self.session.receive(received, self.now, self.out)
+
+    def receive_raw(self, *commands: ca.Message) -> None:
+        """Let the server send *commands* that its own rules forbid."""
+        received, _ = self.session.circuit.recv(b"".join(map(bytes, commands)))
+        self.out = Deliveries()
+        self.then, self.error = self.session.receive(received, self.now, self.out)
+
+    def connect(self, *names: str) -> list[FakePV]:
+        """PVs on the connected circuit."""
+        session = self.session
+        if session.state is CircuitState.CONNECTING:
+            session.established(self.now)
+            self.send()
+            self.receive(ca.VersionResponse(self.server.protocol_version))
+        pvs = [FakePV(name) for name in names]
+        channels = session.attach(pvs)
+        for pv, channel in channels.items():
+            pv.channel = channel
+        assert session.create(channels.values())
+        for request in self.send():
+            channel = next(c for c in self.server.channels.values() if c.cid == request.cid)
+            self.receive(
+                ca.AccessRightsResponse(request.cid, AccessRights(3)),
+                channel.create(ChannelType.DOUBLE, 1, request.cid + 1000),
+            )
+            assert [pv.name for pv in self.then.created] == [request.name]
+        return pvs
+
+    def subscribe(self, pv: FakePV) -> FakeSubscription:
+        sub = FakeSubscription(pv)
+        self.session.reconcile([sub])
+        self.send()
+        return sub
+
+    def begin(self, operation, pv: FakePV) -> int:
+        """Submit one operation."""
+        number = self.session.new_number(pv.channel)
+        message = operation.compose(pv.channel, number)
+        self.session.submit(operation, pv.channel, number, message)
+        return number
+
+
+def read(pv: FakePV, moment: float = math.inf) -> Read:
+    return Read(pv, None, Limit(moment))
+
+
+def answer(number: int) -> ca.ReadNotifyResponse:
+    return ca.ReadNotifyResponse([1.5], ChannelType.DOUBLE, 1, 1, number)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# ---- life ------------------------------------------------------------------------------------
+
+
+def test_it_introduces_itself(world):
+    assert [type(command) for command in world.send()] == [
+        ca.VersionRequest, ca.ClientNameRequest, ca.HostNameRequest
+    ]
+    assert world.session.data_to_send() == []
+
+
+def test_it_is_connected_when_the_connection_is_there(world):
+    session = world.session
+    assert session.state is CircuitState.CONNECTING and session.time_up(110.0) == 0.0
+    session.established(105.0)
+    assert session.state is CircuitState.CONNECTED and session.time_up(110.0) == 5.0
+
+
+def test_pvs_that_are_created(world):
+    x, y = world.connect("x", "y")
+    assert world.session.serves(x.channel) and world.session.serves(y.channel)
+    assert set(world.session.routes.pvs.values()) == {x, y}
+
+
+def test_a_channel_whose_pv_has_gone_meanwhile_is_cleared(world):
+    world.connect("x")
+    y = FakePV("y")
+    (channel,) = world.session.attach([y]).values()
+    world.session.create([channel])
+    (request,) = world.send()
+    del world.session.routes.pvs[channel.cid]
+    world.receive(world.server.channels[request.cid].create(ChannelType.DOUBLE, 1, 77))
+    assert not world.then.created
+    assert [(type(c), c.sid) for c in world.send()] == [(ca.ClearChannelRequest, 77)]
+
+
+def test_what_is_closing_takes_no_channel(world):
+    (x,) = world.connect("x")
+    world.session.closing()
+    assert world.session.over and not world.session.serves(x.channel)
+    assert world.session.attach([FakePV("y")]) is None
+    assert not world.session.create([])
+    with pytest.raises(NotSent, match="'x'"):
+        world.session.new_number(x.channel)
+
+
+@pytest.mark.parametrize(
+    "error, useful, loss",
+    [
+        (None, True, Loss.CLOSED),
+        (OSError("reset"), True, Loss.BROKEN),
+        (OSError("reset"), False, Loss.USELESS),
+    ],
+)
+def test_the_end(world, error, useful, loss):
+    x, y = world.connect("x", "y")
+    sub = world.subscribe(x)
+    operation = read(y)
+    number = world.begin(operation, y)
+    if useful:
+        world.begin(read(x), x)
+        world.send()
+        world.receive(answer(number + 1))
+    end = world.session.end(error)
+    assert end.pvs == [x, y] and end.operations == {number: operation}
+    assert end.loss is loss and not end.connecting
+    assert sub.event_id is None and world.session.data_to_send() == []
+    assert world.session.state is CircuitState.DEAD
+    world.session.closing()
+    assert world.session.state is CircuitState.DEAD, "the end is the end"
+
+
+def test_an_end_before_the_connection(world):
+    assert world.session.end(OSError("refused")).connecting
+
+
+# ---- operations ------------------------------------------------------------------------------
+
+
+def test_an_operation_is_answered_once(world):
+    (x,) = world.connect("x")
+    operation = read(x)
+    number = world.begin(operation, x)
+    (request,) = world.send()
+    assert (type(request), request.ioid) == (ca.ReadNotifyRequest, number)
+    assert not world.session.useful
+    world.receive(answer(number))
+    ((target, response),) = world.out
+    assert target is operation and response.data[0] == 1.5
+    assert world.then is None and world.error is None, "nothing special"
+    assert world.session.useful
+    assert not world.session.routes.operations and not world.session.circuit.pending
+    assert not world.session.forget(number)
+
+
+def test_a_write_without_confirmation_waits_for_nothing(world):
+    (x,) = world.connect("x")
+    world.begin(Write(x, None, Limit(), 2.5, None, None, False), x)
+    (request,) = world.send()
+    assert type(request) is ca.WriteRequest
+    assert not world.session.routes.operations and not world.session.circuit.pending
+
+
+def test_what_is_forgotten_is_not_answered(world):
+    (x,) = world.connect("x")
+    number = world.begin(read(x), x)
+    assert world.session.forget(number) and not world.session.circuit.pending
+    world.send()
+    world.receive(answer(number))
+    assert not world.out and world.error is None
+
+
+def test_a_channel_that_is_lost_before_the_message_is_sent(world):
+    (x,) = world.connect("x")
+    operation = read(x)
+    number = world.session.new_number(x.channel)
+    message = operation.compose(x.channel, number)
+    world.receive(ca.ServerDisconnResponse(x.channel.cid))
+    with pytest.raises(NotSent, match="'x'"):
+        world.session.submit(operation, x.channel, number, message)
+    assert world.session.data_to_send() == [] and not world.session.routes.operations
+
+
+def compose(world: World, operations) -> list:
+    numbers = world.session.circuit.new_ioids(len(operations))
+    return [
+        (operation, operation.pv.channel, operation.compose(operation.pv.channel, number))
+        if operation.pv.channel is not None else (operation, None, None)
+        for operation, number in zip(operations, numbers, strict=True)
+    ]
+
+
+def test_many_at_once(world):
+    x, y = world.connect("x", "y")
+    operations = [read(x), read(y), Write(x, None, Limit(), 1.0, None, None, False)]
+    assert world.session.submit_many(compose(world, operations)) == []
+    assert len(world.send()) == 3
+    assert list(world.session.routes.operations.values()) == operations[:2]
+
+
+def test_what_cannot_be_sent_holds_up_what_comes_later_for_the_same_pv(world):
+    x, y = world.connect("x", "y")
+    elsewhere = FakePV("z")
+    first, other, second = read(elsewhere), read(y), read(x)
+    composed = compose(world, [first, other, second])
+    late = (read(elsewhere), x.channel, second.compose(x.channel, 99))
+    assert world.session.submit_many([*composed, late]) == [first, late[0]]
+    assert len(world.send()) == 2
+
+
+def test_an_interrupted_submission_is_undone(world):
+    (x,) = world.connect("x")
+    kept, undone = read(x), read(x)
+    number = world.begin(kept, x)
+    world.begin(undone, x)
+    world.session.withdraw([undone])
+    assert world.session.routes.operations == {number: kept}
+    assert list(world.session.circuit.pending) == [number]
+    world.session.withdraw([undone])  # twice does no harm
+
+
+def test_operations_without_a_waiting_caller_expire(world):
+    (x,) = world.connect("x")
+    soon, late = read(x, 105.0), read(x, 200.0)
+    first = world.begin(soon, x)
+    world.begin(late, x)
+    assert world.session.expire_at == 105.0 and world.session.deadline == 105.0
+    assert world.session.expire(105.0) == [soon]
+    assert first not in world.session.circuit.pending
+    assert world.session.expire_at == 200.0
+    assert world.session.expire(200.0) == [late] and world.session.expire_at == math.inf
+
+
+def test_operations_are_lost_with_their_channel(world):
+    x, y = world.connect("x", "y")
+    lost, kept = read(x), read(y)
+    number = world.begin(lost, x)
+    world.begin(kept, y)
+    sub = world.subscribe(x)
+    world.receive(ca.ServerDisconnResponse(x.channel.cid))
+    assert world.then.lost == [x] and world.then.failed == {number: lost}
+    assert sub.event_id is None and not world.session.routes.subscriptions
+    assert not world.session.close_if_unused()
+    world.receive(ca.ServerDisconnResponse(y.channel.cid))
+    assert world.session.close_if_unused() and not world.session.close_if_unused()
+    assert world.session.state is CircuitState.CLOSING
+
+
+# ---- subscriptions ---------------------------------------------------------------------------
+
+
+def update(sub: FakeSubscription, value: float, status: int = 1) -> ca.EventAddResponse:
+    return ca.EventAddResponse([value], ChannelType.DOUBLE, 1, status, sub.event_id)
+
+
+def test_the_server_follows_the_wish(world):
+    (x,) = world.connect("x")
+    sub = FakeSubscription(x)
+    world.session.reconcile([sub, sub])
+    (request,) = world.send()
+    assert type(request) is ca.EventAddRequest and sub.event_id == request.subscriptionid
+    world.session.reconcile([sub])
+    assert world.send() == []
+    sub.wanted = False
+    world.session.reconcile([sub, sub])
+    (cancel,) = world.send()
+    assert type(cancel) is ca.EventCancelRequest and sub.event_id is None
+    assert not world.session.routes.subscriptions
+
+
+def test_many_subscriptions_leave_together(world):
+    pvs = world.connect(*"abcdef")
+    subs = [FakeSubscription(pv) for pv in pvs]
+    world.session.reconcile(subs)
+    assert len(world.session.data_to_send()) == 1
+
+
+def test_a_wish_for_a_pv_elsewhere_changes_nothing(world):
+    elsewhere, waiting = FakePV("z"), FakePV("w")
+    (waiting.channel,) = world.session.attach([waiting]).values()
+    other = World()
+    (theirs,) = other.connect("t")
+    world.session.reconcile(map(FakeSubscription, (elsewhere, waiting, theirs)))
+    assert not world.session.routes.subscriptions
+
+
+def test_updates_in_their_order_with_replies(world):
+    x, y = world.connect("x", "y")
+    sub, operation = world.subscribe(x), read(y)
+    number = world.begin(operation, y)
+    world.send()
+    world.receive(update(sub, 1.0), answer(number), update(sub, 2.0))
+    assert world.out.targets == [sub, operation, sub]
+    assert [response.data[0] for response in world.out.arguments] == [1.0, 1.5, 2.0]
+
+
+def test_a_refused_subscription_is_reported_once(world):
+    (x,) = world.connect("x")
+    sub = world.subscribe(x)
+    world.receive(update(sub, 0.0, CAStatus.ECA_NORDACCESS))
+    ((refused, _),) = world.then.refused_updates
+    assert refused is sub and not world.out
+    world.receive(update(sub, 0.0, CAStatus.ECA_NORDACCESS))
+    assert not world.then.refused_updates
+    world.receive(update(sub, 3.0))
+    assert world.out.targets == [sub] and not sub.refused
+
+
+def test_what_came_before_a_breach_is_good(world, monkeypatch):
+    (x,) = world.connect("x")
+    number = world.begin(read(x), x)
+    process = world.session.circuit.process_command
+
+    def refuse(command: ca.Message) -> None:
+        if isinstance(command, ca.EchoResponse):
+            raise ca.RemoteProtocolError("not now")
+        process(command)
+
+    monkeypatch.setattr(world.session.circuit, "process_command", refuse)
+    world.send()
+    world.receive_raw(answer(number), ca.EchoResponse(), answer(number))
+    assert str(world.error) == "not now" and len(world.out) == 1
+
+
+def test_a_message_that_is_wrong_costs_its_operation(world, monkeypatch):
+    (x,) = world.connect("x")
+    operation = read(x)
+    number = world.begin(operation, x)
+    world.send()
+
+    def refuse(command: ca.Message) -> None:
+        raise ca.MessageError("cut off")
+
+    monkeypatch.setattr(world.session.circuit, "process_command", refuse)
+    world.receive_raw(answer(number))
+    assert [str(error) for error in world.then.deviations] == ["cut off"]
+    ((_, error),) = world.out
+    assert str(error) == "cut off" and world.error is None
+    assert not world.session.routes.operations
+
+
+# ---- giving channels back --------------------------------------------------------------------
+
+
+def test_an_idle_channel_is_cleared(world):
+    x, y = world.connect("x", "y")
+    x.wants_idle = True
+    world.session.idle(x, x.channel)
+    assert world.session.idling and world.session.clear_idle() == [x]
+    assert not world.session.idling
+    (request,) = world.send()
+    assert type(request) is ca.ClearChannelRequest and request.cid == x.channel.cid
+    assert list(world.session.routes.pvs.values()) == [y]
+
+
+def test_a_busy_channel_is_cleared_after_its_operations(world):
+    (x,) = world.connect("x")
+    x.wants_idle = True
+    number = world.begin(read(x), x)
+    world.send()
+    world.session.idle(x, x.channel)
+    assert world.session.clear_idle() == [] and world.session.idling
+    world.receive(answer(number))
+    assert world.session.clear_idle() == [x]
+
+
+def test_a_channel_that_is_used_again_is_kept(world):
+    (x,) = world.connect("x")
+    x.wants_idle = True
+    world.session.idle(x, x.channel)
+    x.wants_idle = False
+    assert world.session.clear_idle() == [] and not world.session.idling
+    assert world.session.serves(x.channel)
+
+
+def test_a_pv_of_another_circuit_is_not_cleared(world):
+    (x,) = world.connect("x")
+    (other,) = World().connect("x")
+    other.wants_idle = True
+    world.session.idle(other, other.channel)
+    assert not world.session.idling and x.channel.connected
+
+
+# ---- signs of life ---------------------------------------------------------------------------
+
+
+def silence(world: World, seconds: float = 30.0):
+    world.now += seconds
+    return world.session.beat(world.now, -math.inf)
+
+
+def test_a_quiet_server_is_asked(world):
+    world.connect("x")
+    assert world.session.deadline == world.now + 30.0
+    assert silence(world) is None
+    assert [type(command) for command in world.send()] == [ca.EchoRequest]
+    world.receive(ca.EchoResponse())
+    assert world.then.responding is None, "nothing was lost"
+    assert world.session.deadline == world.now + 30.0
+
+
+def test_an_old_server_is_asked_by_read_sync():
+    world = World(version=2)
+    world.connect("x")
+    silence(world)
+    assert [type(command) for command in world.send()] == [ca.ReadSyncRequest]
+
+
+def test_a_server_that_does_not_respond(world):
+    x, y = world.connect("x", "y")
+    sub, operation = world.subscribe(x), read(y)
+    number = world.begin(operation, y)
+    world.send()
+    silence(world)
+    lost = silence(world, 5.0)
+    assert lost.pvs == [x, y] and lost.operations == {number: operation}
+    assert world.session.state is CircuitState.UNRESPONSIVE
+    assert not world.session.serves(x.channel) and not world.session.over
+    assert not world.session.circuit.pending
+    world.send()
+    world.receive(ca.EchoResponse())
+    assert world.then.responding == [x, y]
+    assert world.session.serves(x.channel)
+    (refresh,) = world.send()  # what was missed meanwhile
+    assert (type(refresh), refresh.ioid) == (ca.ReadNotifyRequest, sub.event_id)
+    world.receive(answer(sub.event_id))
+    assert world.out.targets == [sub]
+
+
+def test_beacons_are_signs_of_life_unless_they_are_odd(world):
+    world.connect("x")
+    world.session.beacon(True, 120.0)
+    assert world.session.deadline == 150.0
+    world.session.beacon(False, 121.0)
+    world.session.beacon(True, 122.0)
+    assert world.session.deadline == 150.0
+
+
+def test_a_server_that_takes_no_bytes_is_asked_although_it_talks(world):
+    (x,) = world.connect("x")
+    sub = world.subscribe(x)
+    world.now += 20
+    world.receive(update(sub, 1.0))
+    world.session.sending(100.0)
+    assert world.session.deadline == 130.0
+
+
+# ---- holding updates, and the log ------------------------------------------------------------
+
+
+def test_updates_are_held_and_released(world):
+    world.connect("x")
+    world.session.hold(True)
+    world.session.hold(False)
+    assert [type(c) for c in world.send()] == [ca.EventsOffRequest, ca.EventsOnRequest]
+
+
+def test_what_is_sent_is_kept_for_the_log_only_while_it_is_read(world, caplog):
+    (x,) = world.connect("x")
+    assert not world.session.sent
+    with caplog.at_level(logging.DEBUG, "caproto.circ"):
+        world.begin(read(x), x)
+    assert [type(command) for command in world.session.sent] == [ca.ReadNotifyRequest]
+    assert not caplog.records, "the driver logs, when its lock is released"
