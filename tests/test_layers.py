@@ -53,7 +53,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_server.beacon_timer", "_server.snapshot"),
     ("_server.data",),
     ("_server.channel_types", "_server.directory", "_server.scans", "_server.updates"),
-    ("_server.group", "_server.search_replies", "_server.session"),
+    ("_server.group", "_server.open_channel", "_server.search_replies"),
+    ("_server.answers",),
+    ("_server.session",),
     # === the line ===
     # --- 5: sockets
     ("_sockets",),

@@ -136,6 +136,8 @@ class ChannelData:
         length of *value*. A channel with 1 is a scalar.
     access_rights : AccessRights, optional
         What clients may do; everything by default.
+    clock : callable, optional
+        Returns the `TimeStamp` of this moment, for what is written without one.
     **properties
         The `Property` members of the class: units, limits, enum_strings and so on.
 
@@ -177,8 +179,11 @@ class ChannelData:
         timestamp: Any = None,
         max_length: int | None = None,
         access_rights: AccessRights = AccessRights.READ | AccessRights.WRITE,
+        clock: Callable[[], TimeStamp] = TimeStamp.now,
         **properties: Any,
     ) -> None:
+        #: What time it is, for values that are written without a time stamp.
+        self.clock = clock
         self.getter: Callable[[Any], Any] | None = None
         self.putter: Callable[[Any, Any], Any] | None = None
         self.startup: Callable[[Any], Any] | None = None
@@ -205,7 +210,7 @@ class ChannelData:
             self.data_type,
             elements,
             alarm or ChannelAlarm(),
-            _stamp(timestamp),
+            self._stamp(timestamp),
             facts,
             0,
             self._texts,
@@ -356,7 +361,7 @@ class ChannelData:
         properties: dict[str, Any],
     ) -> None:
         checked = self._check_properties(properties) if properties else {}
-        stamp = _stamp(timestamp)
+        stamp = self._stamp(timestamp)
         try:
             snapshot, events = self._replace(elements, stamp, alarm, status, severity, checked)
             _tell(self._subscribers, snapshot, events)
@@ -573,6 +578,13 @@ class ChannelData:
         """*value* in a form that the checks below understand: a scalar or a sequence."""
         return value
 
+    def _stamp(self, timestamp: Any) -> TimeStamp:
+        if timestamp is None:
+            return self.clock()
+        if isinstance(timestamp, TimeStamp):
+            return timestamp
+        return TimeStamp.from_flexible_value(timestamp)
+
     def _whoami(self) -> str:
         return f"{type(self).__name__} {self.name}".rstrip()
 
@@ -610,11 +622,3 @@ def _tell_rights(listeners: Iterable[ChannelListener]) -> None:
 def _facts(properties: dict[str, Any]) -> Facts:
     """What conversions to the channel have to know. Floats become texts with six digits."""
     return Facts(properties.get("precision", 6), properties.get("enum_strings", ()))
-
-
-def _stamp(timestamp: Any) -> TimeStamp:
-    if timestamp is None:
-        return TimeStamp.now()
-    if isinstance(timestamp, TimeStamp):
-        return timestamp
-    return TimeStamp.from_flexible_value(timestamp)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._constants import MAX_STRING_SIZE
-from .._dbr import ChannelType, TimeStamp
+from .._dbr import ChannelType
 from .._errors import CaprotoKeyError, CaprotoValueError
 from .._names import (
     ArraySection,
@@ -102,7 +102,7 @@ class View:
             native=self.data_type,
             elements=elements,
             is_text=self._long_text or snapshot.is_text,
-            stamp=TimeStamp.now() if self._stamps else snapshot.stamp,
+            stamp=self.data.clock() if self._stamps else snapshot.stamp,
         )
 
     def from_client(self, payload: Any, data_type: int, data_count: int) -> Any:

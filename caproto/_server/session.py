@@ -1,23 +1,34 @@
-"""`ServerSession`: what a server says to one client, without the sockets.
+"""`ServerSession`: what a server says to one client, without sockets, threads or a clock.
 
-Bytes go into its circuit and come out as commands; `ServerSession.process` answers each; `take`
-gives the bytes to be sent. It is the model of an EPICS IOC wherever clients could tell the
-difference, and kinder where an IOC would drop the circuit for one bad request: the request is
-refused with an ERROR message and the others go on.
+It models an EPICS IOC wherever clients could tell the difference. Where an IOC would drop the
+circuit for one bad request, the session refuses that request with an ERROR message, and the others
+go on.
+
+Bytes go in, bytes come out::
+
+    session = ServerSession(Directory({"x": ChannelDouble(value=1.5)}), ("10.0.0.2", 40000))
+    for job in session.receive(bytes_from_the_client):
+        job.run()                           # or later, or in another thread
+    for buffer in session.take():           # replies, and updates of monitors
+        ...                                 # send it to the client
+    if session.closing:
+        ...                                 # hang up when all is sent
+    session.close()                         # when the connection is over
+
+Requests that call the user's functions (getters and putters) come out as *jobs*: whoever drives the
+session runs them when and where it likes, and each answers its request when it is done. So a write
+whose completion is delayed holds up no other request. All else that happens to the PVs
+(``data.write``, ``data.access_rights = ...``) appears in what the next `take` returns.
 
 One thread, the client's, owns a session and calls its methods. The exception is the `UpdateQueue`,
-through which other threads hand in updates and the answers to slow requests. Requests that call the
-user's functions (getters and putters) are returned by `process` as *jobs*: the owner runs them
-wherever it likes, in this thread or another, and they answer when they are done. So one slow put
-does not hold up the other requests of its client.
-
-No sockets here, and no clock.
+through which other threads hand in updates and the answers of jobs. Time stamps of values come from
+the ``clock`` of each `ChannelData`; nothing else depends on time.
 """
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from .._circuit import VirtualCircuit
 from .._commands import (
@@ -32,7 +43,6 @@ from .._commands import (
     EchoResponse,
     ErrorResponse,
     EventAddRequest,
-    EventAddResponse,
     EventCancelRequest,
     EventCancelResponse,
     EventsOffRequest,
@@ -40,9 +50,7 @@ from .._commands import (
     HostNameRequest,
     NotFoundResponse,
     ReadNotifyRequest,
-    ReadNotifyResponse,
     ReadRequest,
-    ReadResponse,
     ReadSyncRequest,
     ReadSyncResponse,
     SearchRequest,
@@ -50,7 +58,6 @@ from .._commands import (
     VersionRequest,
     VersionResponse,
     WriteNotifyRequest,
-    WriteNotifyResponse,
     WriteRequest,
 )
 from .._constants import (
@@ -61,19 +68,30 @@ from .._constants import (
     MINIMUM_PROTOCOL_VERSION,
     SENDER_ADDRESS,
 )
-from .._dbr import LAYOUTS, AccessRights, ChannelType
-from .._errors import CaprotoError, CaprotoKeyError, CaprotoValueError, RemoteProtocolError
+from .._dbr import LAYOUTS, AccessRights
+from .._errors import CaprotoKeyError, CaprotoValueError, RemoteProtocolError
 from .._framing import UNLIMITED, OversizedMessage
 from .._headers import MARKER, MessageHeader
 from .._log import CHANNEL_LOGGER
 from .._message import Message, Payload
-from .._payload import payload_size
 from .._roles import SERVER
 from .._status import CAStatus
+from .answers import (
+    Reach,
+    call_getter,
+    call_putter,
+    read_answer,
+    read_notify_answer,
+    update_message,
+    write_answer,
+    write_notify_answer,
+    written_elements,
+)
 from .data import ChannelData
-from .directory import Directory, View
-from .snapshot import Refused, Snapshot
-from .updates import Subscription, UpdateQueue
+from .directory import Directory
+from .open_channel import OpenChannel
+from .snapshot import Refused
+from .updates import Monitor, UpdateQueue
 
 __all__ = ["Job", "ServerSession"]
 
@@ -86,9 +104,9 @@ _MAX_NAME = 512
 _MASKS = 0xFF
 #: Clients below 4.9 are told at most this many elements.
 _MAX_SMALL_COUNT = 65534
-#: Rights are looked at again after the client was told: another thread may have changed them.
-_RIGHTS_TRIES = 3
-_ACKNOWLEDGEMENTS = (ChannelType.PUT_ACKT, ChannelType.PUT_ACKS)
+
+_Read = TypeVar("_Read", ReadRequest, ReadNotifyRequest)
+_Write = TypeVar("_Write", WriteRequest, WriteNotifyRequest)
 
 
 class Job(NamedTuple):
@@ -98,39 +116,6 @@ class Job(NamedTuple):
     data: ChannelData
     #: Calls the functions, then answers the request.
     run: Callable[[], None]
-
-
-class _Channel:
-    """One channel of one client."""
-
-    __slots__ = ("cid", "closed", "rights", "session", "sid", "subscriptions", "view")
-
-    def __init__(
-        self, session: ServerSession, view: View, cid: int, sid: int, rights: AccessRights
-    ) -> None:
-        self.session = session
-        self.view = view
-        self.cid = cid
-        self.sid = sid
-        self.rights = rights
-        self.closed = False
-        #: By subid. Replaced whole, because threads that change the rights look at it.
-        self.subscriptions: dict[int, Subscription] = {}
-
-    def rights_changed(self) -> None:
-        """Called by the thread that has changed the rights of the PV."""
-        view = self.view
-        for _ in range(_RIGHTS_TRIES):
-            rights = view.data.check_access(self.session.host_name, self.session.client_name)
-            if rights == self.rights:
-                break
-            self.session.updates.rights_changed(
-                self,
-                rights,
-                AccessRightsResponse(self.cid, rights),
-                self.subscriptions.values(),
-                lambda: view.select(view.data.snapshot),
-            )
 
 
 class ServerSession:
@@ -175,17 +160,36 @@ class ServerSession:
         self.updates = UpdateQueue(wake)
         self.port = port
         self.max_payload = max_payload
-        self._safe_size = min(max_payload, MARKER - 1)  # in bytes; every client takes so many
+        self._reach = Reach(max_payload, extended=False)
         self.closing = False
         self.host_name = address[0]
         self.client_name = ""
-        self._channels: dict[int, _Channel] = {}
+        self._channels: dict[int, OpenChannel] = {}
         self._next_sid = 0
         self._versioned = False  # a good VERSION has come
         self._reply = self.updates.reply
         self._reply(VersionResponse(DEFAULT_PROTOCOL_VERSION))
 
     # --- what the owner calls
+
+    def receive(self, data: bytes) -> Iterator[Job]:
+        """Answer what the client has sent; yields the jobs, in order.
+
+        Requests after a job are looked at when the next job is asked for.
+        """
+        commands, _ = self.circuit.recv(data)
+        return self.answer(commands)
+
+    def answer(self, commands: Iterable[Message]) -> Iterator[Job]:
+        """Do the same with what `circuit` has made of bytes that it was given."""
+        for command in commands:
+            job = self.process(command)
+            if job is not None:
+                yield job
+        error = self.circuit.error
+        if error is not None and not self.closing:
+            self.circuit.log.warning("%s", error)
+            self.broken(error)
 
     def process(self, command: Message) -> Job | None:
         """Answer one command of the client.
@@ -225,7 +229,7 @@ class ServerSession:
         replies, updates = self.updates.take(limit)
         if not replies and not updates:
             return []
-        messages = [self._update(*update) for update in updates]
+        messages = [update_message(*update, self._reach) for update in updates]
         return self.circuit.send(*replies, *messages)
 
     def sleep(self) -> bool:
@@ -243,71 +247,27 @@ class ServerSession:
     # --- helpers
 
     def _error(
-        self, command: Message, status: CAStatus, text: str, channel: _Channel | None = None
+        self, command: Message, status: CAStatus, text: str, channel: OpenChannel | None = None
     ) -> None:
         self._reply(ErrorResponse(command, channel.cid if channel else _NO_CHANNEL, status, text))
 
-    def _channel(self, command: Any) -> _Channel:
+    def _channel(self, command: Any) -> OpenChannel:
         try:
             return self._channels[command.sid]
         except KeyError:
             raise RemoteProtocolError(f"no channel of this circuit has sid {command.sid}") from None
 
-    def _release(self, channel: _Channel) -> None:
-        subscriptions, channel.subscriptions = channel.subscriptions, {}
-        self.updates.close_channel(channel, subscriptions.values())
+    def _release(self, channel: OpenChannel) -> None:
+        monitors, channel.monitors = channel.monitors, {}
+        self.updates.close_channel(channel, monitors.values())
         data = channel.view.data
         data.unlisten(channel)
-        if subscriptions:
-            data.unsubscribe(subscriptions.values())
-
-    def _value(
-        self, snapshot: Snapshot, view: View, data_type: int, data_count: int
-    ) -> tuple[bytes, int, CAStatus]:
-        """Payload, count and status of a reply that carries a value."""
-        try:
-            if data_count > view.data_count:
-                raise Refused(
-                    f"{data_count} elements of {view.data_count}", CAStatus.ECA_BADCOUNT
-                )
-            payload, count = snapshot.encode(data_type, data_count)
-        except Refused as exc:
-            return *_nothing(data_type, min(data_count, view.data_count)), exc.status
-        return payload, count, CAStatus.ECA_NORMAL
+        if monitors:
+            data.unsubscribe(monitors.values())
 
     def _is_small(self) -> bool:
         """Whether the client knows no extended headers."""
         return self.circuit.peer_version < EXTENDED_HEADER_VERSION
-
-    def _too_large(self, payload: bytes, count: int) -> CAStatus | None:
-        """Why a value cannot be sent to this client, if it cannot."""
-        if len(payload) > self.max_payload:
-            return CAStatus.ECA_TOLARGE
-        if (len(payload) >= MARKER or count >= MARKER) and self._is_small():
-            return CAStatus.ECA_16KARRAYCLIENT
-        return None
-
-    def _update(self, subscription: Subscription, snapshot: Snapshot, readable: bool) -> Message:
-        """The message that tells a subscription of *snapshot*."""
-        _, _, data_type, data_count, _, subid = subscription.request
-        channel = subscription.channel
-        status = 1
-        try:
-            if not readable:
-                raise Refused("", CAStatus.ECA_NORDACCESS)
-            payload, count = snapshot.encode(data_type, data_count)
-        except Refused as exc:
-            payload, count = _nothing(data_type, data_count)
-            status = int(exc.status)
-        if len(payload) > self._safe_size or count >= MARKER:
-            refusal = self._too_large(payload, count)
-            if refusal is not None:
-                request = EventAddRequest.from_wire(subscription.request, b"")
-                return ErrorResponse(request, channel.cid, refusal, channel.view.name)
-        message: Message = EventAddResponse.from_wire(
-            (1, len(payload), data_type, count, status, subid), payload
-        )
-        return message
 
     # --- the circuit itself
 
@@ -317,6 +277,7 @@ class ServerSession:
             return
         self.circuit.process_command(command)
         self._versioned = True
+        self._reach = Reach(self.max_payload, extended=not self._is_small())
 
     def _on_name(self, command: ClientNameRequest | HostNameRequest) -> None:
         self.circuit.process_command(command)
@@ -353,14 +314,12 @@ class ServerSession:
         if command.version < MINIMUM_PROTOCOL_VERSION:
             self.closing = True
         elif command.name and self.directory.has(command.name):
-            self._reply(
-                SearchResponse.from_wire((6, 0, self.port, 0, SENDER_ADDRESS, command.cid), b"")
-            )
+            fields = (SearchResponse.ID, 0, self.port, 0, SENDER_ADDRESS, command.cid)
+            self._reply(SearchResponse.from_wire(fields, b""))
         elif command.name and command.reply == DO_REPLY:
             _, _, reply, version, parameter1, parameter2 = command.fields
-            self._reply(
-                NotFoundResponse.from_wire((14, 0, reply, version, parameter1, parameter2), b"")
-            )
+            fields = (NotFoundResponse.ID, 0, reply, version, parameter1, parameter2)
+            self._reply(NotFoundResponse.from_wire(fields, b""))
 
     def _on_oversized(self, command: OversizedMessage) -> None:
         self._error(
@@ -386,13 +345,14 @@ class ServerSession:
             self._reply(CreateChFailResponse(command.cid))
             return
         sid = self._new_sid()
-        rights = view.data.check_access(self.host_name, self.client_name)
-        channel = self._channels[sid] = _Channel(self, view, command.cid, sid, rights)
+        channel = self._channels[sid] = OpenChannel(
+            self.updates, view, command.cid, sid, self.host_name, self.client_name
+        )
         count = view.data_count
         if self._is_small():
             count = min(count, _MAX_SMALL_COUNT)
         self._reply(
-            AccessRightsResponse(command.cid, rights),
+            AccessRightsResponse(command.cid, channel.rights),
             CreateChanResponse(view.data_type, count, command.cid, sid),
         )
         view.data.listen(channel)
@@ -415,168 +375,65 @@ class ServerSession:
         self._release(channel)
         self._reply(ClearChannelResponse(channel.sid, channel.cid))
 
-    # --- reading
+    # --- reading and writing
 
     def _on_read_notify(self, command: ReadNotifyRequest) -> Job | None:
-        return self._read(command, self._answer_read_notify)
+        return self._read(command, read_notify_answer)
 
     def _on_read(self, command: ReadRequest) -> Job | None:
-        return self._read(command, self._answer_read)
+        return self._read(command, read_answer)
 
     def _read(
-        self, command: Any, answer: Callable[[Any, _Channel, CAStatus], None]
+        self,
+        command: _Read,
+        answer: Callable[[_Read, OpenChannel, CAStatus, Reach], Message],
     ) -> Job | None:
         channel = self._channel(command)
         self.circuit.process_command(command)
+
+        def reply(status: CAStatus) -> None:
+            self._reply(answer(command, channel, status, self._reach), channel=channel)
+
         if command.fields[2] >= len(LAYOUTS):
-            answer(command, channel, CAStatus.ECA_BADTYPE)
-            return None
-        if not channel.rights & AccessRights.READ:
-            answer(command, channel, CAStatus.ECA_NORDACCESS)
-            return None
-        if channel.view.data.getter is None:
-            answer(command, channel, CAStatus.ECA_NORMAL)
-            return None
-        return Job(
-            channel.view.data, lambda: answer(command, channel, self._refresh(channel))
-        )
-
-    def _refresh(self, channel: _Channel) -> CAStatus:
-        """Call the getter: the user's code, in the thread of the job."""
-        try:
-            channel.view.data.refresh()
-        except Refused as exc:
-            default = exc.status is CAStatus.ECA_PUTFAIL
-            return CAStatus.ECA_GETFAIL if default else exc.status
-        except (Exception, SystemExit):
-            _log.exception("the getter of %s failed", channel.view.name)
-            return CAStatus.ECA_GETFAIL
-        return CAStatus.ECA_NORMAL
-
-    def _answer_read_notify(self, command: Any, channel: _Channel, status: CAStatus) -> None:
-        _, _, data_type, data_count, _, ioid = command.fields
-        view = channel.view
-        if status is CAStatus.ECA_NORMAL:
-            payload, count, status = self._value(
-                view.select(view.data.snapshot), view, data_type, data_count
-            )
+            reply(CAStatus.ECA_BADTYPE)
+        elif not channel.rights & AccessRights.READ:
+            reply(CAStatus.ECA_NORDACCESS)
+        elif channel.view.data.getter is None:
+            reply(CAStatus.ECA_NORMAL)
         else:
-            payload, count = _nothing(data_type, min(data_count, view.data_count))
-        refusal = self._too_large(payload, count)
-        if refusal is not None:
-            message: Message = ErrorResponse(command, channel.cid, refusal, view.name)
-        else:
-            message = ReadNotifyResponse.from_wire(
-                (15, len(payload), data_type, count, int(status), ioid), payload
-            )
-        self._reply(message, channel=channel)
-
-    def _answer_read(self, command: Any, channel: _Channel, status: CAStatus) -> None:
-        """The obsolete READ: failures are ERROR messages, count 0 means 0, one string is short."""
-        _, _, data_type, data_count, _, ioid = command.fields
-        view = channel.view
-        payload, count = b"", 0
-        if status is CAStatus.ECA_NORMAL and data_count:
-            payload, count, status = self._value(
-                view.select(view.data.snapshot), view, data_type, data_count
-            )
-        if data_type == ChannelType.STRING and count == 1:
-            text = payload.rstrip(b"\0") + b"\0"
-            payload = text.ljust((len(text) + 7) & -8, b"\0")
-        refusal = self._too_large(payload, count) or status
-        if refusal is not CAStatus.ECA_NORMAL:
-            message: Message = ErrorResponse(command, channel.cid, refusal, view.name)
-        else:
-            message = ReadResponse.from_wire(
-                (3, len(payload), data_type, count, channel.cid, ioid), payload
-            )
-        self._reply(message, channel=channel)
-
-    # --- writing
-
-    def _on_write(self, command: WriteRequest) -> Job | None:
-        return self._write(command, self._answer_write)
-
-    def _on_write_notify(self, command: WriteNotifyRequest) -> Job | None:
-        return self._write(command, self._answer_write_notify)
-
-    def _write(
-        self, command: Any, answer: Callable[[Any, _Channel, CAStatus], None]
-    ) -> Job | None:
-        channel = self._channel(command)
-        self.circuit.process_command(command)
-        data = channel.view.data
-        try:
-            elements = self._received(command, channel)
-        except Refused as exc:
-            answer(command, channel, exc.status)
-            return None
-
-        def put() -> None:
-            answer(command, channel, self._put(channel, elements))
-
-        if data.putter is not None and elements is not None:
-            return Job(data, put)
-        put()
+            return Job(channel.view.data, lambda: reply(call_getter(channel.view)))
         return None
 
-    def _received(self, command: Any, channel: _Channel) -> Any:
-        """The elements that a client wants written; None for an acknowledgement, done here.
+    def _on_write(self, command: WriteRequest) -> Job | None:
+        return self._write(command, write_answer)
 
-        Raises
-        ------
-        Refused
-            With what the client is told.
-        """
-        _, _, data_type, count, _, _ = command.fields
-        if not channel.rights & AccessRights.WRITE:
-            raise Refused("no write access", CAStatus.ECA_NOWTACCESS)
-        if data_type >= len(LAYOUTS):
-            raise Refused(f"{data_type} is not a type", CAStatus.ECA_BADTYPE)
-        if data_type > ChannelType.DOUBLE and data_type not in _ACKNOWLEDGEMENTS:
-            raise Refused("only plain types can be written", CAStatus.ECA_PUTFAIL)
-        layout = LAYOUTS[data_type]
-        size = len(command.payload)
-        if size < layout.item_size * count and not (
-            data_type == ChannelType.STRING and count == 1 and size
-        ):
-            raise Refused("the payload is too short", CAStatus.ECA_BADCOUNT)
-        data = channel.view.data
-        try:
-            if data_type in _ACKNOWLEDGEMENTS:
-                data.acknowledge(data_type, int.from_bytes(command.payload[:2], "big"))
-                return None
-            return channel.view.from_client(command.payload, data_type, count)
-        except CaprotoError as exc:
-            _log.debug("%s: %s", channel.view.name, exc, extra={"their_address": self.address})
-            raise Refused(str(exc), CAStatus.ECA_PUTFAIL) from exc
+    def _on_write_notify(self, command: WriteNotifyRequest) -> Job | None:
+        return self._write(command, write_notify_answer)
 
-    def _put(self, channel: _Channel, elements: Any) -> CAStatus:
-        """Call the putter, the user's code, in the thread of the job; then store the value."""
-        if elements is None:
-            return CAStatus.ECA_NORMAL
+    def _write(
+        self,
+        command: _Write,
+        answer: Callable[[_Write, OpenChannel, CAStatus], Message | None],
+    ) -> Job | None:
+        channel = self._channel(command)
+        self.circuit.process_command(command)
+
+        def reply(status: CAStatus) -> None:
+            message = answer(command, channel, status)
+            if message is not None:
+                self._reply(message, channel=channel)
+
         try:
-            channel.view.data.put(elements)
+            elements = written_elements(command, channel)
         except Refused as exc:
-            return exc.status
-        except (Exception, SystemExit):
-            _log.exception("the putter of %s failed", channel.view.name)
-            return CAStatus.ECA_PUTFAIL
-        return CAStatus.ECA_NORMAL
+            reply(exc.status)
+            return None
+        if channel.view.data.putter is not None and elements is not None:
+            return Job(channel.view.data, lambda: reply(call_putter(channel.view, elements)))
+        reply(call_putter(channel.view, elements))
+        return None
 
-    def _answer_write(self, command: Any, channel: _Channel, status: CAStatus) -> None:
-        if not status.success:
-            error = ErrorResponse(command, channel.cid, status, channel.view.name)
-            self._reply(error, channel=channel)
-
-    def _answer_write_notify(self, command: Any, channel: _Channel, status: CAStatus) -> None:
-        _, _, data_type, count, _, ioid = command.fields
-        self._reply(
-            WriteNotifyResponse.from_wire((19, 0, data_type, count, int(status), ioid), b""),
-            channel=channel,
-        )
-
-    # --- subscriptions
+    # --- monitors
 
     def _on_event_add(self, command: EventAddRequest) -> Job | None:
         channel = self._channel(command)
@@ -593,50 +450,42 @@ class ServerSession:
             self._error(command, refusal, view.name, channel)
             return None
         self.circuit.process_command(command)
-        subscription = Subscription(
+        monitor = Monitor(
             self.updates, channel, command.fields, int(command.mask), view.filter()
         )
-        channel.subscriptions = {**channel.subscriptions, subid: subscription}
+        channel.monitors = {**channel.monitors, subid: monitor}
         if view.data.getter is None or not channel.rights & AccessRights.READ:
-            self._start(channel, subscription)
+            self._start(channel, monitor)
             return None
 
         def start() -> None:
-            self._refresh(channel)
-            self._start(channel, subscription)
+            call_getter(channel.view)
+            self._start(channel, monitor)
 
         return Job(view.data, start)
 
-    def _start(self, channel: _Channel, subscription: Subscription) -> None:
+    def _start(self, channel: OpenChannel, monitor: Monitor) -> None:
         data = channel.view.data
-        self.updates.first(subscription, data.subscribe(subscription))
-        if not subscription.alive:  # cancelled while the getter ran
-            data.unsubscribe([subscription])
+        self.updates.first(monitor, data.subscribe(monitor))
+        if not monitor.alive:  # cancelled while the getter ran
+            data.unsubscribe([monitor])
 
     def _on_event_cancel(self, command: EventCancelRequest) -> None:
         channel = self._channel(command)
         subid = command.fields[5]
-        subscription = channel.subscriptions.get(subid)
-        if subscription is None:
+        monitor = channel.monitors.get(subid)
+        if monitor is None:
             self._error(
-                command, CAStatus.ECA_BADMONID, f"there is no subscription {subid}", channel
+                command, CAStatus.ECA_BADMONID, f"there is no monitor {subid}", channel
             )
             return
         self.circuit.process_command(command)
-        channel.subscriptions = {k: v for k, v in channel.subscriptions.items() if k != subid}
-        self.updates.cancel([subscription])
-        channel.view.data.unsubscribe([subscription])
-        _, _, data_type, data_count, _, _ = subscription.request
-        self._reply(
-            EventCancelResponse.from_wire((1, 0, data_type, data_count, channel.sid, subid), b"")
-        )
-
-
-def _nothing(data_type: int, data_count: int) -> tuple[bytes, int]:
-    """What travels instead of a value: zeros, and the element count."""
-    if data_type >= len(LAYOUTS):
-        return b"", 0
-    return bytes(payload_size(data_type, data_count)), data_count
+        channel.monitors = {k: v for k, v in channel.monitors.items() if k != subid}
+        self.updates.cancel([monitor])
+        channel.view.data.unsubscribe([monitor])
+        _, _, data_type, data_count, _, _ = monitor.request
+        fields = (EventCancelResponse.ID, 0, data_type, data_count, channel.sid, subid)
+        self._reply(EventCancelResponse.from_wire(fields, b""))
 
 
 _HANDLERS: dict[type[Message], Callable[[ServerSession, Any], Job | None]] = {

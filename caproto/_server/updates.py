@@ -1,16 +1,16 @@
-"""What waits to be sent to one client: replies, and the updates of its subscriptions.
+"""What waits to be sent to one client: replies, and the updates of its monitors (subscriptions).
 
 This is the one part of a session that other threads touch. Whoever changes a PV calls `post` for
-each subscription, workers that have finished a put call `reply`, and the client's own thread takes
+each monitor, workers that have finished a put call `reply`, and the client's own thread takes
 everything from here.
 
 Guarantees: no call blocks. The updates that wait are bounded in number and in bytes; beyond the
-bounds a new update replaces the youngest one of its subscription, so intermediate values are lost
-and the last one never is. The updates of one subscription are never reordered. After `hold` each
-subscription keeps its newest update only, until `release`. Replies are not held and go first; they
+bounds a new update replaces the youngest one of its monitor, so intermediate values are lost
+and the last one never is. The updates of one monitor are never reordered. After `hold` each
+monitor keeps its newest update only, until `release`. Replies are not held and go first; they
 are bounded by the requests that were read.
 
-One lock guards all of it, and what it says about subscriptions and channels (`alive`, `closed`,
+One lock guards all of it, and what it says about monitors and channels (`alive`, `closed`,
 `rights`). Nothing foreign is called under it. A finalizer or signal handler may write a PV although
 it has interrupted a call here in the same thread: what it posts is queued when that call is done.
 An interrupt (Ctrl-C) in a call leaves everything such that the call can be repeated.
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from .. import _locks
 from .._dbr import AccessRights
@@ -28,7 +28,7 @@ from .._message import Message
 from .data import VALUE
 from .snapshot import Snapshot
 
-__all__ = ["Subscription", "UpdateQueue"]
+__all__ = ["Monitor", "UpdateQueue"]
 
 #: More updates than this are merged.
 MAX_UPDATES = 2000
@@ -36,13 +36,39 @@ MAX_UPDATES = 2000
 MAX_UPDATE_BYTES = 1 << 22
 
 
-class Subscription:
+class Channel(Protocol):
+    """A channel of the client, as its monitors and the queue know it."""
+
+    closed: bool
+    rights: AccessRights
+
+    @property
+    def cid(self) -> int:
+        """The client's number of the channel."""
+
+    @property
+    def name(self) -> str:
+        """The name that the client asked for."""
+
+
+class _Update:
+    """A value that waits to be sent to a monitor."""
+
+    __slots__ = ("monitor", "nbytes", "snapshot")
+
+    def __init__(self, monitor: Monitor, snapshot: Snapshot, nbytes: int) -> None:
+        self.monitor = monitor
+        self.snapshot = snapshot
+        self.nbytes = nbytes
+
+
+class Monitor:
     """One subscription of one client.
 
     Attributes
     ----------
-    channel
-        The client's channel, with ``closed`` and ``rights``.
+    channel : Channel
+        The client's channel.
     request : tuple of six int
         The header of the EventAddRequest.
     mask : int
@@ -52,13 +78,14 @@ class Subscription:
     """
 
     __slots__ = (
-        "_entry", "_filter", "_newest", "_queue", "_serial", "alive", "channel", "mask", "request",
+        "_filter", "_newest", "_queue", "_serial", "_waiting", "alive", "channel", "mask",
+        "request",
     )
 
     def __init__(
         self,
         queue: UpdateQueue,
-        channel: Any,
+        channel: Channel,
         request: tuple[int, int, int, int, int, int],
         mask: int,
         select: Callable[[Snapshot, int], Snapshot | None] | None = None,
@@ -67,7 +94,7 @@ class Subscription:
         # The filter remembers what it has seen, so it is asked under the queue's lock only.
         self._filter = select
         self._newest: Snapshot | None = None  # that the filter has seen
-        self._entry: list[Any] | None = None  # the youngest update that waits
+        self._waiting: _Update | None = None  # the youngest update that waits
         self._serial = -1
         self.channel = channel
         self.request = request
@@ -110,16 +137,16 @@ class UpdateQueue:
         #: Calls made by finalizers and signal handlers while their thread held the lock.
         self._late: deque[Callable[[], None]] = deque()
         self._replies: list[Message] = []
-        self._updates: deque[list[Any]] = deque()
+        self._updates: deque[_Update] = deque()
         self._nbytes = 0
-        self._dead = 0  # about how many of the updates belong to cancelled subscriptions
+        self._dead = 0  # about how many of the updates belong to cancelled monitors
         self._held = False
         self._asleep = False
         self.closed = False
         #: How many updates have been merged into later ones.
         self.merged = 0
 
-    def reply(self, *messages: Message, channel: Any = None) -> None:
+    def reply(self, *messages: Message, channel: Channel | None = None) -> None:
         """Queue replies; not if *channel* has been closed meanwhile."""
         with self._lock:
             if self.closed or (channel is not None and channel.closed):
@@ -127,72 +154,73 @@ class UpdateQueue:
             self._replies += messages
         self._done()
 
-    def post(self, subscription: Subscription, snapshot: Snapshot, events: int) -> None:
+    def post(self, monitor: Monitor, snapshot: Snapshot, events: int) -> None:
         """Queue an update, if the client may read it and nothing newer is queued already."""
         if self._is_inside():
-            self._late.append(partial(self.post, subscription, snapshot, events))
+            self._late.append(partial(self.post, monitor, snapshot, events))
             return
         with self._lock:
-            if subscription.alive and subscription.channel.rights & AccessRights.READ:
-                passed = subscription._passed(snapshot, events)
-                if passed is not None and passed.serial > subscription._serial:
-                    self._enqueue(subscription, passed)
+            if monitor.alive and monitor.channel.rights & AccessRights.READ:
+                passed = monitor._passed(snapshot, events)
+                if passed is not None and passed.serial > monitor._serial:
+                    self._enqueue(monitor, passed)
         self._done()
 
-    def first(self, subscription: Subscription, snapshot: Snapshot) -> None:
-        """Queue the update that every new subscription gets, whatever its mask."""
+    def first(self, monitor: Monitor, snapshot: Snapshot) -> None:
+        """Queue the update that every new monitor gets, whatever its mask."""
         with self._lock:
             # Between subscribing and this call another thread may have posted a newer one.
-            if not subscription.alive or subscription._serial >= snapshot.serial:
+            if not monitor.alive or monitor._serial >= snapshot.serial:
                 return
-            passed = subscription._passed(snapshot, VALUE)
+            passed = monitor._passed(snapshot, VALUE)
             assert passed is not None, "filters pass the first update they see"
-            self._enqueue(subscription, passed)
+            self._enqueue(monitor, passed)
         self._done()
 
     def rights_changed(
         self,
-        channel: Any,
+        channel: Channel,
         rights: AccessRights,
         message: Message,
-        subscriptions: Iterable[Subscription],
+        monitors: Iterable[Monitor],
         present: Callable[[], Snapshot],
     ) -> None:
-        """Queue the news that *channel* has other *rights*, then one update per subscription.
+        """Queue the news that *channel* has other *rights*, then one update per monitor.
 
         *present* is called under the lock: what it returns is not older than what was posted.
         """
         if self._is_inside():
             self._late.append(
-                partial(self.rights_changed, channel, rights, message, subscriptions, present)
+                partial(self.rights_changed, channel, rights, message, monitors, present)
             )
             return
         with self._lock:
             if self.closed or channel.closed or channel.rights == rights:
                 return
             self._replies.append(message)
-            for subscription in subscriptions:
-                if subscription.alive:
-                    self._enqueue(subscription, present())
+            for monitor in monitors:
+                if monitor.alive:
+                    self._enqueue(monitor, present())
             channel.rights = rights  # at last: if it is interrupted, it is told once more
         self._done()
 
-    def _enqueue(self, subscription: Subscription, snapshot: Snapshot) -> None:
+    def _enqueue(self, monitor: Monitor, snapshot: Snapshot) -> None:
         """Under the lock. Interrupted between any two lines, it can be done once more."""
-        entry = subscription._entry
-        size = snapshot.nbytes
-        if entry is not None and (
+        waiting = monitor._waiting
+        nbytes = snapshot.nbytes
+        if waiting is not None and (
             self._held or len(self._updates) >= MAX_UPDATES or self._nbytes >= MAX_UPDATE_BYTES
         ):
-            self._nbytes += size - entry[2]
-            entry[1:] = snapshot, size
+            self._nbytes += nbytes - waiting.nbytes
+            waiting.nbytes = nbytes
+            waiting.snapshot = snapshot
             self.merged += 1
         else:
-            entry = [subscription, snapshot, size]
-            self._updates.append(entry)
-            subscription._entry = entry
-            self._nbytes += size
-        subscription._serial = snapshot.serial
+            update = _Update(monitor, snapshot, nbytes)
+            self._updates.append(update)
+            monitor._waiting = update
+            self._nbytes += nbytes
+        monitor._serial = snapshot.serial
 
     def _done(self) -> None:
         """After the lock: wake the client's thread if it sleeps and there is something to send."""
@@ -201,7 +229,7 @@ class UpdateQueue:
         if self._asleep and (self._replies or (self._updates and not self._held)):
             self._wake()
 
-    def take(self, limit: int) -> tuple[list[Message], list[tuple[Subscription, Snapshot, bool]]]:
+    def take(self, limit: int) -> tuple[list[Message], list[tuple[Monitor, Snapshot, bool]]]:
         """Everything to be sent next.
 
         Parameters
@@ -212,7 +240,7 @@ class UpdateQueue:
         Returns
         -------
         replies : list of Message
-        updates : list of (Subscription, Snapshot, bool)
+        updates : list of (Monitor, Snapshot, bool)
             The last one tells whether the client may read the value.
         """
         updates = []
@@ -220,15 +248,15 @@ class UpdateQueue:
             replies, self._replies = self._replies, []
             queue = self._updates
             while queue and limit > 0 and not self._held:
-                entry = queue.popleft()
-                subscription, snapshot, size = entry
-                self._nbytes -= size
-                if subscription._entry is entry:
-                    subscription._entry = None
-                if subscription.alive:
-                    readable = bool(subscription.channel.rights & AccessRights.READ)
-                    updates.append((subscription, snapshot, readable))
-                    limit -= size + 64
+                update = queue.popleft()
+                monitor = update.monitor
+                self._nbytes -= update.nbytes
+                if monitor._waiting is update:
+                    monitor._waiting = None
+                if monitor.alive:
+                    readable = bool(monitor.channel.rights & AccessRights.READ)
+                    updates.append((monitor, update.snapshot, readable))
+                    limit -= update.nbytes + 64
             if replies or updates:
                 self._asleep = False
             if not queue:
@@ -245,10 +273,10 @@ class UpdateQueue:
             return True
 
     def hold(self) -> None:
-        """EVENTS_OFF: keep the newest update of each subscription."""
+        """EVENTS_OFF: keep the newest update of each monitor."""
         with self._lock:
             self._held = True
-            newest = {id(entry[0]): entry for entry in self._updates}
+            newest = {id(update.monitor): update for update in self._updates}
             self.merged += len(self._updates) - len(newest)
             self._keep(newest.values())
 
@@ -257,37 +285,37 @@ class UpdateQueue:
         with self._lock:
             self._held = False
 
-    def cancel(self, subscriptions: Iterable[Subscription]) -> None:
-        """No update of *subscriptions* is taken from now on."""
+    def cancel(self, monitors: Iterable[Monitor]) -> None:
+        """No update of *monitors* is taken from now on."""
         with self._lock:
-            self._forget(subscriptions)
+            self._forget(monitors)
 
-    def close_channel(self, channel: Any, subscriptions: Iterable[Subscription]) -> None:
+    def close_channel(self, channel: Channel, monitors: Iterable[Monitor]) -> None:
         """No update and no late reply of *channel* is queued from now on."""
         with self._lock:
             channel.closed = True
-            self._forget(subscriptions)
+            self._forget(monitors)
 
-    def _forget(self, subscriptions: Iterable[Subscription]) -> None:
+    def _forget(self, monitors: Iterable[Monitor]) -> None:
         """Under the lock. A client may go on to subscribe and cancel while its updates are held."""
-        for subscription in subscriptions:
-            subscription.alive = False
-            self._dead += subscription._entry is not None
+        for monitor in monitors:
+            monitor.alive = False
+            self._dead += monitor._waiting is not None
         if self._dead > MAX_UPDATES // 2:
-            self._keep(entry for entry in self._updates if entry[0].alive)
+            self._keep(update for update in self._updates if update.monitor.alive)
 
-    def _keep(self, entries: Iterable[list[Any]]) -> None:
-        """Under the lock: of what waits, only *entries*."""
-        self._updates = deque(entries)
-        self._nbytes = sum(entry[2] for entry in self._updates)
+    def _keep(self, updates: Iterable[_Update]) -> None:
+        """Under the lock: of what waits, only *updates*."""
+        self._updates = deque(updates)
+        self._nbytes = sum(update.nbytes for update in self._updates)
         self._dead = 0
 
     def close(self) -> None:
         """Drop everything; nothing is queued from now on."""
         with self._lock:
             self.closed = True
-            for entry in self._updates:
-                entry[0].alive = False
+            for update in self._updates:
+                update.monitor.alive = False
             self._updates.clear()
             self._replies.clear()
             self._nbytes = 0

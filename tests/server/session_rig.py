@@ -90,14 +90,7 @@ class Rig:
 
     def feed(self, *buffers: Any) -> None:
         """Bring any bytes (or commands) to the session, as its owner would."""
-        circuit = self.session.circuit
-        commands, _ = circuit.recv(b"".join(map(bytes, buffers)))
-        for command in commands:
-            job = self.session.process(command)
-            if job is not None:
-                self.jobs.append(job)
-        if circuit.error is not None and not self.session.closing:
-            self.session.broken(circuit.error)
+        self.jobs += self.session.receive(b"".join(map(bytes, buffers)))
         if self.run_jobs:
             self.run()
 

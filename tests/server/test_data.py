@@ -637,6 +637,21 @@ def test_a_write_of_the_same_value_inside_of_a_write_does_not_swallow_the_event(
         assert newest(listener) == channel.value == current[0], where
 
 
+# ---- time ------------------------------------------------------------------------------------
+
+
+def test_a_clock_of_its_own_gives_the_time_of_all_that_comes_without_one():
+    moments = (TimeStamp(seconds, 0) for seconds in itertools.count(1))
+    channel = ChannelDouble(value=1.0, clock=lambda: next(moments))
+    assert channel.timestamp == TimeStamp(1, 0)
+    channel.write(2.0)
+    assert channel.timestamp == TimeStamp(2, 0)
+    channel.write(3.0, timestamp=TimeStamp(77, 0))
+    assert channel.timestamp == TimeStamp(77, 0)
+    channel.put((4.0,))
+    assert channel.timestamp == TimeStamp(3, 0)
+
+
 # ---- sequences -------------------------------------------------------------------------------
 
 

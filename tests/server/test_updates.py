@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from caproto import AccessRights, ChannelType, EchoResponse, TimeStamp, _locks
 from caproto._server.directory import Directory
 from caproto._server.snapshot import ChannelAlarm, Snapshot
-from caproto._server.updates import MAX_UPDATE_BYTES, MAX_UPDATES, Subscription, UpdateQueue
+from caproto._server.updates import MAX_UPDATE_BYTES, MAX_UPDATES, Monitor, UpdateQueue
 from caproto.server import ChannelDouble
 from tests.harness.interrupts import enter_each_line, interrupt_each_line
 
@@ -35,8 +35,8 @@ class Client:
         self.wakes = 0
         self.queue = UpdateQueue(self._wake)
         self.channel = SimpleNamespace(rights=READ | WRITE, closed=False)
-        self.subscriptions = [
-            Subscription(self.queue, self.channel, REQUEST, 1) for _ in range(subscriptions)
+        self.monitors = [
+            Monitor(self.queue, self.channel, REQUEST, 1) for _ in range(subscriptions)
         ]
 
     def _wake(self) -> None:
@@ -44,12 +44,12 @@ class Client:
 
     def post(self, *serials: int, to: int = 0) -> None:
         for serial in serials:
-            self.subscriptions[to].post(snapshot(serial), 1)
+            self.monitors[to].post(snapshot(serial), 1)
 
     def taken(self, limit: int = EVERYTHING) -> list[tuple[int, int]]:
         """(index of the subscription, serial) of what is to be sent next."""
         _, updates = self.queue.take(limit)
-        return [(self.subscriptions.index(s), snap.serial) for s, snap, _ in updates]
+        return [(self.monitors.index(s), snap.serial) for s, snap, _ in updates]
 
 
 # ---- order and merging -----------------------------------------------------------------------
@@ -102,7 +102,7 @@ def test_beyond_so_many_bytes_updates_are_merged_too():
     client = Client()
     size = MAX_UPDATE_BYTES // 8 // 4
     for serial in range(10):
-        client.subscriptions[0].post(snapshot(serial, numpy.zeros(size)), 1)
+        client.monitors[0].post(snapshot(serial, numpy.zeros(size)), 1)
     assert client.taken() == [(0, 0), (0, 1), (0, 2), (0, 9)]
     client.post(*range(10, 20))
     assert len(client.taken()) == 10, "and no longer when there is room again"
@@ -112,7 +112,7 @@ def test_a_small_value_in_place_of_a_large_one_makes_room():
     client = Client()
     large = numpy.zeros(MAX_UPDATE_BYTES // 8 // 4)
     for serial in range(4):
-        client.subscriptions[0].post(snapshot(serial, large), 1)
+        client.monitors[0].post(snapshot(serial, large), 1)
     client.post(4, 5)
     assert client.taken() == [(0, 0), (0, 1), (0, 2), (0, 4), (0, 5)]
 
@@ -199,21 +199,21 @@ def test_each_update_tells_whether_the_client_may_read_it():
 def test_the_first_update_comes_whatever_the_rights():
     client = Client()
     client.channel.rights = AccessRights.NO_ACCESS
-    client.queue.first(client.subscriptions[0], snapshot(0))
+    client.queue.first(client.monitors[0], snapshot(0))
     assert client.taken() == [(0, 0)]
 
 
 def test_the_first_update_does_not_follow_a_newer_one():
     client = Client()
     client.post(5)
-    client.queue.first(client.subscriptions[0], snapshot(4))
+    client.queue.first(client.monitors[0], snapshot(4))
     assert client.taken() == [(0, 5)]
 
 
 def test_a_cancelled_subscription_gets_no_first_update():
     client = Client()
-    client.queue.cancel(client.subscriptions)
-    client.queue.first(client.subscriptions[0], snapshot(4))
+    client.queue.cancel(client.monitors)
+    client.queue.first(client.monitors[0], snapshot(4))
     assert client.taken() == []
 
 
@@ -228,7 +228,7 @@ def test_a_filter_decides_and_may_change_the_update():
         calls.append((snap.serial, events))
         return snap.replace(elements=(-1.0,)) if snap.serial != 2 else None
 
-    filtered = Subscription(client.queue, client.channel, REQUEST, 1, select)
+    filtered = Monitor(client.queue, client.channel, REQUEST, 1, select)
     for serial in (1, 2, 3):
         filtered.post(snapshot(serial), 4)
     _, updates = client.queue.take(EVERYTHING)
@@ -239,10 +239,10 @@ def test_a_filter_decides_and_may_change_the_update():
     assert [(snap.serial, snap.elements) for _, snap, _ in updates] == [(7, (-1.0,))]
 
 
-def filtered_subscription(client: Client, name: str) -> Subscription:
+def filtered_monitor(client: Client, name: str) -> Monitor:
     """A subscription of *client* with the filter in *name*."""
     view = Directory({"x": ChannelDouble(value=0.0)}).open(name)
-    return Subscription(client.queue, client.channel, REQUEST, 1, view.filter())
+    return Monitor(client.queue, client.channel, REQUEST, 1, view.filter())
 
 
 def test_the_memory_of_a_filter_is_used_under_the_lock_only():
@@ -254,7 +254,7 @@ def test_the_memory_of_a_filter_is_used_under_the_lock_only():
         held.append(_locks.held(client.queue._lock))
         return snap
 
-    filtered = Subscription(client.queue, client.channel, REQUEST, 1, select)
+    filtered = Monitor(client.queue, client.channel, REQUEST, 1, select)
     filtered.post(snapshot(1), 1)
     client.queue.first(filtered, snapshot(2))
     assert held == [True, True]
@@ -262,7 +262,7 @@ def test_the_memory_of_a_filter_is_used_under_the_lock_only():
 
 def test_changes_that_two_writers_tell_in_the_wrong_order_are_counted_and_none_is_sent_late():
     client = Client()
-    every_third = filtered_subscription(client, 'x.{"dec":{"n":3}}')
+    every_third = filtered_monitor(client, 'x.{"dec":{"n":3}}')
     for serial in (2, 1, 4, 3, 6, 5, 7):  # the 1st, 4th and 7th change that is told pass
         every_third.post(snapshot(serial), 1)
     _, updates = client.queue.take(EVERYTHING)
@@ -271,7 +271,7 @@ def test_changes_that_two_writers_tell_in_the_wrong_order_are_counted_and_none_i
 
 def test_an_old_value_that_is_told_late_does_not_move_the_dead_band():
     client = Client()
-    band = filtered_subscription(client, 'x.{"dbnd":{"abs":5}}')
+    band = filtered_monitor(client, 'x.{"dbnd":{"abs":5}}')
     for serial in (10, 1, 14, 16):  # the value is the serial number
         band.post(snapshot(serial), 1)
     _, updates = client.queue.take(EVERYTHING)
@@ -281,7 +281,7 @@ def test_an_old_value_that_is_told_late_does_not_move_the_dead_band():
 def test_two_threads_that_write_are_counted_exactly():
     client = Client()
     x = ChannelDouble(value=0.0)
-    every_tenth = Subscription(
+    every_tenth = Monitor(
         client.queue, client.channel, REQUEST, 1,
         Directory({"x": x}).open('x.{"dec":{"n":10}}').filter(),
     )
@@ -343,13 +343,13 @@ def test_who_subscribes_and_cancels_for_ever_while_updates_are_held_fills_no_mem
     client.post(1)
     client.queue.hold()
     for _ in range(5 * MAX_UPDATES):
-        subscription = Subscription(client.queue, client.channel, REQUEST, 1)
+        subscription = Monitor(client.queue, client.channel, REQUEST, 1)
         client.queue.first(subscription, snapshot(1))
         client.queue.cancel([subscription])
     assert len(client.queue._updates) <= MAX_UPDATES
     assert client.queue._nbytes <= 40 * MAX_UPDATES
     for _ in range(5 * MAX_UPDATES):
-        subscription = Subscription(client.queue, client.channel, REQUEST, 1)
+        subscription = Monitor(client.queue, client.channel, REQUEST, 1)
         client.queue.first(subscription, snapshot(1))
         client.queue.close_channel(SimpleNamespace(), [subscription])
     assert len(client.queue._updates) <= MAX_UPDATES
@@ -364,7 +364,7 @@ def test_nothing_of_a_cancelled_subscription_is_taken():
     client = Client(2)
     client.post(1)
     client.post(2, to=1)
-    client.queue.cancel([client.subscriptions[0]])
+    client.queue.cancel([client.monitors[0]])
     client.post(3)
     assert client.taken() == [(1, 2)]
 
@@ -372,7 +372,7 @@ def test_nothing_of_a_cancelled_subscription_is_taken():
 def test_a_closed_channel_gets_no_updates_and_no_late_replies():
     client = Client()
     client.post(1)
-    client.queue.close_channel(client.channel, client.subscriptions)
+    client.queue.close_channel(client.channel, client.monitors)
     client.queue.reply(EchoResponse(), channel=client.channel)
     client.queue.rights_changed(client.channel, READ, EchoResponse(), [], lambda: snapshot(2))
     assert client.queue.take(EVERYTHING) == ([], [])
@@ -400,22 +400,22 @@ def test_other_rights_are_told_and_every_subscription_gets_an_update():
     client = Client(2)
     news = EchoResponse()
     client.queue.rights_changed(
-        client.channel, READ, news, client.subscriptions, lambda: snapshot(0)
+        client.channel, READ, news, client.monitors, lambda: snapshot(0)
     )
     assert client.channel.rights == READ
     replies, updates = client.queue.take(EVERYTHING)
-    assert replies == [news] and [u[0] for u in updates] == client.subscriptions
+    assert replies == [news] and [u[0] for u in updates] == client.monitors
     client.queue.rights_changed(
-        client.channel, READ, news, client.subscriptions, lambda: snapshot(0)
+        client.channel, READ, news, client.monitors, lambda: snapshot(0)
     )
     assert client.queue.take(EVERYTHING) == ([], []), "the same rights are no news"
 
 
 def test_cancelled_subscriptions_get_no_update_by_other_rights():
     client = Client(2)
-    client.queue.cancel([client.subscriptions[0]])
+    client.queue.cancel([client.monitors[0]])
     client.queue.rights_changed(
-        client.channel, READ, EchoResponse(), client.subscriptions, lambda: snapshot(0)
+        client.channel, READ, EchoResponse(), client.monitors, lambda: snapshot(0)
     )
     assert client.taken() == [(1, 0)]
 
@@ -432,7 +432,7 @@ def do_reply(client):
 
 
 def do_first(client):
-    client.queue.first(client.subscriptions[0], snapshot(1))
+    client.queue.first(client.monitors[0], snapshot(1))
 
 
 def do_change_rights(client):
@@ -476,7 +476,7 @@ def test_held_updates_wake_nobody_but_replies_do():
 
 def test_an_update_that_nobody_gets_wakes_nobody():
     client = Client()
-    client.queue.cancel(client.subscriptions)
+    client.queue.cancel(client.monitors)
     client.queue.sleep()
     client.post(1)
     client.queue.reply(EchoResponse(), channel=SimpleNamespace(closed=True))
@@ -525,7 +525,7 @@ def test_other_rights_that_are_interrupted_at_any_line_can_be_repeated():
 
     def change() -> None:
         client.queue.rights_changed(
-            client.channel, rights, EchoResponse(), client.subscriptions, lambda: snapshot(1)
+            client.channel, rights, EchoResponse(), client.monitors, lambda: snapshot(1)
         )
 
     rights = next(other)

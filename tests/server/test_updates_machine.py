@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from caproto import AccessRights, ChannelType, EchoResponse, TimeStamp
 from caproto._server import updates
 from caproto._server.snapshot import ChannelAlarm, Snapshot
-from caproto._server.updates import Subscription, UpdateQueue
+from caproto._server.updates import Monitor, UpdateQueue
 
 BOTH = AccessRights.READ | AccessRights.WRITE
 REQUEST = (1, 16, 6, 1, 0, 1)
@@ -35,10 +35,10 @@ class Queue(RuleBasedStateMachine):
         )
         self.patches.start()
         self.serial = 0
-        self.live: list[Subscription] = []
-        self.posted: dict[Subscription, list[int]] = {}
-        self.taken: dict[Subscription, list[int]] = {}
-        self.cancelled: set[Subscription] = set()
+        self.live: list[Monitor] = []
+        self.posted: dict[Monitor, list[int]] = {}
+        self.taken: dict[Monitor, list[int]] = {}
+        self.cancelled: set[Monitor] = set()
         self.replies: list[EchoResponse] = []
         self.held = self.asleep = False
         self.woken = 0
@@ -61,7 +61,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def subscribe(self):
-        subscription = Subscription(self.queue, self.channel, REQUEST, 1)
+        subscription = Monitor(self.queue, self.channel, REQUEST, 1)
         self.live.append(subscription)
         self.posted[subscription] = []
         self.taken[subscription] = []
@@ -155,9 +155,9 @@ class Queue(RuleBasedStateMachine):
             return
         waiting = self.queue._updates
         assert len(waiting) <= MAX_UPDATES + len(self.live) + MAX_UPDATES // 2
-        assert self.queue._nbytes == sum(entry[2] for entry in waiting)
+        assert self.queue._nbytes == sum(update.nbytes for update in waiting)
         if self.held:
-            owners = [entry[0] for entry in waiting if entry[0].alive]
+            owners = [update.monitor for update in waiting if update.monitor.alive]
             assert len(owners) == len(set(owners))
 
     def teardown(self):

@@ -202,13 +202,8 @@ class Connection:
         if commands and self.log.isEnabledFor(logging.DEBUG):
             for command in commands:
                 self.log.debug("%r", command, extra={"direction": "<<<---"})
-        for command in commands:
-            job = session.process(command)
-            if job is not None:
-                self._start(job)
-        if circuit.error is not None and not session.closing:
-            self.log.warning("%s", circuit.error)
-            session.broken(circuit.error)
+        for job in session.answer(commands):
+            self._start(job)
 
     def _start(self, job: Job) -> None:
         """Run a job in the workers; be patient for a moment, if nothing else is under way."""
