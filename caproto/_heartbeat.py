@@ -8,12 +8,15 @@ phase           the deadline comes             an echo reply comes
 ==============  =============================  ============================================
 quiet           SEND_ECHO, probing             quiet
 probing         UNRESPONSIVE, last probe       quiet
-last probe      silent, no further deadline    quiet; the circuit is responsive again
-silent                                         too late: SEND_ECHO, last probe
+last probe      silent                         quiet; the circuit is responsive again
+silent          SEND_ECHO, last probe          too late: SEND_ECHO, last probe
 ==============  =============================  ============================================
 
 A server that takes none of our bytes for as long counts as quiet, too, whatever it sends; while it
 takes some, a probe may still wait behind them and has more time.
+
+A silent server is asked again after each timeout: its host may have been restarted without a word,
+and then only the answer to bytes of ours tells that the connection is gone.
 
 "Unresponsive" is not "disconnected": the TCP connection is kept, and only TCP itself, or the peer,
 ends it. Echo replies prove that the server's circuit is alive, and nothing else does once a probe
@@ -22,7 +25,6 @@ is pending: data may still be draining out of buffers on the way.
 from __future__ import annotations
 
 import enum
-import math
 
 from ._errors import CaprotoValueError
 
@@ -65,7 +67,7 @@ class Heartbeat:
     Attributes
     ----------
     deadline : float
-        When to call `check`; `math.inf` if there is nothing to wait for.
+        When to call `check`.
     last_heard : float
         When bytes were last received.
     """
@@ -89,6 +91,11 @@ class Heartbeat:
     def responsive(self) -> bool:
         """False from UNRESPONSIVE on, until an echo comes in time."""
         return self._phase is _Phase.QUIET or self._phase is _Phase.PROBING
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last probe was not answered in its time."""
+        return self._phase is _Phase.SILENT
 
     def received(self, now: float) -> None:
         """Bytes came in on the circuit."""
@@ -128,9 +135,9 @@ class Heartbeat:
             self._phase = _Phase.PROBING
         elif phase is _Phase.LAST_PROBE:
             self._phase = _Phase.SILENT
-            self.deadline = math.inf
+            self.deadline = now + self.timeout
             return Action.NOTHING
-        else:  # PROBING without an answer; or SILENT, when a late echo asks for another probe
+        else:  # PROBING without an answer, or SILENT
             self._phase = _Phase.LAST_PROBE
         self.deadline = now + self.echo_timeout
         return Action.UNRESPONSIVE if phase is _Phase.PROBING else Action.SEND_ECHO

@@ -104,7 +104,7 @@ def test_unresponsive_and_back_as_the_c_library_does_it() -> None:
     assert heartbeat.check(7.5) is Action.UNRESPONSIVE  # and the driver sends the second ECHO
     assert not heartbeat.responsive
     assert heartbeat.check(12.5) is Action.NOTHING
-    assert heartbeat.deadline == math.inf  # the watchdog stops
+    assert heartbeat.deadline == pytest.approx(14.5)  # the C library's watchdog stops here
     # The first reply is late; it only triggers a new probe.
     heartbeat.received(13.7)
     assert heartbeat.echo_received(13.7) is False
@@ -125,8 +125,20 @@ def test_bytes_alone_do_not_revive_an_unresponsive_circuit() -> None:
     heartbeat.received(20.0)
     heartbeat.beacon(20.0)
     assert not heartbeat.responsive
-    assert heartbeat.deadline == math.inf
+    assert heartbeat.deadline == 14.0
     assert heartbeat.last_heard == 20.0
+
+
+def test_a_silent_server_is_asked_again_and_again() -> None:
+    """It may have been restarted without a word: only the answer to our bytes can tell that."""
+    heartbeat = Heartbeat(30.0, 5.0, now=0.0)
+    asked, now = [], 0.0
+    while now < 150.0:
+        now = heartbeat.deadline
+        if heartbeat.check(now) is Action.SEND_ECHO:
+            asked.append(now)
+    assert asked == [30.0, 70.0, 105.0, 140.0, 175.0]
+    assert not heartbeat.responsive
 
 
 def test_an_answer_to_the_last_probe_revives_at_once() -> None:

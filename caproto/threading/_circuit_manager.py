@@ -534,7 +534,7 @@ class VirtualCircuitManager(CircuitFacts):
             self._owner.circuit_over(self)
 
     def _wish(self, hold: bool) -> None:
-        if self.connected:
+        if not self.dead:  # a server that does not respond may do so again
             self._throttle(self.session.flow.wish(hold))
 
     def _throttle(self, hold: bool | None) -> None:

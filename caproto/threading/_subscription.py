@@ -61,6 +61,7 @@ class Subscription:
         "__weakref__",
         "_callbacks",
         "_latest",
+        "_source",
         "_targets",
         "data_count",
         "data_type",
@@ -98,6 +99,8 @@ class Subscription:
         # The entries that get updates: all but those still waiting to be told the latest one first.
         self._targets: tuple[Entry, ...] = ()
         self._latest: Any = None
+        # The server that sent it, as its updates say. Belongs to the callback threads.
+        self._source: Any = None
 
     # ---- the user's side
 
@@ -257,8 +260,13 @@ class Subscription:
 
     def deliver(self, response: Any) -> None:
         """Hand one update to the callbacks; runs in the callback thread."""
+        if response.sender_address is not self._source and not self._accepts(response):
+            return
         self._latest = response
+        source = self._source
         for token, reference, with_owner, name, bound_to, plain in self._targets:
+            if self._source is not source:
+                return  # the callback before was slow, and the PV has another server by now
             try:
                 if bound_to is None or plain is None:
                     function = reference()
@@ -278,6 +286,19 @@ class Subscription:
                         function(owner, response)
             except BaseException as error:
                 self._failed(token, name, error)
+
+    def _accepts(self, response: Any) -> bool:
+        """Whether to take an update of another circuit than the update before.
+
+        Each circuit has a queue of its own. If callbacks are slow, updates of a server that the PV
+        has left may still wait when the first one of its new server has been delivered.
+        """
+        source, link = response.sender_address, self.pv._link
+        known = self._source is None or source == self._source
+        if not known and (link is None or source != link.manager.circuit.address):
+            return False
+        self._source = source
+        return True
 
     def stopped(self) -> None:
         """The fact has ended: the next update will be the first of a new series."""
