@@ -8,6 +8,8 @@
 #   make docs     the manual, in docs/_build/html; its examples run against a demo IOC
 #   make bench    the benchmarks; PEERS=.../python to compare with the clients that it has,
 #                 RST=docs/performance-table.txt to put the table into the manual
+#   make simulate the client and servers in a simulated world; SEEDS=20000 for more of them,
+#                 SEED=n to replay one and make it small
 #   make fuzz     mutated recordings for everything that reads bytes; SECONDS=600 for each target,
 #                 FUZZ="framing" for one target
 #   make clean    removes the environment and what was built
@@ -19,6 +21,8 @@ VENV ?= .venv
 TESTS ?=
 JOBS ?= 2
 PEERS ?=
+SEED ?=
+SEEDS ?= 2000
 FUZZ ?=
 SECONDS ?= 60
 
@@ -28,7 +32,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # requirements change. caproto itself is installed in place, so changes of the code need nothing.
 STAMP = $(VENV)/.installed-
 
-.PHONY: help demo test coverage lint docs bench fuzz clean
+.PHONY: help demo test coverage lint docs bench simulate fuzz clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +62,9 @@ docs: $(STAMP)docs
 
 bench: $(STAMP)test
 	$(BIN)/python -m tests.benchmarks $(if $(PEERS),--peers $(PEERS)) $(if $(RST),--rst $(RST))
+
+simulate: $(STAMP)test
+	$(BIN)/python -m tests.simulation $(or $(SEED),--seeds $(SEEDS) --jobs $(JOBS))
 
 fuzz: $(STAMP)test
 	$(BIN)/python -m fuzz $(FUZZ) --seconds $(SECONDS)

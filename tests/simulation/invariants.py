@@ -1,0 +1,174 @@
+"""What must hold: a table of named checks, each of which yields what is wrong.
+
+``healed``: everything that was bad is over for as long as it may take to be well again.
+``resting``: soon after every PV that nobody has subscribed to was asked to go idle.
+``over``: the Context was disconnected.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from .servers import Server, number_of
+
+if TYPE_CHECKING:
+    from .simulation import Simulation
+
+Check = Callable[["Simulation"], Iterator[str]]
+
+
+def _server_of(simulation: Simulation, name: str) -> Server | None:
+    """Where a PV is."""
+    for server in simulation.fate.servers:
+        if server.running and name in server.kinds:
+            return server
+    return None
+
+
+def every_operation_ends(simulation: Simulation) -> Iterator[str]:
+    for operation in simulation.users.operations:
+        if not operation.outcomes and not operation.what.startswith("batch"):
+            yield f"{operation} has not ended"
+
+
+def no_write_twice(simulation: Simulation) -> Iterator[str]:
+    received = Counter(
+        entry for server in simulation.fate.servers for entry in server.received
+    )
+    for (name, number), times in received.items():
+        if times > 1:
+            yield f"{number} was written {times} times to {name}"
+
+
+def confirmed_writes_arrived(simulation: Simulation) -> Iterator[str]:
+    received = {entry for server in simulation.fate.servers for entry in server.received}
+    for operation in simulation.users.operations:
+        good = operation.outcomes in (["written"], ["told ECA_NORMAL"])
+        if operation.number and good:
+            if (operation.name, operation.number) not in received:
+                yield f"{operation} was confirmed and has not arrived"
+
+
+def what_is_served_is_connected(simulation: Simulation) -> Iterator[str]:
+    for (name, _), pv in simulation.context.pvs.items():
+        server = _server_of(simulation, name)
+        if server is None:
+            if pv.connected:
+                yield f"{pv} is connected"
+        elif not pv.connected and name not in simulation.users.resting:
+            yield f"{pv} is not connected: {simulation.context.explain(pv)}"
+        elif pv.connected and pv.circuit_manager.circuit.address != server.address:
+            yield f"{pv} is connected to {pv.circuit_manager}, not to {server.address}"
+
+
+def idle_pvs_are_idle(simulation: Simulation) -> Iterator[str]:
+    wanted = {watch.name for watch in simulation.users.watches if watch.wanted}
+    for (name, _), pv in simulation.context.pvs.items():
+        if pv.connected and name not in wanted:
+            yield f"{pv} was asked to go idle"
+
+
+def wish_and_wire_agree(simulation: Simulation) -> Iterator[str]:
+    subscriptions = {(w.name, w.way) for w in simulation.users.watches if w.wanted}
+    wanted = Counter(
+        name for name, _ in subscriptions if _server_of(simulation, name) is not None
+    )
+    there = Counter(
+        name
+        for server in simulation.fate.servers
+        for connection in server.connections
+        for name in connection.subscriptions()
+    )
+    if wanted != there:
+        yield f"too few: {dict(wanted - there)}, too many: {dict(there - wanted)}"
+
+
+def last_values_arrive(simulation: Simulation) -> Iterator[str]:
+    for watch in simulation.users.watches:
+        server = _server_of(simulation, watch.name)
+        if watch.wanted and server is not None:
+            value = number_of(server.pvs[watch.name].value)
+            if watch.numbers[-1:] != [value]:
+                yield f"{watch.name} is {value}, the callback was told {watch.numbers[-3:]}"
+
+
+def order_is_kept(simulation: Simulation) -> Iterator[str]:
+    for watch in simulation.users.watches:
+        for server in simulation.fate.servers:
+            if watch.name not in server.kinds or watch.name in server.refreshed:
+                continue
+            place = {number: index for index, number in enumerate(server.history[watch.name])}
+            places = [place[number] for number in watch.numbers if number in place]
+            if places != sorted(places):
+                yield f"{watch.name}: the values came in the order {watch.numbers}"
+
+
+def states_alternate(simulation: Simulation) -> Iterator[str]:
+    for name, states in simulation.users.states.items():
+        # Whoever asks when the PV is known already is told the present state, too.
+        if any(state == after for state, after in zip(states, states[1:])):
+            yield f"{name}: {states}"
+        pv = simulation.context.pvs[name, 0]
+        if pv.connected != (states[-1:] == ["connected"]):
+            yield f"{name} was last told {states[-1:]}, and connected is {pv.connected}"
+
+
+#: What may be reported as an error: the host has no more threads or descriptors.
+_SCARCITY = ("can't start new thread", "Too many open files")
+
+
+def no_complaints(simulation: Simulation) -> Iterator[str]:
+    for text in simulation.complaints.texts:
+        if not any(words in text for words in _SCARCITY):
+            yield text
+    yield from simulation.system.failures
+
+
+def circuits_are_few(simulation: Simulation) -> Iterator[str]:
+    managers = simulation.context.circuit_managers
+    used = {pv.circuit_manager for pv in simulation.context.pvs.values()}
+    for manager in managers.values():
+        if manager not in used:
+            yield f"{manager} serves no PV"
+    connections = sum(len(server.connections) for server in simulation.fate.servers)
+    if connections > len(managers):
+        yield f"{connections} connections for {len(managers)} circuits"
+
+
+def nothing_waits_in_tables(simulation: Simulation) -> Iterator[str]:
+    for manager in simulation.context.circuit_managers.values():
+        if manager.circuit.pending:
+            yield f"{manager} still waits for {manager.circuit.pending}"
+        if manager.backlog:
+            yield f"{manager} has a backlog of {manager.backlog}"
+
+
+def nothing_is_left(simulation: Simulation) -> Iterator[str]:
+    for thread in simulation.system.threads:
+        yield f"thread {thread.name!r} has not ended"
+    for fd, sock in simulation.system.sockets.items():
+        yield f"socket {fd} {sock.getsockname()} is open"
+    for server in simulation.fate.servers:
+        if server.connections:
+            yield f"{server.address} still has {len(server.connections)} clients"
+
+
+#: Name, moment and check, in this order.
+INVARIANTS: dict[str, tuple[str, Check]] = {
+    "no defect shows in the log": ("healed", no_complaints),
+    "every operation ends": ("healed", every_operation_ends),
+    "no write is sent twice": ("healed", no_write_twice),
+    "confirmed writes have arrived": ("healed", confirmed_writes_arrived),
+    "what is served is connected": ("healed", what_is_served_is_connected),
+    "wish and wire agree": ("healed", wish_and_wire_agree),
+    "last values arrive": ("healed", last_values_arrive),
+    "the order of the wire is kept": ("healed", order_is_kept),
+    "states alternate": ("healed", states_alternate),
+    "circuits are few": ("healed", circuits_are_few),
+    "nothing waits in tables": ("healed", nothing_waits_in_tables),
+    "idle PVs are idle": ("resting", idle_pvs_are_idle),
+    "no circuit without PVs": ("resting", circuits_are_few),
+    "no defect shows in the log at the end": ("over", no_complaints),
+    "nothing is left": ("over", nothing_is_left),
+}

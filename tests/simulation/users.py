@@ -1,0 +1,246 @@
+"""What users do with the client, each in a thread of its own, and what becomes of it.
+
+`Users` has one method for each kind of step in `plan.USERS`. Whatever ends is held against what
+must hold of it at once; what can only be judged in the end is kept.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from caproto import CaprotoError, CaprotoTimeoutError, CaprotoTypeError
+from caproto.threading.client import PV, Batch, Context, Subscription
+
+from .servers import Server, number_of
+from .system import System, Thread
+
+#: Seconds that a call may take beyond its timeout, waiting for the processor.
+SLACK = 0.1
+#: What a subscription can be.
+WAYS: tuple[dict[str, Any], ...] = (
+    {}, {"data_type": "time"}, {"data_type": "time", "mask": 1},
+)
+
+
+@dataclass
+class Operation:
+    """A read or write of a user."""
+
+    what: str
+    name: str
+    number: int
+    begun: float
+    timeout: float
+    outcomes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.what} of {self.name} ({self.number}, timeout {self.timeout})"
+
+
+@dataclass
+class Watch:
+    """A callback of a subscription, and what it was told."""
+
+    name: str
+    way: int
+    subscription: Subscription
+    callback: Any = None
+    token: Any = None
+    wanted: bool = True
+    numbers: list[int] = field(default_factory=list)
+    pause: float = 0.0  # how long each callback takes
+
+
+class Users:
+    """All users of one Context.
+
+    Attributes
+    ----------
+    violations : list of (str, str)
+        What must not be, as name of the invariant and text.
+    operations : list of Operation
+    watches : list of Watch
+    states : dict of str to list of str
+        What the connection state callbacks have told.
+    """
+
+    def __init__(self, system: System, servers: list[Server]) -> None:
+        self.system, self.world = system, system.world
+        self.context: Context
+        self.servers = servers
+        self.violations: list[tuple[str, str]] = []
+        self.operations: list[Operation] = []
+        self.watches: list[Watch] = []
+        self.states: dict[str, list[str]] = {}
+        self.resting: set[str] = set()  # asked to go idle, and not used since
+        self.held: set[str] = set()  # PVs by which events were switched off
+        self.number_of_calls = 0
+
+    def do(self, kind: str, *arguments: Any) -> None:
+        """Begin a step, in a thread of its own."""
+        function = getattr(self, kind)
+        thread = Thread(lambda: self._guarded(kind, function, arguments), f"user {kind}")
+        self.system.start(thread)
+
+    def _guarded(self, kind: str, function: Callable[..., None], arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except CaprotoError as error:
+            # Without threads or descriptors a call may fail, if it says so.
+            if not (self.system.no_threads or self.system.no_descriptors):
+                self.violate("calls succeed", f"{kind}{arguments} raised {error!r}")
+
+    def violate(self, invariant: str, text: str) -> None:
+        self.world.note(f"violation: {invariant}: {text}")
+        self.violations.append((invariant, text))
+
+    def pv(self, name: str) -> PV:
+        """The PV; whoever comes first has its states told."""
+        callback = None
+        if name not in self.states:
+            self.states[name] = []
+            callback = self._state_changed
+        return self.context.get_pvs(name, connection_state_callback=callback)[0]
+
+    # --- steps
+
+    def get(self, names: tuple[str, ...]) -> None:
+        new = [name for name in names if name not in self.states]
+        self.states.update((name, []) for name in new)
+        if new:
+            self.context.get_pvs(*new, connection_state_callback=self._state_changed)
+        for name, pv in zip(names, self.context.get_pvs(*names), strict=True):
+            if pv is not self.context.pvs[name, 0]:
+                self.violate("one PV for each name", name)
+
+    def read(self, name: str, timeout: float) -> None:
+        operation = self._begin("read", name, 0, timeout)
+        try:
+            response = self.pv(name).read(timeout=timeout)
+        except CaprotoError as error:
+            self._failed(operation, error)
+        else:
+            self._ended(operation, str(self._known(name, response)))
+
+    def write(self, name: str, number: int, how: str, timeout: float) -> None:
+        operation = self._begin("write", name, number, timeout)
+        try:
+            self.pv(name).write(self._value(name, number), wait=how == "wait", timeout=timeout)
+        except CaprotoError as error:
+            self._failed(operation, error)
+        else:
+            self._ended(operation, "written" if how == "wait" else "sent")
+
+    def batch(self, parts: tuple[tuple[str, str, int], ...], timeout: float) -> None:
+        operations = [
+            self._begin(f"batch {what}", name, number, timeout) for what, name, number in parts
+        ]
+        try:
+            with Batch(timeout=timeout) as batch:
+                for operation in operations:
+                    pv = self.pv(operation.name)
+                    tell = self._teller(operation)
+                    if operation.what == "batch read":
+                        batch.read(pv, tell)
+                    else:
+                        value = self._value(operation.name, operation.number)
+                        batch.write(pv, value, tell)
+        except CaprotoError as error:
+            self.world.note(f"batch: {error}")
+        for operation in operations:
+            if self.world.now > operation.begun + timeout + SLACK:
+                self.violate("timeouts are kept", f"batch with {operation}")
+
+    def _teller(self, operation: Operation) -> Callable[[Any], None]:
+        def tell(response: Any) -> None:
+            if operation.what == "batch read" and response.status.success:
+                self._known(operation.name, response)
+            self._ended(operation, f"told {response.status.name}")
+
+        return tell
+
+    def subscribe(self, name: str, way: int) -> None:
+        """Add one more callback."""
+        subscription = self.pv(name).subscribe(**WAYS[way])
+        watch = Watch(name, way, subscription)
+        watch.callback = self._updater(watch)
+        self.resting.discard(name)
+        watch.token = subscription.add_callback(watch.callback)
+        self.resting.discard(name)
+        self.watches.append(watch)
+
+    def unsubscribe(self, name: str, way: int) -> None:
+        """Remove the oldest callback that is there."""
+        for watch in self.watches:
+            if watch.wanted and (watch.name, watch.way) == (name, way):
+                watch.wanted = False
+                watch.subscription.remove_callback(watch.token)
+                break
+
+    def idle(self, name: str) -> None:
+        self.resting.add(name)
+        self.pv(name).go_idle()
+
+    def slow(self, name: str, pause: float) -> None:
+        for watch in self.watches:
+            if watch.name == name:
+                watch.pause = pause
+
+    def events(self, name: str, on: bool) -> None:
+        manager = self.pv(name).circuit_manager
+        if manager is not None:
+            (manager.events_on if on else manager.events_off)()
+            (self.held.discard if on else self.held.add)(name)
+
+    # --- what becomes of it
+
+    def _begin(self, what: str, name: str, number: int, timeout: float) -> Operation:
+        operation = Operation(what, name, number, self.world.now, timeout)
+        self.operations.append(operation)
+        self.resting.discard(name)
+        return operation
+
+    def _ended(self, operation: Operation, outcome: str) -> None:
+        self.world.note(f"{operation}: {outcome}")
+        operation.outcomes.append(outcome)
+        if len(operation.outcomes) > 1:
+            self.violate("an operation ends once", f"{operation}: {operation.outcomes}")
+        if self.world.now > operation.begun + operation.timeout + SLACK:
+            took = self.world.now - operation.begun
+            self.violate("timeouts are kept", f"{operation} ended after {took:.2f} s")
+
+    def _failed(self, operation: Operation, error: CaprotoError) -> None:
+        self._ended(operation, f"{type(error).__name__}: {error}")
+        if operation.name not in str(error) and not isinstance(error, CaprotoTypeError):
+            self.violate("errors name the PV", f"{operation}: {error!r}")
+        took = self.world.now - operation.begun
+        if isinstance(error, CaprotoTimeoutError) and took < operation.timeout - SLACK:
+            self.violate("timeouts are kept", f"{operation} gave up after {took:.2f} s")
+
+    def _value(self, name: str, number: int) -> Any:
+        """*number* in the form that the channel takes now, as far as we can know."""
+        channel = self.pv(name).channel
+        native = None if channel is None else channel.native_data_type
+        return str(number) if native is not None and native.name == "STRING" else number
+
+    def _known(self, name: str, response: Any) -> int:
+        """The number in a response, which the PV must have had."""
+        number = number_of(response.strings if response.data_type in (0, 14) else response.data)
+        if not any(number in server.history.get(name, ()) for server in self.servers):
+            self.violate("values are those of the server", f"{name}: {number}")
+        return number
+
+    def _updater(self, watch: Watch) -> Callable[[Any, Any], None]:
+        def update(subscription: Any, response: Any) -> None:
+            number = self._known(watch.name, response)
+            self.world.note(f"update {watch.name} {watch.way}: {number}")
+            watch.numbers.append(number)
+            if watch.pause:
+                self.system.sleep(watch.pause)
+
+        return update
+
+    def _state_changed(self, pv: PV, state: str) -> None:
+        self.world.note(f"{pv.name} is {state}")
+        self.states[pv.name].append(state)
