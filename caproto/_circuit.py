@@ -286,7 +286,7 @@ class VirtualCircuit(CircuitRules):
         ----------
         command : Message
             One that was sent, or one that was received and is still to be processed: a reply ends
-            the request by which its channel is known.
+            the request by which its channel is known. The circuit may change meanwhile.
         """
         find = _CHANNEL_OF.get(type(command))
         channel: ClientChannel | ServerChannel | None = find(self, command) if find else None
@@ -348,10 +348,13 @@ def _by_sid(circuit: VirtualCircuit, command: Any) -> Any:
 
 def _by_request(circuit: VirtualCircuit, command: Message) -> Any:
     number = command.fields[5]
-    for requests in (circuit.pending, circuit.subscriptions, circuit._cancelling):
-        if number in requests:
-            return circuit.channels_sid.get(requests[number].fields[4])
-    return None
+    # One step for each table: the log asks without the lock of the circuit.
+    request = (
+        circuit.pending.get(number)
+        or circuit.subscriptions.get(number)
+        or circuit._cancelling.get(number)
+    )
+    return None if request is None else circuit.channels_sid.get(request.fields[4])
 
 
 #: Class of a command -> how to find its channel.
