@@ -59,14 +59,15 @@ RECEIVED: Final = "<<<---"
 class ObjectLogger(logging.Logger):
     """The logger of one object; made by `adapter`.
 
-    Its records carry the facts given at birth, overridden by the ``extra`` of the single call.
-    Its level, handlers and filters are its own; records then go on to the parent's handlers.
+    Its records carry the context that it was made with, overridden by the ``extra`` of the single
+    call. Its level, handlers and filters are its own; records go on to the parent's handlers.
     """
 
-    def __init__(self, parent: logging.Logger, facts: Mapping[str, object]) -> None:
+    def __init__(self, parent: logging.Logger, context: Mapping[str, object]) -> None:
         super().__init__(parent.name)
         self.parent: logging.Logger = parent
-        self.facts = dict(facts)
+        #: What all records carry; may be added to.
+        self.context = dict(context)
 
     def setLevel(self, level: int | str) -> None:
         super().setLevel(level)
@@ -98,15 +99,15 @@ class ObjectLogger(logging.Logger):
         extra: Mapping[str, object] | None = None,
         sinfo: str | None = None,
     ) -> logging.LogRecord:
-        facts = {**self.facts, **extra} if extra else self.facts
+        context = {**self.context, **extra} if extra else self.context
         return super().makeRecord(
-            name, level, fn, lno, msg, args, exc_info, func, facts, sinfo
+            name, level, fn, lno, msg, args, exc_info, func, context, sinfo
         )
 
     def __repr__(self) -> str:
-        facts = " ".join(f"{key}={_shown(value)}" for key, value in self.facts.items())
+        context = " ".join(f"{key}={_shown(value)}" for key, value in self.context.items())
         level = logging.getLevelName(self.getEffectiveLevel())
-        return f"<{type(self).__name__} {self.name} {facts} ({level})>"
+        return f"<{type(self).__name__} {self.name} {context} ({level})>"
 
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError("the logger of a single object cannot be pickled")

@@ -420,7 +420,7 @@ class VirtualCircuitManager(CircuitFacts):
         return None
 
     def _established(self) -> None:
-        self.log.facts["our_address"] = self._transport.our_address()
+        self.log.context["our_address"] = self._transport.our_address()
         self.log.debug("Connected")
         with self._lock:
             self.session.established(_waiting.now())

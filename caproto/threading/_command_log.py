@@ -39,7 +39,7 @@ class CommandLog:
         """Log one command of the circuit, or else of its PV, if one of them is at DEBUG."""
         circuit = self._session.circuit
         channel = circuit.channel_of(command)
-        facts = {**circuit.log.facts, "direction": direction}
+        facts = {**circuit.log.context, "direction": direction}
         if channel is not None:
             facts["pv"] = channel.name
         if circuit.log.isEnabledFor(logging.DEBUG):
