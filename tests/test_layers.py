@@ -49,8 +49,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_client.routing",),
     ("_client.circuit_session",),
     # --- 4: what a server decides
-    ("_server", "_server.conversions"),
+    ("_server", "_server.conversions", "_server.ioc_arguments"),
     ("_server.beacon_timer", "_server.snapshot"),
+    ("_server.properties",),
     ("_server.data",),
     ("_server.channel_types", "_server.directory", "_server.scans", "_server.updates"),
     ("_server.group", "_server.open_channel", "_server.search_replies"),

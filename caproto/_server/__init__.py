@@ -7,12 +7,15 @@ another. Locks are used where several threads may meet (see `caproto._locks`).
 =================  ===============================================================================
 ``conversions``    elements of one native type as another
 ``snapshot``       the state of a PV at one moment, and its encodings
+``properties``     units, limits, states as attributes of channel classes
 ``data``           `ChannelData`: one PV, its subscribers, what clients may do
 ``channel_types``  the classes of channels: ChannelDouble, ChannelEnum ...
 ``group``          `PVGroup`, `pvproperty`: PVs as class attributes
+``ioc_arguments``  the command line of an IOC
 ``directory``      PVs by name, with modifiers and filters
 ``updates``        what waits to be sent to one client
-``answers``        how reads and writes are answered
+``open_channel``   one channel of one client
+``answers``        how reads, writes and monitors are answered
 ``session``        `ServerSession`: the conversation with one client
 ``scans``          which scan function is due
 ``search_replies`` the datagrams that answer a search datagram

@@ -16,7 +16,8 @@ from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._text import encode_text
 from .conversions import CONVERTERS, convert, text_of_bytes
-from .data import LOG, VALUE, ChannelData, Property, check_text
+from .data import LOG, VALUE, ChannelData
+from .properties import Property, check_text
 from .snapshot import ChannelAlarm
 
 __all__ = [

@@ -18,7 +18,7 @@ import dataclasses
 import operator
 import struct
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .. import _locks
 from .._constants import MAX_STRING_SIZE
@@ -34,6 +34,7 @@ from .._dbr import (
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._payload import native_view
 from .conversions import Facts, convert, text_of_bytes
+from .properties import Property, check_text
 from .snapshot import NATIVE, ChannelAlarm, Snapshot
 
 if TYPE_CHECKING:
@@ -45,12 +46,9 @@ __all__ = [
     "PROPERTY",
     "VALUE",
     "ChannelData",
-    "Property",
     "Subscriber",
     "is_sequence",
 ]
-
-_T = TypeVar("_T")
 
 # Bits of event masks, as plain integers: every change of every PV calculates with them.
 VALUE = int(SubscriptionType.DBE_VALUE)
@@ -74,50 +72,6 @@ class ChannelListener(Protocol):
 
     def rights_changed(self) -> None:
         """The rights may have changed; must neither block nor call back."""
-
-
-class Property(Generic[_T]):
-    """A property of a channel: read from its snapshot; assigning publishes a PROPERTY event.
-
-    Parameters
-    ----------
-    default
-        Its value if the constructor is not told otherwise.
-    check : callable
-        Returns the value in its proper form, or raises.
-    doc : str
-        What it means.
-    """
-
-    def __init__(self, default: _T, check: Callable[[Any], _T], doc: str) -> None:
-        self.default = default
-        self.check = check
-        self.__doc__ = doc
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Property[_T]: ...
-
-    @overload
-    def __get__(self, instance: ChannelData, owner: type) -> _T: ...
-
-    def __get__(self, instance: ChannelData | None, owner: type) -> Property[_T] | _T:
-        if instance is None:
-            return self
-        value: _T = instance.snapshot.properties[self.name]
-        return value
-
-    def __set__(self, instance: ChannelData, value: Any) -> None:
-        instance.write_metadata(**{self.name: value})
-
-
-def check_text(value: Any) -> str:
-    """*value*, if it is a str."""
-    if not isinstance(value, str):
-        raise CaprotoTypeError(f"expected a str, got {value!r} ({type(value).__name__})")
-    return value
 
 
 class ChannelData:

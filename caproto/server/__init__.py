@@ -18,7 +18,8 @@ from .._server.channel_types import (
     ChannelString,
 )
 from .._server.data import ChannelData
-from .._server.group import PVGroup, SubGroup, get_pv_pair_wrapper, ioc_arg_parser, pvproperty
+from .._server.group import PVGroup, SubGroup, get_pv_pair_wrapper, pvproperty
+from .._server.ioc_arguments import ioc_arg_parser
 from .._server.snapshot import ChannelAlarm, Refused
 from ..threading.server import run
 

@@ -19,7 +19,7 @@ from caproto import (
     SubscriptionType,
     TimeStamp,
 )
-from caproto._server.data import ALARM, LOG, PROPERTY, VALUE, Property, is_sequence
+from caproto._server.data import ALARM, LOG, PROPERTY, VALUE, is_sequence
 from caproto.server import (
     ChannelAlarm,
     ChannelData,
@@ -28,7 +28,6 @@ from caproto.server import (
     ChannelInteger,
     ChannelString,
 )
-from tests.harness.interrupts import enter_each_line, interrupt_each_line
 
 MINOR, MAJOR = AlarmSeverity.MINOR_ALARM, AlarmSeverity.MAJOR_ALARM
 ALL = VALUE | LOG | ALARM | PROPERTY
@@ -227,26 +226,6 @@ def test_the_alarm_stays_if_nothing_is_said_of_it():
     channel.write(1, severity=MAJOR)
     channel.write(2)
     assert channel.alarm.severity is MAJOR
-
-
-def test_properties_are_attributes():
-    channel = ChannelDouble(units="mm", precision=3)
-    assert (channel.units, channel.precision) == ("mm", 3)
-    listener = listen(channel)
-    channel.units = "m"
-    assert channel.units == "m" and listener.events == [PROPERTY]
-    assert listener.posted[0][0].properties["units"] == "m"
-    with pytest.raises(CaprotoTypeError):
-        channel.units = 5
-    assert isinstance(type(channel).units, Property)
-    assert type(channel).units.__doc__
-
-
-def test_every_class_lists_its_properties():
-    assert set(ChannelString.properties()) == {"reported_record_type"}
-    assert set(ChannelEnum.properties()) == {"reported_record_type", "enum_strings"}
-    assert "precision" in ChannelDouble.properties()
-    assert "precision" not in ChannelInteger.properties()
 
 
 # ---- events ----------------------------------------------------------------------------------
@@ -548,93 +527,6 @@ def test_transient_alarms_need_no_acknowledgement_from_then_on():
     assert channel.alarm.severity_to_acknowledge is AlarmSeverity.NO_ALARM
     channel.acknowledge(ChannelType.PUT_ACKT, 1)
     assert channel.alarm.must_acknowledge_transient
-
-
-# ---- interrupts, finalizers and signal handlers --------------------------------------------------
-
-
-def newest(listener: Listener):
-    """The value that a client, who takes no older one after a newer, sees in the end."""
-    return max(listener.posted, key=lambda posted: posted[0].serial)[0].elements[0]
-
-
-def test_clients_hear_of_a_write_that_was_interrupted_at_any_line():
-    channel = ChannelDouble(value=0.0, upper_alarm_limit=100.0)
-    listener = Listener()
-    channel.subscribe(listener)
-    values = itertools.count(1)
-
-    def write() -> None:
-        channel.write(next(values))
-
-    write()
-    places = 0
-    for where in interrupt_each_line(write):
-        places += 1
-        assert newest(listener) == channel.value, where
-        expected = AlarmSeverity.MAJOR_ALARM if channel.value >= 100 else 0
-        assert channel.alarm.severity == expected, where
-        channel.write(channel.value)  # it can be written again
-    assert places > 20
-
-
-def test_clients_hear_of_other_rights_although_it_was_interrupted():
-    told = []
-
-    class RightsListener:
-        def rights_changed(self) -> None:
-            told.append(channel.access_rights)
-
-    channel = ChannelDouble()
-    channel.listen(RightsListener())
-    rights = itertools.cycle([AccessRights.READ, AccessRights.READ | AccessRights.WRITE])
-
-    def change() -> None:
-        channel.access_rights = next(rights)
-
-    change()
-    places = 0
-    for where in interrupt_each_line(change):
-        places += 1
-        assert told[-1] == channel.access_rights, where
-    assert places > 3
-
-
-def test_a_write_inside_of_a_write_at_any_line_is_not_lost():
-    """A signal handler or a finalizer may write the same PV."""
-    channel = ChannelDouble(value=0.0)
-    listener = Listener()
-    channel.subscribe(listener)
-    values = itertools.count(1)
-    written: list[int] = []
-
-    def write() -> None:
-        written.append(next(values))
-        channel.write(written[-1])
-
-    places = 0
-    for where in enter_each_line(write, write):
-        places += 1
-        assert channel.value in written[-2:], where
-        assert newest(listener) == channel.value, where
-        serials = [snapshot.serial for snapshot, _ in listener.posted]
-        assert len(set(serials)) == len(serials), where  # none replaced another one unseen
-    assert places > 20
-
-
-def test_a_write_of_the_same_value_inside_of_a_write_does_not_swallow_the_event():
-    channel = ChannelDouble(value=0.0)
-    listener = Listener()
-    channel.subscribe(listener)
-    values = itertools.count(1)
-    current = [0]
-
-    def write() -> None:
-        current[0] = next(values)
-        channel.write(current[0])
-
-    for where in enter_each_line(write, lambda: channel.write(current[0])):
-        assert newest(listener) == channel.value == current[0], where
 
 
 # ---- time ------------------------------------------------------------------------------------
