@@ -43,7 +43,7 @@ def _is_byte(text: str) -> bool:
 
 
 def _parse_host(text: str) -> str:
-    """A dotted quad, a plain 32 bit number, or a host name, in its usual form."""
+    """Normalise a dotted quad, a plain 32 bit number, or a host name."""
     if re.fullmatch(_NUMBER, text):
         number = int(text)
         if number > 0xFFFFFFFF:

@@ -60,7 +60,7 @@ class _Client:
             raise
 
     def send(self, data: bytes) -> bool:
-        """False if there is an error, which is about this datagram or an earlier one."""
+        """Send; False if there is an error, which is about this datagram or an earlier one."""
         try:
             self._socket.send(data)
         except BlockingIOError:  # it is slow, not gone; this datagram is lost
@@ -70,7 +70,7 @@ class _Client:
         return True
 
     def is_gone(self) -> bool:
-        """Whether the client's port is free."""
+        """Tell whether the client's port is free."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind(("0.0.0.0", self.address[1]))
@@ -218,7 +218,7 @@ def _bind(port: int) -> socket.socket:
 
 
 def repeater_runs(port: int = REPEATER_PORT) -> bool:
-    """Whether the repeater's port is taken on this host: then a repeater runs, ours or another."""
+    """Tell whether the repeater's port is taken on this host: then a repeater runs."""
     try:
         _bind(port).close()
     except CaprotoNetworkError as exc:

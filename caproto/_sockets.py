@@ -321,11 +321,11 @@ class WakeUp:
         self.clear()
 
     def fileno(self) -> int:
-        """The descriptor to poll for reading."""
+        """Return the descriptor to poll for reading."""
         return self._receiver.fileno()
 
     def sender_fileno(self) -> int:
-        """The descriptor that wakes the sleeper when a byte is written to it."""
+        """Return the descriptor that wakes the sleeper when a byte is written to it."""
         return self._sender.fileno()
 
     def close(self) -> None:

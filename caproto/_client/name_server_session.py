@@ -116,7 +116,7 @@ class NameServerSession:
     # ---- what is to be sent
 
     def begin(self) -> list[Payload]:
-        """Begin a connection: what to send first."""
+        """Begin a connection; return what to send first."""
         self._circuit = self._new_circuit()
         return self._circuit.send(
             VersionRequest(0, DEFAULT_PROTOCOL_VERSION),
@@ -125,14 +125,14 @@ class NameServerSession:
         )
 
     def search(self, searches: Sequence[tuple[int, str]]) -> list[Payload]:
-        """Ask for names (pairs of cid and name): what to send, nothing while it cannot be asked."""
+        """Ask for names (pairs of cid and name); return what to send, if it can be asked."""
         if self.problem:
             return []
         version = DEFAULT_PROTOCOL_VERSION
         return self._circuit.send(*(SearchRequest(name, cid, version) for cid, name in searches))
 
     def beat(self, now: float, taken_at: float) -> list[Payload]:
-        """Do what is due at the deadline: what to send.
+        """Do what is due at the deadline; return what to send.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class NameServerSession:
         self._heartbeat = Heartbeat(self._timeout, now=now)
 
     def get_buffer(self) -> memoryview:
-        """Where to store the bytes that come."""
+        """Return where to store the bytes that come."""
         return self._circuit.get_buffer()
 
     def received(self, number: int, now: float) -> NameServerNews:
@@ -199,7 +199,7 @@ class NameServerSession:
         self._cannot_be_asked(reason)
 
     def pause(self) -> float:
-        """Seconds to wait before the next connection; longer each time."""
+        """Tell how many seconds to wait before the next connection; more each time."""
         pause = self._pause
         self._pause = min(2 * pause, self._timeout, LONGEST_RETRY)
         return pause

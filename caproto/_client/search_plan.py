@@ -87,7 +87,7 @@ class SearchDatagram(NamedTuple):
 
 
 class SearchStatus(NamedTuple):
-    """What is known about a name that is being searched."""
+    """Tell what is known about a name that is being searched."""
 
     name: str
     #: How often it was asked for.
@@ -153,7 +153,7 @@ class _Credits:
         self.since = now
 
     def available(self, now: float) -> bool:
-        """Whether there is one."""
+        """Tell whether there is one."""
         if self.number < self.stock:
             dripped = self.number + max(0.0, now - self.since) / self.drip
             self.number = min(float(self.stock), dripped)
@@ -161,11 +161,11 @@ class _Credits:
         return self.number >= 1.0 - CREDIT_ERROR
 
     def next_at(self) -> float:
-        """When there will be one without anything being earned."""
+        """Tell when there will be one without anything being earned."""
         return self.since + max(0.0, 1.0 - self.number) * self.drip
 
     def earn(self) -> None:
-        """A datagram was answered."""
+        """Add what an answered datagram earns."""
         self.number = min(self.number + EARNED_CREDITS, float(MAX_CREDITS))
 
 
@@ -217,7 +217,7 @@ class SearchPlan:
         self._deviation = 0.0
 
     def __len__(self) -> int:
-        """How many names are being searched."""
+        """Count the names that are being searched."""
         return len(self._names)
 
     def __contains__(self, cid: object) -> bool:
@@ -273,7 +273,7 @@ class SearchPlan:
         return ids
 
     def _crowd_for(self, number: int, now: float) -> _Crowd:
-        """The crowd of these new names: the latest one, while it goes on or is small."""
+        """Choose the crowd of new names: the latest one, while it goes on or is small."""
         crowd = self._crowd
         goes_on = now < self._added_at + GATHERING_TIME
         if crowd.size and not goes_on and crowd.size + number > SMALL_CROWD:
@@ -330,7 +330,7 @@ class SearchPlan:
         self._deviation += (abs(error) - self._deviation) / 4
 
     def status(self, cid: int) -> SearchStatus:
-        """What is known about a name that is being searched.
+        """Tell what is known about a name that is being searched.
 
         Raises
         ------
@@ -348,7 +348,7 @@ class SearchPlan:
     # Datagrams -----------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
-        """When to call `due` again, unless something else happens before; inf for never."""
+        """Tell when to call `due` again, unless something else happens before; inf for never."""
         deadline = math.inf
         if self._waiting:
             deadline = self._retry_credits.next_at()
@@ -359,7 +359,7 @@ class SearchPlan:
         return deadline
 
     def due(self, now: float) -> list[SearchDatagram]:
-        """The datagrams to send now, each to every destination.
+        """Return the datagrams to send now, each to every destination.
 
         Parameters
         ----------
@@ -486,7 +486,7 @@ class SearchPlan:
 
 
 def _padded_length(name: str) -> int:
-    """Bytes of a name with its terminating zero, padded to a multiple of 8."""
+    """Count the bytes of a name with its terminating zero, padded to a multiple of 8."""
     length = len(name) if name.isascii() else len(encode_text(name))
     return (length + 8) & ~7
 

@@ -30,7 +30,7 @@ class SearchOwner(Protocol):
     """What a name server tells the broadcaster."""
 
     def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
-        """Searches were answered by a server of this minor version."""
+        """Take in that searches were answered by a server of this minor version."""
 
     def search_now(self) -> None:
         """Ask for everything again."""

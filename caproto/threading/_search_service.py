@@ -147,7 +147,7 @@ class SearchService:
         self.leave(partial(self._locked, function, *args))
 
     def targets(self) -> SearchTargets:
-        """Where searches go at present."""
+        """Tell where searches go at present."""
         sock = self.socket
         servers = dict.fromkeys(sock.name_servers, "not started yet")
         return SearchTargets(
@@ -339,7 +339,7 @@ class SearchService:
 def _serve(
     reference: Callable[[], SearchService | None], sock: SearchSocket, wakeup: WakeUp
 ) -> None:
-    """The search thread."""
+    """Run the search thread."""
     with serving():
         service = reference()
         closed = service is None or service.closed  # and perhaps the socket, too

@@ -18,19 +18,19 @@ class Searcher(Protocol):
     """What a broadcaster tells a Context."""
 
     def found(self, address: Address, version: int, keys: Sequence[Any]) -> None:
-        """These are served at *address*, by a server of this minor version."""
+        """Take in that *keys* are served at *address*, by a server of this minor version."""
 
     def found_elsewhere(self, key: Any, first: Address, second: Address) -> None:
-        """A second server has answered."""
+        """Take in that a second server has answered."""
 
     def beacon(self, address: Address, good: bool) -> None:
-        """A server sent a beacon, in its rhythm or not."""
+        """Take in that a server sent a beacon, in its rhythm or not."""
 
     def searching(self) -> None:
-        """Searches were sent; a moment to report."""
+        """Report on open searches, some of which have just been sent."""
 
     def last_heard(self) -> dict[Address, float]:
-        """Seconds since each server of a circuit sent anything."""
+        """Tell how many seconds ago each server with a circuit sent anything."""
 
 
 class Token:
@@ -44,7 +44,7 @@ class Token:
         self._reference = weakref.ref(searcher, wake)
 
     def searcher(self) -> Searcher | None:
-        """The searcher; None if it is gone or forgotten. Called holding nothing."""
+        """Look at the searcher, holding nothing; None if it is gone or forgotten."""
         return None if self.forgotten else self._reference()
 
 
@@ -66,7 +66,7 @@ class Searchers:
         self._tokens: dict[Token, None] = {}
 
     def token(self, searcher: Searcher) -> Token:
-        """The token of *searcher*; a new one if it has none."""
+        """Find the token of *searcher*, or make it."""
         tokens = self.tokens(searcher)
         if tokens:
             return tokens[0]
@@ -75,7 +75,7 @@ class Searchers:
         return token
 
     def tokens(self, searcher: Searcher) -> list[Token]:
-        """The tokens of *searcher*: several if threads asked for it first in the same moment."""
+        """Find the tokens of *searcher*: several if threads made its first one at once."""
         identity = id(searcher)
         return [
             token
@@ -84,7 +84,7 @@ class Searchers:
         ]
 
     def living(self) -> list[Searcher]:
-        """All searchers that are neither gone nor forgotten."""
+        """Look up all searchers that are neither gone nor forgotten."""
         found = (token.searcher() for token in self._tokens.copy())
         return [searcher for searcher in found if searcher is not None]
 
@@ -95,7 +95,7 @@ class Searchers:
         self._wakeup.set()
 
     def gone(self) -> list[Token]:
-        """The tokens of searchers that are gone or forgotten; each is given out once."""
+        """Give out, once, each token of a searcher that is gone or forgotten."""
         tokens = [token for token in self._tokens.copy() if token.searcher() is None]
         for token in tokens:
             del self._tokens[token]

@@ -74,7 +74,7 @@ class SharedBroadcaster:
         self._service.search_now()
 
     def time_since_last_heard(self) -> dict[Address, float]:
-        """Seconds since each server that we have a circuit to has sent anything.
+        """Tell how many seconds ago each server that we have a circuit to sent anything.
 
         Returns
         -------
