@@ -39,7 +39,7 @@ from ._transport import Waker, take_turns
 #: Datagrams received in a row before searches that are due are sent.
 DATAGRAMS_PER_TURN = 200
 #: Seconds until names are searched again for which passing on the answer failed.
-TROUBLE_DELAY = 5.0
+RETRY_DELAY = 5.0
 #: Seconds between two log messages about how many searches are open.
 REPORT_INTERVAL = 2.0
 
@@ -312,7 +312,7 @@ class SearchService:
         for (token, address, version), (names, keys) in news.found.items():
             searcher = token.searcher()
             if searcher is not None and not self._tell(searcher.found, address, version, keys):
-                self._add(SearchRequest(token, names, keys, False, TROUBLE_DELAY))
+                self._add(SearchRequest(token, names, keys, False, RETRY_DELAY))
         for token, key, first, second in news.elsewhere:
             searcher = token.searcher()
             if searcher is not None:

@@ -68,8 +68,7 @@ class SharedBroadcaster:
     def search_now(self) -> None:
         """Search at once for everything that is not found yet, and start the back-off again.
 
-        Names that pause because their server caused trouble (see `Context.explain`) are not
-        hurried.
+        Names that pause after a failure of their server (see `Context.explain`) are not hurried.
         """
         self._service.search_now()
 

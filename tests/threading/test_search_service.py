@@ -183,7 +183,7 @@ def test_a_listener_that_fails_stops_no_other_and_is_told_again(
     make_broadcaster, peer, wait_for, monkeypatch, caplog
 ):
     """Of the same datagrams, by UDP; its names are not lost."""
-    monkeypatch.setattr(_search_service, "TROUBLE_DELAY", 0.1)
+    monkeypatch.setattr(_search_service, "RETRY_DELAY", 0.1)
     broadcaster = make_broadcaster(peer.address)
     broken, good = Broken(1), Listener()
     with caplog.at_level(logging.ERROR, "caproto"):
