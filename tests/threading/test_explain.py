@@ -309,7 +309,7 @@ def test_what_is_no_pv_is_refused(ctx, what):
 
 
 def test_a_pv_of_somebody_else_is_refused(ctx, server):
-    with pytest.raises(CaprotoKeyError, match="'unknown' is no PV of this Context"):
+    with pytest.raises(CaprotoKeyError, match="'unknown' is not a PV of this Context"):
         ctx.explain("unknown")
     with Context(configuration=server.configuration) as other:
         (foreign,) = other.get_pvs("x")

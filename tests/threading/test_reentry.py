@@ -67,11 +67,11 @@ def test_the_error_names_the_call_and_what_it_interrupted():
 
     announcements = Announcements(None)  # type: ignore[arg-type]
     announcements.add(Listener())  # type: ignore[arg-type]
-    announcements.add(Listener())  # type: ignore[arg-type]
+    announcements.dead()
     (error,) = errors
     assert isinstance(error, CaprotoRuntimeError)
     assert "PV.read('x')" in str(error)
-    assert "Announcements.add" in str(error)
+    assert "Announcements.dead" in str(error)
 
 
 def test_a_finalizer_that_is_collected_in_a_call_of_ours_is_told_which_one():
@@ -91,9 +91,9 @@ def test_a_finalizer_that_is_collected_in_a_call_of_ours_is_told_which_one():
     Widget()
     announcements = Announcements(None)  # type: ignore[arg-type]
     announcements.add(Listener())  # type: ignore[arg-type]
-    announcements.add(Listener())  # type: ignore[arg-type]
+    announcements.dead()
     (error,) = errors
-    assert "Announcements.add" in str(error)
+    assert "Announcements.dead" in str(error)
 
 
 def test_without_an_interrupted_call_the_error_still_makes_sense():
