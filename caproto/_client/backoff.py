@@ -51,6 +51,11 @@ class Failure(NamedTuple):
         return self.reason + (f" ({self.failures} attempts in a row)" if counts else "")
 
 
+def doubled_pause(first: float, failures: int, longest: float) -> float:
+    """Tell how many seconds to wait after this many *failures* in a row, one or more."""
+    return min(math.ldexp(first, min(failures - 1, 10)), longest)
+
+
 class ServerBackoff:
     """The last failure of each server. The clock is passed in."""
 
@@ -95,7 +100,7 @@ class ServerBackoff:
         # Circuits that end together, of several priorities, are one failure.
         if loss is not Loss.REFUSED and begun >= before.when:
             failures += 1
-            pause = min(math.ldexp(FIRST_PAUSE, min(failures - 1, 10)), longest)
+            pause = doubled_pause(FIRST_PAUSE, failures, longest)
             until = now + max(0.0, pause - up)
         if len(self._failures) >= MAX_SERVERS:
             del self._failures[next(iter(self._failures))]

@@ -31,14 +31,13 @@ from .._errors import MessageError, RemoteProtocolError
 from .._heartbeat import Action, Heartbeat
 from .._message import Payload
 from .._roles import CLIENT
+from .backoff import GOOD_TIME, doubled_pause
 
 __all__ = ["NameServerSession", "NameServerNews"]
 
 #: Seconds between attempts to connect: the first pause and the longest, unless EPICS_CA_CONN_TMO
 #: is shorter. It doubles until the server has answered a search, or stayed for GOOD_TIME.
 FIRST_RETRY, LONGEST_RETRY = 0.25, 30.0
-#: A connection that was up for this many seconds was a good one.
-GOOD_TIME: Final = 10.0
 #: The version that a name server is believed to speak before it has said so.
 ASSUMED_VERSION: Final = 11
 #: Bytes. Answers to searches have a few at most; what is larger is skipped and not stored.
@@ -91,7 +90,7 @@ class NameServerSession:
         self.problem = "not connected yet"
         self._timeout = connection_timeout
         self._host_name, self._client_name = host_name, client_name
-        self._pause = FIRST_RETRY
+        self._failures = 0  # connections in a row, since it was a good server
         self._up_since = math.inf
         self._reported = ""  # the problem that was reported last
         self._unreported = ""
@@ -200,9 +199,8 @@ class NameServerSession:
 
     def pause(self) -> float:
         """Tell how many seconds to wait before the next connection; more each time."""
-        pause = self._pause
-        self._pause = min(2 * pause, self._timeout, LONGEST_RETRY)
-        return pause
+        self._failures += 1
+        return doubled_pause(FIRST_RETRY, self._failures, min(self._timeout, LONGEST_RETRY))
 
     def take_report(self) -> str:
         """Take the problem that is to be reported: each once, not with each attempt; '' if none."""
@@ -219,7 +217,7 @@ class NameServerSession:
 
     def _forgive(self) -> None:
         """Count no earlier failures: the server is a good one."""
-        self._pause, self._reported = FIRST_RETRY, ""
+        self._failures, self._reported = 0, ""
 
     def _cannot_be_asked(self, problem: str) -> None:
         if problem != self._reported:

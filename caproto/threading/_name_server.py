@@ -96,7 +96,7 @@ class NameServer:
             If the system has no thread for us.
         """
         try:
-            self._thread.start()
+            _waiting.start_thread(self._thread)
         except RuntimeError:
             self._wakeup.close()
             raise

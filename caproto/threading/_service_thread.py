@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from . import _waiting
 from ._waiting import Deadline
 
 __all__ = ["ServiceThread"]
@@ -54,7 +55,7 @@ class ServiceThread:
         )
         self._threads.append(thread)
         try:
-            thread.start()
+            _waiting.start_thread(thread)
         except RuntimeError:
             self._threads.remove(thread)
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from caproto._client import backoff
-from caproto._client.backoff import GOOD_TIME, Loss, ServerBackoff
+from caproto._client.backoff import GOOD_TIME, Loss, ServerBackoff, doubled_pause
 
 SERVER, OTHER = ("10.0.0.1", 5064), ("10.0.0.1", 5066)
 
@@ -121,3 +121,10 @@ def test_servers_that_change_their_port_again_and_again_do_not_fill_the_memory(m
     assert troubles.get(("h", 2)) is None, "the oldest trouble"
     assert troubles.get(("h", 1)).failures == 2
     assert troubles.get(("h", 3)).failures == 1
+
+
+@pytest.mark.parametrize(
+    "failures, pause", [(1, 0.25), (2, 0.5), (5, 4.0), (7, 10.0), (10_000, 10.0)]
+)
+def test_pauses_double_up_to_the_longest(failures, pause):
+    assert doubled_pause(0.25, failures, 10.0) == pause
