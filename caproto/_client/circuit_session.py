@@ -11,7 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from .._addresses import Address
 from .._channel import ClientChannel
@@ -44,6 +44,8 @@ from .routing import HANDLERS, REPLIES, FollowUp, Routes
 
 # Looked at for each request and each chunk received; members are slow to find.
 _CONNECTED = CircuitState.CONNECTED
+
+P = TypeVar("P", bound=PV)
 
 #: A request that was composed, with the channel for which; None if it is not on this circuit.
 Composed = tuple[Operation, ClientChannel | None, Message | None]
@@ -176,7 +178,7 @@ class CircuitSession:
 
     # ---- channels
 
-    def attach(self, pvs: Sequence[PV]) -> dict[PV, ClientChannel] | None:
+    def attach(self, pvs: Sequence[P]) -> dict[P, ClientChannel] | None:
         """Make channels for *pvs*, to be created later; None if this circuit is over."""
         if self.over:
             return None
@@ -210,7 +212,7 @@ class CircuitSession:
         busy = {command.fields[4] for command in self.circuit.pending.values()}
         for pv in list(self._idling):
             channel = pv.channel
-            if channel is None or channel.circuit is not self.circuit or not pv._may_idle:
+            if channel is None or channel.circuit is not self.circuit or not pv.may_idle:
                 self._idling.discard(pv)
             elif channel.sid not in busy and self.serves(channel):
                 self._idling.discard(pv)

@@ -71,8 +71,8 @@ class PV(Protocol):
         """All subscriptions, wanted or not."""
 
     @property
-    def _may_idle(self) -> bool:
+    def may_idle(self) -> bool:
         """Whether the channel may be given back: it was asked for, and nothing needs it since."""
 
-    def _rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
+    def rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
         """What to deliver when the server tells the access rights; None without listeners."""

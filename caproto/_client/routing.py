@@ -210,7 +210,7 @@ class Routes:
 
     def _on_access_rights(self, command: AccessRightsResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)
-        news = pv._rights_news(command.access_rights) if pv is not None else None
+        news = pv.rights_news(command.access_rights) if pv is not None else None
         if news is not None:
             then.out.append(news)
 

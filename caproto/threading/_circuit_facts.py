@@ -4,18 +4,14 @@ Nothing here takes a lock; each answer is made of facts that are read in one ste
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .._addresses import Address
 from .._channel import ClientChannel
 from .._client.circuit_session import CircuitSession
 from .._client.descriptions import CircuitState, describe_channel, name_rights
+from .._client.explanation import CircuitReport
+from .._client.interfaces import PV, Subscription
 from . import _waiting
 from ._callback_queue import CallbackQueue
-from ._explain import CircuitReport
-from ._subscription import Subscription
-
-if TYPE_CHECKING:
-    from ._pv import PV
 
 _CONNECTED = CircuitState.CONNECTED  # looked at for each request; members are slow to find
 
@@ -50,6 +46,11 @@ class CircuitFacts:
     # ---- facts for users
 
     @property
+    def address(self) -> Address:
+        """The server."""
+        return self.circuit.address
+
+    @property
     def connected(self) -> bool:
         """Whether the server is there and responds."""
         return self.session.state is _CONNECTED
@@ -67,12 +68,12 @@ class CircuitFacts:
     @property
     def pvs(self) -> dict[int, PV]:
         """The PVs of this circuit, by the cid of their channel (a copy)."""
-        return self.session.routes.pvs.copy()  # type: ignore[return-value]  # in one step
+        return self.session.routes.pvs.copy()  # in one step, so it needs no lock
 
     @property
     def subscriptions(self) -> dict[int, Subscription]:
         """The active subscriptions by their id on the wire (a copy)."""
-        return self.session.routes.subscriptions.copy()  # type: ignore[return-value]
+        return self.session.routes.subscriptions.copy()
 
     @property
     def backlog(self) -> int:

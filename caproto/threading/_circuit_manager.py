@@ -24,7 +24,7 @@ import weakref
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import _locks
 from .._channel import ClientChannel
@@ -38,6 +38,7 @@ from .._client.descriptions import (
     log_refused_request,
     log_refused_updates,
 )
+from .._client.interfaces import PV, Subscription
 from .._client.operations import Operation
 from .._client.routing import FollowUp
 from .._commands import Message
@@ -56,20 +57,20 @@ from ._circuit_facts import CircuitFacts
 from ._command_log import CommandLog
 from ._notes import Notes
 from ._reentry import serving
-from ._subscription import Subscription
 from ._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, take_turns
 from ._waiting import Deadline, Waiter
 
 if TYPE_CHECKING:
     import socket
 
-    from ._pv import PV
-
 #: Blocks received in a row before the reader looks after its timers again.
 BLOCKS_PER_TURN = 16
 
 # Looked at for each request and each chunk received; members are slow to find.
 _CONNECTED, _CLOSING = CircuitState.CONNECTED, CircuitState.CLOSING
+
+
+P = TypeVar("P", bound=PV)
 
 
 class Owner(Protocol):
@@ -239,10 +240,10 @@ class VirtualCircuitManager(CircuitFacts):
 
     # ---- channels
 
-    def attach(self, pvs: Sequence[PV]) -> dict[PV, ClientChannel] | None:
+    def attach(self, pvs: Sequence[P]) -> dict[P, ClientChannel] | None:
         """Make channels for *pvs*; None if this circuit is over."""
         with self._lock:
-            return self.session.attach(pvs)  # type: ignore[return-value]
+            return self.session.attach(pvs)
 
     def create(self, channels: Iterable[ClientChannel]) -> bool:
         """Ask the server for channels that were attached; False if the circuit is over."""

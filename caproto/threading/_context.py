@@ -1,65 +1,49 @@
-"""Context: the PVs of one client by name, its circuits by server.
+"""Context: what a user makes to get PVs.
 
-It carries facts between the layers, one step at a time, holding its lock only to decide: names go
-to the broadcaster; found names to circuits; created channels to whoever waits; lost ones back to
-the broadcaster. Between two steps nothing is held, so each step checks again what it relies on.
+What happens to the PVs is in ``_home``.
 """
 from __future__ import annotations
 
-import contextlib
-import enum
 import functools
-import logging
 import os
 import socket
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
 
 from .. import _locks
-from .._client.backoff import Loss, ServerBackoff
-from .._client.callbacks import EXITING, Reference, make_reference
-from .._constants import MAX_PRIORITY
+from .._client.announcements import Listener
+from .._client.arguments import (
+    DEFAULT,
+    Timeout,
+    check_callback,
+    check_default_timeout,
+    check_names,
+    check_priority,
+    check_timeout,
+)
+from .._client.callbacks import Reference, make_reference
+from .._client.explanation import Explanation
+from .._client.pvs import PVKey, PVPhase
 from .._dbr import AccessRights
 from .._environment import ClientConfiguration
-from .._errors import (
-    CaprotoKeyError,
-    CaprotoNetworkError,
-    CaprotoTimeoutError,
-    CaprotoTypeError,
-    CaprotoValueError,
-    ContextDisconnectedError,
-)
-from .._framing import UNLIMITED
-from .._log import CONTEXT_LOGGER, LogAllowance, adapter
-from .._message import name_payload, text_payload
-from .._sockets import Address, user_name
+from .._errors import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
+from .._message import text_payload
+from .._sockets import user_name
 from . import _lifetime
-from ._announcements import Listener
-from ._callback_queue import CallbackQueue
-from ._circuit_manager import VirtualCircuitManager
-from ._explain import Explanation
-from ._pv import DEFAULT, PV, Link, Phase, Timeout, check_timeout
-from ._reentry import must_not_wait, refusal
+from ._home import ClientPV, Home
+from ._pv import PV
+from ._reentry import refusal
 from ._shared_broadcaster import SharedBroadcaster
-from ._subscription import Subscription
-from ._waiting import Deadline, Reply, Waiter
+from ._waiting import Deadline
 
 #: Seconds that a disconnect waits for callbacks that are running.
 CLOSE_TIME = 2.0
 #: Default timeout in seconds, unless the environment variable says otherwise.
 DEFAULT_TIMEOUT, TIMEOUT_VARIABLE = 2.0, "CAPROTO_DEFAULT_TIMEOUT"
 
-#: Phases of PVs that are not on their way to a connection.
-_AT_REST = frozenset({Phase.NEW, Phase.IDLE})
 
-PVKey = tuple[str, int]
-CircuitKey = tuple[Address, int]
-
-
-class Context:
+class Context(Home):
     """A client: finds PVs, connects them and keeps them connected, in background threads.
 
     Parameters
@@ -119,35 +103,26 @@ class Context:
             )
         if not isinstance(max_workers, int) or max_workers < 1:
             raise CaprotoValueError(f"max_workers must be 1 or more, not {max_workers!r}")
-        default = isinstance(timeout, enum.Enum)
-        self.timeout = _default_timeout() if default else check_timeout(timeout)
-        self.host_name = socket.gethostname() if host_name is None else host_name
-        self.client_name = user_name() if client_name is None else client_name
-        text_payload("host_name", self.host_name)  # raises if it is not text
-        text_payload("client_name", self.client_name)
-        self._owns_broadcaster = broadcaster is None
-        self.broadcaster = broadcaster or SharedBroadcaster(configuration=configuration)
-        self.configuration = configuration or self.broadcaster.configuration
-        self._max_workers = max_workers
-        self._flow_control = flow_control
-        self.log: logging.Logger = adapter(CONTEXT_LOGGER, role="CLIENT")
-        self._lock = _locks.Lock()
-        self._closed = ""
-        self._pvs: dict[PVKey, PV] = {}
-        self._managers: dict[CircuitKey, VirtualCircuitManager] = {}
-        # Of circuits that are over, and have perhaps not told everything yet.
-        self._earlier: list[tuple[CircuitKey, CallbackQueue]] = []
-        self._backoff = ServerBackoff()
-        #: Of warnings about callbacks of subscriptions that died; a program may have thousands.
-        self.dead_callbacks = LogAllowance(10)
-        # For callbacks about PVs that no circuit has; its thread starts only if that happens.
-        self._delivery = CallbackQueue("without circuit", max_workers)
-        #: All that a call about a PV without circuit may need.
-        self.locks = (self._lock, self.broadcaster.lock, self._delivery.lock)
-        self.broadcaster.add_searcher(self)
+        host_name = socket.gethostname() if host_name is None else host_name
+        client_name = user_name() if client_name is None else client_name
+        text_payload("host_name", host_name)  # raises if it is not text
+        text_payload("client_name", client_name)
+        timeout = _default_timeout() if timeout is DEFAULT else check_timeout(timeout)
+        own = None if broadcaster is not None else SharedBroadcaster(configuration=configuration)
+        broadcaster = broadcaster or own
+        assert broadcaster is not None
+        super().__init__(
+            broadcaster,
+            own is not None,
+            configuration or broadcaster.configuration,
+            timeout=timeout,
+            host_name=host_name,
+            client_name=client_name,
+            max_workers=max_workers,
+            flow_control=flow_control,
+        )
+        broadcaster.add_searcher(self)
         _lifetime.register(self)
-
-    # ---- for users
 
     def get_pvs(
         self,
@@ -187,61 +162,61 @@ class Context:
             For a name that is not a str, empty or too long, an impossible priority, or what cannot
             be a callback. No PV is made then.
         """
-        _check_names(names)
+        check_names(names)
         states = _reference(connection_state_callback)
         access = _reference(access_rights_callback)
-        if isinstance(priority, bool) or not isinstance(priority, int):
-            raise CaprotoTypeError(f"priority must be a whole number, not {priority!r}")
-        if not 0 <= priority <= MAX_PRIORITY:
-            raise CaprotoValueError(f"priority must be 0 to {MAX_PRIORITY}, and is {priority}")
-        if not isinstance(timeout, enum.Enum):
-            check_timeout(timeout)
-        self._check_open()
-        new: set[PV] = set()
-        found = [self._pvs.get((name, priority)) for name in names]
-        if None in found or states is not None or access is not None:
+        check_priority(priority)
+        timeout = check_default_timeout(timeout)
+        self.check_open()
+        listening = states is not None or access is not None
+        table, keys = self.table, [(name, priority) for name in names]
+        new: set[ClientPV] = set()
+        if listening or not all(key in table.pvs for key in keys):
             if _locks.held(*self.locks):
                 raise refusal("Context.get_pvs")
-            new = self._file(names, priority, timeout)
+            now = self.now()
+            with self.lock:
+                self.check_open()
+                new = table.file(
+                    names, priority, lambda name: PV(name, priority, self, timeout, now)
+                )
         added: list[Listener] = []
         try:
-            pvs = [self._pvs[name, priority] for name in names]
-            if states is not None or access is not None:
+            pvs = [table.pvs[key] for key in keys]
+            if listening:
                 for pv in dict.fromkeys(pvs):
-                    self._register(pv, pv not in new, states, access, added)
-            self._announce([pv for pv in pvs if pv._phase is Phase.NEW])
-            return pvs
+                    self._listen(pv, states, access, pv not in new, added)
+            self._announce([pv for pv in pvs if pv.phase is PVPhase.NEW])
+            return cast("list[PV]", pvs)
         except BaseException:  # Ctrl-C: asked again, they would be told twice
             for listener in added:
                 listener.cancel()
             raise
 
-    def _file(self, names: Iterable[str], priority: int, timeout: Timeout) -> set[PV]:
-        """Make those that there are not; these are returned."""
-        new: set[PV] = set()
-        with self._lock:
-            self._check_open()
-            now = monotonic()
-            for name in names:
-                if (name, priority) not in self._pvs:
-                    pv = self._pvs[name, priority] = PV(name, priority, self, timeout, now)
-                    new.add(pv)
-        return new
+    def _listen(
+        self,
+        pv: ClientPV,
+        states: Reference | None,
+        access: Reference | None,
+        known: bool,
+        added: list[Listener],
+    ) -> None:
+        """Add callbacks; tell them the present state of a PV that was *known*."""
+        dead = pv.dead_listeners()
+        told = None if known else "disconnected"
+        on_states = Listener(states, told) if states is not None else None
+        on_access = Listener(access) if access is not None else None
+        added += filter(None, (on_states, on_access))
+        with self.lock:
+            circuit = pv.circuit_manager
+            deliver = self.table.listen(pv, on_states, on_access, dead, known)
+        if deliver:
+            (self._callbacks if circuit is None else circuit.delivery).put(deliver)
 
     @property
     def pvs(self) -> dict[PVKey, PV]:
         """All PVs, by name and priority (a copy)."""
-        return self._pvs.copy()  # in one step, so it needs no lock
-
-    @property
-    def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
-        """All circuits, by address and priority (a copy)."""
-        return self._managers.copy()
-
-    @property
-    def closed(self) -> bool:
-        """Whether this Context was disconnected."""
-        return bool(self._closed)
+        return cast("dict[PVKey, PV]", self.table.pvs.copy())  # in one step: it needs no lock
 
     def explain(self, pv: PV | str) -> Explanation:
         """Why is this PV not connected? Everything that is known about it, with hints.
@@ -266,37 +241,34 @@ class Context:
             If it is neither a PV nor a name.
         """
         found = self._own(pv)
-        self._check_reentry(f"Context.explain of {found.name!r}")
-        now = monotonic()
-        link = found._link
-        server = found._server
-        trouble = self._backoff.get(server)
+        self.check_reentry(f"Context.explain of {found.name!r}")
+        now = self.now()
+        circuit, channel = found.circuit_manager, found.channel
         return Explanation(
             name=found.name,
-            state=found._state(),
+            state=found.describe(now),
             connected=found.connected,
-            search=self.broadcaster.report(self, (found.name, found.priority)),
-            server=server,
-            trouble=trouble,
-            circuit=link.manager.report(link.channel) if link is not None else None,
+            search=self.broadcaster.report(self, found.key),
+            server=found.server,
+            trouble=self.table.failure(found),
+            circuit=circuit.report(channel) if circuit and channel else None,
             configuration=self.configuration,
-            since=found._since,
+            since=found.since,
             now=now,
         )
 
     def _own(self, pv: PV | str) -> PV:
-        if not isinstance(pv, (PV, str)):
+        if not isinstance(pv, PV | str):
             raise CaprotoTypeError(f"pv must be a PV or the name of one, not {pv!r}")
+        found: PV | None
         if isinstance(pv, str):
-            names = [key for key in self.pvs if key[0] == pv]
-            found = self._pvs[min(names, key=lambda key: key[1])] if names else None
+            priorities = [priority for name, priority in self.pvs if name == pv]
+            found = self.pvs[pv, min(priorities)] if priorities else None
         else:
-            found = self._pvs.get((pv.name, pv.priority))
-            found = pv if found is pv else None
+            found = pv if self.table.pvs.get(pv.key) is pv else None
         if found is None:
-            raise CaprotoKeyError(
-                f"{getattr(pv, 'name', pv)!r} is not a PV of this Context; create it with get_pvs()"
-            )
+            name = pv if isinstance(pv, str) else pv.name
+            raise CaprotoKeyError(f"{name!r} is not a PV of this Context; create it with get_pvs()")
         return found
 
     def disconnect(self, *, wait: bool = True) -> None:
@@ -313,12 +285,12 @@ class Context:
         """
         reason = "the Context was disconnected"
         if wait:
-            self._check_reentry("Context.disconnect")
-            self._join(self._close(reason), Deadline(CLOSE_TIME))
+            self.check_reentry("Context.disconnect")
+            self.join(self.close(reason), Deadline(CLOSE_TIME))
         elif self._must_not_wait():
-            self.broadcaster.note(functools.partial(self._close, reason))
+            self.broadcaster.note(functools.partial(self.close, reason))
         else:
-            self._close(reason)
+            self.close(reason)
 
     def __enter__(self) -> Context:
         return self
@@ -327,499 +299,25 @@ class Context:
         self.disconnect()
 
     def __repr__(self) -> str:
-        if self._closed:
-            return f"<Context: disconnected, {self._closed}>"
-        phases = Counter(pv._phase for pv in self.pvs.values())
+        if self.closed:
+            return f"<Context: disconnected, {self.table.closed}>"
+        phases = Counter(pv.phase for pv in self.pvs.values())
         return (
-            f"<Context: {phases[Phase.NEW] + phases[Phase.SEARCHING]} searches pending, "
-            f"{len(self._managers)} circuits, {phases.total()} PVs ({phases[Phase.IDLE]} idle)>"
+            f"<Context: {phases[PVPhase.NEW] + phases[PVPhase.SEARCHING]} searches pending, "
+            f"{len(self.circuit_managers)} circuits, {phases.total()} PVs "
+            f"({phases[PVPhase.IDLE]} idle)>"
         )
-
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError(
             "a Context cannot be copied or pickled, because it has threads and connections; make "
             "one where it is used, in each process"
         )
 
-    # ---- for PVs
 
-    @staticmethod
-    def now() -> float:
-        """The clock of all waiting: seconds, monotonic."""
-        return monotonic()
-
-    def _wait(self, pv: PV, ready: Callable[[], bool], deadline: Deadline) -> None:
-        """Wait until *ready* or *deadline*, waking *pv* if it is idle."""
-        self._check_reentry(f"A wait for {pv.name!r}, which")
-        told = True
-        while told:
-            waiter = _Alarm()
-            try:
-                if not self._watch(pv, waiter, ready):
-                    return
-                told = waiter.wait(deadline.remaining())
-            finally:
-                self._unwatch(pv, waiter)
-        if not ready():
-            self._check_open()
-            raise CaprotoTimeoutError(self._why_not(pv, deadline))
-
-    def _watch(self, pv: PV, waiter: Waiter, ready: Callable[[], bool]) -> bool:
-        """Have *waiter* answered when something has happened to *pv*, which is woken if it is idle.
-
-        Returns
-        -------
-        bool
-            False if it is *ready* already; nothing is told then.
-        """
-        with self._lock:
-            self._check_open()
-            if ready():
-                return False
-            if pv._waiters is None:
-                pv._waiters = []
-            pv._waiters.append(waiter)
-        self._activate(pv)
-        return True
-
-    def _unwatch(self, pv: PV, waiter: Waiter) -> None:
-        """Tell *waiter* nothing."""
-        with self._lock:
-            if pv._waiters is not None and waiter in pv._waiters:
-                pv._waiters.remove(waiter)
-
-    def _activate(self, pv: PV) -> None:
-        """Have *pv* searched if it is new or idle."""
-        if pv._phase in _AT_REST:
-            self._announce((pv,))
-
-    def _why_not(self, pv: PV, deadline: Deadline) -> str:
-        """Why *pv* is not connected, for an error message."""
-        waited = f"after {deadline.timeout} s"
-        link, server = pv._link, pv._server
-        if link is not None:
-            text = f"{pv.name!r} was found but is not connected {waited}: {pv._state()}"
-            if link.manager.time_up():
-                text += f"; {link.manager.describe_last_heard()}"
-            return text
-        trouble = self._backoff.get(server)
-        if server is not None and trouble is not None and trouble.when >= pv._since:
-            return (
-                f"{pv.name!r} is not connected {waited}: it was found at {server[0]}:{server[1]}, "
-                f"but {monotonic() - trouble.when:.1f} s ago: {trouble}; it is searched again"
-            )
-        why = self.broadcaster.why_not_found()
-        return f"{pv.name!r} was not found within {deadline.timeout} s: {why}"
-
-    def _must_not_wait(self) -> bool:
-        """Whether this thread would wait for itself if it waited for one of our threads."""
-        circuits = self.circuit_managers.values()
-        return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
-
-    def _check_reentry(self, call: str) -> None:
-        """Raise ReentrantCallError if this thread would wait for itself."""
-        if self._must_not_wait():
-            raise refusal(call)
-
-    def _note(self, pv: PV, function: Callable[[], object]) -> None:
-        """Have *function* called soon by the thread that serves *pv*; takes no lock."""
-        link = pv._link
-        if link is None:
-            self.broadcaster.note(function, pv.name)
-        else:
-            link.manager.note(function, pv.name)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            if self._closed is EXITING and threading.current_thread().daemon:
-                raise SystemExit(EXITING)  # it ends the thread without a word
-            raise ContextDisconnectedError(self._closed)
-
-    def _register(
-        self,
-        pv: PV,
-        known: bool,
-        states: Reference | None,
-        access: Reference | None,
-        added: list[Listener],
-    ) -> None:
-        """Add callbacks; tell them the present state of a PV that was *known*."""
-        batch: list[Any] = []
-        dead = pv._dead_listeners()
-        with self._lock:
-            link = pv._link
-            if access is not None:
-                added.append(listener := Listener(access))
-                pv._rights().add(listener, dead)
-                rights = pv.access_rights
-                if known and rights is not None:
-                    batch.append(pv._note_rights(rights, listener))
-            if states is not None:
-                added.append(listener := Listener(states, None if known else "disconnected"))
-                pv._states().add(listener, dead)
-                if known:
-                    state = "connected" if pv.connected else "disconnected"
-                    batch.append(pv._states().note(state, listener=listener))
-        if batch:
-            (self._delivery if link is None else link.manager.delivery).put(batch)
-
-    # ---- steps on the way of a PV: searching, found, created, lost
-
-    def _announce(self, pvs: Sequence[PV]) -> None:
-        """Have those searched that are not; may be repeated at any time."""
-        if pvs and not self._closed:
-            self.broadcaster.note(functools.partial(self._begin, pvs))
-
-    def _begin(self, pvs: Iterable[PV]) -> None:
-        """Search for those that are announced; in the search thread."""
-        now = monotonic()
-        announced: list[PV] = []
-        with self._lock:
-            for pv in pvs:
-                if pv._phase in _AT_REST:
-                    pv._phase = Phase.SEARCHING
-                    pv._since = now
-                    announced.append(pv)
-        self._search(announced)
-
-    def _search(self, pvs: Sequence[PV], *, lost: bool = False, delay: float = 0.0) -> None:
-        if pvs:
-            names = [pv.name for pv in pvs]
-            keys = [(pv.name, pv.priority) for pv in pvs]
-            self.broadcaster.search(self, names, keys, lost=lost, delay=delay)
-            if self._closed:
-                self.broadcaster.forget(self)  # closed meanwhile: these came too late for that
-
-    def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
-        """The search was answered: give the PVs to the circuit to that server."""
-        now = monotonic()
-        with self._lock:
-            if self._closed:
-                return
-            delay = self._backoff.pause(address, now)
-            wanted = {priority for _, priority in keys}
-            missing = [] if delay else [
-                (priority, self._latest_delivery((address, priority)))
-                for priority in wanted
-                if (address, priority) not in self._managers
-            ]
-        # A circuit has sockets and logs, so it is made outside the lock.
-        made: dict[CircuitKey, VirtualCircuitManager] = {}
-        failure = ""
-        for priority, earlier in missing:
-            try:
-                made[address, priority] = self._make_manager(address, priority, version, earlier)
-            except CaprotoNetworkError as error:  # there are no descriptors left
-                failure = str(error)
-        self._settle(address, keys, made, failure)
-
-    def _settle(
-        self,
-        address: Address,
-        keys: Sequence[PVKey],
-        made: dict[CircuitKey, VirtualCircuitManager],
-        failure: str,
-    ) -> None:
-        """Give PVs to circuits, of which some were *made* now, unless another thread was faster."""
-        groups: dict[VirtualCircuitManager, list[PV]] = {}
-        left: list[PV] = []
-        now = monotonic()
-        with self._lock:
-            delay = self._backoff.pause(address, now)
-            if failure:
-                delay = self._backoff.note(address, Loss.USELESS, failure, now, 0.0, now)
-            for key in () if self._closed else keys:
-                pv = self._pvs[key]
-                if pv._phase is not Phase.SEARCHING:
-                    continue
-                where = address, pv.priority
-                manager = self._managers.get(where) or made.get(where)
-                if manager is None:
-                    left.append(pv)
-                    pv._server = address
-                else:
-                    self._managers[where] = manager
-                    groups.setdefault(manager, []).append(pv)
-        if failure:
-            self.log.warning("%s; %d PVs of %s:%d wait", failure, len(left), *address)
-        self._search(left, delay=delay)
-        for manager, pvs in groups.items():
-            self._attach(manager, pvs)
-        for manager in made.values():
-            if manager in groups:
-                self.broadcaster.circuit_opened(address)
-                manager.start()
-            else:
-                manager.abandon()
-
-    def _make_manager(
-        self, address: Address, priority: int, version: int, earlier: CallbackQueue | None
-    ) -> VirtualCircuitManager:
-        host, port = address
-        return VirtualCircuitManager(
-            self,
-            address,
-            priority,
-            version,
-            host_name=self.host_name,
-            client_name=self.client_name,
-            connection_timeout=self.configuration.conn_tmo,
-            max_payload=int(min(self.configuration.max_payload, UNLIMITED)),
-            flow_control=self._flow_control,
-            delivery=CallbackQueue(f"{host}:{port}", self._max_workers, earlier),
-        )
-
-    def _latest_delivery(self, key: CircuitKey) -> CallbackQueue | None:
-        """That of the circuit before, if it has not told everything yet. Locked."""
-        return next((entry for where, entry in reversed(self._earlier) if where == key), None)
-
-    def _attach(self, manager: VirtualCircuitManager, pvs: list[PV]) -> None:
-        channels = manager.attach(pvs)
-        if channels is None:  # over in this moment
-            self._search(pvs)
-            return
-        waiters: list[Waiter] = []
-        with self._lock:
-            for pv, channel in channels.items():
-                pv._link = Link(manager, channel)
-                pv._server = manager.circuit.address
-                pv._phase = Phase.FOUND
-                _take_waiters(pv, waiters)
-        _wake(waiters)
-        if not manager.create(channels.values()):
-            self.channels_lost(manager, pvs, "the circuit is over", Loss.CLOSED)
-
-    def found_elsewhere(self, key: PVKey, first: Address, second: Address) -> None:
-        """Two servers have the same name: the first one is kept, the user is told."""
-        name, _ = key
-        self.log.warning(
-            "%r is served by two servers: %s:%d, which is used, and %s:%d",
-            name, *first, *second,
-            extra={"pv": name},
-        )
-
-    def channels_created(self, manager: VirtualCircuitManager, pvs: list[PV]) -> list[Any]:
-        """PVs are connected: subscribe again, tell who waits."""
-        waiters: list[Waiter] = []
-        wanted: list[Subscription] = []
-        batch: list[Any] = []
-        now = monotonic()
-        with self._lock:
-            for pv in pvs:
-                link = pv._link
-                if link is None or link.manager is not manager:
-                    continue
-                pv._since = now
-                _take_waiters(pv, waiters)
-                rights = link.channel.access_rights
-                if pv._access_callbacks is not None and rights is not None:
-                    batch.append(pv._note_rights(rights))
-                if pv._state_callbacks is not None:
-                    batch.append(pv._state_callbacks.note("connected"))
-                for sub in pv.subscriptions:
-                    if sub.wanted:
-                        sub.begin()
-                        wanted.append(sub)
-        for sub in wanted:
-            sub.prune()
-        manager.reconcile(wanted)
-        _wake(waiters)
-        _log_each(pvs, "connected", manager)
-        return batch
-
-    def channels_lost(
-        self, manager: VirtualCircuitManager, pvs: list[PV], reason: str, loss: Loss
-    ) -> list[Any]:
-        """PVs have lost their server: search again."""
-        lost: list[PV] = []
-        waiters: list[Waiter] = []
-        batch: list[Any] = []
-        now = monotonic()
-        with self._lock:
-            for pv in pvs:
-                link = pv._link
-                if link is None or link.manager is not manager:
-                    continue
-                pv._since = now
-                pv._phase = Phase.SEARCHING
-                pv._link = None
-                lost.append(pv)
-                if pv._state_callbacks is not None:
-                    batch.append(pv._state_callbacks.note("disconnected"))
-                if self._closed:
-                    _take_waiters(pv, waiters)
-            if pvs:
-                address = manager.circuit.address
-                delay = self._backoff.note(
-                    address, loss, reason, manager.begun, manager.time_up(), now
-                )
-            closed = self._closed
-        if lost and not closed:
-            self._search(lost, lost=True, delay=delay)
-        _wake(waiters)
-        _log_each(lost, "disconnected", manager)
-        return batch
-
-    def responsiveness_changed(
-        self, manager: VirtualCircuitManager, pvs: list[PV], state: str
-    ) -> list[Any]:
-        """A server stopped or resumed responding."""
-        waiters: list[Waiter] = []
-        batch: list[Any] = []
-        with self._lock:
-            for pv in pvs:
-                _take_waiters(pv, waiters)
-                if pv._state_callbacks is not None:
-                    batch.append(pv._state_callbacks.note(state))
-        _wake(waiters)
-        _log_each(pvs, state, manager)
-        return batch
-
-    def pv_idle(self, manager: VirtualCircuitManager, pv: PV) -> list[Any]:
-        """A PV has given its channel back; if it is needed again by now, it is searched."""
-        with self._lock:
-            link = pv._link
-            if link is None or link.manager is not manager:
-                return []
-            needed = bool(pv._waiters) or pv._wanted()
-            pv._since = monotonic()
-            pv._phase = Phase.SEARCHING if needed else Phase.IDLE
-            pv._link = None  # last, so that no thread reads a phase from before
-            callbacks = pv._state_callbacks
-            batch = [callbacks.note("disconnected")] if callbacks is not None else []
-        if needed:
-            self._search((pv,))
-        _log_each((pv,), "idle", manager)
-        return batch
-
-    def circuit_over(self, manager: VirtualCircuitManager) -> None:
-        """A circuit takes no more channels; the next search makes a new one."""
-        address = manager.circuit.address
-        key = (address, manager.circuit.priority or 0)
-        with self._lock:
-            if self._managers.get(key) is not manager:
-                return  # it has said so before
-            del self._managers[key]
-            self._earlier = [entry for entry in self._earlier if not entry[1].over]
-            self._earlier.append((key, manager.delivery))
-            self._backoff.over(address, manager.time_up())
-        self.broadcaster.circuit_closed(address)
-
-    def beacon(self, address: Address, good: bool) -> None:
-        """A server sent a beacon: if it is in its rhythm, its circuits need not ask for an echo."""
-        for (where, _), manager in self.circuit_managers.items():
-            if where == address:
-                manager.beacon(good)
-
-    def searching(self) -> None:
-        """Report how many searches are open; called when some have just been sent."""
-        if self.log.isEnabledFor(logging.DEBUG):
-            self.log.debug(
-                "%d searches still await an answer", self.broadcaster.open_searches(self)
-            )
-
-    def last_heard(self) -> dict[Address, float]:
-        """Seconds since each server sent anything."""
-        return {
-            address: manager.time_since_last_heard()
-            for (address, _), manager in self.circuit_managers.items()
-        }
-
-    # ---- the end
-
-    def _close(self, reason: str) -> list[VirtualCircuitManager]:
-        """Close everything; returns what there is to wait for."""
-        with self._lock:
-            self._closed = self._closed or reason
-            managers = list(self._managers.values())
-            earlier = [delivery for _, delivery in self._earlier]
-            waiters = [waiter for pv in self._pvs.values() for waiter in pv._waiters or ()]
-        # All of it each time: the first call may have been interrupted.
-        _wake(waiters)
-        self.broadcaster.forget(self)
-        for manager in managers:
-            manager.close()
-        for delivery in (*earlier, self._delivery):
-            delivery.finish(())
-        if self._owns_broadcaster:
-            self.broadcaster.disconnect(wait=False)
-        return managers
-
-    def _join(self, managers: Iterable[VirtualCircuitManager], deadline: Deadline) -> None:
-        for manager in managers:
-            manager.join(deadline.remaining())
-        for manager in managers:
-            manager.delivery.join(deadline.remaining())
-        with self._lock:
-            earlier = [delivery for _, delivery in self._earlier]
-        for delivery in (*earlier, self._delivery):
-            delivery.join(deadline.remaining())
-        if self._owns_broadcaster:
-            self.broadcaster.join(deadline.remaining())
-
-    def _at_exit(self, deadline: Deadline) -> None:
-        self._join(self._close(EXITING), deadline)
-
-    def _after_fork(self) -> None:
-        self._lock = _locks.Lock()
-        self.locks = (self._lock, self.broadcaster.lock, self._delivery.lock)
-        self._closed = (
-            f"this Context was created before fork, in the parent of process {os.getpid()}; "
-            "create a new one in the child"
-        )
-        for manager in self._managers.values():
-            manager.abandon()
-        for delivery in (*(delivery for _, delivery in self._earlier), self._delivery):
-            delivery.abandon()
-        for pv in self._pvs.values():
-            pv._link = None
-
-
-class _Alarm(Reply):
-    """Wakes who waits for a change of a PV; may ring more than once."""
-
-    __slots__ = ()
-
-    def answered(self, response: Any, batch: Any = None) -> None:
-        """Wake the waiter, unless that has been done."""
-        if self._latch.locked():
-            with contextlib.suppress(RuntimeError):  # another thread has, in this moment
-                super().answered(response)
-
-
-def _log_each(pvs: Iterable[PV], state: str, manager: VirtualCircuitManager) -> None:
-    for pv in pvs:
-        pv.debug("%s, %s:%d", state, *manager.circuit.address)
-
-
-def _take_waiters(pv: PV, waiters: list[Waiter]) -> None:
-    if pv._waiters is not None:
-        waiters += pv._waiters
-        pv._waiters = None
-
-
-def _wake(waiters: Iterable[Waiter]) -> None:
-    for waiter in waiters:
-        waiter.answered(None)
-
-
-def _check_names(names: Sequence[Any]) -> None:
-    for name in names:
-        if not isinstance(name, str):
-            raise CaprotoTypeError(
-                f"PV names must be str, not {name!r} ({type(name).__name__}); to pass a list, "
-                "write get_pvs(*names)"
-            )
-        name_payload(name)  # raises if it cannot be searched
-
-
-def _reference(function: Any) -> Reference | None:
-    """A weak reference to a callback, one for all PVs; None for none."""
-    if function is None:
-        return None
-    if not callable(function):
-        raise CaprotoTypeError(f"a callback must be callable, not {function!r}")
-    return make_reference(function, False, None)
+def _reference(function: Callable[..., Any] | None) -> Reference | None:
+    """Make a weak reference to a callback, one for all PVs; None for none."""
+    check_callback(function)
+    return None if function is None else make_reference(function, False, None)
 
 
 def _default_timeout() -> float | None:

@@ -2,13 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._client.interfaces import PV
 from .._client.operations import NORMAL, Operation, Out, Read, TimeLimit, TypedRead, Write
 from ._waiting import LATCH, Latched
-
-if TYPE_CHECKING:
-    from ._pv import PV
 
 
 class Blocking(Latched, Operation):

@@ -10,12 +10,12 @@ import os
 from _thread import RLock
 from collections.abc import Callable, Sequence
 
+from .._client.explanation import SearchReport
 from .._client.search_book import Key
 from .._environment import ClientConfiguration
 from .._errors import ContextDisconnectedError
 from .._sockets import Address
 from . import _lifetime, _waiting
-from ._explain import SearchReport
 from ._reentry import must_not_wait, refusal
 from ._search_service import SearchRequest, SearchService
 from ._searchers import Searcher

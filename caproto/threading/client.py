@@ -9,6 +9,7 @@
 """
 from __future__ import annotations
 
+from .._client.explanation import Explanation
 from .._environment import ClientConfiguration
 from .._errors import (
     AccessError,
@@ -24,7 +25,6 @@ from .._errors import (
 from ._batch import Batch
 from ._circuit_manager import VirtualCircuitManager
 from ._context import Context
-from ._explain import Explanation
 from ._pv import PV
 from ._shared_broadcaster import SharedBroadcaster
 from ._subscription import Subscription

@@ -40,10 +40,10 @@ class FakePV:
         self.wants_idle = False
 
     @property
-    def _may_idle(self) -> bool:
+    def may_idle(self) -> bool:
         return self.wants_idle and not any(sub.wanted for sub in self.subscriptions)
 
-    def _rights_news(self, rights: AccessRights) -> None:
+    def rights_news(self, rights: AccessRights) -> None:
         return None
 
 

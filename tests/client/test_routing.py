@@ -46,7 +46,7 @@ class FakePV:
         self.subscriptions = list(subscriptions)
         self._callbacks = callbacks
 
-    def _rights_news(self, rights):
+    def rights_news(self, rights):
         return None if self._callbacks is None else ("to be told", rights)
 
 

@@ -1,4 +1,4 @@
-"""Writing a PV while it is interrupted, by Ctrl-C or by a finalizer or signal handler that writes."""
+"""Writing a PV while it is interrupted by Ctrl-C, or by a finalizer or handler that writes, too."""
 from __future__ import annotations
 
 import itertools

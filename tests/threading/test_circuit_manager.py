@@ -429,13 +429,13 @@ def test_what_cannot_be_sent_yet_holds_up_what_comes_later_for_the_same_pv(
     ctx, server, there, sent
 ):
     x, y = connect(ctx, "x", "y")
-    link = x._link
-    pv = Flickering(*(link.channel if connected else None for connected in there))
+    manager, channel = x.circuit_manager, x.channel
+    pv = Flickering(*(channel if connected else None for connected in there))
     first, second, other = (
         Write(target, None, Deadline(10), value, None, None, False)
         for target, value in ((pv, 1.0), (pv, 2.0), (y, 3.0))
     )
-    unsent, failed = link.manager.request_many([first, second, other], Deadline(10))
+    unsent, failed = manager.request_many([first, second, other], Deadline(10))
     assert unsent == [first, second][sent:] and not failed
     values = [c.data.tolist() for c in server.wait_for(ca.WriteRequest, sent + 1)]
     assert values == [[1.0], [3.0]][1 - sent:]

@@ -27,8 +27,6 @@ from caproto import (
 )
 from caproto._client.backoff import LONGEST_PAUSE, Loss
 from caproto._client.beacons import BeaconTable, Verdict
-from caproto.threading import _context
-from caproto.threading._pv import Phase
 from caproto.threading.client import (
     PV,
     Context,
@@ -38,7 +36,7 @@ from caproto.threading.client import (
 )
 from tests.conformance.items import item
 from tests.harness.fake_server import ignore
-from tests.harness.leaks import open_sockets, our_threads
+from tests.harness.leaks import our_threads
 from tests.threading.told import Told, flush, hold_callbacks
 
 
@@ -257,77 +255,6 @@ class TestFacts:
             (text,) = [r.getMessage() for r in caplog.records]
             assert "'x'" in text and str(server.port) in text and str(other.port) in text
             assert x.read().data[0] == 1.5 and not other.connections
-
-
-class TestFinders:
-    """Answers come by UDP and from name servers, so two threads may find PVs of one server."""
-
-    @pytest.fixture
-    def address(self, server):
-        return "127.0.0.1", server.port
-
-    @pytest.fixture
-    def searched(self, server, ctx, wait_for):
-        server.answers = lambda search: False
-        pvs = ctx.get_pvs("x", "y")
-        wait_for(lambda: all(pv._phase is Phase.SEARCHING for pv in pvs))
-        return pvs
-
-    def test_they_agree_on_one_circuit(self, server, ctx, searched, address, monkeypatch):
-        both = threading.Barrier(2, timeout=10)
-        made = []
-
-        def make(*args, **options):
-            both.wait()  # neither sees the circuit of the other in the table
-            made.append(VirtualCircuitManager(*args, **options))
-            return made[-1]
-
-        monkeypatch.setattr(_context, "VirtualCircuitManager", make)
-        sockets = open_sockets()
-        threads = [
-            threading.Thread(target=ctx.found, args=(address, 13, [(pv.name, 0)]))
-            for pv in searched
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(10)
-        for pv in searched:
-            pv.wait_for_connection()
-        assert len(made) == 2 and len(ctx.circuit_managers) == len(server.connections) == 1
-        made.clear()
-        ctx.disconnect()
-        gc.collect()
-        assert open_sockets() <= sockets
-
-    def test_a_log_handler_may_use_the_context_while_a_circuit_is_made(
-        self, ctx, searched, address, caplog
-    ):
-        """It logs its first commands; a handler that looks at us needs our lock."""
-        looked = []
-
-        class Look(logging.Handler):
-            def emit(self, record) -> None:
-                thread = threading.Thread(target=lambda: looked.append(ctx.get_pvs("x")))
-                thread.start()
-                thread.join(2)
-
-        look = Look()
-        logger = logging.getLogger("caproto.circ")
-        logger.addHandler(look)
-        try:
-            with caplog.at_level("DEBUG", "caproto.circ"):
-                ctx.found(address, 13, [("x", 0)])
-        finally:
-            logger.removeHandler(look)
-        assert looked and set(map(tuple, looked)) == {(searched[0],)}
-
-    def test_one_that_comes_after_the_end_leaves_nothing(self, ctx, searched, address):
-        ctx.disconnect()
-        sockets = open_sockets()
-        ctx.found(address, 13, [("x", 0)])
-        gc.collect()
-        assert not ctx.circuit_managers and open_sockets() == sockets
 
 
 class TestSharedBroadcaster:

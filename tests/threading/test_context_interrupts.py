@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from caproto import EventAddRequest, ReentrantCallError
-from caproto.threading._pv import Phase
+from caproto._client.pvs import PVPhase
 from caproto.threading.client import (
     PV,
     Batch,
@@ -330,9 +330,10 @@ def test_a_finalizer_may_remove_its_callback_in_any_call(world: World) -> None:
 def test_a_pv_that_was_never_announced_is_found_by_its_first_use(world: World) -> None:
     """As an interrupt leaves it."""
     name = world.new_name()
-    world.ctx._file([name], 0, 5)
+    ctx = world.ctx
+    ctx.table.file([name], 0, lambda name: PV(name, 0, ctx, 5, ctx.now()))
     pv = world.ctx.pvs[name, 0]
-    assert pv._phase is Phase.NEW
+    assert pv.phase is PVPhase.NEW
     assert pv.read().data[0] == 1.5
 
 
@@ -362,7 +363,7 @@ def test_a_noted_removal_is_done_once_the_lock_is_free(world: World) -> None:
     sub = world.x.subscribe()
     token = sub.add_callback(told)
     told.wait()
-    with world.ctx._lock:
+    with world.ctx.lock:
         sub.remove_callback(token)
         assert sub.callbacks  # noted
     wait_for(lambda: not sub.callbacks)

@@ -155,8 +155,8 @@ class TestStates:
         server.drop_all()
         wait_for(lambda: not x.connected)
         for text in self.check(x, "searching for "):
-            assert f"it was found at 127.0.0.1:{server.port}, but 0." in text
-            assert text.endswith(" s ago: Connection reset by peer; it is searched again")
+            assert f"found at 127.0.0.1:{server.port}, but it failed 0." in text
+            assert text.endswith(" s ago: Connection reset by peer; searching again")
 
     def test_found_in_vain(self, server, ctx, wait_for):
         """The server answers searches, but refuses the connection."""
@@ -165,7 +165,7 @@ class TestStates:
         wait_for(lambda: (last := ctx.explain(x).trouble) and last.failures == 3)
         # Now it is left alone for a second.
         for text in self.check(x, "searching for "):
-            assert f"it was found at 127.0.0.1:{server.port}, but " in text
+            assert f"found at 127.0.0.1:{server.port}, but it failed " in text
             assert "Connection refused" in text
 
     def test_refused(self, server, ctx, wait_for):
@@ -176,7 +176,7 @@ class TestStates:
         (x,) = ctx.get_pvs("x")
         wait_for(lambda: ctx.explain(x).trouble)
         for text in self.check(x, "searching for "):
-            assert text.endswith(" s ago: the server dropped it; it is searched again")
+            assert text.endswith(" s ago: the server dropped it; searching again")
 
     def test_closed(self, ctx, x):
         ctx.disconnect()

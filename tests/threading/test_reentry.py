@@ -8,8 +8,8 @@ from _thread import RLock
 import pytest
 
 from caproto import CaprotoRuntimeError, ReentrantCallError, _locks
+from caproto._client.announcements import Announcements
 from caproto.threading import _reentry
-from caproto.threading._announcements import Announcements
 
 
 def test_a_thread_without_our_locks_may_wait():
@@ -65,7 +65,7 @@ def test_the_error_names_the_call_and_what_it_interrupted():
             errors.append(_reentry.refusal("PV.read('x')"))
             return lambda: None
 
-    announcements = Announcements(None)  # type: ignore[arg-type]
+    announcements = Announcements(None, threading.Lock())  # type: ignore[arg-type]
     announcements.add(Listener())  # type: ignore[arg-type]
     announcements.dead()
     (error,) = errors
@@ -89,7 +89,7 @@ def test_a_finalizer_that_is_collected_in_a_call_of_ours_is_told_which_one():
             gc.collect()
 
     Widget()
-    announcements = Announcements(None)  # type: ignore[arg-type]
+    announcements = Announcements(None, threading.Lock())  # type: ignore[arg-type]
     announcements.add(Listener())  # type: ignore[arg-type]
     announcements.dead()
     (error,) = errors

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from .._client.backoff import Failure, Loss
-from .._client.search_plan import SearchStatus
+from .._addresses import Address
 from .._environment import ClientConfiguration
-from .._sockets import Address
+from .backoff import Failure, Loss
+from .search_plan import SearchStatus
 
 
 class SearchReport(NamedTuple):

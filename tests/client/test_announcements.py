@@ -8,19 +8,11 @@ import weakref
 
 import pytest
 
-from caproto.threading._announcements import Announcements, Listener
-
-
-class FakeContext:
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+from caproto._client.announcements import Announcements, Listener
 
 
 class FakePV:
     log = logging.getLogger("caproto.ch")
-
-    def __init__(self) -> None:
-        self.context = FakeContext()
 
 
 def listener(function, knows=None) -> Listener:
@@ -44,7 +36,7 @@ class Callback:
 
 @pytest.fixture
 def announcements():
-    return Announcements(FakePV())
+    return Announcements(FakePV(), threading.Lock())
 
 
 @pytest.fixture

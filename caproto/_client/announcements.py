@@ -6,13 +6,20 @@ one that comes first also tells what is earlier, and only one tells at a time.
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
-from .._client.callbacks import Reference, report
+from .callbacks import Reference, report
 
-if TYPE_CHECKING:
-    from ._pv import PV
+
+class Subject(Protocol):
+    """What the announcements are about: the first argument of the callbacks."""
+
+    @property
+    def log(self) -> logging.Logger:
+        """Where errors of the user's functions are reported."""
 
 
 class Listener:
@@ -28,7 +35,7 @@ class Listener:
 
     __slots__ = ("function", "knows")
 
-    def __init__(self, function: Reference, knows: Any = None) -> None:
+    def __init__(self, function: Reference, knows: object = None) -> None:
         self.function = function
         self.knows = knows
 
@@ -38,11 +45,11 @@ class Listener:
 
 
 def _gone() -> None:
-    """The reference of a listener that was cancelled."""
+    """Stand for the function of a listener that was cancelled."""
 
 
 class Announcement:
-    """One change, and who is to hear of it; a target of a `Delivery`."""
+    """One change, and the listeners that are to hear of it; a target of deliveries."""
 
     __slots__ = ("_announcements", "due", "fact", "listeners", "news")
 
@@ -50,8 +57,8 @@ class Announcement:
         self,
         announcements: Announcements,
         listeners: Sequence[Listener],
-        news: Any,
-        fact: Any,
+        news: object,
+        fact: object,
     ) -> None:
         self._announcements = announcements
         self.listeners = listeners
@@ -59,7 +66,7 @@ class Announcement:
         self.fact = fact
         self.due = False
 
-    def deliver(self, _argument: Any) -> None:
+    def deliver(self, _argument: object) -> None:
         """Tell it, and what was noted before."""
         self._announcements.tell(self)
 
@@ -67,21 +74,28 @@ class Announcement:
 class Announcements:
     """The listeners of one PV, and what they are still to be told.
 
-    A client may have very many PVs with callbacks, so these are small; the Context's lock serves
-    for all.
+    A client may have very many PVs with callbacks, so these are small; one lock serves for all.
+
+    Parameters
+    ----------
+    subject : Subject
+        The first argument of the callbacks.
+    lock : context manager
+        The lock of the PVs, held for a moment.
     """
 
-    __slots__ = ("_due", "_listeners", "_noted", "_pv", "_telling")
+    __slots__ = ("_due", "_listeners", "_lock", "_noted", "_subject", "_telling")
 
-    def __init__(self, pv: PV) -> None:
-        self._pv = pv
+    def __init__(self, subject: Subject, lock: AbstractContextManager[Any]) -> None:
+        self._subject = subject
+        self._lock = lock
         self._listeners: tuple[Listener, ...] = ()
         self._noted: list[Announcement] = []
-        self._due = 0  # so many of them, from the first, are to be told now
+        self._due = 0  # how many of them, from the first, are to be told now
         self._telling = False
 
     def dead(self) -> set[Listener]:
-        """The listeners whose callbacks were garbage-collected.
+        """Find the listeners whose callbacks were garbage-collected.
 
         Called holding nothing: what is looked at may have its last reference here, and what runs
         when it goes is not ours.
@@ -89,14 +103,11 @@ class Announcements:
         return {listener for listener in self._listeners if listener.function() is None}
 
     def add(self, listener: Listener, dead: Collection[Listener] = ()) -> None:
-        """From now on *listener* hears of all that is noted; the *dead* are forgotten.
-
-        Under the Context's lock.
-        """
+        """Have *listener* hear of all that is noted from now on, and forget the *dead*. Locked."""
         self._listeners = (*(one for one in self._listeners if one not in dead), listener)
 
     def note(
-        self, news: Any, fact: Any = None, listener: Listener | None = None
+        self, news: object, fact: object = None, listener: Listener | None = None
     ) -> tuple[Announcement, None]:
         """Note a change; takes no lock.
 
@@ -105,24 +116,23 @@ class Announcements:
         news : object
             The argument of the callbacks.
         fact : object, optional
-            Who was told this last is not told again. Default: *news*.
+            A listener that was told this last is not told again. Default: *news*.
         listener : Listener, optional
             Only to be told to this one. Default: to all that there are now.
 
         Returns
         -------
         tuple
-            To be put into a `Delivery`.
+            To be put among deliveries.
         """
         listeners = self._listeners if listener is None else (listener,)
         announcement = Announcement(self, listeners, news, news if fact is None else fact)
-        self._noted.append(announcement)
+        self._noted.append(announcement)  # in one step of the interpreter
         return announcement, None
 
     def tell(self, last: Announcement) -> None:
         """Tell all that was noted up to *last*, unless another thread is at it, which then does."""
-        lock = self._pv.context._lock
-        with lock:
+        with self._lock:
             while not last.due:
                 self._noted[self._due].due = True
                 self._due += 1
@@ -130,7 +140,7 @@ class Announcements:
                 return
             self._telling = True
         while True:
-            with lock:
+            with self._lock:
                 if not self._due:
                     self._telling = False
                     return
@@ -145,6 +155,6 @@ class Announcements:
             return
         listener.knows = announcement.fact
         try:
-            function(self._pv, announcement.news)
+            function(self._subject, announcement.news)
         except BaseException as error:
-            report(error, self._pv, function, self._pv.log)
+            report(error, self._subject, function, self._subject.log)

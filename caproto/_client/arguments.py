@@ -1,0 +1,112 @@
+"""Checks of what users pass. What is wrong raises at the call, with the name of the argument."""
+from __future__ import annotations
+
+import enum
+import numbers
+from collections.abc import Hashable, Iterable
+from typing import Any, Final
+
+from .._constants import MAX_PRIORITY
+from .._dbr import ChannelType, SubscriptionType, field_types, resolve_data_type
+from .._errors import CaprotoTypeError, CaprotoValueError
+from .._message import name_payload
+
+#: How users name a type: a member, its number or name, or the name of a family such as 'time'.
+DataType = ChannelType | int | str
+
+
+class _Default(enum.Enum):
+    """Stands for "the default timeout" in signatures."""
+
+    DEFAULT = "the default timeout"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Final = _Default.DEFAULT
+Timeout = float | None | _Default
+
+_DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
+_ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more than we know
+
+
+def check_timeout(timeout: object) -> float | None:
+    """Return *timeout* as a number of seconds, or None for no end."""
+    if timeout is None:
+        return None
+    if type(timeout) is float or type(timeout) is int:
+        seconds: float = timeout
+    elif isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
+        raise CaprotoTypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+    else:
+        seconds = float(timeout)  # numpy's numbers, for example
+    if not seconds >= 0:
+        raise CaprotoValueError(f"timeout must not be negative, got {timeout!r}")
+    return seconds
+
+
+def check_default_timeout(timeout: Timeout) -> Timeout:
+    """Return *timeout* as `check_timeout` does, or `DEFAULT`."""
+    return timeout if isinstance(timeout, _Default) else check_timeout(timeout)
+
+
+def check_count(data_count: Any) -> None:
+    """Raise unless *data_count* is a possible number of elements or None."""
+    if data_count is None:
+        return
+    if isinstance(data_count, bool) or not hasattr(data_count, "__index__"):
+        raise CaprotoTypeError(f"data_count must be a whole number or None, not {data_count!r}")
+    if not 0 <= data_count < 1 << 32:
+        raise CaprotoValueError(f"data_count must be between 0 and 2**32 - 1, not {data_count!r}")
+
+
+def check_data_type(data_type: DataType | None) -> None:
+    """Raise unless *data_type* can be resolved for every channel."""
+    if data_type is not None:
+        resolve_data_type(data_type, ChannelType.DOUBLE)
+
+
+def data_type_key(data_type: DataType | None) -> Hashable:
+    """Make a key of *data_type*: the same for the same type, however it is spelt."""
+    family = "native" if data_type is None else data_type
+    if isinstance(family, str) and family.lower() in field_types:
+        return family.lower()
+    return resolve_data_type(data_type, ChannelType.DOUBLE)
+
+
+def check_callback(callback: object) -> None:
+    """Raise CaprotoTypeError unless *callback* can be called or is None."""
+    if callback is not None and not callable(callback):
+        raise CaprotoTypeError(f"callback must be callable, not {callback!r}")
+
+
+def check_mask(mask: SubscriptionType | int | None) -> SubscriptionType:
+    """Return *mask* as a member; the default for None."""
+    if mask is None:
+        return _DEFAULT_MASK
+    number = mask.__index__() if hasattr(mask, "__index__") else 0
+    if not 0 < number <= _ALL_EVENTS:
+        raise CaprotoValueError(
+            f"mask must be a combination of SubscriptionType members, not {mask!r}"
+        )
+    return SubscriptionType(number)
+
+
+def check_priority(priority: object) -> None:
+    """Raise unless *priority* is one that a circuit can have."""
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise CaprotoTypeError(f"priority must be a whole number, not {priority!r}")
+    if not 0 <= priority <= MAX_PRIORITY:
+        raise CaprotoValueError(f"priority must be between 0 and {MAX_PRIORITY}, not {priority}")
+
+
+def check_names(names: Iterable[object]) -> None:
+    """Raise unless all *names* can be searched."""
+    for name in names:
+        if not isinstance(name, str):
+            raise CaprotoTypeError(
+                f"PV names must be str, not {name!r} ({type(name).__name__}); to pass a list, "
+                "write get_pvs(*names)"
+            )
+        name_payload(name)  # raises if it cannot be searched

@@ -1,0 +1,565 @@
+"""PVs: where each one stands on its way to a connection, and what is to be done next.
+
+`PVState` is the client's side of a PV, without waiting or sending; a driver derives its own PV from
+it. `PVTable` has all of a client, by name and priority, and leads them from one phase to the next.
+Each event is one method. It decides, and returns what follows as `Steps`, which the driver carries
+out when the lock is released; between two steps the world may move, so each method checks again
+what it relies on.
+
+The table belongs to a lock of its driver; so do the private attributes of its PVs, which are used
+in this file only. Plain facts are read without it.
+"""
+from __future__ import annotations
+
+import enum
+import logging
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol, TypeVar
+
+from .._addresses import Address
+from .._channel import ClientChannel
+from .._dbr import AccessRights
+from .._log import CHANNEL_LOGGER, adapter
+from .announcements import Announcements, Listener
+from .backoff import Failure, Loss, ServerBackoff
+from .deliveries import Target
+from .subscriptions import SubscriptionState
+
+#: Of a PV: its name and priority.
+PVKey = tuple[str, int]
+#: Of a circuit: its server and priority.
+CircuitKey = tuple[Address, int]
+
+_log = logging.getLogger(CHANNEL_LOGGER)
+
+
+class PVPhase(enum.Enum):
+    """Where a PV stands on its way to a connection.
+
+    Only background threads lead it from one to the next, so that no KeyboardInterrupt stops it
+    between two. One that is NEW or IDLE is announced to them by each use of it.
+    """
+
+    NEW = "new"  #: it was not announced yet
+    SEARCHING = "searching"
+    FOUND = "found"  #: a circuit has it: connecting, connected or unresponsive
+    IDLE = "idle"
+
+
+#: Phases of PVs that are not on their way to a connection.
+_AT_REST = frozenset({PVPhase.NEW, PVPhase.IDLE})
+
+
+class Carrier(Protocol):
+    """A circuit as the PVs on it see it."""
+
+    @property
+    def address(self) -> Address:
+        """The server."""
+
+    @property
+    def begun(self) -> float:
+        """When it was made."""
+
+    def serves(self, channel: ClientChannel) -> bool:
+        """Whether operations on *channel* can be sent now."""
+
+    def describe(self, channel: ClientChannel) -> str:
+        """The state of *channel* for people."""
+
+    def describe_last_heard(self) -> str:
+        """How long ago the server was heard, for people."""
+
+    def time_up(self) -> float:
+        """Seconds since the connection was made; 0 if it has not been."""
+
+
+class Waiter(Protocol):
+    """What is told once that something has happened."""
+
+    def answered(self, response: Any) -> None:
+        """Note it, quickly; called by any thread, holding nothing."""
+
+
+C = TypeVar("C", bound=Carrier)
+
+
+class Link(Generic[C]):
+    """The present way from a PV to its server; replaced whole."""
+
+    __slots__ = ("carrier", "channel")
+
+    def __init__(self, carrier: C, channel: ClientChannel) -> None:
+        self.carrier = carrier
+        self.channel = channel
+
+
+class PVState(Generic[C]):
+    """The client's side of one PV.
+
+    Parameters
+    ----------
+    name : str
+        The name that is searched.
+    priority : int
+        Of the circuit, 0 to 99.
+    now : float
+        The present time.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_access_callbacks",
+        "_idle_wish",
+        "_link",
+        "_log",
+        "_phase",
+        "_server",
+        "_since",
+        "_state_callbacks",
+        "_subscriptions",
+        "_waiters",
+        "name",
+        "priority",
+    )
+
+    def __init__(self, name: str, priority: int, now: float) -> None:
+        self.name = name
+        self.priority = priority
+        self._link: Link[C] | None = None
+        self._phase = PVPhase.NEW
+        self._server: Address | None = None  # that has, or last had, this PV
+        self._since = now
+        self._waiters: list[Waiter] | None = None
+        self._idle_wish = False  # whether it was not used since it was asked to go idle
+        self._subscriptions: dict[tuple[Any, ...], SubscriptionState] | None = None
+        self._state_callbacks: Announcements | None = None
+        self._access_callbacks: Announcements | None = None
+        self._log: logging.Logger | None = None
+
+    # ---- facts
+
+    @property
+    def key(self) -> PVKey:
+        """What it is called in the table, and in searches."""
+        return self.name, self.priority
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server's channel is there and the server responds."""
+        link = self._link
+        return link is not None and link.carrier.serves(link.channel)
+
+    @property
+    def channel(self) -> ClientChannel | None:
+        """The protocol's side of the connection; None while there is no circuit."""
+        link = self._link
+        return link.channel if link is not None else None
+
+    @property
+    def circuit_manager(self) -> C | None:
+        """The circuit that serves this PV; None while there is none."""
+        link = self._link
+        return link.carrier if link is not None else None
+
+    @property
+    def access_rights(self) -> AccessRights | None:
+        """What the server allows; None while not connected, and until the server has told."""
+        link = self._link
+        return link.channel.access_rights if link is not None and self.connected else None
+
+    @property
+    def found(self) -> bool:
+        """Whether a circuit has it."""
+        return self._phase is PVPhase.FOUND
+
+    @property
+    def phase(self) -> PVPhase:
+        """Where it stands."""
+        return self._phase
+
+    @property
+    def since(self) -> float:
+        """When it came into its present state."""
+        return self._since
+
+    @property
+    def server(self) -> Address | None:
+        """The server that has, or last had, this PV."""
+        return self._server
+
+    @property
+    def subscriptions(self) -> Sequence[SubscriptionState]:
+        """The subscriptions made so far, wanted or not."""
+        return list((self._subscriptions or {}).values())
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any subscription needs it to stay connected."""
+        subscriptions = self._subscriptions
+        return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
+
+    @property
+    def may_idle(self) -> bool:
+        """Whether it was asked to go idle, and nothing needs it since."""
+        return self._idle_wish and not self.wanted
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of this PV; its records carry the name as ``record.pv``."""
+        if self._log is None:
+            self._log = adapter(CHANNEL_LOGGER, pv=self.name, role="CLIENT")
+        return self._log
+
+    def debug(
+        self, message: str, *args: object, extra: Mapping[str, object] | None = None
+    ) -> None:
+        """Log, without making a logger for each of many PVs while all of them are silent."""
+        if (self._log or _log).isEnabledFor(logging.DEBUG):
+            self.log.debug(message, *args, extra=extra)
+
+    def describe(self, now: float) -> str:
+        """Tell where it stands, in a few words."""
+        link = self._link
+        if link is not None:
+            return link.carrier.describe(link.channel)
+        if self._phase is PVPhase.IDLE:
+            return "idle"
+        return f"searching for {now - self._since:.1f} s"
+
+    # ---- callbacks about states and rights
+
+    def dead_listeners(self) -> set[Listener]:
+        """Find the callbacks that were garbage-collected; called holding nothing."""
+        found = (self._state_callbacks, self._access_callbacks)
+        return set().union(*(group.dead() for group in found if group is not None))
+
+    def rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
+        """Note what the server allows; what to deliver, None if no callback wants to know."""
+        if self._access_callbacks is None:
+            return None
+        return self._note_rights(self._access_callbacks, rights)
+
+    def _note_rights(
+        self, callbacks: Announcements, rights: AccessRights, listener: Listener | None = None
+    ) -> tuple[Target, Any]:
+        # A listener that was told the same by the same channel is not told again.
+        link = self._link
+        channel = weakref.ref(link.channel) if link is not None else None
+        return callbacks.note(rights, (channel, rights), listener)
+
+
+P = TypeVar("P", bound=PVState[Any])
+
+
+class Steps(Generic[P, C]):
+    """What follows from an event, to be carried out holding nothing, in this order.
+
+    Attributes
+    ----------
+    attach : dict of Carrier to list of PVState
+        Circuits that get PVs; see `PVTable.attached`.
+    searches : list of (PVs, lost, delay)
+        What to search, whether it was lost with its server, and after how many seconds.
+    reconcile : list of SubscriptionState
+        Those on the circuit concerned that the server should send updates for.
+    log : list of (PVs, state)
+        For the logs of the PVs.
+    wake : list of Waiter
+    deliver : list of (Target, argument)
+        What to tell user callbacks.
+    """
+
+    __slots__ = ("attach", "deliver", "log", "reconcile", "searches", "wake")
+
+    def __init__(self) -> None:
+        self.attach: dict[C, list[P]] = {}
+        self.searches: list[tuple[Sequence[P], bool, float]] = []
+        self.reconcile: list[SubscriptionState] = []
+        self.wake: list[Waiter] = []
+        self.log: list[tuple[Sequence[P], str]] = []
+        self.deliver: list[tuple[Target, Any]] = []
+
+
+class PVTable(Generic[P, C]):
+    """All PVs of a client, and the circuits that carry them.
+
+    Parameters
+    ----------
+    lock : context manager
+        The lock that the table belongs to; only callback threads take it by themselves, to tell
+        announcements.
+
+    Attributes
+    ----------
+    pvs : dict of PVKey to PVState
+    carriers : dict of CircuitKey to Carrier
+        The circuits that take PVs.
+    backoff : ServerBackoff
+    closed : str
+        Why it is over; empty if it is not.
+    """
+
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
+        self._lock = lock
+        self.pvs: dict[PVKey, P] = {}
+        self.carriers: dict[CircuitKey, C] = {}
+        self.backoff = ServerBackoff()
+        self.closed = ""
+
+    # ---- what users want
+
+    def file(self, names: Iterable[str], priority: int, make: Callable[[str], P]) -> set[P]:
+        """Make the PVs that there are not yet; return these."""
+        new: set[P] = set()
+        for name in names:
+            if (name, priority) not in self.pvs:
+                pv = self.pvs[name, priority] = make(name)
+                new.add(pv)
+        return new
+
+    def listen(
+        self,
+        pv: P,
+        states: Listener | None,
+        access: Listener | None,
+        dead: Collection[Listener],
+        tell: bool,
+    ) -> list[tuple[Target, Any]]:
+        """Add callbacks of *pv*; if *tell*, return what to deliver to tell them how it stands."""
+        deliver: list[tuple[Target, Any]] = []
+        if access is not None:
+            if pv._access_callbacks is None:
+                pv._access_callbacks = Announcements(pv, self._lock)
+            pv._access_callbacks.add(access, dead)
+            rights = pv.access_rights
+            if tell and rights is not None:
+                deliver.append(pv._note_rights(pv._access_callbacks, rights, access))
+        if states is not None:
+            if pv._state_callbacks is None:
+                pv._state_callbacks = Announcements(pv, self._lock)
+            pv._state_callbacks.add(states, dead)
+            if tell:
+                state = "connected" if pv.connected else "disconnected"
+                deliver.append(pv._state_callbacks.note(state, listener=states))
+        return deliver
+
+    def subscription(
+        self, pv: P, key: tuple[Any, ...], make: Callable[[], SubscriptionState]
+    ) -> SubscriptionState:
+        """Return the subscription of *pv* under *key*; a new one if there is none."""
+        if pv._subscriptions is None:
+            pv._subscriptions = {}
+        return pv._subscriptions.setdefault(key, make())
+
+    @staticmethod
+    def at_rest(pv: P) -> bool:
+        """Whether *pv* has to be announced if it is to connect. Needs no lock."""
+        return pv._phase in _AT_REST
+
+    def announced(self, pvs: Iterable[P], now: float) -> Steps[P, C]:
+        """Have those searched that are at rest."""
+        steps: Steps[P, C] = Steps()
+        searched: list[P] = []
+        for pv in pvs:
+            if pv._phase in _AT_REST:
+                pv._phase = PVPhase.SEARCHING
+                pv._since = now
+                searched.append(pv)
+        steps.searches.append((searched, False, 0.0))
+        return steps
+
+    def watch(self, pv: P, waiter: Waiter) -> None:
+        """Have *waiter* told when something has happened to *pv*."""
+        if pv._waiters is None:
+            pv._waiters = []
+        pv._waiters.append(waiter)
+
+    def unwatch(self, pv: P, waiter: Waiter) -> None:
+        """Tell *waiter* nothing more."""
+        if pv._waiters is not None and waiter in pv._waiters:
+            pv._waiters.remove(waiter)
+
+    # ---- from the search to a circuit
+
+    def missing(self, address: Address, keys: Iterable[PVKey], now: float) -> list[CircuitKey]:
+        """List the circuits that would have to be made for PVs that were found."""
+        if self.closed or self.backoff.pause(address, now):
+            return []
+        wanted = dict.fromkeys((address, priority) for _, priority in keys)
+        return [where for where in wanted if where not in self.carriers]
+
+    def found(
+        self,
+        address: Address,
+        keys: Iterable[PVKey],
+        made: Mapping[CircuitKey, C],
+        problem: str,
+        now: float,
+    ) -> Steps[P, C]:
+        """Give PVs to circuits.
+
+        Parameters
+        ----------
+        address : tuple of (str, int)
+            The server that has them.
+        keys : iterable of PVKey
+        made : dict of CircuitKey to Carrier
+            Circuits that were made for them. Those that are not in the steps are not needed:
+            another thread was faster.
+        problem : str
+            Why others could not be made; empty if there was none.
+        now : float
+        """
+        steps: Steps[P, C] = Steps()
+        left: list[P] = []
+        delay = self.backoff.pause(address, now)
+        if problem:
+            delay = self.backoff.note(address, Loss.USELESS, problem, now, 0.0, now)
+        for key in () if self.closed else keys:
+            pv = self.pvs[key]
+            if pv._phase is not PVPhase.SEARCHING:
+                continue
+            where = address, pv.priority
+            carrier = self.carriers.get(where) or made.get(where)
+            if carrier is None:
+                left.append(pv)
+                pv._server = address
+            else:
+                self.carriers[where] = carrier
+                steps.attach.setdefault(carrier, []).append(pv)
+        steps.searches.append((left, False, delay))
+        return steps
+
+    def attached(self, carrier: C, channels: Mapping[P, ClientChannel]) -> Steps[P, C]:
+        """Note that a circuit has PVs, and these channels for them."""
+        steps: Steps[P, C] = Steps()
+        for pv, channel in channels.items():
+            pv._link = Link(carrier, channel)
+            pv._server = carrier.address
+            pv._phase = PVPhase.FOUND
+            self._wake(pv, steps)
+        return steps
+
+    # ---- what happens on a circuit
+
+    def created(self, carrier: C, pvs: Iterable[P], now: float) -> Steps[P, C]:
+        """Note that PVs are connected: subscribe again, tell who waits."""
+        steps: Steps[P, C] = Steps()
+        for pv in self._changed(carrier, pvs, "connected", steps):
+            pv._since = now
+            self._wake(pv, steps)
+            for sub in pv.subscriptions:
+                if sub.wanted:
+                    sub.begin()
+                    steps.reconcile.append(sub)
+        return steps
+
+    def lost(
+        self, carrier: C, pvs: Sequence[P], reason: str, loss: Loss, now: float
+    ) -> Steps[P, C]:
+        """Note that PVs have lost their channels, for *reason*: search again."""
+        steps: Steps[P, C] = Steps()
+        lost = self._changed(carrier, pvs, "disconnected", steps)
+        for pv in lost:
+            self._unlink(pv, PVPhase.SEARCHING, now)
+            if self.closed:
+                self._wake(pv, steps)
+        if pvs:
+            up = carrier.time_up()
+            delay = self.backoff.note(carrier.address, loss, reason, carrier.begun, up, now)
+            if not self.closed:
+                steps.searches.append((lost, True, delay))
+        return steps
+
+    def responsive(self, carrier: C, pvs: Iterable[P], responds: bool) -> Steps[P, C]:
+        """Note that the server of connected PVs has stopped, or resumed, to respond."""
+        steps: Steps[P, C] = Steps()
+        news = "connected" if responds else "disconnected"
+        for pv in self._changed(carrier, pvs, news, steps):
+            self._wake(pv, steps)
+        return steps
+
+    def idle(self, carrier: C, pv: P, now: float) -> Steps[P, C]:
+        """Note that *pv* has given its channel back; if it is needed by now, it is searched."""
+        steps: Steps[P, C] = Steps()
+        if self._changed(carrier, (pv,), "disconnected", steps, "idle"):
+            needed = bool(pv._waiters) or pv.wanted
+            self._unlink(pv, PVPhase.SEARCHING if needed else PVPhase.IDLE, now)
+            if needed:
+                steps.searches.append(((pv,), False, 0.0))
+        return steps
+
+    def circuit_over(self, key: CircuitKey, carrier: C) -> bool:
+        """Note that a circuit takes no more PVs; False if it has said so before."""
+        if self.carriers.get(key) is not carrier:
+            return False
+        del self.carriers[key]
+        self.backoff.over(carrier.address, carrier.time_up())
+        return True
+
+    def close(self, reason: str) -> Steps[P, C]:
+        """End, for *reason*: from now on no PV is searched. May be repeated."""
+        steps: Steps[P, C] = Steps()
+        self.closed = self.closed or reason
+        steps.wake += (waiter for pv in self.pvs.values() for waiter in pv._waiters or ())
+        return steps
+
+    def abandon(self, reason: str) -> None:
+        """Note that all connections belong to another process."""
+        self.closed = reason
+        for pv in self.pvs.values():
+            pv._link = None
+
+    def _changed(
+        self, carrier: C, pvs: Iterable[P], news: str, steps: Steps[P, C], log: str = ""
+    ) -> list[P]:
+        """Tell the callbacks of those PVs that are still on this circuit; return these PVs."""
+        changed: list[P] = []
+        for pv in pvs:
+            link = pv._link
+            if link is None or link.carrier is not carrier:
+                continue
+            changed.append(pv)
+            rights = link.channel.access_rights
+            if news == "connected" and pv._access_callbacks is not None and rights is not None:
+                steps.deliver.append(pv._note_rights(pv._access_callbacks, rights))
+            if pv._state_callbacks is not None:
+                steps.deliver.append(pv._state_callbacks.note(news))
+        steps.log.append((changed, log or news))
+        return changed
+
+    @staticmethod
+    def _unlink(pv: P, phase: PVPhase, now: float) -> None:
+        pv._since = now
+        pv._phase = phase
+        pv._link = None  # last, so that nothing reads a phase from before
+
+    @staticmethod
+    def _wake(pv: P, steps: Steps[P, C]) -> None:
+        if pv._waiters is not None:
+            steps.wake += pv._waiters
+            pv._waiters = None
+
+    # ---- for people
+
+    def failure(self, pv: P) -> Failure | None:
+        """Return the last failure of the server of *pv*."""
+        return self.backoff.get(pv._server)
+
+    def why_not_connected(self, pv: P, timeout: float | None, now: float) -> str:
+        """Tell why *pv* is not connected after *timeout* seconds; empty if it was not found."""
+        link, server, failure = pv._link, pv._server, self.failure(pv)
+        if link is not None:
+            carrier, phase = link.carrier, pv.describe(now)
+            text = f"{pv.name!r} was found but is not connected after {timeout} s: {phase}"
+            return f"{text}; {carrier.describe_last_heard()}" if carrier.time_up() else text
+        if server is None or failure is None or failure.when < pv._since:
+            return ""
+        host, port = server
+        return (
+            f"{pv.name!r} is not connected after {timeout} s: found at {host}:{port}, but it "
+            f"failed {now - failure.when:.1f} s ago: {failure}; searching again"
+        )

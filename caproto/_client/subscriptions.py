@@ -1,0 +1,236 @@
+"""SubscriptionState: a wish to be told of changes, and the callbacks that are told.
+
+Wish and fact are apart. The callbacks are the wish; the id on the wire is the fact, which belongs
+to the circuit that serves the PV and is made to follow the wish after each change of either. To do
+so twice does no harm, so the order of events does not matter.
+
+The callbacks change under the lock of the PVs (see ``pvs``). Values are delivered by the callback
+thread of the driver, which iterates tuples that are replaced whole.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from .._addresses import Address
+from .._channel import ClientChannel
+from .._dbr import SubscriptionType
+from .._message import Message
+from .arguments import DataType
+from .callbacks import Callbacks, Entry, Function, call
+from .operations import read_type
+
+
+class Source(Protocol):
+    """What is watched, as its subscriptions see it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def log(self) -> logging.Logger:
+        """Its logger."""
+
+    @property
+    def channel(self) -> ClientChannel | None:
+        """Its present channel."""
+
+
+class SubscriptionState:
+    """Updates of one PV in one form, fanned out to any number of callbacks.
+
+    Parameters
+    ----------
+    pv : Source
+        What is watched.
+    data_type : ChannelType, int, str or None
+        Of the updates; None for the channel's own.
+    data_count : int or None
+        Wanted number of elements; None for as many as there are.
+    low, high, to : float
+        Legacy limits of the EVENT_ADD message; servers ignore them.
+    mask : SubscriptionType
+        Which kinds of change are wanted.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_latest",
+        "_source",
+        "_targets",
+        "data_count",
+        "data_type",
+        "event_id",
+        "high",
+        "low",
+        "mask",
+        "pv",
+        "refused",
+        "to",
+    )
+
+    def __init__(
+        self,
+        pv: Any,
+        data_type: DataType | None,
+        data_count: int | None,
+        low: float,
+        high: float,
+        to: float,
+        mask: SubscriptionType,
+    ) -> None:
+        self.pv = pv
+        self.data_type = data_type
+        self.data_count = data_count
+        self.low = low
+        self.high = high
+        self.to = to
+        self.mask = mask
+        #: The id on the wire, or None; belongs to the circuit.
+        self.event_id: int | None = None
+        #: Whether the last message for us was an error, so that it is logged once.
+        self.refused = False
+        self._callbacks = Callbacks()
+        # The entries that get updates: all but those still waiting to be told the latest one first.
+        self._targets: tuple[Entry, ...] = ()
+        self._latest: Any = None
+        # The server that sent it, as its updates say. Belongs to the callback threads.
+        self._source: Address | None = None
+
+    # ---- facts
+
+    @property
+    def callbacks(self) -> dict[int, Function]:
+        """The living callbacks, by token."""
+        return self._callbacks.functions()
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of the PV."""
+        log: logging.Logger = self.pv.log
+        return log
+
+    @property
+    def wanted(self) -> bool:
+        """The wish: whether any callback is registered. The dead ones are pruned soon."""
+        return bool(self._callbacks.entries)
+
+    def __repr__(self) -> str:
+        count = len(self.callbacks)
+        state = "active" if self.event_id is not None else "wanted" if count else "idle"
+        return (
+            f"<Subscription to {self.pv.name!r}: {state}, {count} callback{'s'[:count != 1]}, "
+            f"data_type={self.data_type!s}, mask={self.mask!r}>"
+        )
+
+    # ---- the wish; under the lock of the PVs
+
+    def _append(self, entry: Entry, connected: bool) -> bool:
+        """Register *entry*; return whether it is late, so that it gets the latest update first.
+
+        The caller that removed the last callback may not have come to cancel the updates yet: then
+        they go on, and the next callback is late although it is the first.
+        """
+        late = connected and (bool(self._callbacks.entries) or self.event_id is not None)
+        self._callbacks.append(entry)
+        if not late:
+            self._targets = (*self._targets, entry)
+        return late
+
+    def _include(self, entry: Entry) -> None:
+        """Give *entry*, which was late and was told the latest update, the next ones."""
+        if entry in self._callbacks.entries and entry not in self._targets:
+            self._targets = (*self._targets, entry)
+
+    def _forget(self, tokens: Collection[int]) -> set[int]:
+        """Forget these callbacks; return the tokens of those that were there."""
+        found = self._callbacks.remove(tokens)
+        # Not just without *tokens*: an earlier call may have been interrupted here.
+        left = {entry.token for entry in self._callbacks.entries}
+        self._targets = tuple(entry for entry in self._targets if entry.token in left)
+        return found
+
+    def begin(self) -> None:
+        """Let all callbacks have the first one of a new series of updates, now to be requested."""
+        self._targets = self._callbacks.entries
+
+    def prune(self, _argument: object = None) -> None:
+        """Remove the callbacks that were garbage-collected; the driver does, holding nothing."""
+        raise NotImplementedError
+
+    # ---- the fact; for the circuit
+
+    def request(self, channel: ClientChannel) -> Message:
+        """Compose the request for updates, for a connected *channel*."""
+        return channel.subscribe(
+            read_type(channel, self.data_type),
+            self.data_count,
+            self.low,
+            self.high,
+            self.to,
+            self.mask,
+        )
+
+    def stopped(self) -> None:
+        """Note that the server sends no more: the next update is the first of a new series."""
+        self.event_id = None
+        self._latest = None
+
+    # ---- updates; in a callback thread
+
+    def deliver(self, response: Any) -> None:
+        """Hand one update to the callbacks."""
+        if response.sender_address is not self._source and not self._accepts(response):
+            return
+        self._latest = response
+        source = self._source
+        for token, reference, with_owner, name, bound_to, plain in self._targets:
+            if self._source is not source:
+                return  # the callback before was slow, and the PV has another server by now
+            try:
+                if bound_to is None or plain is None:
+                    function = reference()
+                    if function is None:
+                        continue
+                    if with_owner:
+                        function(self, response)
+                    else:
+                        function(response)
+                else:
+                    owner, function = bound_to(), plain()
+                    if owner is None or function is None:
+                        continue
+                    if with_owner:
+                        function(owner, self, response)
+                    else:
+                        function(owner, response)
+            except BaseException as error:
+                self._failed(token, name, error)
+
+    def _accepts(self, response: Any) -> bool:
+        """Tell whether to take an update of another circuit than the update before.
+
+        Each circuit has a queue of its own. If callbacks are slow, updates of a server that the PV
+        has left may still wait when the first one of its new server has been delivered.
+        """
+        source, channel = response.sender_address, self.pv.channel
+        known = self._source is None or source == self._source
+        if not known and (channel is None or source != channel.circuit.address):
+            return False
+        self._source = source
+        return True
+
+    def _tell_latest(self, entry: Entry) -> None:
+        """Tell one callback the latest update, if there was one."""
+        if self._latest is not None:
+            try:
+                call(entry, self, self._latest)
+            except BaseException as error:
+                self._failed(entry.token, entry.name, error)
+
+    def _failed(self, token: int, name: str, error: BaseException) -> None:
+        """Log what a callback raised; the driver knows the time."""
+        raise NotImplementedError

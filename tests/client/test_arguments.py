@@ -1,0 +1,129 @@
+"""What users may pass, and what is refused, with which words."""
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy
+import pytest
+
+from caproto import CaprotoTypeError, CaprotoValueError, ChannelType, SubscriptionType
+from caproto._client import arguments
+from caproto._client.arguments import DEFAULT
+
+
+class TestTimeout:
+    @pytest.mark.parametrize(
+        "timeout", [0, 1, 2.5, float("inf"), numpy.float32(0.5), Fraction(1, 4)]
+    )
+    def test_numbers_of_seconds(self, timeout):
+        seconds = arguments.check_timeout(timeout)
+        assert seconds == timeout and type(seconds) in (int, float)
+
+    def test_none_is_no_end(self):
+        assert arguments.check_timeout(None) is None
+
+    @pytest.mark.parametrize("timeout", ["1", True, [1], 1j])
+    def test_other_things(self, timeout):
+        with pytest.raises(CaprotoTypeError, match="timeout must be a number of seconds or None"):
+            arguments.check_timeout(timeout)
+
+    @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan")])
+    def test_impossible_numbers(self, timeout):
+        with pytest.raises(CaprotoValueError, match="timeout must not be negative, got "):
+            arguments.check_timeout(timeout)
+
+    def test_the_default_stays_the_default(self):
+        assert arguments.check_default_timeout(DEFAULT) is DEFAULT
+        assert arguments.check_default_timeout(3) == 3
+        assert repr(DEFAULT) == "DEFAULT"
+        with pytest.raises(CaprotoValueError):
+            arguments.check_default_timeout(-1)
+
+
+class TestCount:
+    @pytest.mark.parametrize("count", [None, 0, 1, 2**32 - 1, numpy.int64(7)])
+    def test_possible(self, count):
+        arguments.check_count(count)
+
+    @pytest.mark.parametrize("count", [1.0, "1", True])
+    def test_not_a_number(self, count):
+        with pytest.raises(CaprotoTypeError, match="data_count must be a whole number or None"):
+            arguments.check_count(count)
+
+    @pytest.mark.parametrize("count", [-1, 2**32])
+    def test_out_of_range(self, count):
+        with pytest.raises(CaprotoValueError, match=r"between 0 and 2\*\*32 - 1, not"):
+            arguments.check_count(count)
+
+
+class TestDataType:
+    @pytest.mark.parametrize(
+        "data_type", [None, 20, ChannelType.TIME_DOUBLE, "time", "time_double"]
+    )
+    def test_possible(self, data_type):
+        arguments.check_data_type(data_type)
+
+    @pytest.mark.parametrize("data_type", ["no such type", 1000])
+    def test_impossible(self, data_type):
+        with pytest.raises(CaprotoValueError):
+            arguments.check_data_type(data_type)
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [(None, "native"), ("TIME", "time"), (20, "DBR_TIME_DOUBLE"), (ChannelType.LONG, 5)],
+    )
+    def test_the_key_does_not_depend_on_the_spelling(self, one, other):
+        assert arguments.data_type_key(one) == arguments.data_type_key(other)
+
+    def test_a_family_is_not_a_type(self):
+        assert arguments.data_type_key("time") != arguments.data_type_key("time_double")
+
+
+class TestMask:
+    def test_the_default_is_value_and_alarm(self):
+        wanted = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
+        assert arguments.check_mask(None) == wanted
+
+    @pytest.mark.parametrize("mask", [1, SubscriptionType.DBE_LOG, 0x8000])
+    def test_any_bits(self, mask):
+        assert arguments.check_mask(mask) == mask
+
+    @pytest.mark.parametrize("mask", [0, -1, 0x10000, "value"])
+    def test_no_mask(self, mask):
+        with pytest.raises(CaprotoValueError, match="combination of SubscriptionType members"):
+            arguments.check_mask(mask)
+
+
+class TestNamesAndPriorities:
+    def test_names(self):
+        arguments.check_names(["a", "x:y.VAL", "é"])
+
+    def test_a_list_in_place_of_names(self):
+        with pytest.raises(CaprotoTypeError, match=r"PV names must be str, not \['a'\] \(list\)"):
+            arguments.check_names([["a"]])
+
+    @pytest.mark.parametrize("name", ["", "x" * 2000])
+    def test_names_that_cannot_be_searched(self, name):
+        with pytest.raises(CaprotoValueError):
+            arguments.check_names([name])
+
+    @pytest.mark.parametrize("priority", [0, 99])
+    def test_priorities(self, priority):
+        arguments.check_priority(priority)
+
+    @pytest.mark.parametrize("priority", [-1, 100])
+    def test_priorities_out_of_range(self, priority):
+        text = f"priority must be between 0 and 99, not {priority}"
+        with pytest.raises(CaprotoValueError, match=text):
+            arguments.check_priority(priority)
+
+    @pytest.mark.parametrize("priority", [1.0, True, "1"])
+    def test_priorities_that_are_not_numbers(self, priority):
+        with pytest.raises(CaprotoTypeError, match="priority must be a whole number"):
+            arguments.check_priority(priority)
+
+    def test_callbacks(self):
+        arguments.check_callback(None)
+        arguments.check_callback(print)
+        with pytest.raises(CaprotoTypeError, match="callback must be callable, not 3"):
+            arguments.check_callback(3)

@@ -1,0 +1,90 @@
+"""What the report about a PV says, and the hints that follow from it."""
+from __future__ import annotations
+
+import pytest
+
+from caproto import ClientConfiguration
+from caproto._client.backoff import Failure, Loss
+from caproto._client.explanation import CircuitReport, Explanation, SearchReport
+from caproto._client.search_plan import SearchStatus
+
+SERVER = "10.0.0.1", 5064
+
+
+def search(**changes) -> SearchReport:
+    report = SearchReport(
+        destinations={("10.0.0.255", 5064): ""},
+        name_servers={},
+        unresolved=[],
+        resolved=True,
+        status=SearchStatus(name="x", tries=3, last_sent=98.0, next_due=104.0, lost=False),
+        postponed=None,
+        found=0,
+        last_found=None,
+        hears_beacons=True,
+    )
+    return report._replace(**changes)
+
+
+CIRCUIT = CircuitReport(
+    address=SERVER, state="connected to", last_heard=1.0, version=13, operations=2, backlog=0,
+    pauses=0, created=True, rights="READ",
+)
+
+
+def explain(**changes) -> Explanation:
+    report = Explanation(
+        name="x",
+        state="searching for 5.0 s",
+        connected=False,
+        search=search(),
+        server=None,
+        trouble=None,
+        circuit=None,
+        configuration=ClientConfiguration(),
+        since=95.0,
+        now=100.0,
+    )
+    return report._replace(**changes)
+
+
+def test_it_begins_with_the_name_and_the_state():
+    assert str(explain()).splitlines()[0] == "'x': searching for 5.0 s"
+    assert repr(explain()) == str(explain())
+
+
+def test_it_tells_how_the_search_goes():
+    text = str(explain())
+    assert "searched 3 times, last 2.0 s ago, next in 4.0 s" in text
+    assert "10.0.0.255:5064" in text
+
+
+def test_it_tells_why_sending_fails():
+    text = str(explain(search=search(destinations={("10.0.0.255", 5064): "No route to host"})))
+    assert "No route to host" in text
+
+
+def test_it_tells_when_a_search_begins_again():
+    assert "2.5 s" in str(explain(search=search(status=None, postponed=2.5)))
+
+
+def test_it_tells_the_last_failure_of_the_server():
+    failure = Failure("Connection refused", 97.0, Loss.USELESS, 3, 103.0)
+    text = str(explain(server=SERVER, trouble=failure))
+    assert "10.0.0.1:5064" in text and "Connection refused (3 attempts in a row)" in text
+
+
+def test_a_connected_one_has_a_circuit_and_no_hints():
+    report = explain(
+        connected=True, state="connected", server=SERVER, circuit=CIRCUIT,
+        search=search(status=None),
+    )
+    assert report.hints == []
+    assert "connected to 10.0.0.1:5064" in str(report)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"destinations": {}}, {"unresolved": ["nowhere:5064"]}], ids=["none", "unknown"]
+)
+def test_there_is_a_hint_if_the_search_cannot_succeed(changes):
+    assert len(explain(search=search(**changes)).hints) > 0
