@@ -75,6 +75,7 @@ class _Drawing:
         self.seed = seed
         self.chance = random.Random(f"plan {seed}")
         self.steps: list[Step] = []
+        self.unlucky = 0
         self.number = 0  # of the latest write: each is another one
 
     def plan(self) -> Plan:
@@ -89,6 +90,8 @@ class _Drawing:
             self._draw_one(USERS)
         for _ in range(chance.choice((0, 1, 3, 6, 12))):
             self._draw_one(FATE)
+        if chance.random() < 0.1:
+            self._add("disconnect", chance.uniform(0.0, self.duration))
         return Plan(
             self.seed,
             tuple(self.servers),
@@ -113,9 +116,10 @@ class _Drawing:
     def _draw_one(self, table: dict[str, tuple[int, Callable[[_Drawing], Any]]]) -> None:
         kinds = list(table)
         (kind,) = self.chance.choices(kinds, [table[kind][0] for kind in kinds])
-        # Steps come in bursts: some at the same moment as the one before.
-        if self.steps and self.chance.random() < 0.3:
-            at = self.steps[-1].at + 0.01 * self.chance.random()
+        # Steps come in bursts: some at the same moment as the one before, some soon after it.
+        how = self.chance.random()
+        if self.steps and how < 0.6:
+            at = self.steps[-1].at + (0.01 if how < 0.3 else 20.0) * self.chance.random()
         else:
             at = self.chance.uniform(0.0, self.duration)
         result = table[kind][1](self)
@@ -133,7 +137,10 @@ class _Drawing:
         return tuple(self.chance.sample(self.names, self.chance.randint(1, len(self.names))))
 
     def server(self) -> int:
-        return self.chance.randrange(len(self.servers))
+        """Misfortunes seldom come singly."""
+        if self.chance.random() < 0.5:
+            self.unlucky = self.chance.randrange(len(self.servers))
+        return self.unlucky
 
     def timeout(self) -> float:
         return self.chance.choice((0.05, 1.0, 2.0, 10.0, 60.0))
@@ -176,6 +183,7 @@ USERS: Table = {
     "idle": (3, lambda d: (d.name(),)),
     "slow": (2, lambda d: (d.name(), d.chance.choice((0.0, 0.01, 1.0, 7.0)))),
     "post": (15, lambda d: (d.name(), d.chance.choice((1, 1, 1, 3, 40)))),
+    "disconnect": (0, lambda d: ()),  # drawn apart: once at most
     "events": (1, lambda d: (d.name(), d.chance.random() < 0.5)),
 }
 

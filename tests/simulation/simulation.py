@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ class Simulation:
         self.fate = Fate(plan, self.system)
         self.complaints = _Complaints()
         self.users = Users(self.system, self.fate.servers)
-        self.healed = False
+        #: When the first bad thing happened, and when all was well again.
+        self.trouble = self.well = math.inf
         self._repeater_runs = False
         self._registered: list[Address] = []
 
@@ -103,15 +105,25 @@ class Simulation:
         world.run(START + 0.03 + plan.duration)
         self.fate.heal()
         self._in_thread(self._everything_on)
-        self.healed = True
         world.run(world.now + self.bound)
+        self.well = world.now
+        if not self.users.closed:
+            self._live_on()
+        self._in_thread(self.context.disconnect)
+        world.run(world.now + 10.0)
+        self._check("over")
+
+    def _live_on(self) -> None:
+        """All must be well now, and stay so."""
+        world = self.world
         self._check("healed")
         self._in_thread(self._rest)
         world.run(world.now + 5.0)
         self._check("resting")
-        self._in_thread(self.context.disconnect)
-        world.run(world.now + 10.0)
-        self._check("over")
+        for name in self.plan.names:
+            self.users.do("read", name, 5.0)
+        world.run(world.now + 6.0)
+        self._check("used again")
 
     def _in_thread(self, function: Any) -> None:
         self.system.start(Thread(function, "user"))
@@ -139,6 +151,7 @@ class Simulation:
         elif kind in USERS:
             self.users.do(kind, *arguments)
         else:
+            self.trouble = min(self.trouble, self.world.now)
             getattr(self.fate, kind)(*arguments)
 
     def _post(self, name: str, times: int) -> None:

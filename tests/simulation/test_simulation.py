@@ -1,6 +1,7 @@
 """A few hundred seeds, and the simulation itself. `make simulate` runs more, or one."""
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -9,10 +10,13 @@ import pytest
 from tests.simulation import system
 from tests.simulation.found import FOUND
 from tests.simulation.plan import draw
-from tests.simulation.runner import run_plan, run_seeds
+from tests.simulation.planted import FAULTS
+from tests.simulation.runner import run_plan, run_seeds, shrink
 
 #: Seeds, in groups that can be told apart.
 SEEDS, GROUP = 500, 50
+#: Within so many seeds a fault must show.
+PLANTED_SEEDS = 150
 
 
 @pytest.fixture
@@ -49,3 +53,22 @@ def test_a_seed_runs_the_same_way_in_another_process(simulated):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == str([run_plan(draw(seed)).digest for seed in range(8)])
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_are_found(simulated, fault):
+    with FAULTS[fault]():
+        plans = itertools.chain(map(draw, range(PLANTED_SEEDS)), FOUND.values())
+        assert any(run_plan(plan).failure for plan in plans)
+
+
+def test_a_plan_that_fails_is_made_small(simulated):
+    with FAULTS["a subscription is not resumed"]():
+        plan = next(
+            plan for plan in map(draw, range(PLANTED_SEEDS)) if run_plan(plan).failure and
+            len(plan.steps) > 20
+        )
+        small = shrink(plan, run_plan(plan).failure)
+        assert len(small.steps) <= 4, "subscribe, and something that breaks the connection"
+        assert run_plan(small).failure == run_plan(plan).failure
+    assert not run_plan(small).failure

@@ -5,6 +5,7 @@ must hold of it at once; what can only be judged in the end is kept.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,8 @@ class Operation:
     begun: float
     timeout: float
     outcomes: list[str] = field(default_factory=list)
+    error: CaprotoError | None = None
+    ended: float = math.inf
 
     def __str__(self) -> str:
         return f"{self.what} of {self.name} ({self.number}, timeout {self.timeout})"
@@ -75,7 +78,7 @@ class Users:
         self.states: dict[str, list[str]] = {}
         self.resting: set[str] = set()  # asked to go idle, and not used since
         self.held: set[str] = set()  # PVs by which events were switched off
-        self.number_of_calls = 0
+        self.closed = False
 
     def do(self, kind: str, *arguments: Any) -> None:
         """Begin a step, in a thread of its own."""
@@ -87,8 +90,8 @@ class Users:
         try:
             function(*arguments)
         except CaprotoError as error:
-            # Without threads or descriptors a call may fail, if it says so.
-            if not (self.system.no_threads or self.system.no_descriptors):
+            # Without threads or descriptors, or after the end, a call may fail, if it says so.
+            if not (self.system.no_threads or self.system.no_descriptors or self.closed):
                 self.violate("calls succeed", f"{kind}{arguments} raised {error!r}")
 
     def violate(self, invariant: str, text: str) -> None:
@@ -181,6 +184,7 @@ class Users:
     def idle(self, name: str) -> None:
         self.resting.add(name)
         self.pv(name).go_idle()
+        self.resting.add(name)  # what began meanwhile may have come before or after it
 
     def slow(self, name: str, pause: float) -> None:
         for watch in self.watches:
@@ -193,6 +197,10 @@ class Users:
             (manager.events_on if on else manager.events_off)()
             (self.held.discard if on else self.held.add)(name)
 
+    def disconnect(self) -> None:
+        self.closed = True
+        self.context.disconnect()
+
     # --- what becomes of it
 
     def _begin(self, what: str, name: str, number: int, timeout: float) -> Operation:
@@ -204,6 +212,7 @@ class Users:
     def _ended(self, operation: Operation, outcome: str) -> None:
         self.world.note(f"{operation}: {outcome}")
         operation.outcomes.append(outcome)
+        operation.ended = self.world.now
         if len(operation.outcomes) > 1:
             self.violate("an operation ends once", f"{operation}: {operation.outcomes}")
         if self.world.now > operation.begun + operation.timeout + SLACK:
@@ -211,7 +220,10 @@ class Users:
             self.violate("timeouts are kept", f"{operation} ended after {took:.2f} s")
 
     def _failed(self, operation: Operation, error: CaprotoError) -> None:
+        operation.error = error
         self._ended(operation, f"{type(error).__name__}: {error}")
+        if self.closed:
+            return
         if operation.name not in str(error) and not isinstance(error, CaprotoTypeError):
             self.violate("errors name the PV", f"{operation}: {error!r}")
         took = self.world.now - operation.begun
