@@ -58,7 +58,7 @@ class Reach(NamedTuple):
     extended: bool
 
     def refusal(self, payload: bytes, count: int) -> CAStatus | None:
-        """Why a value cannot be sent to this client; None if it can."""
+        """Say why a value cannot be sent to this client; None if it can."""
         if len(payload) > self.max_payload:
             return CAStatus.ECA_TOLARGE
         if not self.extended and (len(payload) >= MARKER or count >= MARKER):
@@ -140,7 +140,7 @@ def update_message(
 
 
 def _value(view: View, data_type: int, data_count: int) -> tuple[bytes, int, CAStatus]:
-    """Payload, count and status of a reply that carries the present value."""
+    """Return payload, count and status of a reply that carries the present value."""
     try:
         if data_count > view.data_count:
             raise Refused(f"{data_count} elements of {view.data_count}", CAStatus.ECA_BADCOUNT)
@@ -151,7 +151,7 @@ def _value(view: View, data_type: int, data_count: int) -> tuple[bytes, int, CAS
 
 
 def _zeros(data_type: int, data_count: int) -> tuple[bytes, int]:
-    """What travels instead of a value: zeros, and the element count."""
+    """Return what is sent instead of a value: zeros, and the element count."""
     if data_type >= len(LAYOUTS):
         return b"", 0
     return bytes(payload_size(data_type, data_count)), data_count

@@ -64,7 +64,7 @@ _INTEGER_RANGES = {
     ChannelType.LONG: (-(2**31), 2**31 - 1),
 }
 
-#: Limit, whether it is an upper one, and the alarm behind it; the first that applies counts.
+#: Limit, comparison, and the alarm beyond the limit; the first that applies counts.
 _ALARMS = (
     ("upper_alarm_limit", operator.ge, AlarmStatus.HIHI, AlarmSeverity.MAJOR_ALARM),
     ("lower_alarm_limit", operator.le, AlarmStatus.LOLO, AlarmSeverity.MAJOR_ALARM),
@@ -117,33 +117,33 @@ class ChannelNumeric(ChannelData):
                 )
         source = ChannelType.DOUBLE if values.dtype.kind == "f" else ChannelType.LONG
         if source is not self.data_type:
-            values = convert(values, source, self.data_type, self._facts)
+            values = convert(values, source, self.data_type, self._text_format)
         return values
 
     def _freeze(self, elements: Any) -> Any:
         return _frozen(elements, self.data_type)
 
-    def _value_events(self, elements: Any, facts: dict[str, Any]) -> int:
+    def _value_events(self, elements: Any, properties: dict[str, Any]) -> int:
         if self.max_length != 1:
             return VALUE | LOG
         value = elements[0]
         events = 0
-        if _differs(value, self._posted, facts["value_atol"]):
+        if _differs(value, self._posted, properties["value_atol"]):
             self._posted = value
             events |= VALUE
-        if _differs(value, self._logged, facts["log_atol"]):
+        if _differs(value, self._logged, properties["log_atol"]):
             self._logged = value
             events |= LOG
         return events
 
     def _limit_alarm(
-        self, elements: Any, facts: dict[str, Any], alarm: ChannelAlarm
+        self, elements: Any, properties: dict[str, Any], alarm: ChannelAlarm
     ) -> ChannelAlarm:
         if self.max_length != 1:
             return alarm
         defined = False
         for name, beyond, status, severity in _ALARMS:
-            limit = facts[name]
+            limit = properties[name]
             if limit == limit:  # not NaN
                 defined = True
                 if beyond(elements[0], limit):
@@ -189,7 +189,7 @@ class ChannelDouble(ChannelNumeric):
     data_type = ChannelType.DOUBLE
     _default = 0.0
 
-    precision = Property(0, _check_precision, "Digits behind the point when shown as text.")
+    precision = Property(0, _check_precision, "Digits after the decimal point when shown as text.")
 
     def _element(self, value: Any) -> Any:
         if isinstance(value, (str, bytes)):
@@ -207,7 +207,7 @@ class ChannelFloat(ChannelDouble):
 
     def _element(self, value: Any) -> Any:
         number = super()._element(value)
-        return CONVERTERS[ChannelType.DOUBLE][ChannelType.FLOAT](number, self._facts)
+        return CONVERTERS[ChannelType.DOUBLE][ChannelType.FLOAT](number, self._text_format)
 
 
 class ChannelEnum(ChannelData):
@@ -231,7 +231,7 @@ class ChannelEnum(ChannelData):
         return str(texts[0]) if texts else ""
 
     def write(self, value: Any = None, **changes: Any) -> None:
-        """As `ChannelData.write`; names that come with a value count for it already."""
+        """Write as `ChannelData.write` does; state names given in the same call count already."""
         if isinstance(value, str) and "enum_strings" in changes:
             value = self._number(value, _check_states(changes["enum_strings"]))
         super().write(value, **changes)
@@ -239,7 +239,7 @@ class ChannelEnum(ChannelData):
     def _element(self, value: Any) -> Any:
         if not isinstance(value, str):
             return _checked_integer(self, value)
-        return self._number(value, self._facts.states)
+        return self._number(value, self._text_format.states)
 
     def _number(self, text: str, states: tuple[str, ...]) -> int:
         try:
@@ -326,7 +326,7 @@ class ChannelChar(ChannelData):
 
 
 def _checked_integer(channel: ChannelData, value: Any) -> int:
-    """*value* as an integer in the range of the channel's type; fractions are cut off."""
+    """Convert *value* to an integer in the range of the channel's type; cuts fractions off."""
     lowest, highest = _INTEGER_RANGES[channel.data_type]
     try:
         if isinstance(value, (str, bytes)):
@@ -342,7 +342,7 @@ def _checked_integer(channel: ChannelData, value: Any) -> int:
 
 
 def _differs(new: float, old: float, tolerance: float) -> bool:
-    """Whether *new* is worth an event. NaN after NaN is not, by default."""
+    """Tell whether *new* is worth an event. NaN after NaN is not, by default."""
     if tolerance == 0:
         return new != old and (new == new or old == old)
     return not abs(new - old) <= tolerance

@@ -22,7 +22,7 @@ from .._dbr import ChannelType
 from .._errors import CaprotoValueError
 from .._text import Latin1Text, decode_text, encode_text
 
-__all__ = ["CONVERTERS", "Facts", "convert", "cut", "text_of_bytes"]
+__all__ = ["CONVERTERS", "TextFormat", "convert", "cut", "text_of_bytes"]
 
 STRING = ChannelType.STRING
 SHORT = ChannelType.INT
@@ -38,17 +38,17 @@ _BEYOND = 2**31
 _FLOAT_MAX: float = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
 
 
-class Facts(NamedTuple):
-    """What a conversion has to know about the channel."""
+class TextFormat(NamedTuple):
+    """How numbers and states of a channel look as text."""
 
-    #: Digits behind the point when a float becomes text.
+    #: Digits after the decimal point when a float becomes text.
     precision: int = 0
     #: Texts of the states of an enum.
     states: tuple[str, ...] = ()
 
 
 def text_of_bytes(data: bytes) -> str:
-    """The text before the first zero byte of *data*."""
+    """Return the text before the first zero byte of *data*."""
     return decode_text(data.split(b"\0", 1)[0])
 
 
@@ -112,7 +112,7 @@ _RANGES = {
 
 
 def _parse(text: str) -> float:
-    """The number in *text*: decimal, hexadecimal with 0x, or a float with exponent, inf, nan."""
+    """Read the number in *text*: decimal, hexadecimal with 0x, a float with exponent, inf, nan."""
     text = text.strip()
     try:
         return int(text, 16 if text.lower().lstrip("+-").startswith("0x") else 10)
@@ -124,11 +124,11 @@ def _parse(text: str) -> float:
         raise CaprotoValueError(f"{text!r} is not a number") from None
 
 
-def _integer_from_text(target: ChannelType) -> Callable[[str, Facts], int]:
+def _integer_from_text(target: ChannelType) -> Callable[[str, TextFormat], int]:
     lowest, beyond = _RANGES[target]
     wrap = _NUMBERS[target]
 
-    def parse(text: str, facts: Facts) -> int:
+    def parse(text: str, form: TextFormat) -> int:
         number = _parse(text)
         if not lowest <= number < beyond:  # false for nan as well
             raise CaprotoValueError(f"{text!r} does not fit {target.name}")
@@ -137,52 +137,52 @@ def _integer_from_text(target: ChannelType) -> Callable[[str, Facts], int]:
     return parse
 
 
-def _enum_from_text(text: str, facts: Facts) -> int:
-    """The state with this text; else the number in the text, if there is such a state."""
+def _enum_from_text(text: str, form: TextFormat) -> int:
+    """Find the state with this text; else take the number in the text, if there is such a state."""
     try:
-        return facts.states.index(text)
+        return form.states.index(text)
     except ValueError:
         pass
-    beyond = len(facts.states) or 2**16
+    beyond = len(form.states) or 2**16
     try:
         number = int(text)
     except ValueError:
         number = -1
     if not 0 <= number < beyond:
-        raise CaprotoValueError(f"{text!r} is not one of the states {facts.states}")
+        raise CaprotoValueError(f"{text!r} is not one of the states {form.states}")
     return number
 
 
-def _float_text(value: float, facts: Facts) -> str:
+def _float_text(value: float, form: TextFormat) -> str:
     if not math.isfinite(value):
         return str(value)
-    if facts.precision <= 8 and abs(value) <= 1e7:
+    if form.precision <= 8 and abs(value) <= 1e7:
         # Rounded by the next digit alone, halves away from zero: so does an IOC, printf does not.
-        unit = 10**facts.precision
+        unit = 10**form.precision
         fraction, whole = math.modf(abs(value))
         whole, digits = divmod(int(whole) * unit + (int(fraction * unit * 10) + 5) // 10, unit)
         sign = "-" if value < 0 else ""
-        return f"{sign}{whole}.{digits:0{facts.precision}}" if facts.precision else f"{sign}{whole}"
+        return f"{sign}{whole}.{digits:0{form.precision}}" if form.precision else f"{sign}{whole}"
     style = "f" if abs(value) < 1e16 else "e"
-    text = f"{value:.{facts.precision}{style}}"
+    text = f"{value:.{form.precision}{style}}"
     return text if len(text) < MAX_STRING_SIZE else f"{value:.17g}"
 
 
-def _enum_text(value: int, facts: Facts) -> str:
-    return facts.states[value] if 0 <= value < len(facts.states) else str(value)
+def _enum_text(value: int, form: TextFormat) -> str:
+    return form.states[value] if 0 <= value < len(form.states) else str(value)
 
 
-def _number_to_number(target: ChannelType) -> Callable[[Any, Facts], Any]:
+def _number_to_number(target: ChannelType) -> Callable[[Any, TextFormat], Any]:
     element = _NUMBERS[target]
-    return lambda value, facts: element(value)
+    return lambda value, form: element(value)
 
 
-def _integer_text(value: int, facts: Facts) -> str:
+def _integer_text(value: int, form: TextFormat) -> str:
     return str(value)
 
 
-_TO_TEXT: dict[ChannelType, Callable[[Any, Facts], str]] = {
-    STRING: lambda value, facts: cut(value),
+_TO_TEXT: dict[ChannelType, Callable[[Any, TextFormat], str]] = {
+    STRING: lambda value, form: cut(value),
     SHORT: _integer_text,
     FLOAT: _float_text,
     ENUM: _enum_text,
@@ -191,18 +191,18 @@ _TO_TEXT: dict[ChannelType, Callable[[Any, Facts], str]] = {
     DOUBLE: _float_text,
 }
 
-_FROM_TEXT: dict[ChannelType, Callable[[str, Facts], Any]] = {
-    STRING: lambda value, facts: cut(value),
+_FROM_TEXT: dict[ChannelType, Callable[[str, TextFormat], Any]] = {
+    STRING: lambda value, form: cut(value),
     SHORT: _integer_from_text(SHORT),
-    FLOAT: lambda text, facts: _float(_parse(text)),
+    FLOAT: lambda text, form: _float(_parse(text)),
     ENUM: _enum_from_text,
     CHAR: _integer_from_text(CHAR),
     LONG: _integer_from_text(LONG),
-    DOUBLE: lambda text, facts: float(_parse(text)),
+    DOUBLE: lambda text, form: float(_parse(text)),
 }
 
-#: ``CONVERTERS[source][target](element, facts)`` for all 49 pairs of native types.
-CONVERTERS: dict[ChannelType, dict[ChannelType, Callable[[Any, Facts], Any]]] = {
+#: ``CONVERTERS[source][target](element, form)`` for all 49 pairs of native types.
+CONVERTERS: dict[ChannelType, dict[ChannelType, Callable[[Any, TextFormat], Any]]] = {
     source: {
         target: (
             _FROM_TEXT[target]
@@ -220,7 +220,7 @@ _NUMPY_TYPES = {SHORT: "i2", FLOAT: "f4", ENUM: "u2", CHAR: "u1", LONG: "i4", DO
 
 
 def _convert_array(values: Any, target: ChannelType) -> Any:
-    """Numbers in a numpy array to another type of number, in machine byte order."""
+    """Convert numbers in a numpy array to another type of number, in machine byte order."""
     import numpy
 
     wanted = numpy.dtype(_NUMPY_TYPES[target])
@@ -238,9 +238,9 @@ def _convert_array(values: Any, target: ChannelType) -> Any:
 
 
 def convert(
-    values: Sequence[Any] | Any, source: ChannelType, target: ChannelType, facts: Facts
+    values: Sequence[Any] | Any, source: ChannelType, target: ChannelType, form: TextFormat
 ) -> Any:
-    """All elements of *values* from native type *source* to native type *target*.
+    """Convert all elements of *values* from native type *source* to native type *target*.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def convert(
         Elements: a numpy array, an ``array.array``, a list or tuple of numbers or of str.
     source, target : ChannelType
         Native types, 0 to 6.
-    facts : Facts
+    form : TextFormat
         Precision and state texts of the channel.
 
     Returns
@@ -268,4 +268,4 @@ def convert(
         return _convert_array(values, target)
     element = CONVERTERS[source][target]
     elements = values.tolist() if hasattr(values, "tolist") else values
-    return [element(value, facts) for value in elements]
+    return [element(value, form) for value in elements]

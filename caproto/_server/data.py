@@ -1,4 +1,4 @@
-"""The value of one PV in a server: what it is now, who wants to know, how clients may change it.
+"""The value of one PV in a server: what it is now, its subscribers, how clients may change it.
 
 A `ChannelData` holds one `Snapshot`, an immutable picture of value, alarm, time stamp and
 properties, and replaces it as a whole. Readers take the picture that is there; they never see half
@@ -33,7 +33,7 @@ from .._dbr import (
 )
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._payload import native_view
-from .conversions import Facts, convert, text_of_bytes
+from .conversions import TextFormat, convert, text_of_bytes
 from .properties import Property, check_text
 from .snapshot import NATIVE, ChannelAlarm, Snapshot
 
@@ -59,19 +59,19 @@ _EVERY_EVENT = VALUE | LOG | ALARM | PROPERTY
 
 
 class Subscriber(Protocol):
-    """Whoever wants to know about changes."""
+    """What is told of changes."""
 
     mask: int
 
     def post(self, snapshot: Snapshot, events: int) -> None:
-        """Take note of *snapshot*; must neither block nor call back."""
+        """Note *snapshot*; must neither block nor call back."""
 
 
 class ChannelListener(Protocol):
-    """Whoever wants to know about changes of the access rights."""
+    """What is told of changes of the access rights."""
 
     def rights_changed(self) -> None:
-        """The rights may have changed; must neither block nor call back."""
+        """Look at the rights: they may have changed. Must neither block nor call back."""
 
 
 class ChannelData:
@@ -152,9 +152,9 @@ class ChannelData:
         self._listeners: tuple[ChannelListener, ...] = ()
         self._access_rights = AccessRights(access_rights)
         checked = self._check_properties(properties)
-        facts = {name: fact.default for name, fact in self.properties().items()}
-        facts.update(checked)
-        self._facts = _facts(facts)
+        whole = {name: member.default for name, member in self.properties().items()}
+        whole.update(checked)
+        self._text_format = _text_format(whole)
         value = self._normal(self._default if value is None else value)
         self.max_length = self._first_length(value, max_length)
         elements = self._elements(value)
@@ -165,7 +165,7 @@ class ChannelData:
             elements,
             alarm or ChannelAlarm(),
             self._stamp(timestamp),
-            facts,
+            whole,
             0,
             self._texts,
         )
@@ -182,7 +182,7 @@ class ChannelData:
 
     @classmethod
     def properties(cls) -> dict[str, Property[Any]]:
-        """Name -> `Property` of everything that can be said about a channel of this class."""
+        """List everything that describes a channel of this class: name -> `Property`."""
         return {
             name: member
             for kind in reversed(cls.__mro__)
@@ -244,7 +244,7 @@ class ChannelData:
             raise
 
     def check_access(self, host_name: str, client_name: str) -> AccessRights:
-        """What a client may do; subclasses may look at who it is.
+        """Decide what a client may do; subclasses may look at its names.
 
         Parameters
         ----------
@@ -302,7 +302,7 @@ class ChannelData:
         self._change(elements, timestamp, alarm, status, severity, properties)
 
     def write_metadata(self, **changes: Any) -> None:
-        """`write` without a value: alarm, time stamp or properties."""
+        """Change alarm, time stamp or properties: `write` without a value."""
         self.write(None, **changes)
 
     def _change(
@@ -331,26 +331,29 @@ class ChannelData:
         alarm: ChannelAlarm | None,
         status: int | None,
         severity: int | None,
-        properties: dict[str, Any],
+        changes: dict[str, Any],
     ) -> tuple[Snapshot, int]:
         """Put another snapshot in the place of the present one; returns it, and the events."""
-        events = PROPERTY if properties else 0
+        events = PROPERTY if changes else 0
         with self._lock:
             present = old = self._snapshot
             while True:
-                facts = {**old.properties, **properties} if properties else old.properties
-                if properties:
-                    self._facts = _facts(facts)
+                properties = {**old.properties, **changes} if changes else old.properties
+                if changes:
+                    self._text_format = _text_format(properties)
                 values = elements
                 if values is None:
                     values = old.elements
                 else:
-                    events |= self._value_events(values, facts)
-                new_alarm = alarm or self._next_alarm(old.alarm, status, severity, values, facts)
+                    events |= self._value_events(values, properties)
+                new_alarm = alarm or self._next_alarm(
+                    old.alarm, status, severity, values, properties
+                )
                 if new_alarm is not old.alarm and new_alarm != old.alarm:
                     events |= ALARM
+                serial = old.serial + 1
                 snapshot = Snapshot(
-                    self.data_type, values, new_alarm, stamp, facts, old.serial + 1, self._texts
+                    self.data_type, values, new_alarm, stamp, properties, serial, self._texts
                 )
                 replaced, self._snapshot = self._snapshot, snapshot
                 if replaced is present:
@@ -364,32 +367,32 @@ class ChannelData:
         status: int | None,
         severity: int | None,
         elements: Any,
-        facts: dict[str, Any],
+        properties: dict[str, Any],
     ) -> ChannelAlarm:
-        """The alarm state after *alarm*: from *status* and *severity* if given, else by limits."""
+        """Derive the next alarm state: from *status* and *severity* if given, else from limits."""
         if status is None and severity is None:
-            return self._limit_alarm(elements, facts, alarm)
+            return self._limit_alarm(elements, properties, alarm)
         return alarm.raised(
             alarm.status if status is None else status,
             alarm.severity if severity is None else severity,
         )
 
-    def _value_events(self, elements: Any, facts: dict[str, Any]) -> int:
-        """VALUE and LOG, if the value has changed. Arrays are always taken as changed."""
+    def _value_events(self, elements: Any, properties: dict[str, Any]) -> int:
+        """Return VALUE and LOG if the value has changed. Arrays always count as changed."""
         if self.max_length != 1 or elements[0] != self._posted:
             self._posted = elements[0] if len(elements) else None
             return VALUE | LOG
         return 0
 
     def _limit_alarm(
-        self, elements: Any, facts: dict[str, Any], alarm: ChannelAlarm
+        self, elements: Any, properties: dict[str, Any], alarm: ChannelAlarm
     ) -> ChannelAlarm:
         return alarm
 
     # Clients
 
     def subscribe(self, subscriber: Subscriber) -> Snapshot:
-        """Tell *subscriber* of changes from now on; the present state is returned."""
+        """Tell *subscriber* of changes from now on; returns the present state."""
         with self._lock:
             self._subscribers = (*self._subscribers, subscriber)
             return self._snapshot
@@ -426,7 +429,7 @@ class ChannelData:
                 self.write(value)
 
     def from_client(self, payload: Any, data_type: int, data_count: int) -> Any:
-        """What a client has sent, as elements of this channel.
+        """Convert what a client has sent to elements of this channel.
 
         Elements beyond `max_length` are dropped, as a real IOC does.
 
@@ -462,14 +465,14 @@ class ChannelData:
             elements = struct.unpack_from(f">{count}{LAYOUTS[source].typecode}", payload)
         else:
             elements = native_view(payload, data_type, count)
-        elements = convert(elements, source, self.data_type, self._facts)
+        elements = convert(elements, source, self.data_type, self._text_format)
         return self._limit(elements if self.max_length == 1 else self._freeze(elements))
 
     def _limit(self, elements: Any) -> Any:
         return elements
 
     def put(self, elements: Any) -> None:
-        """Do what a client has asked for: call the putter, then store the value.
+        """Do what a client asks for: call the putter, then store the value.
 
         Parameters
         ----------
@@ -495,7 +498,7 @@ class ChannelData:
         return elements[0] if self.max_length == 1 else elements
 
     def acknowledge(self, data_type: int, number: int) -> None:
-        """Do what a client has asked for by writing PUT_ACKT or PUT_ACKS."""
+        """Do what a client asks for by writing PUT_ACKT or PUT_ACKS."""
         alarm = self.alarm
         if data_type == ChannelType.PUT_ACKT:
             acks = alarm.severity_to_acknowledge
@@ -511,7 +514,7 @@ class ChannelData:
     # Values
 
     def _elements(self, value: Any) -> Any:
-        """What the server's own code has written, as checked elements of this channel."""
+        """Check what the server's own code writes, and convert it to elements of this channel."""
         value = self._normal(value)
         if self.max_length == 1:
             if is_sequence(value):
@@ -529,7 +532,7 @@ class ChannelData:
         return self._freeze(self._array(values))
 
     def _normal(self, value: Any) -> Any:
-        """*value* in a form that the checks below understand: a scalar or a sequence."""
+        """Bring *value* to the form that the checks below understand: a scalar or a sequence."""
         return value
 
     def _stamp(self, timestamp: Any) -> TimeStamp:
@@ -543,11 +546,11 @@ class ChannelData:
         return f"{type(self).__name__} {self.name}".rstrip()
 
     def _element(self, value: Any) -> Any:
-        """One element, checked."""
+        """Check one element."""
         raise NotImplementedError
 
     def _array(self, values: Any) -> Any:
-        """Several elements, checked."""
+        """Check several elements."""
         return [self._element(value) for value in values]
 
     def _freeze(self, elements: Any) -> Any:
@@ -556,7 +559,7 @@ class ChannelData:
 
 
 def is_sequence(value: Any) -> bool:
-    """Whether *value* is an array, rather than a number or a text."""
+    """Tell whether *value* is an array, rather than a number or a text."""
     if isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
         return False  # numpy has arrays without dimensions
     return hasattr(value, "__len__")
@@ -573,6 +576,6 @@ def _tell_rights(listeners: Iterable[ChannelListener]) -> None:
         listener.rights_changed()
 
 
-def _facts(properties: dict[str, Any]) -> Facts:
-    """What conversions to the channel have to know. Floats become texts with six digits."""
-    return Facts(properties.get("precision", 6), properties.get("enum_strings", ()))
+def _text_format(properties: dict[str, Any]) -> TextFormat:
+    """Make the format for conversions to the channel. Floats become texts with six digits."""
+    return TextFormat(properties.get("precision", 6), properties.get("enum_strings", ()))

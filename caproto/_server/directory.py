@@ -1,6 +1,6 @@
-"""The PVs of a server by name, and what a name with modifiers makes of them.
+"""The PVs of a server by name, and as clients ask for them with modifiers.
 
-A client may ask for ``name``, ``name.``, ``name.VAL``, and behind the dot for a long text (``$``),
+A client may ask for ``name``, ``name.``, ``name.VAL``, and after the dot for a long text (``$``),
 a section of an array (``[1:2:9]``) or filters in JSON (``{"dbnd": {"abs": 0.5}}``), as of an EPICS
 record. `Directory.has` answers searches and looks at name and field only; `Directory.open` reads
 the rest and returns a `View`.
@@ -29,7 +29,7 @@ from .snapshot import Snapshot
 
 __all__ = ["Directory", "View"]
 
-#: Decides about one update, given the events: the snapshot to send, or None to send nothing.
+#: Decides about one update, given the events: returns the snapshot to send, or None.
 Filter = Callable[[Snapshot, int], "Snapshot | None"]
 
 _NO_MODIFIERS = RecordModifiers()
@@ -47,7 +47,7 @@ class View:
         As the client has asked.
     data : ChannelData
     modifiers : RecordModifiers
-        What stands behind the dot.
+        What follows the dot.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class View:
         self.data_count = len(elements)
 
     def select(self, snapshot: Snapshot) -> Snapshot:
-        """*snapshot* as this view shows it."""
+        """Return *snapshot* as this view shows it."""
         if self._plain:
             return snapshot
         elements = snapshot.elements
@@ -106,7 +106,7 @@ class View:
         )
 
     def from_client(self, payload: Any, data_type: int, data_count: int) -> Any:
-        """What a client has sent through this view; see `ChannelData.from_client`.
+        """Convert what a client has sent through this view; see `ChannelData.from_client`.
 
         A section counts for reading only: what is written goes to the beginning of the array.
         """
@@ -116,7 +116,7 @@ class View:
         return self.data.from_client(payload, data_type, data_count)
 
     def filter(self) -> Filter | None:
-        """What a new subscription shall do with each update; None if it takes all as they are."""
+        """Make the filter for a new monitor; None if it takes all updates as they are."""
         if self._plain and not self._filters:
             return None
         filters = [make() for make in self._filters]
@@ -145,7 +145,7 @@ class Directory:
         self._pvdb = pvdb
 
     def _find(self, name: str) -> ChannelData | None:
-        """The channel that *name* is about, whatever its modifiers."""
+        """Find the channel that *name* is about, whatever its modifiers."""
         data = self._pvdb.get(name)
         if data is not None:
             return data
@@ -160,11 +160,11 @@ class Directory:
         return data
 
     def has(self, name: str) -> bool:
-        """Whether a search for *name* finds it here. Modifiers are not looked at."""
+        """Tell whether a search for *name* finds it here; modifiers do not count."""
         return self._find(name) is not None
 
     def open(self, name: str) -> View:
-        """The channel that *name* asks for.
+        """Return the channel that *name* asks for.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Directory:
 
 
 def _dead_band(band: DeadBand) -> Filter:
-    """For the VALUE and LOG events of numbers."""
+    """Make a filter for the VALUE and LOG events of numbers."""
     last: list[float] = []
 
     def decide(snapshot: Snapshot, events: int) -> Snapshot | None:
@@ -200,7 +200,7 @@ def _dead_band(band: DeadBand) -> Filter:
 
 
 def _decimation(decimation: Decimation) -> Filter:
-    """The first update, and every n-th after it."""
+    """Make a filter that passes the first update, and every n-th after it."""
     seen = [0]
 
     def decide(snapshot: Snapshot, events: int) -> Snapshot | None:
@@ -217,7 +217,7 @@ _FILTERS: dict[type, Callable[[Any], Filter]] = {
 
 
 def _maker(wish: Any) -> Callable[[], Filter]:
-    """What makes a fresh filter for each subscription.
+    """Return what makes a new filter for each monitor.
 
     Raises
     ------

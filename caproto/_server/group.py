@@ -16,7 +16,7 @@ A declaration (`pvproperty`) belongs to the class and never changes; every decor
 one. An instance of the group makes one `ChannelData` of each declaration; that is what ``self.x``
 is.
 
-This module makes names and channels. It starts no threads and opens no sockets; who runs a group
+This module makes names and channels. It starts no threads and opens no sockets; what serves a group
 (`caproto.threading.server`) calls its functions.
 """
 from __future__ import annotations
@@ -83,7 +83,7 @@ _BY_NUMPY_TYPE: dict[str, type[ChannelData]] = {
 
 
 def channel_class(dtype: Any = None, value: Any = None) -> type[ChannelData]:
-    """The channel class that fits a data type, or a first value.
+    """Find the channel class that fits a data type, or a first value.
 
     Parameters
     ----------
@@ -188,11 +188,11 @@ class pvproperty:
         return new
 
     def getter(self, function: Function) -> pvproperty:
-        """Decorator for ``f(self, instance)``, called before a client reads."""
+        """Decorate ``f(self, instance)``, called before a client reads."""
         return self._with(getter_function=function)
 
     def putter(self, function: Function) -> pvproperty:
-        """Decorator for ``f(self, instance, value)``, called when a client writes.
+        """Decorate ``f(self, instance, value)``, called when a client writes.
 
         What it returns is stored instead of *value*, unless it is None. A client that waits for its
         write waits for this function. Other requests do not.
@@ -200,14 +200,14 @@ class pvproperty:
         return self._with(putter_function=function)
 
     def startup(self, function: Function) -> pvproperty:
-        """Decorator for ``f(self, instance)``, called in a thread of its own at the start.
+        """Decorate ``f(self, instance)``, called in a thread of its own at the start.
 
         It may go on endlessly; ``while not self.stopping.wait(seconds)`` ends with the server.
         """
         return self._with(startup_function=function)
 
     def scan(self, period: float | pvproperty) -> Callable[[Function], pvproperty]:
-        """Decorator for ``f(self, instance)``, called periodically.
+        """Decorate ``f(self, instance)``, called periodically.
 
         Parameters
         ----------
@@ -238,7 +238,7 @@ class pvproperty:
         )
 
     def make(self, group: PVGroup) -> ChannelData:
-        """A channel of this declaration, its functions bound to *group*."""
+        """Make a channel of this declaration, its functions bound to *group*."""
         data = self.dtype(**self.arguments)
         data.stopping = group.stopping
         for hook in ("getter", "putter", "startup", "scan"):
@@ -262,19 +262,19 @@ class _Member:
         return self._subgroup.changed(self._name, **changes)
 
     def getter(self, function: Function) -> SubGroup:
-        """As `pvproperty.getter`; the first argument of *function* is the subgroup."""
+        """Decorate as `pvproperty.getter`; the first argument of *function* is the subgroup."""
         return self._add(getter_function=function)
 
     def putter(self, function: Function) -> SubGroup:
-        """As `pvproperty.putter`; the first argument of *function* is the subgroup."""
+        """Decorate as `pvproperty.putter`; the first argument of *function* is the subgroup."""
         return self._add(putter_function=function)
 
     def startup(self, function: Function) -> SubGroup:
-        """As `pvproperty.startup`; the first argument of *function* is the subgroup."""
+        """Decorate as `pvproperty.startup`; the first argument of *function* is the subgroup."""
         return self._add(startup_function=function)
 
     def scan(self, period: float) -> Callable[[Function], SubGroup]:
-        """As `pvproperty.scan`; the first argument of *function* is the subgroup."""
+        """Decorate as `pvproperty.scan`; the first argument of *function* is the subgroup."""
         return lambda function: self._add(scan_function=function, scan_period=period)
 
 
@@ -316,7 +316,7 @@ class SubGroup:
         self.attr_name = ""
 
     def changed(self, name: str, **changes: Any) -> SubGroup:
-        """A copy, with another declaration of its PV *name*."""
+        """Return a copy, with another declaration of its PV *name*."""
         new = copy.copy(self)
         declaration = self.group.declarations()[name]._with(**changes)
         new.group = type(self.group.__name__, (self.group,), {name: declaration})
@@ -343,9 +343,9 @@ class SubGroup:
         return instance.groups[self.attr_name]
 
     def make(self, parent: PVGroup) -> PVGroup:
-        """The group that this declares, inside *parent*."""
+        """Make the group that this declares, inside *parent*."""
         prefix, outer = f"{self.attr_name}:" if self.prefix is None else self.prefix, parent.prefix
-        if "{" in outer + prefix:  # braces that are left in the outer one are none of macros
+        if "{" in outer + prefix:  # braces left in the outer one do not belong to macros
             outer = outer.replace("{", "{{").replace("}", "}}")
         return self.group(
             outer + prefix,
@@ -361,7 +361,7 @@ class PVGroup:
     Parameters
     ----------
     prefix : str
-        In front of all names.
+        The beginning of all names.
     macros : dict of str to str, optional
         ``{name}`` in the prefix and in PV names is replaced by the macro's value.
     parent : PVGroup, optional
@@ -401,7 +401,7 @@ class PVGroup:
 
     @classmethod
     def declarations(cls) -> dict[str, pvproperty]:
-        """Attribute name -> declaration, those of the base classes included."""
+        """List attribute name -> declaration, those of the base classes included."""
         return cls._declarations
 
     def __init__(
@@ -487,7 +487,7 @@ def get_pv_pair_wrapper(
     Parameters
     ----------
     setpoint_suffix, readback_suffix : str
-        Behind the name of the pair.
+        After the name of the pair.
 
     Returns
     -------
@@ -518,10 +518,10 @@ def get_pv_pair_wrapper(
 
 
 class _Pair(SubGroup):
-    """A pair's names have no colon in front of the suffix."""
+    """A pair of PVs; there is no colon before the suffix."""
 
     def make(self, parent: PVGroup) -> PVGroup:
-        """The pair of PVs, inside *parent*."""
+        """Make the pair of PVs, inside *parent*."""
         named = copy.copy(self)
         named.prefix = self.attr_name if self.prefix is None else self.prefix
         return SubGroup.make(named, parent)

@@ -61,7 +61,7 @@ class Property(Generic[_T]):
 
 
 def check_text(value: Any) -> str:
-    """*value*, if it is a str."""
+    """Return *value* if it is a str; raise if not."""
     if not isinstance(value, str):
         raise CaprotoTypeError(f"expected a str, got {value!r} ({type(value).__name__})")
     return value

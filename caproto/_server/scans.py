@@ -1,4 +1,4 @@
-"""Which PV's scan function is due, and when the next one will be.
+"""Which scan function is due, and when the next one will be.
 
 Time is an argument; nothing here waits. A scan's period is a number or another PV's value, whose
 changes are noticed at once. One thread, the server's, owns a `Scans`; only `ended` and `Scan.post`

@@ -202,11 +202,13 @@ class ServerSession:
         if self.closing:
             return None
         if not self._versioned and type(command) is not VersionRequest:
-            self._error(command, CAStatus.ECA_DEFUNCT, "no VERSION of 4.4 or later before this")
+            self._error(command, CAStatus.ECA_DEFUNCT, "not preceded by a VERSION of 4.4 or later")
             return None
         _, size, _, count, _, _ = command.fields
         if (size >= MARKER or count >= MARKER) and self._is_small():
-            self._error(command, CAStatus.ECA_INTERNAL, "this client knows no extended headers")
+            self._error(
+                command, CAStatus.ECA_INTERNAL, "clients below 4.9 have no extended headers"
+            )
             return None
         try:
             return _HANDLERS[type(command)](self, command)
@@ -215,14 +217,14 @@ class ServerSession:
             return None
 
     def broken(self, error: RemoteProtocolError) -> None:
-        """The client's bytes make no sense any more: say so, then close."""
+        """Say that the client's bytes make no sense any more, then close."""
         self._reply(
             ErrorResponse(MessageHeader(), _NO_CHANNEL, CAStatus.ECA_INTERNAL, str(error))
         )
         self.closing = True
 
     def take(self, limit: int = 1 << 16) -> list[Payload]:
-        """The bytes to be sent next: all replies, and about *limit* bytes of updates.
+        """Return the bytes to be sent next: all replies, and about *limit* bytes of updates.
 
         An empty list means that there is nothing to send now.
         """
@@ -233,11 +235,11 @@ class ServerSession:
         return self.circuit.send(*replies, *messages)
 
     def sleep(self) -> bool:
-        """False if there is something to `take`; else *wake* will be called when there is."""
+        """Return False if there is something to `take`; else *wake* is called when there is."""
         return self.updates.sleep()
 
     def close(self) -> None:
-        """The client is gone: forget it everywhere."""
+        """Forget the client everywhere: it is gone."""
         self.updates.close()
         self.circuit.disconnect()
         for channel in self._channels.values():
@@ -266,7 +268,7 @@ class ServerSession:
             data.unsubscribe(monitors.values())
 
     def _is_small(self) -> bool:
-        """Whether the client knows no extended headers."""
+        """Tell whether the client does not understand extended headers."""
         return self.circuit.peer_version < EXTENDED_HEADER_VERSION
 
     # --- the circuit itself

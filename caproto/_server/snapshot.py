@@ -17,7 +17,7 @@ from .._errors import CaprotoError, CaprotoValueError
 from .._payload import encode, payload_size
 from .._status import CAStatus
 from .._text import encode_text
-from .conversions import CONVERTERS, Facts, convert, text_of_bytes
+from .conversions import CONVERTERS, TextFormat, convert, text_of_bytes
 
 __all__ = ["NATIVE", "ChannelAlarm", "Refused", "Snapshot"]
 
@@ -76,7 +76,7 @@ class ChannelAlarm:
     severity_to_acknowledge: AlarmSeverity = AlarmSeverity.NO_ALARM
 
     def raised(self, status: int, severity: int) -> ChannelAlarm:
-        """The alarm state after *status* and *severity* have been set."""
+        """Return the alarm state after *status* and *severity* have been set."""
         if self.status == status and self.severity == severity:
             return self
         acks = self.severity_to_acknowledge
@@ -90,7 +90,7 @@ class ChannelAlarm:
         )
 
     def acknowledged(self, severity: int) -> ChannelAlarm:
-        """The alarm state after a client has acknowledged up to *severity*."""
+        """Return the alarm state after a client has acknowledged up to *severity*."""
         if severity < self.severity_to_acknowledge:
             return self
         return dataclasses.replace(self, severity_to_acknowledge=AlarmSeverity.NO_ALARM)
@@ -137,7 +137,7 @@ class Snapshot:
         self._encoded: dict[tuple[int, int], tuple[bytes, int]] = {}
 
     def replace(self, **changes: Any) -> Snapshot:
-        """A copy with other values; it has encoded nothing yet."""
+        """Return a copy with other values; it has encoded nothing yet."""
         arguments = {name: getattr(self, name) for name in self.__slots__ if name != "_encoded"}
         return Snapshot(**{**arguments, **changes})
 
@@ -150,22 +150,22 @@ class Snapshot:
         return memoryview(elements).nbytes
 
     @property
-    def facts(self) -> Facts:
-        """What conversions have to know."""
+    def text_format(self) -> TextFormat:
+        """How numbers and states look as text."""
         properties = self.properties
-        return Facts(properties.get("precision", 0), properties.get("enum_strings", ()))
+        return TextFormat(properties.get("precision", 0), properties.get("enum_strings", ()))
 
     def converted(self, target: ChannelType) -> Any:
-        """The elements as another native type. The whole of a long text is one string."""
+        """Convert the elements to another native type. A long text is one string."""
         if target is self.native and target is not ChannelType.STRING:
             return self.elements
         if self.is_text and target is ChannelType.STRING:
             texts = [text_of_bytes(self.elements)]
-            return convert(texts, ChannelType.STRING, target, self.facts)
-        return convert(self.elements, self.native, target, self.facts)
+            return convert(texts, ChannelType.STRING, target, self.text_format)
+        return convert(self.elements, self.native, target, self.text_format)
 
     def encode(self, data_type: int, data_count: int) -> tuple[bytes, int]:
-        """The value as *data_type*: the payload of a reply, and its element count.
+        """Encode the value as *data_type*: the payload of a reply, and its element count.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class Snapshot:
 
 
 def _encode_regular(snapshot: Snapshot, data_type: int, data_count: int) -> tuple[bytes, int]:
-    """Plain, STS, TIME, GR and CTRL types; STSACK_STRING."""
+    """Encode plain, STS, TIME, GR and CTRL types, and STSACK_STRING."""
     elements = snapshot.converted(_TARGETS[data_type])
     present = len(elements)
     count = data_count or present
@@ -217,7 +217,7 @@ def _encode_regular(snapshot: Snapshot, data_type: int, data_count: int) -> tupl
 
 
 def _encode_special(snapshot: Snapshot, data_type: int, data_count: int) -> tuple[bytes, int]:
-    """CLASS_NAME is always one element; the PUT types are only for writing."""
+    """Encode CLASS_NAME, always one element; the PUT types are only for writing."""
     if data_type == ChannelType.STSACK_STRING:
         return _encode_regular(snapshot, data_type, data_count)
     if data_type != ChannelType.CLASS_NAME:
@@ -238,7 +238,7 @@ def _times(snapshot: Snapshot, data_type: int) -> tuple[int, int, TimeStamp]:
 
 
 def _structure(snapshot: Snapshot, data_type: int) -> Any:
-    """The DBR structure of *data_type*, filled with what the channel has."""
+    """Fill the DBR structure of *data_type* with what the channel has."""
     structure = LAYOUTS[data_type].struct()
     alarm = snapshot.alarm
     structure.status = alarm.status
@@ -259,7 +259,7 @@ def _structure(snapshot: Snapshot, data_type: int) -> Any:
             limit = float(properties.get(name, _NOT_DEFINED.get(name, 0.0)))
             if math.isnan(limit) and data_type % 7 not in _FLOATS:
                 limit = 0.0
-            setattr(structure, name, number(limit, Facts()))
+            setattr(structure, name, number(limit, TextFormat()))
     if data_type % 7 == ChannelType.ENUM:
         states = properties.get("enum_strings", ())
         structure.enum_strings = [encode_text(state) for state in states]

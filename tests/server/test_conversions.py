@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from caproto import CaprotoValueError, ChannelType
 from caproto._server.conversions import (
     CONVERTERS,
-    Facts,
+    TextFormat,
     convert,
     cut,
     text_of_bytes,
@@ -68,8 +68,8 @@ def test_a_double_that_does_not_fit_an_integer_becomes_what_an_ioc_makes_of_it(
     value, short, enum, char, long
 ):
     for target, expected in ((SHORT, short), (ENUM, enum), (CHAR, char), (LONG, long)):
-        assert convert([value], DOUBLE, target, Facts()) == [expected]
-        assert convert(numpy.array([value]), DOUBLE, target, Facts()).tolist() == [expected]
+        assert convert([value], DOUBLE, target, TextFormat()) == [expected]
+        assert convert(numpy.array([value]), DOUBLE, target, TextFormat()).tolist() == [expected]
 
 
 # Recorded from an IOC as well.
@@ -84,34 +84,36 @@ def test_a_double_that_does_not_fit_an_integer_becomes_what_an_ioc_makes_of_it(
 )
 def test_integers_wrap(value, short, enum, char):
     for target, expected in ((SHORT, short), (ENUM, enum), (CHAR, char), (DOUBLE, value)):
-        assert convert([value], LONG, target, Facts()) == [expected]
-        assert convert(numpy.array([value], "i4"), LONG, target, Facts()).tolist() == [expected]
+        assert convert([value], LONG, target, TextFormat()) == [expected]
+        values = numpy.array([value], "i4")
+        assert convert(values, LONG, target, TextFormat()).tolist() == [expected]
 
 
 def test_bytes_and_states_have_no_sign():
-    assert convert([200], CHAR, LONG, Facts()) == [200]
-    assert convert([65535], ENUM, LONG, Facts()) == [65535]
-    assert convert([-3], SHORT, ENUM, Facts()) == [65533]
+    assert convert([200], CHAR, LONG, TextFormat()) == [200]
+    assert convert([65535], ENUM, LONG, TextFormat()) == [65535]
+    assert convert([-3], SHORT, ENUM, TextFormat()) == [65533]
 
 
 def test_a_double_beyond_single_precision_becomes_the_largest_float():
     for value in (1e39, 1e300):
-        assert convert([value, -value], DOUBLE, FLOAT, Facts()) == [LARGEST_FLOAT, -LARGEST_FLOAT]
+        expected = [LARGEST_FLOAT, -LARGEST_FLOAT]
+        assert convert([value, -value], DOUBLE, FLOAT, TextFormat()) == expected
 
 
 def test_nan_and_infinity_pass_between_the_float_types():
     for source, target in itertools.permutations((FLOAT, DOUBLE), 2):
-        one, two, three = convert([NAN, INF, -INF], source, target, Facts())
+        one, two, three = convert([NAN, INF, -INF], source, target, TextFormat())
         assert one != one and two == INF and three == -INF
 
 
 def test_single_precision_loses_digits():
-    assert convert([0.1], DOUBLE, FLOAT, Facts()) == [0.10000000149011612]
+    assert convert([0.1], DOUBLE, FLOAT, TextFormat()) == [0.10000000149011612]
 
 
 def test_numbers_of_the_same_type_are_not_copied():
     values = numpy.arange(3.0)
-    assert convert(values, DOUBLE, DOUBLE, Facts()) is values
+    assert convert(values, DOUBLE, DOUBLE, TextFormat()) is values
 
 
 @given(
@@ -119,9 +121,9 @@ def test_numbers_of_the_same_type_are_not_copied():
     st.lists(st.floats() | st.integers(-(2**31), 2**31 - 1), max_size=5),
 )
 def test_arrays_give_the_same_results_as_single_elements(source, target, values):
-    elements = convert(values, DOUBLE, source, Facts())
-    one_by_one = convert(elements, source, target, Facts())
-    at_once = convert(numpy.array(elements, DTYPES[source]), source, target, Facts())
+    elements = convert(values, DOUBLE, source, TextFormat())
+    one_by_one = convert(elements, source, target, TextFormat())
+    at_once = convert(numpy.array(elements, DTYPES[source]), source, target, TextFormat())
     assert at_once.dtype == numpy.dtype(DTYPES[target])
     assert all(map(same, one_by_one, at_once.tolist()))
     assert len(one_by_one) == len(at_once)
@@ -129,20 +131,20 @@ def test_arrays_give_the_same_results_as_single_elements(source, target, values)
 
 @given(st.sampled_from(NUMBERS), st.sampled_from(sorted(RANGES)), st.floats())
 def test_whatever_becomes_an_integer_is_in_its_range(source, target, value):
-    (element,) = convert([value], DOUBLE, source, Facts())
-    (result,) = convert([element], source, target, Facts())
+    (element,) = convert([value], DOUBLE, source, TextFormat())
+    (result,) = convert([element], source, target, TextFormat())
     lowest, highest = RANGES[target]
     assert type(result) is int and lowest <= result <= highest
 
 
 def test_arrays_of_the_standard_library_are_taken():
-    assert convert(array.array("d", [1.5, 2.5]), DOUBLE, LONG, Facts()) == [1, 2]
-    assert convert(array.array("d", [1.5]), DOUBLE, STRING, Facts(1)) == ["1.5"]
+    assert convert(array.array("d", [1.5, 2.5]), DOUBLE, LONG, TextFormat()) == [1, 2]
+    assert convert(array.array("d", [1.5]), DOUBLE, STRING, TextFormat(1)) == ["1.5"]
 
 
 def test_no_elements_give_no_elements():
     for source, target in itertools.product(CONVERTERS, CONVERTERS):
-        assert len(convert([], source, target, Facts())) == 0
+        assert len(convert([], source, target, TextFormat())) == 0
 
 
 # ---- numbers to text -------------------------------------------------------------------------
@@ -170,12 +172,12 @@ def test_no_elements_give_no_elements():
 )
 def test_a_float_becomes_text_with_the_precision_of_the_channel(value, precision, text):
     for source in (FLOAT, DOUBLE):
-        assert convert([value], source, STRING, Facts(precision)) == [text]
+        assert convert([value], source, STRING, TextFormat(precision)) == [text]
 
 
 @given(st.floats(), st.integers(0, 0x7FFF))
 def test_the_text_of_a_number_always_fits_and_reads_back(value, precision):
-    (text,) = convert([value], DOUBLE, STRING, Facts(precision))
+    (text,) = convert([value], DOUBLE, STRING, TextFormat(precision))
     assert len(text) < 40
     tolerance = 0.5000001 * 10.0 ** -min(precision, 300)
     if not math.isfinite(value):
@@ -189,11 +191,12 @@ def test_the_text_of_a_number_always_fits_and_reads_back(value, precision):
 
 @pytest.mark.parametrize("source", [SHORT, CHAR, LONG])
 def test_an_integer_becomes_its_digits_whatever_the_precision(source):
-    assert convert([0, 123], source, STRING, Facts(3)) == ["0", "123"]
+    assert convert([0, 123], source, STRING, TextFormat(3)) == ["0", "123"]
 
 
 def test_a_state_becomes_its_name_and_a_number_if_it_has_none():
-    assert convert([0, 1, 2, 17], ENUM, STRING, Facts(0, ("Off", "On"))) == ["Off", "On", "2", "17"]
+    texts = convert([0, 1, 2, 17], ENUM, STRING, TextFormat(0, ("Off", "On")))
+    assert texts == ["Off", "On", "2", "17"]
 
 
 # ---- text to numbers -------------------------------------------------------------------------
@@ -228,7 +231,7 @@ def test_a_state_becomes_its_name_and_a_number_if_it_has_none():
     ],
 )
 def test_the_text_of_a_number_is_read(text, target, value):
-    (result,) = convert([text], STRING, target, Facts())
+    (result,) = convert([text], STRING, target, TextFormat())
     assert same(result, value) and type(result) is type(value)
 
 
@@ -252,11 +255,11 @@ def test_the_text_of_a_number_is_read(text, target, value):
 )
 def test_text_that_is_no_number_or_does_not_fit_is_refused(text, target):
     with pytest.raises(CaprotoValueError) as caught:
-        convert([text], STRING, target, Facts())
+        convert([text], STRING, target, TextFormat())
     assert repr(text) in str(caught.value)
 
 
-COLOURS = Facts(0, ("red", "green", "3", "0"))
+COLOURS = TextFormat(0, ("red", "green", "3", "0"))
 
 
 @pytest.mark.parametrize(
@@ -274,16 +277,16 @@ def test_text_that_names_no_state_is_refused(text):
 
 
 def test_an_enum_without_names_takes_any_16_bit_number():
-    assert convert(["0", "65535"], STRING, ENUM, Facts()) == [0, 65535]
+    assert convert(["0", "65535"], STRING, ENUM, TextFormat()) == [0, 65535]
     with pytest.raises(CaprotoValueError):
-        convert(["65536"], STRING, ENUM, Facts())
+        convert(["65536"], STRING, ENUM, TextFormat())
 
 
 # ---- text ------------------------------------------------------------------------------------
 
 
 def test_text_to_text_is_cut_at_39_bytes():
-    assert convert(["x" * 39, "y" * 40], STRING, STRING, Facts()) == ["x" * 39, "y" * 39]
+    assert convert(["x" * 39, "y" * 40], STRING, STRING, TextFormat()) == ["x" * 39, "y" * 39]
 
 
 def test_text_is_never_cut_in_the_middle_of_a_letter():

@@ -1,4 +1,4 @@
-"""Writing a PV while it is interrupted by Ctrl-C, or by a finalizer or handler that writes, too."""
+"""Writing a PV while Ctrl-C, a finalizer or a signal handler interrupts it."""
 from __future__ import annotations
 
 import itertools

@@ -1,12 +1,13 @@
 """The thread that serves one client of a server.
 
-It owns the socket and the session: it alone reads, processes and writes, and never waits for
-anything but its `select`. Others hand in work through the session's `UpdateQueue` and wake it.
+It owns the socket and the session: it alone reads, processes and writes. It waits in its `select`
+and, for a moment (`GRACE`), for a getter or putter. Other threads hand in work through the
+session's `UpdateQueue` and wake it.
 
-Nothing that a client does, or does not do, stalls anybody else. If the client does not read, what
-it has not taken yet stays here; once that is more than a limit, no further request is read and no
-further update taken (the queue merges them). Slow getters and putters run in the workers; of a
-client that asks for more than they can do no further request is read, either.
+No client can stall another one. What a client has not read yet stays here; once that is more than a
+limit, no further request is read and no further update taken (the queue merges them). Slow getters
+and putters run in the workers; if a client asks for more than they can do, no further request of it
+is read, either.
 """
 from __future__ import annotations
 
@@ -33,10 +34,10 @@ __all__ = ["Connection"]
 HIGH_WATER = 1 << 18
 #: No request is read while this many calls of the user's functions are not done.
 MAX_JOBS = 1000
-#: A client that does not take our last words is given up after this many seconds.
+#: A client that does not take the last bytes before we hang up is dropped after this many seconds.
 FAREWELL = 5.0
 #: A request that calls the user's functions is given this many seconds before the next request of
-#: the same client is looked at, so that quick putters seem to act at once: a read behind a write
+#: the same client is looked at, so that quick putters seem to act at once: a read after a write
 #: sees the new value. Only one such request at a time is waited for.
 GRACE = 0.02
 
