@@ -173,8 +173,9 @@ class NameServerSession:
             for command in circuit.buffer_updated(number):
                 try:
                     circuit.process_command(command)
-                except MessageError:  # we ask for nothing but names, so it concerns nothing
-                    continue
+                except MessageError as exc:
+                    if not exc.usable:  # then it concerns nothing: we ask for names only
+                        continue
                 if isinstance(command, SearchResponse):
                     answers.append(command)
                 elif isinstance(command, VersionResponse):
