@@ -97,7 +97,8 @@ class Batch:
         requests, self._requests = self._requests, []
         deadline, self._deadline = self._deadline, Deadline(self.timeout)
         if kind is None:
-            for context in {_pv(request).context for request in requests}:
+            pvs: set[PV] = {request.pv for request in requests}
+            for context in {pv.context for pv in pvs}:
                 context.check_reentry("The end of a Batch")
             deadline.restart()
             waiting = _Waiting(deadline)
@@ -119,12 +120,6 @@ def check_pv(pv: Any) -> None:
 Failure = tuple[Operation, CaprotoError]
 
 
-def _pv(request: Operation) -> PV:
-    """The PV of *request*, which a Batch was given."""
-    assert isinstance(request.pv, PV)
-    return request.pv
-
-
 def _send(requests: list[Operation], deadline: Deadline, waiting: _Waiting) -> None:
     """Send what can be sent now, and the rest as soon as their PVs are connected."""
     while requests:
@@ -132,7 +127,7 @@ def _send(requests: list[Operation], deadline: Deadline, waiting: _Waiting) -> N
         # All requests of a PV go one way, in their order.
         circuits: dict[PV, VirtualCircuitManager | None] = {}
         for request in requests:
-            pv = _pv(request)
+            pv: PV = request.pv  # a Batch takes no other
             circuit = circuits.setdefault(pv, pv.circuit_manager)
             if circuit is None:
                 waiting.add(request)
@@ -176,7 +171,7 @@ class _Waiting:
 
     def add(self, request: Operation) -> None:
         """Wait for the PV of *request*."""
-        pv = _pv(request)
+        pv: PV = request.pv
         if pv in self._requests:
             self._requests[pv].append(request)
         else:

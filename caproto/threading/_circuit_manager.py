@@ -77,8 +77,8 @@ class Owner(Protocol):
     """What a manager tells its Context; what is returned is delivered to callbacks."""
 
     @property
-    def locks(self) -> tuple[RLock, ...]:
-        """The locks of a Context that a call about one of its PVs may need."""
+    def lock(self) -> RLock:
+        """The lock of the PVs."""
 
     def channels_created(self, manager: VirtualCircuitManager, pvs: list[Any]) -> list[Any]:
         """These PVs are connected."""
@@ -108,7 +108,7 @@ class VirtualCircuitManager(CircuitFacts):
     Attributes
     ----------
     locks : tuple of RLock
-        All that a call about a PV of this circuit may need, those of the Context included; see
+        All that a call about a PV of this circuit may need, that of the PVs included; see
         ``_reentry``.
     """
 
@@ -236,7 +236,7 @@ class VirtualCircuitManager(CircuitFacts):
         self.note(functools.partial(self._retire, pv, channel, done), pv.name)
 
     def _all_locks(self) -> tuple[RLock, ...]:
-        return (*self._owner.locks, self._lock, self._transport.token, self.delivery.lock)
+        return (self._owner.lock, self._lock, self._transport.token, self.delivery.lock)
 
     # ---- channels
 

@@ -6,7 +6,6 @@ has no lock and no socket: its circuit has.
 from __future__ import annotations
 
 import functools
-from _thread import RLock
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
@@ -206,14 +205,12 @@ class PV(ClientPV):
         deadline = self._deadline(timeout)
         plain = data_type is None and data_count is None and notify
         if not wait:
-            self._send_later(
+            self._send(
                 Read(self, callback, deadline) if plain
                 else TypedRead(self, callback, deadline, data_type, data_count, notify),
                 deadline,
             )
             return None
-        self._check_reentry("read")
-        self._idle_wish = False
         while True:
             try:
                 return self._ask(
@@ -290,10 +287,8 @@ class PV(ClientPV):
         deadline = self._deadline(timeout)
         arguments = self, callback, deadline, data, data_type, data_count, notify
         if not wait:
-            self._send_later(Write(*arguments), deadline)
+            self._send(Write(*arguments), deadline)
             return None
-        self._check_reentry("write")
-        self._idle_wish = False
         return self._ask(BlockingWrite(*arguments), deadline)
 
     def subscribe(
@@ -396,9 +391,12 @@ class PV(ClientPV):
             self.context.wait(self, lambda: self.connected, deadline)
 
     def _send(self, operation: Operation, deadline: Deadline) -> None:
-        """Send an operation on the present circuit."""
-        self._idle_wish = False
+        """Send an operation for which nothing waits; inside another call of ours, after that."""
         link = self._link
+        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+            self._leave(operation, deadline)
+            return
+        self._idle_wish = False
         while True:
             if link is not None:
                 try:
@@ -408,15 +406,13 @@ class PV(ClientPV):
                     pass  # not connected, or lost in this moment
             link = self.wait_until_usable(deadline)
 
-    def _send_later(self, operation: Operation, deadline: Deadline) -> None:
-        """Send an operation for which nothing waits; inside another call of ours, after that."""
+    def _leave(self, operation: Operation, deadline: Deadline) -> None:
+        """Leave an operation to the reader thread."""
         link = self._link
-        if not must_not_wait(self._locks(link)):
-            self._send(operation, deadline)
-        elif link is not None and link.carrier.serves(link.channel):
-            link.carrier.note(functools.partial(self._send_noted, operation, deadline), self.name)
-        else:  # a connection would have to be waited for
+        if link is None or not link.carrier.serves(link.channel):
+            # A connection would have to be waited for.
             raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}, which is not connected,")
+        link.carrier.note(functools.partial(self._send_noted, operation, deadline), self.name)
 
     def _send_noted(self, operation: Operation, deadline: Deadline) -> None:
         """Send what was asked for inside another call of ours; in the reader thread."""
@@ -426,19 +422,18 @@ class PV(ClientPV):
             raise DisconnectedError("the connection was lost before a request was sent")
         link.carrier.request(link.channel, operation, deadline)
 
-    def _locks(self, link: Link[VirtualCircuitManager] | None) -> tuple[RLock, ...]:
-        """What a call on this PV may need."""
-        return self.context.locks if link is None else link.carrier.locks
-
     def _check_reentry(self, call: str) -> None:
         """Raise ReentrantCallError if this thread would wait for itself."""
-        if must_not_wait(self._locks(self._link)):
+        link = self._link
+        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
             raise _reentry.refusal(f"PV.{call} of {self.name!r}")
 
     def _ask(self, operation: Blocking, deadline: Deadline) -> Any:
         """Send an operation, wait for its outcome, and check it; return the response."""
-        self._idle_wish = False
         link = self._link
+        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+            raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}")
+        self._idle_wish = False
         while True:
             if link is not None:
                 manager = link.carrier
