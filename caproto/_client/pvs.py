@@ -64,16 +64,16 @@ class Carrier(Protocol):
         """When it was made."""
 
     def serves(self, channel: ClientChannel) -> bool:
-        """Whether operations on *channel* can be sent now."""
+        """Tell whether operations on *channel* can be sent now."""
 
     def describe(self, channel: ClientChannel) -> str:
-        """The state of *channel* for people."""
+        """Tell the state of *channel*, for people."""
 
     def describe_last_heard(self) -> str:
-        """How long ago the server was heard, for people."""
+        """Tell how long ago the server was heard, for people."""
 
     def time_up(self) -> float:
-        """Seconds since the connection was made; 0 if it has not been."""
+        """Return the seconds since the connection was made; 0 if it has not been."""
 
 
 class Waiter(Protocol):
@@ -356,7 +356,7 @@ class PVTable(Generic[P, C]):
 
     @staticmethod
     def at_rest(pv: P) -> bool:
-        """Whether *pv* has to be announced if it is to connect. Needs no lock."""
+        """Tell whether *pv* must be announced if it is to connect. Needs no lock."""
         return pv._phase in _AT_REST
 
     def announced(self, pvs: Iterable[P], now: float) -> Steps[P, C]:

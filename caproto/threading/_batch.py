@@ -155,7 +155,7 @@ class _Knock:
         self._queue = queue
 
     def answered(self, response: object) -> None:
-        """Something has happened."""
+        """Note that something has happened."""
         self._queue.put(self._pv)
 
 
@@ -179,7 +179,7 @@ class _Waiting:
             self._watch(pv)
 
     def keep_order(self, requests: list[Operation]) -> list[Operation]:
-        """Those of *requests* that may be sent now: no earlier one for their PV waits."""
+        """Return those of *requests* that may be sent: no earlier one for their PV waits."""
         if not self._requests:
             return requests
         for request in requests:
@@ -188,7 +188,7 @@ class _Waiting:
         return [request for request in requests if request.pv not in self._requests]
 
     def next(self) -> list[Operation]:
-        """Those whose PVs are connected now; waits for one. Empty when there is nothing left."""
+        """Wait for PVs to connect; return their requests. Empty when there is nothing left."""
         ready: list[Operation] = []
         while self._requests and not ready:
             timeout = self._deadline.remaining()
@@ -220,7 +220,7 @@ class _Waiting:
             self.failures += [(request, error) for request in self._requests.pop(pv)]
 
     def _give_up(self) -> list[Operation]:
-        """The time is over; those whose PVs are connected in this moment."""
+        """Wait no more; return the requests whose PVs are connected in this moment."""
         ready: list[Operation] = []
         for pv, requests in self._requests.items():
             pv.context.unwatch(pv, self._knocks[pv])

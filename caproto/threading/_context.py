@@ -132,7 +132,7 @@ class Context(Home):
         access_rights_callback: Callable[[PV, AccessRights], Any] | None = None,
         timeout: Timeout = DEFAULT,
     ) -> list[PV]:
-        """PVs by name; returns at once, while they are searched and connected in the background.
+        """Get PVs by name, at once; they are searched and connected in the background.
 
         Parameters
         ----------
@@ -219,7 +219,7 @@ class Context(Home):
         return cast("dict[PVKey, PV]", self.table.pvs.copy())  # in one step: it needs no lock
 
     def explain(self, pv: PV | str) -> Explanation:
-        """Why is this PV not connected? Everything that is known about it, with hints.
+        """Explain why a PV is not connected: all that is known about it, with hints.
 
         Parameters
         ----------

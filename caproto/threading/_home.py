@@ -115,7 +115,7 @@ class Home:
 
     @staticmethod
     def now() -> float:
-        """The clock of all waiting: seconds, monotonic."""
+        """Look at the clock of all waiting: seconds, monotonic."""
         return _waiting.now()
 
     def wait(self, pv: ClientPV, ready: Callable[[], bool], deadline: Deadline) -> None:
@@ -193,7 +193,7 @@ class Home:
             raise refusal(call)
 
     def _must_not_wait(self) -> bool:
-        """Whether this thread would wait for itself if it waited for one of our threads."""
+        """Tell whether this thread would wait for itself if it waited for one of ours."""
         circuits = self.circuit_managers.values()
         return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
 
@@ -239,7 +239,7 @@ class Home:
                 self.broadcaster.forget(self)  # closed meanwhile: these came too late for that
 
     def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
-        """The search was answered: give the PVs to the circuit to that server."""
+        """Give PVs that were found to the circuit to their server."""
         with self.lock:
             missing = {
                 where: self._latest_queue(where)
@@ -285,7 +285,7 @@ class Home:
         return made, ""
 
     def _latest_queue(self, where: CircuitKey) -> CallbackQueue | None:
-        """That of the circuit before, if it has not told everything yet. Locked."""
+        """Find the queue of the circuit before, if it has not told everything yet. Locked."""
         return next((queue for key, queue in reversed(self._earlier) if key == where), None)
 
     def _attach(self, circuit: VirtualCircuitManager, pvs: list[ClientPV]) -> None:
@@ -302,7 +302,7 @@ class Home:
     def channels_created(
         self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV]
     ) -> list[Any]:
-        """PVs are connected: subscribe again, wake the callers that wait."""
+        """Subscribe again for PVs that are connected, and wake the callers that wait."""
         with self.lock:
             steps = self.table.created(manager, pvs, self.now())
         return self._carry_out(steps, manager)
@@ -310,7 +310,7 @@ class Home:
     def channels_lost(
         self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], reason: str, loss: Loss
     ) -> list[Any]:
-        """PVs have lost their server: search again."""
+        """Search again for PVs that have lost their server."""
         with self.lock:
             steps = self.table.lost(manager, pvs, reason, loss, self.now())
         return self._carry_out(steps, manager)
@@ -318,19 +318,19 @@ class Home:
     def responsiveness_changed(
         self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], state: str
     ) -> list[Any]:
-        """A server stopped or resumed responding."""
+        """Tell that the server of connected PVs stopped or resumed responding."""
         with self.lock:
             steps = self.table.responsive(manager, pvs, state == "connected")
         return self._carry_out(steps, manager)
 
     def pv_idle(self, manager: VirtualCircuitManager, pv: ClientPV) -> list[Any]:
-        """A PV has given its channel back; if it is needed again by now, it is searched."""
+        """Note that a PV has given its channel back; if it is needed by now, search for it."""
         with self.lock:
             steps = self.table.idle(manager, pv, self.now())
         return self._carry_out(steps, manager)
 
     def circuit_over(self, manager: VirtualCircuitManager) -> None:
-        """A circuit takes no more channels; the next search makes a new one."""
+        """Note that a circuit takes no more channels; the next search makes a new one."""
         where = manager.address, manager.circuit.priority or 0
         with self.lock:
             if not self.table.circuit_over(where, manager):
@@ -342,7 +342,7 @@ class Home:
     # ---- what else the broadcaster tells
 
     def found_elsewhere(self, key: PVKey, first: Address, second: Address) -> None:
-        """Two servers have the same name: the first one is kept, the user is told."""
+        """Warn that two servers have the same name; the first one is kept."""
         name, _ = key
         self.log.warning(
             "%r is served by two servers: %s:%d, which is used, and %s:%d",
@@ -351,7 +351,7 @@ class Home:
         )
 
     def beacon(self, address: Address, good: bool) -> None:
-        """A server sent a beacon: if it is in its rhythm, its circuits need not ask for an echo."""
+        """Tell the circuits to a server of its beacon: in its rhythm, it replaces an echo."""
         for (where, _), manager in self.circuit_managers.items():
             if where == address:
                 manager.beacon(good)
@@ -364,7 +364,7 @@ class Home:
             )
 
     def last_heard(self) -> dict[Address, float]:
-        """Seconds since each server sent anything."""
+        """Return the seconds since each server sent anything."""
         return {
             address: manager.time_since_last_heard()
             for (address, _), manager in self.circuit_managers.items()

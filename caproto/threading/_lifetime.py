@@ -28,7 +28,7 @@ class Closeable(Protocol):
         """Close; wait for threads until *deadline*."""
 
     def _after_fork(self) -> None:
-        """We are the child: become useless, and say so when used."""
+        """Become useless, in the child of a fork, and say so when used."""
 
 
 # By id. Any thread may add an object, and the garbage collector removes it in any thread, so each

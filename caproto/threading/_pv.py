@@ -300,7 +300,7 @@ class PV(ClientPV):
         to: float = 0.0,
         mask: SubscriptionType | int | None = None,
     ) -> Subscription:
-        """A Subscription; nothing is sent before it has a callback.
+        """Make a Subscription; nothing is sent before it has a callback.
 
         Parameters
         ----------
@@ -365,7 +365,7 @@ class PV(ClientPV):
             done.wait(IDLE_TIME)
 
     def time_since_last_heard(self, timeout: Timeout = DEFAULT) -> float:
-        """Seconds since the server sent anything.
+        """Return the seconds since the server sent anything.
 
         Parameters
         ----------
