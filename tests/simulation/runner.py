@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from caproto.threading import _lifetime
 
-from . import system
 from .plan import Plan, Step, draw
 from .simulation import Simulation, Violation
+from .stand_ins import installed
 
 
 class Result(NamedTuple):
@@ -27,7 +27,7 @@ class Result(NamedTuple):
 
 
 def run_plan(plan: Plan, verbose: bool = False) -> Result:
-    """Run one plan; with `system.installed`."""
+    """Run one plan; with `installed`."""
     living = _lifetime._living.copy()
     simulation = Simulation(plan, verbose)
     failure = text = ""
@@ -47,7 +47,7 @@ def run_plan(plan: Plan, verbose: bool = False) -> Result:
 def run_seeds(seeds: Iterable[int]) -> list[Result]:
     """Run some seeds in this process; the failures."""
     results = []
-    with system.installed():
+    with installed():
         gc.collect()
         gc.freeze()
         for seed in seeds:
@@ -79,7 +79,7 @@ def run_many(seeds: Sequence[int], jobs: int) -> int:
 
 
 def shrink(plan: Plan, failure: str) -> Plan:
-    """A plan with fewer steps that fails in the same way; with `system.installed`."""
+    """A plan with fewer steps that fails in the same way; with `installed`."""
     steps: list[Step] = list(plan.steps)
     size = len(steps)
     while size:
@@ -96,7 +96,7 @@ def shrink(plan: Plan, failure: str) -> Plan:
 
 def replay(seed: int, small: bool = True) -> int:
     """Run one seed, and tell everything about it."""
-    with system.installed():
+    with installed():
         plan = draw(seed)
         result = run_plan(plan)
         if result.failure and small:

@@ -13,13 +13,12 @@ from caproto import CLIENT, Beacon, Broadcaster, RepeaterConfirmResponse, Repeat
 from caproto._environment import ClientConfiguration
 from caproto.threading.client import Context
 
-from . import system as simulated
 from .fate import Fate
 from .invariants import INVARIANTS
 from .network import BROADCAST, Address, Network
 from .plan import CLIENT_HOST, NAME_SERVER, USERS, Plan
 from .servers import BEACON_PORT, SEARCH_PORT
-from .system import System, Thread
+from .system import System, Thread, use
 from .users import Users
 from .world import START, World
 
@@ -89,7 +88,7 @@ class Simulation:
         Violation
             At the first sign of something wrong.
         """
-        simulated.use(self.system)
+        use(self.system)
         random.seed(self.plan.seed)  # the client asks it for a moment to search again
         with _quiet(self.complaints):
             self._run()

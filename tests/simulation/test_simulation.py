@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tests.simulation import system
 from tests.simulation.found import FOUND
 from tests.simulation.plan import draw
 from tests.simulation.planted import FAULTS
 from tests.simulation.runner import run_plan, run_seeds, shrink
+from tests.simulation.stand_ins import installed
 
 #: Seeds, in groups that can be told apart.
 SEEDS, GROUP = 500, 50
@@ -21,7 +21,7 @@ PLANTED_SEEDS = 150
 
 @pytest.fixture
 def simulated():
-    with system.installed():
+    with installed():
         yield
 
 
@@ -45,8 +45,8 @@ def test_a_seed_runs_the_same_way_each_time(simulated):
 
 def test_a_seed_runs_the_same_way_in_another_process(simulated):
     script = (
-        "from tests.simulation import system, runner, plan\n"
-        "with system.installed():\n"
+        "from tests.simulation import stand_ins, runner, plan\n"
+        "with stand_ins.installed():\n"
         "    print([runner.run_plan(plan.draw(seed)).digest for seed in range(8)])\n"
     )
     said = subprocess.run(
