@@ -11,7 +11,7 @@ from fuzz.engine import Failure, Fuzzer
 from fuzz.support import check_same, pieces
 
 #: Inputs for each target: one or two seconds.
-INPUTS = 1500
+INPUTS = 700
 
 
 @pytest.mark.parametrize("name", TARGETS)
