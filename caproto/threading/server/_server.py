@@ -22,7 +22,7 @@ from types import TracebackType
 
 from ... import _locks
 from ..._environment import ServerConfiguration
-from ..._errors import CaprotoError, CaprotoRuntimeError
+from ..._errors import CaprotoError, CaprotoNetworkError, CaprotoRuntimeError
 from ..._framing import UNLIMITED
 from ..._log import CONTEXT_LOGGER, ROOT_LOGGER, adapter
 from ..._server.data import ChannelData
@@ -106,7 +106,8 @@ class Server:
         Raises
         ------
         CaprotoNetworkError
-            No port is free, or no interface has the configured address.
+            No port is free, no interface has the configured address, or there are too few
+            descriptors.
         CaprotoRuntimeError
             The server has been started before, or the system refuses to start a thread.
         """
@@ -117,13 +118,9 @@ class Server:
         try:
             self._start()
             return self
-        except (RuntimeError, MemoryError) as exc:
+        except BaseException as exc:
             self._end()
-            if isinstance(exc, CaprotoError):
-                raise
-            raise CaprotoRuntimeError(f"cannot start a thread of the server: {exc}") from exc
-        except BaseException:
-            self._end()
+            _raise_as_ours(exc)
             raise
 
     def _start(self) -> None:
@@ -293,6 +290,17 @@ class Server:
         with self._lock:
             self._clients.pop(client, None)
         self.log.debug("client disconnected", extra={"their_address": client.address})
+
+
+def _raise_as_ours(error: BaseException) -> None:
+    """Raise what the system refused to a start as an error of ours; leave other errors alone."""
+    if isinstance(error, CaprotoError):
+        return
+    if isinstance(error, OSError):
+        reason = error.strerror or error
+        raise CaprotoNetworkError(error.errno, f"cannot start the server: {reason}") from error
+    if isinstance(error, (RuntimeError, MemoryError)):
+        raise CaprotoRuntimeError(f"cannot start a thread of the server: {error}") from error
 
 
 def _join(thread: threading.Thread, deadline: Deadline) -> None:

@@ -230,7 +230,7 @@ def test_a_start_that_fails_late_leaves_nothing_open(monkeypatch):
 
     monkeypatch.setattr(_loop, "bcast_socket", fail)
     server = OwnServer({})
-    with pytest.raises(OSError, match="on purpose"):
+    with pytest.raises(CaprotoNetworkError, match="cannot start the server: wrong on purpose"):
         server.start()
     with pytest.raises(OSError):
         RawClient(server.address)
