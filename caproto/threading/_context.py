@@ -286,11 +286,11 @@ class Context(Home):
         reason = "the Context was disconnected"
         if wait:
             self.check_reentry("Context.disconnect")
-            self.join(self.close(reason), Deadline(CLOSE_TIME))
+            self._join(self._close(reason), Deadline(CLOSE_TIME))
         elif self._must_not_wait():
-            self.broadcaster.note(functools.partial(self.close, reason))
+            self.broadcaster.note(functools.partial(self._close, reason))
         else:
-            self.close(reason)
+            self._close(reason)
 
     def __enter__(self) -> Context:
         return self

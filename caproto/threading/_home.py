@@ -372,7 +372,7 @@ class Home:
 
     # ---- the end
 
-    def close(self, reason: str) -> list[VirtualCircuitManager]:
+    def _close(self, reason: str) -> list[VirtualCircuitManager]:
         """Close everything, for *reason*; return the circuits that there are to wait for."""
         with self.lock:
             steps = self.table.close(reason)
@@ -389,7 +389,7 @@ class Home:
             self.broadcaster.disconnect(wait=False)
         return circuits
 
-    def join(self, circuits: Iterable[VirtualCircuitManager], deadline: Deadline) -> None:
+    def _join(self, circuits: Iterable[VirtualCircuitManager], deadline: Deadline) -> None:
         """Wait for the threads of closed *circuits*, and for all others, until *deadline*."""
         for circuit in circuits:
             circuit.join(deadline.remaining())
@@ -403,7 +403,7 @@ class Home:
             self.broadcaster.join(deadline.remaining())
 
     def _at_exit(self, deadline: Deadline) -> None:
-        self.join(self.close(EXITING), deadline)
+        self._join(self._close(EXITING), deadline)
 
     def _after_fork(self) -> None:
         self.lock = _locks.Lock()

@@ -19,6 +19,7 @@ from .._errors import (
     DisconnectedError,
     ErrorResponseReceived,
     ReadError,
+    ReentrantCallError,
     SubscriptionError,
     WriteError,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Explanation",
     "PV",
     "ReadError",
+    "ReentrantCallError",
     "SharedBroadcaster",
     "Subscription",
     "SubscriptionError",

@@ -127,7 +127,7 @@ class TestWatching:
         waiter = self.Waiter()
         assert ctx.watch(x, waiter, lambda: x.connected)
         for _ in range(2):
-            ctx.close("over")
+            ctx._close("over")
             assert waiter.told.wait(5)
             waiter.told.clear()
         with pytest.raises(ContextDisconnectedError, match="over"):
