@@ -312,7 +312,7 @@ class SearchService:
         for (token, address, version), (names, keys) in news.found.items():
             searcher = token.searcher()
             if searcher is not None and not self._tell(searcher.found, address, version, keys):
-                self._add(SearchRequest(token, names, keys, False, RETRY_DELAY))
+                self._tell(self._add, SearchRequest(token, names, keys, False, RETRY_DELAY))
         for token, key, first, second in news.elsewhere:
             searcher = token.searcher()
             if searcher is not None:
