@@ -13,6 +13,7 @@ def _plan(*steps: tuple[float, str, tuple[object, ...]], connection_timeout: flo
         connection_timeout=connection_timeout,
         search_period=60.0,
         duration=steps[-1][0] + 40.0,
+        lines=False,
         steps=tuple(Step(*step) for step in steps),
     )
 

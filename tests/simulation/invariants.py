@@ -157,6 +157,18 @@ def nothing_waits_in_tables(simulation: Simulation) -> Iterator[str]:
             yield f"{manager} has a backlog of {manager.backlog}"
 
 
+def what_runs_is_bounded(simulation: Simulation) -> Iterator[str]:
+    circuits = len(simulation.context.circuit_managers)
+    # For each circuit a reader and a callback thread; searches, name server, those of earlier
+    # circuits that have just ended.
+    threads = [thread.name for thread in simulation.system.threads]
+    if len(threads) > 2 * circuits + 4:
+        yield f"{len(threads)} threads for {circuits} circuits: {threads}"
+    waiting = simulation.world.waiting
+    if waiting > 100:
+        yield f"{waiting} events are still to come"
+
+
 def nothing_is_left(simulation: Simulation) -> Iterator[str]:
     for thread in simulation.system.threads:
         yield f"thread {thread.name!r} has not ended"
@@ -179,6 +191,7 @@ INVARIANTS: dict[str, tuple[str, Check]] = {
     "nothing waits in tables": ("healed", nothing_waits_in_tables),
     "idle PVs are idle": ("resting", idle_pvs_are_idle),
     "no circuit without PVs": ("resting", circuits_are_few),
+    "threads and timers are few": ("used again", what_runs_is_bounded),
     "all is connected again": ("used again", what_is_served_is_connected),
     "no defect shows in the log": ("over", no_complaints),
     "every operation ends": ("over", every_operation_ends),

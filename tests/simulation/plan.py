@@ -44,6 +44,9 @@ class Plan:
     connection_timeout, search_period : float
         As in EPICS_CA_CONN_TMO and EPICS_CA_MAX_SEARCH_PERIOD.
     duration : float
+    lines : bool
+        Whether threads lose the processor between any two lines, not only where they ask for locks
+        or for the system. That is slow.
     steps : tuple of Step
         In the order of time.
     """
@@ -54,6 +57,7 @@ class Plan:
     connection_timeout: float
     search_period: float
     duration: float
+    lines: bool
     steps: tuple[Step, ...]
 
     @property
@@ -99,6 +103,7 @@ class _Drawing:
             chance.choice((4.0, 10.0, 30.0)),
             chance.choice((60.0, 100.0)),
             self.duration,
+            self.seed % 20 == 19,
             tuple(sorted(self.steps)),
         )
 
@@ -166,7 +171,7 @@ class _Drawing:
 
 
 def _odd(d: _Drawing) -> tuple[str, ...]:
-    return tuple(d.chance.sample(("good", "late", "twice"), d.chance.randint(1, 3)))
+    return tuple(d.chance.sample(("good", "late", "twice", "stray"), d.chance.randint(1, 3)))
 
 
 Table = dict[str, tuple[int, Callable[[_Drawing], tuple[Any, ...]]]]

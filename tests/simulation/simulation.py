@@ -65,7 +65,7 @@ class Simulation:
         self.plan = plan
         self.world = World(plan.seed, verbose)
         self.network = Network(self.world)
-        self.system = System(self.world, self.network)
+        self.system = System(self.world, self.network, plan.lines)
         self.fate = Fate(plan, self.system)
         self.complaints = _Complaints()
         self.users = Users(self.system, self.fate.servers)

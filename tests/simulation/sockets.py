@@ -92,6 +92,7 @@ class Socket:
     # --- datagrams
 
     def sendto(self, data: bytes, address: Address) -> int:
+        present().perhaps_give_way()
         self._check()
         host = CLIENT_HOST if address[0] == "127.0.0.1" else address[0]
         present().network.send(bytes(data), self._address, (host, address[1]))
@@ -115,6 +116,7 @@ class Socket:
         return errno.EINPROGRESS
 
     def send(self, data: Any) -> int:
+        present().perhaps_give_way()
         self._check()
         if self._peer is not None:
             self._peer._hear(bytes(data), self._address)
@@ -126,6 +128,7 @@ class Socket:
         return sent
 
     def recv(self, size: int) -> bytes:
+        present().perhaps_give_way()
         if self._peer is not None:
             return self.recvfrom(size)[0]
         self._check()

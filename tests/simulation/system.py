@@ -13,12 +13,16 @@ from __future__ import annotations
 import errno
 import itertools
 import queue
+import sys
 import types
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import greenlet
+
+import caproto
 
 from .network import Network
 from .world import World
@@ -26,8 +30,11 @@ from .world import World
 if TYPE_CHECKING:
     from .sockets import Socket
 
-#: How likely it is that a thread loses the processor where it asks for a lock.
+#: How likely it is that a thread loses the processor where it asks for a lock, or the system.
 PREEMPTION = 0.05
+#: The same after each line of caproto, if that is wanted.
+LINE_PREEMPTION = 0.003
+_PACKAGE = str(Path(caproto.__file__).parent)
 
 
 class Deadlock(AssertionError):
@@ -45,14 +52,17 @@ class System:
         All that were started and have not ended.
     sockets : dict of int to Socket
         Those that are open, by descriptor.
+    lines : bool
+        Whether threads lose the processor between any two lines of caproto.
     no_descriptors, no_threads : bool
         Whether the host has no more of them.
     failures : list of str
         Threads that ended with an exception.
     """
 
-    def __init__(self, world: World, network: Network) -> None:
+    def __init__(self, world: World, network: Network, lines: bool = False) -> None:
         self.world, self.network = world, network
+        self.lines = lines
         self.no_descriptors = self.no_threads = False
         self.threads: list[Thread] = []
         self.sockets: dict[int, Socket] = {}
@@ -71,6 +81,15 @@ class System:
 
     # --- the scheduler
 
+    def trace(self, frame: types.FrameType, event: str, _argument: Any) -> Any:
+        """Lets a thread lose the processor between lines of caproto."""
+        if event == "line":
+            if self.world.chance.random() < LINE_PREEMPTION:
+                self.give_way()
+        elif event == "call" and not frame.f_code.co_filename.startswith(_PACKAGE):
+            return None
+        return self.trace
+
     def start(self, thread: Thread) -> None:
         thread.ident = next(_idents)
         thread.greenlet = greenlet.greenlet(thread.main, self._hub)
@@ -80,9 +99,13 @@ class System:
     def _resume(self, thread: Thread) -> None:
         """Called in the hub: let a thread run until it waits."""
         self.current = thread
+        if self.lines:
+            sys.settrace(self.trace)
         try:
             thread.greenlet.switch()
         finally:
+            if self.lines:
+                sys.settrace(None)
             self.current = self.main
 
     def block(self, timeout: float | None = None) -> bool:
@@ -310,6 +333,7 @@ class SimpleQueue:
         self._waiting: deque[Thread] = deque()
 
     def put(self, item: Any) -> None:
+        _system.perhaps_give_way()
         self._items.append(item)
         if self._waiting:
             _system.wake(self._waiting.popleft())

@@ -6,6 +6,7 @@ must hold of it at once; what can only be judged in the end is kept.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from .system import System, Thread
 
 #: Seconds that a call may take beyond its timeout, waiting for the processor.
 SLACK = 0.1
+#: What an error says of the server, or of the search for it.
+_WHERE = re.compile(r"\d+\.\d+\.\d+\.\d+:\d+|search")
 #: What a subscription can be.
 WAYS: tuple[dict[str, Any], ...] = (
     {}, {"data_type": "time"}, {"data_type": "time", "mask": 1},
@@ -226,6 +229,8 @@ class Users:
             return
         if operation.name not in str(error) and not isinstance(error, CaprotoTypeError):
             self.violate("errors name the PV", f"{operation}: {error!r}")
+        elif not _WHERE.search(str(error)) and not isinstance(error, CaprotoTypeError):
+            self.violate("errors name phase and server", f"{operation}: {error!r}")
         took = self.world.now - operation.begun
         if isinstance(error, CaprotoTimeoutError) and took < operation.timeout - SLACK:
             self.violate("timeouts are kept", f"{operation} gave up after {took:.2f} s")
