@@ -32,7 +32,7 @@ from .._constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
 from .._errors import MessageError, RemoteProtocolError
 from .._flow_control import FlowControl
 from .._heartbeat import Action, Heartbeat
-from .._log import turned_up
+from .._log import CIRCUIT_LOGGER, turned_up
 from .._message import Payload
 from .._roles import CLIENT
 from .backoff import Loss
@@ -46,6 +46,7 @@ from .routing import HANDLERS, REPLIES, FollowUp, Routes
 _CONNECTED = CircuitState.CONNECTED
 
 P = TypeVar("P", bound=PV)
+_log = logging.getLogger(CIRCUIT_LOGGER)  # of all circuits: quicker to ask than that of one
 
 #: A request that was composed, with the channel for which; None if it is not on this circuit.
 Composed = tuple[Operation, ClientChannel | None, Message | None]
@@ -88,6 +89,8 @@ class CircuitSession:
         Whether a backlog of updates makes us hold them.
     now : float
         The present time.
+    outbox : deque of bytes-like, optional
+        Where to put what is to be sent, in order. Default: one that `data_to_send` empties.
 
     Attributes
     ----------
@@ -102,6 +105,8 @@ class CircuitSession:
         When it was made, and connected (infinite before that).
     useful : bool
         Whether it has brought values, or confirmations of writes.
+    idling : set of PV
+        Those whose channels are to be given back.
     expire_at : float
         When to call `expire`; infinite if there is nothing to wait for.
     sent : deque of Message
@@ -122,6 +127,7 @@ class CircuitSession:
         max_payload: int,
         flow_control: bool,
         now: float,
+        outbox: deque[Payload] | None = None,
     ) -> None:
         self.circuit = VirtualCircuit(
             CLIENT, address, priority, peer_version=peer_version, max_payload=max_payload
@@ -136,8 +142,8 @@ class CircuitSession:
         self.expire_at = math.inf
         self.sent: deque[Message] = deque()
         self.deviated = False
-        self._idling: set[PV] = set()
-        self._out: list[Payload] = []
+        self.idling: set[PV] = set()
+        self._outbox: deque[Payload] = deque() if outbox is None else outbox
         self._send(
             VersionRequest(priority, DEFAULT_PROTOCOL_VERSION),
             ClientNameRequest(client_name),
@@ -167,13 +173,14 @@ class CircuitSession:
     # ---- bytes to send
 
     def _send(self, *commands: Message) -> None:
-        self._out += self.circuit.send(*commands)
-        if turned_up or self.circuit.log.isEnabledFor(logging.DEBUG):
+        self._outbox.extend(self.circuit.send(*commands))
+        if turned_up or _log.isEnabledFor(logging.DEBUG):
             self.sent += commands
 
     def data_to_send(self) -> list[Payload]:
-        """What is to be written after all that was returned before."""
-        out, self._out = self._out, []
+        """Take what is to be written after all that was taken before."""
+        out = list(self._outbox)
+        self._outbox.clear()
         return out
 
     # ---- channels
@@ -196,12 +203,7 @@ class CircuitSession:
     def idle(self, pv: PV, channel: ClientChannel) -> None:
         """Give *channel* back as soon as it can be; see `clear_idle`."""
         if self.routes.pvs.get(channel.cid) is pv:
-            self._idling.add(pv)
-
-    @property
-    def idling(self) -> bool:
-        """Whether channels are to be given back."""
-        return bool(self._idling)
+            self.idling.add(pv)
 
     def clear_idle(self) -> list[PV]:
         """Clear channels that are to be given back, unless their PVs are needed; return the PVs.
@@ -210,12 +212,12 @@ class CircuitSession:
         """
         cleared: list[PV] = []
         busy = {command.fields[4] for command in self.circuit.pending.values()}
-        for pv in list(self._idling):
+        for pv in list(self.idling):
             channel = pv.channel
             if channel is None or channel.circuit is not self.circuit or not pv.may_idle:
-                self._idling.discard(pv)
+                self.idling.discard(pv)
             elif channel.sid not in busy and self.serves(channel):
-                self._idling.discard(pv)
+                self.idling.discard(pv)
                 self.routes.clear_channel(pv, channel.cid)
                 self._send(channel.clear())
                 cleared.append(pv)
@@ -242,6 +244,20 @@ class CircuitSession:
             raise _lost(channel)
         return self.circuit.new_ioid()
 
+    def start(self, operation: Operation, channel: ClientChannel) -> int:
+        """Compose and send an operation that is `quick` to compose; its id.
+
+        Raises
+        ------
+        NotSent
+            If the channel is not connected.
+        """
+        if self.state is not _CONNECTED or not channel.connected:
+            raise _lost(channel)
+        number = self.circuit.new_ioid()
+        self._add(operation, number, operation.compose(channel, number))
+        return number
+
     def submit(
         self, operation: Operation, channel: ClientChannel, number: int, message: Message
     ) -> None:
@@ -254,11 +270,17 @@ class CircuitSession:
         """
         if self.state is not _CONNECTED or not channel.connected:
             raise _lost(channel)
+        self._add(operation, number, message)
+
+    def _add(self, operation: Operation, number: int, message: Message) -> None:
         if operation.has_reply:
             self.routes.operations[number] = operation
             if operation.expires and operation.deadline.moment < self.expire_at:
                 self.expire_at = operation.deadline.moment
-        self._send(message)
+        # As `_send` does, without a call.
+        self._outbox.extend(self.circuit.send(message))
+        if turned_up or _log.isEnabledFor(logging.DEBUG):
+            self.sent.append(message)
 
     def submit_many(self, composed: Sequence[Composed]) -> list[Operation]:
         """Send many operations; return those that could not be sent, because of their channels.
@@ -364,6 +386,7 @@ class CircuitSession:
         add_target, add_argument = out.targets.append, out.arguments.append
         then: FollowUp | None = None
         error: RemoteProtocolError | None = None
+        useful = False
         self.heartbeat.received(now)
         try:
             for command in commands:
@@ -382,13 +405,13 @@ class CircuitSession:
                     if sub is not None and command.fields[4] == NORMAL and not sub.refused:
                         add_target(sub)
                         add_argument(command)
-                        self.useful = True
+                        useful = True
                         continue
                 elif kind in REPLIES:
                     operation = operations.pop(command.fields[5], None)
                     if operation is not None:
                         operation.answered(command, out)
-                        self.useful = True
+                        useful = True
                         continue
                 handler = HANDLERS.get(kind)
                 if handler is not None:
@@ -397,6 +420,8 @@ class CircuitSession:
                     handler(routes, command, then)
         except RemoteProtocolError as exc:
             error = exc
+        if useful:
+            self.useful = True
         if then is not None:
             self._settle(then, now)
         return then, error
@@ -468,8 +493,8 @@ class CircuitSession:
         connecting = self.state is CircuitState.CONNECTING
         self.state = CircuitState.DEAD
         self.circuit.disconnect()
-        self._out.clear()
-        self._idling.clear()
+        self._outbox.clear()
+        self.idling.clear()
         pvs, operations = self.routes.take_all()
         if error is None:
             loss = Loss.CLOSED

@@ -74,6 +74,8 @@ class Operation:
     expires: ClassVar[bool] = True
     #: Whether the server answers it.
     has_reply: bool = True
+    #: Whether `compose` takes next to no time, however large the value.
+    quick: ClassVar[bool] = False
 
     def __init__(
         self, pv: PV, callback: Callable[[Any], Any] | None, deadline: TimeLimit
@@ -83,7 +85,7 @@ class Operation:
         self.deadline = deadline
 
     def compose(self, channel: ClientChannel, number: int) -> Message:
-        """The message, for a connected channel; never called under a lock, it may take its time.
+        """Make the message, for a connected channel; not under a lock, unless this is `quick`.
 
         Raises
         ------
@@ -129,6 +131,7 @@ class Read(Operation):
 
     __slots__ = ()
     verb = "read"
+    quick = True
 
     def compose(self, channel: ClientChannel, number: int) -> Message:
         """See `Operation.compose`."""
@@ -151,6 +154,7 @@ class TypedRead(Operation):
 
     __slots__ = ("data_count", "data_type", "notify")
     verb = "read"
+    quick = True
 
     def __init__(
         self,

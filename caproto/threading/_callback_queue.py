@@ -83,11 +83,12 @@ class CallbackQueue:
         return backlog, now - self._backlog.since if backlog else 0.0
 
     def put(self, batch: DeliveryBatch, cost: int = 0) -> None:
-        """Queue *batch*, which occupies *cost* bytes; the first one starts the threads."""
-        with self.lock:
-            self._backlog.queued += cost
-            start = not self._threads and not self._stopped
-        if start:
+        """Queue *batch*, which occupies *cost* bytes; the first one starts the threads.
+
+        Takes no lock once they run. Only one thread may put what has a cost.
+        """
+        self._backlog.queued += cost
+        if not self._threads and not self._stopped:
             self._start()
         now = _waiting.now()
         if self._workers == 1:

@@ -6,7 +6,7 @@ Who may touch what:
 
 * The session belongs to the lock, but for three things that only the reader thread touches: the
   buffers of the protocol object, the flow control, and ``useful`` and ``deviated``.
-* Locked sections change the session and put bytes into the outbox of the transport; what follows
+* Locked sections change the session, which fills the outbox of the transport; what follows
   (writing, logging, callbacks, searches, other circuits) is done after the release.
 * Channels, subscriptions and the end are the business of background threads, which no Ctrl-C
   interrupts: users' threads leave notes for the reader. They themselves send reads and writes.
@@ -50,7 +50,7 @@ from .._errors import (
     RemoteProtocolError,
 )
 from .._flow_control import cost
-from .._log import turned_up
+from .._log import CIRCUIT_LOGGER, turned_up
 from . import _waiting
 from ._callback_queue import CallbackQueue
 from ._circuit_facts import CircuitFacts
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 #: Blocks received in a row before the reader looks after its timers again.
 BLOCKS_PER_TURN = 16
 
+_log = logging.getLogger(CIRCUIT_LOGGER)  # of all circuits: quicker to ask than that of one
 # Looked at for each request and each chunk received; members are slow to find.
 _CONNECTED, _CLOSING = CircuitState.CONNECTED, CircuitState.CLOSING
 
@@ -126,6 +127,7 @@ class VirtualCircuitManager(CircuitFacts):
         flow_control: bool,
         delivery: CallbackQueue,
     ) -> None:
+        self._transport = Transport(address, connection_timeout)
         session = CircuitSession(
             address,
             priority,
@@ -136,6 +138,7 @@ class VirtualCircuitManager(CircuitFacts):
             max_payload=max_payload,
             flow_control=flow_control,
             now=_waiting.now(),
+            outbox=self._transport.outbox,
         )
         super().__init__(session, delivery)
         self._owner = owner
@@ -144,8 +147,6 @@ class VirtualCircuitManager(CircuitFacts):
         self._notes = Notes()
         self._command_log = CommandLog(self.session)
         self._silent = False  # whether what waits for callbacks is dropped at the end
-        self._transport = Transport(address, connection_timeout)
-        self._transport.queue(self.session.data_to_send())
         self.locks = self._all_locks()
         host, port = address
         self._thread = threading.Thread(
@@ -236,7 +237,7 @@ class VirtualCircuitManager(CircuitFacts):
         self.note(functools.partial(self._retire, pv, channel, done), pv.name)
 
     def _all_locks(self) -> tuple[RLock, ...]:
-        return (self._owner.lock, self._lock, self._transport.token, self.delivery.lock)
+        return (self._owner.lock, self._lock, self._transport.token)
 
     # ---- channels
 
@@ -249,7 +250,6 @@ class VirtualCircuitManager(CircuitFacts):
         """Ask the server for channels that were attached; False if the circuit is over."""
         with self._lock:
             created = self.session.create(channels)
-            self._queue()
         self._flush()
         return created
 
@@ -270,18 +270,26 @@ class VirtualCircuitManager(CircuitFacts):
         CaprotoError
             If the message cannot be composed.
         """
-        session = self.session
+        session, transport = self.session, self._transport
         try:
-            with self._lock:
-                number = session.new_number(channel)
-            message = operation.compose(channel, number)
-            with self._lock:
-                expire_at = session.expire_at
-                session.submit(operation, channel, number, message)
-                self._transport.queue(session.data_to_send())
+            if operation.quick:
+                with self._lock:
+                    expire_at = session.expire_at
+                    number = session.start(operation, channel)
+            else:
+                with self._lock:
+                    number = session.new_number(channel)
+                message = operation.compose(channel, number)
+                with self._lock:
+                    expire_at = session.expire_at
+                    session.submit(operation, channel, number, message)
             if session.expire_at < expire_at:
-                self._transport.wakeup.set()
-            self._write(deadline)
+                transport.wakeup.set()
+            if session.sent:
+                self._command_log.sent()
+            # What another thread writes for us may be much: then it slows us down, too.
+            if not transport.flush() or (transport.outbox and not operation.quick):
+                self._push(deadline)
         except BaseException:
             self.withdraw((operation,))
             raise
@@ -299,16 +307,18 @@ class VirtualCircuitManager(CircuitFacts):
         failed : list of (Operation, CaprotoError)
             Those that could not be composed.
         """
-        session = self.session
+        session, transport = self.session, self._transport
         composed, failed = self._compose(operations)
         try:
             with self._lock:
                 expire_at = session.expire_at
                 unsent = session.submit_many(composed)
-                self._transport.queue(session.data_to_send())
             if session.expire_at < expire_at:
-                self._transport.wakeup.set()
-            self._write(deadline)
+                transport.wakeup.set()
+            if session.sent:
+                self._command_log.sent()
+            if not transport.flush() or transport.outbox:
+                self._push(deadline)
         except BaseException:
             self.withdraw(operations)
             raise
@@ -350,21 +360,15 @@ class VirtualCircuitManager(CircuitFacts):
 
     # ---- sending
 
-    def _queue(self) -> None:
-        """Have what the session has to send written, when the lock is released. Locked."""
-        self._transport.queue(self.session.data_to_send())
-
-    def _flush(self, *, serving: bool = False) -> bool:
-        """Write what the socket takes; holding nothing. Returns as `Transport.flush`."""
+    def _flush(self) -> None:
+        """Write what the socket takes; holding nothing."""
         if self.session.sent:
             self._command_log.sent()
-        return self._transport.flush(serving=serving)
+        self._transport.flush()
 
-    def _write(self, deadline: Deadline) -> None:
+    def _push(self, deadline: Deadline) -> None:
         """Write what is queued, all of it; but the reader does not wait for itself."""
-        if self.session.sent:
-            self._command_log.sent()
-        if not self._transport.flush() and threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._thread:
             self._transport.push(deadline)
 
     # ---- the reader thread
@@ -384,7 +388,7 @@ class VirtualCircuitManager(CircuitFacts):
             if not transport.established and session.state is CircuitState.CONNECTING:
                 again_at = transport.connect(writable)
                 if again_at is not None:
-                    if self._notes:
+                    if self._notes.waiting:
                         self._notes.run(self.log)
                     return again_at, True
                 self._established()
@@ -392,7 +396,7 @@ class VirtualCircuitManager(CircuitFacts):
                 self._receive()
             if transport.error is not None:
                 raise transport.error
-            if self._notes:
+            if self._notes.waiting:
                 self._notes.run(self.log)
             if self._changed:
                 self._reconcile()
@@ -408,7 +412,9 @@ class VirtualCircuitManager(CircuitFacts):
                 self._throttle(session.flow.backlog(*self.delivery.load(now)))
             if now >= session.heartbeat.deadline:
                 self._beat(now)
-            held_up = not self._flush(serving=True)
+            if session.sent:
+                self._command_log.sent()
+            held_up = not transport.flush(serving=True)
             if held_up:
                 with self._lock:
                     session.sending(transport.taken_at)
@@ -436,7 +442,7 @@ class VirtualCircuitManager(CircuitFacts):
                 return
             if not received:
                 raise DeadCircuitError("the server closed the connection")
-            self._dispatch(circuit.buffer_updated(received), received)
+            self._take(circuit.buffer_updated(received), received)
             if circuit.error is not None:
                 raise circuit.error  # what was in front of it has been dealt with
             if received < len(buffer):
@@ -446,16 +452,14 @@ class VirtualCircuitManager(CircuitFacts):
             if self.delivery.backlog:
                 _waiting.give_way()
 
-    def _dispatch(self, commands: Sequence[Message], received: int) -> None:
+    def _take(self, commands: Sequence[Message], received: int) -> None:
         """Have the session decide what *commands* mean, and do what follows."""
-        if turned_up or self.log.isEnabledFor(logging.DEBUG):
+        if turned_up or _log.isEnabledFor(logging.DEBUG):
             self._command_log.received(commands)
         out = Deliveries()
         now = _waiting.now()
         with self._lock:
             then, error = self.session.receive(commands, now, out)
-            if then is not None:
-                self._queue()
         if out.targets:
             self.delivery.put(out, cost(received, len(out.targets)))
         if then is not None:
@@ -495,7 +499,6 @@ class VirtualCircuitManager(CircuitFacts):
         changed = [self._changed.popleft() for _ in range(len(self._changed))]
         with self._lock:
             self.session.reconcile(changed)
-            self._queue()
 
     def _expire(self, now: float) -> None:
         """Give up operations that no caller waits for and whose time is over."""
@@ -521,7 +524,6 @@ class VirtualCircuitManager(CircuitFacts):
         """Clear the channels that can be given back, after all that happened before."""
         with self._lock:
             cleared = self.session.clear_idle()
-            self._queue()
         self._flush()
         for pv in cleared:
             self._deliver(self._owner.pv_idle(self, pv))
@@ -546,13 +548,11 @@ class VirtualCircuitManager(CircuitFacts):
         self.delivery.relieve(relief, self.session.flow.resume_below)
         with self._lock:
             self.session.hold(hold)
-            self._queue()
 
     def _beat(self, now: float) -> None:
         """Do what the heartbeat asks for, now that its deadline has come."""
         with self._lock:
             lost = self.session.beat(now, self._transport.taken_at)
-            self._queue()
         if lost is None:
             return
         host, port = self.circuit.address
@@ -576,7 +576,6 @@ class VirtualCircuitManager(CircuitFacts):
         host, port = address = self.circuit.address
         with self._lock:
             end = self.session.end(error)
-            self._transport.clear()
         self._notes.run(self.log)
         reason = "the circuit was closed" if error is None else describe(error)
         if error is not None:

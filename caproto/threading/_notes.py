@@ -15,13 +15,16 @@ __all__ = ["Notes"]
 
 
 class Notes:
-    """The notes for one thread."""
+    """The notes for one thread.
+
+    Attributes
+    ----------
+    waiting : deque
+        What was noted and is not done yet.
+    """
 
     def __init__(self) -> None:
-        self._notes: deque[tuple[Callable[[], object], str]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._notes)
+        self.waiting: deque[tuple[Callable[[], object], str]] = deque()
 
     def leave(self, function: Callable[[], object], name: str = "") -> None:
         """Have *function* called by the next `run`.
@@ -33,12 +36,12 @@ class Notes:
         name : str
             Of the PV concerned, for the log if *function* fails.
         """
-        self._notes.append((function, name))
+        self.waiting.append((function, name))
 
     def run(self, log: logging.Logger) -> None:
         """Do what was noted so far, holding nothing; one that fails does not affect the others."""
-        for _ in range(len(self._notes)):
-            function, name = self._notes.popleft()
+        for _ in range(len(self.waiting)):
+            function, name = self.waiting.popleft()
             try:
                 function()
             except CaprotoError as error:

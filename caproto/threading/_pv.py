@@ -380,7 +380,10 @@ class PV(ClientPV):
     # ---- inside
 
     def _deadline(self, timeout: Timeout) -> Deadline:
-        return Deadline(self.timeout if timeout is DEFAULT else check_timeout(timeout))
+        if timeout is not DEFAULT:
+            return Deadline(check_timeout(timeout))
+        own = self._timeout
+        return Deadline(self.context.timeout if own is DEFAULT else own)
 
     def wait_until_usable(self, deadline: Deadline) -> Link[VirtualCircuitManager]:
         """Wait until the PV is connected; return the link."""

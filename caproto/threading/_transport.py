@@ -45,6 +45,8 @@ class Transport:
         Wakes the thread that serves the socket.
     established : bool
         Whether the connection was made.
+    outbox : deque of bytes-like
+        What is to be written; its owner adds to it under its lock.
     error : OSError or None
         Why writing failed, if it did; the thread then gives the connection up.
     taken_at : float
@@ -60,7 +62,7 @@ class Transport:
         self.error: OSError | None = None
         self._connect_by = _waiting.now() + timeout
         self._socket: socket.socket | None = None
-        self._outbox: deque[Any] = deque()
+        self.outbox: deque[Any] = deque()
         #: How much the socket took of the first buffer in the outbox, by piece.
         self._sent: list[int] = []
         self._gate = allocate_lock()  # taken with the token; it can be asked whether it is free
@@ -122,7 +124,7 @@ class Transport:
 
     def queue(self, buffers: Iterable[Any]) -> None:
         """Have *buffers* written after all that is queued already. Under the owner's lock."""
-        self._outbox.extend(buffers)
+        self.outbox.extend(buffers)
 
     def flush(self, *, serving: bool = False) -> bool:
         """Write what the socket takes, without waiting; whether nothing is left to push.
@@ -131,7 +133,7 @@ class Transport:
         find the owner's lock taken. If something is left the thread that serves the socket is woken
         to push it, unless it is *serving* itself.
         """
-        outbox, gate = self._outbox, self._gate
+        outbox, gate = self.outbox, self._gate
         try:
             # Looked at again when the token has been given back: others may have found it taken.
             while outbox and self.established:
@@ -150,12 +152,12 @@ class Transport:
 
     def _write(self, outbox: deque[Any], sent: list[int]) -> bool:
         """Write until the outbox is empty or the socket is full; whether it is full. With token."""
-        took = False
+        sock = self._socket
+        if sock is None:
+            outbox.clear()
+            return False
+        took = full = False
         try:
-            sock = self._socket
-            if sock is None:
-                outbox.clear()
-                return False
             while outbox:
                 data = outbox[0]
                 if sent:
@@ -166,25 +168,18 @@ class Transport:
                     outbox[0] = b""  # first, so that what is sent is never sent again
                     sent.clear()
                     outbox.popleft()
-            if self._waiting:
-                self._waiting = False
-                self.taken_at = _waiting.now()
         except BlockingIOError:
-            if took or not self._waiting:
-                self._waiting = True
-                self.taken_at = _waiting.now()
-            return True
+            full = True
         except IndexError:  # the owner has cleared it
             sent.clear()
         except OSError as error:
             self.error = error
             outbox.clear()
             self.wakeup.set()
-        return False
-
-    def clear(self) -> None:
-        """Forget what was not written."""
-        self._outbox.clear()
+        if full is not self._waiting or (full and took):
+            self._waiting = full
+            self.taken_at = _waiting.now()
+        return full
 
     def push(self, deadline: Deadline) -> None:
         """Wait until the socket has taken everything; holding nothing.
@@ -204,7 +199,7 @@ class Transport:
             except CaprotoNetworkError:
                 return  # closed meanwhile
             # While somebody else writes it is not yet known how far he will come.
-            clear = self.flush() and not self._outbox and not self._gate.locked()
+            clear = self.flush() and not self.outbox and not self._gate.locked()
 
     def abandon(self) -> None:
         """Give back our copies of what belongs to another process."""

@@ -310,7 +310,7 @@ def test_what_is_queued_is_sent_then_half_closed_then_closed(server, ctx, monkey
     connection.stop_reading()
     writer = threading.Thread(target=big.write, args=(bytes(20_000_000),), kwargs={"wait": False})
     writer.start()
-    wait_for(lambda: manager._transport._outbox, message="the pipe is full")
+    wait_for(lambda: manager._transport.outbox, message="the pipe is full")
     x.unsubscribe_all()
     x.go_idle()
     big.go_idle()

@@ -523,7 +523,7 @@ def test_what_was_sent_before_the_disconnect_arrives(server, wait_for, monkeypat
     server.connection.stop_reading()
     writer = threading.Thread(target=big.write, args=(bytes(20_000_000),), kwargs={"wait": False})
     writer.start()
-    wait_for(lambda: x.circuit_manager._transport._outbox)
+    wait_for(lambda: x.circuit_manager._transport.outbox)
     for number in range(100):
         x.write(float(number), wait=False, timeout=0)
     server.connection.go_on_reading()

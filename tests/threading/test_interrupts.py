@@ -144,7 +144,7 @@ def test_a_signal_handler_at_any_line_gets_an_answer_or_a_reason(world: World, n
     for where in enter_each_line(lambda: call(world), handler := Handler(world)):
         answers, refused = handler.answers, handler.refused
         assert world.x.read(timeout=2).data[0] >= 1.0, where
-    assert answers > len(refused)
+    assert answers > 20  # nearly all the others are struck under a lock
     for error in refused:
         assert error.startswith(("PV.read", "Subscription.add_callback")) and "inside" in error
 

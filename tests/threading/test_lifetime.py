@@ -167,7 +167,7 @@ class TestExit:
         big.subscribe(data_count=1).add_callback(callback)
         told.wait()
         once = in_background(lambda: big.write(bytes(80_000_000)))
-        while not big.circuit_manager._transport._outbox:
+        while not big.circuit_manager._transport.outbox:
             time.sleep(0.001)
         """
         Done(server, script).check()

@@ -180,9 +180,9 @@ def test_a_server_that_takes_no_searches_is_silent_whatever_it_says(
         number += 1000
         time.sleep(0.001)  # the pace of the searches
     assert "does not respond" in server.problem
-    waiting = len(server._transport._outbox)
+    waiting = len(server._transport.outbox)
     server.search([(cid, "nobody:has:it") for cid in range(1, 1000)])
-    assert len(server._transport._outbox) <= waiting
+    assert len(server._transport.outbox) <= waiting
 
 
 @item(28)

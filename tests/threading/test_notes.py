@@ -15,10 +15,10 @@ def test_notes_are_carried_out_once_in_their_order():
     notes, done = Notes(), []
     for number in range(3):
         notes.leave(lambda number=number: done.append(number))
-    assert len(notes) == 3 and done == []
+    assert len(notes.waiting) == 3 and done == []
     notes.run(log)
     notes.run(log)
-    assert done == [0, 1, 2] and not notes
+    assert done == [0, 1, 2] and not notes.waiting
 
 
 def test_a_note_that_is_left_meanwhile_waits_for_the_next_run():
@@ -31,7 +31,7 @@ def test_a_note_that_is_left_meanwhile_waits_for_the_next_run():
 
     notes.leave(again)
     notes.run(log)
-    assert done == [0] and len(notes) == 1
+    assert done == [0] and len(notes.waiting) == 1
 
 
 @pytest.mark.parametrize(

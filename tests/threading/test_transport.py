@@ -323,14 +323,6 @@ def test_push_before_there_is_a_connection():
         transport.wakeup.close()
 
 
-def test_cleared_means_not_sent(pipe):
-    pipe.transport.queue([b"never"])
-    pipe.transport.clear()
-    pipe.transport.queue([b"now"])
-    assert pipe.transport.flush()
-    assert pipe.read(3) == b"now"
-
-
 # ---- reading, and the end --------------------------------------------------------------------
 
 
