@@ -6,7 +6,7 @@ about, and what messages the client can take; it returns the message.
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._commands import (
     ErrorResponse,
@@ -27,6 +27,7 @@ from .._log import CHANNEL_LOGGER
 from .._message import Message
 from .._payload import payload_size
 from .._status import CAStatus
+from .conversions import Elements
 from .directory import View
 from .open_channel import OpenChannel
 from .snapshot import Refused, Snapshot
@@ -160,7 +161,9 @@ def _zeros(data_type: int, data_count: int) -> tuple[bytes, int]:
 # --- writing
 
 
-def written_elements(command: WriteRequest | WriteNotifyRequest, channel: OpenChannel) -> Any:
+def written_elements(
+    command: WriteRequest | WriteNotifyRequest, channel: OpenChannel
+) -> Elements | None:
     """Return the elements to be written; None for an acknowledgement, which is done here.
 
     Raises
@@ -191,7 +194,7 @@ def written_elements(command: WriteRequest | WriteNotifyRequest, channel: OpenCh
         raise Refused(str(exc), CAStatus.ECA_PUTFAIL) from exc
 
 
-def call_putter(view: View, elements: Any) -> CAStatus:
+def call_putter(view: View, elements: Elements | None) -> CAStatus:
     """Call the putter, the user's code, if there is one, then store; returns what became of it."""
     if elements is None:
         return CAStatus.ECA_NORMAL

@@ -15,7 +15,7 @@ from .._constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE, MAX_STRING_SIZE
 from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._text import encode_text
-from .conversions import CONVERTERS, convert, text_of_bytes
+from .conversions import CONVERTERS, Elements, convert, text_of_bytes
 from .data import LOG, VALUE, ChannelData
 from .properties import Property, check_text
 from .snapshot import ChannelAlarm
@@ -100,7 +100,7 @@ class ChannelNumeric(ChannelData):
     def _element(self, value: Any) -> Any:
         return _checked_integer(self, value)
 
-    def _array(self, values: Any) -> Any:
+    def _array(self, values: Any) -> Elements:
         if not hasattr(values, "dtype"):
             return [self._element(value) for value in values]
         if values.ndim != 1 or values.dtype.kind not in "biuf":
@@ -117,13 +117,14 @@ class ChannelNumeric(ChannelData):
                 )
         source = ChannelType.DOUBLE if values.dtype.kind == "f" else ChannelType.LONG
         if source is not self.data_type:
-            values = convert(values, source, self.data_type, self._text_format)
-        return values
+            return convert(values, source, self.data_type, self._text_format)
+        numbers: Elements = values
+        return numbers
 
-    def _freeze(self, elements: Any) -> Any:
+    def _freeze(self, elements: Elements) -> Elements:
         return _frozen(elements, self.data_type)
 
-    def _value_events(self, elements: Any, properties: dict[str, Any]) -> int:
+    def _value_events(self, elements: Elements, properties: dict[str, Any]) -> int:
         if self.max_length != 1:
             return VALUE | LOG
         value = elements[0]
@@ -137,7 +138,7 @@ class ChannelNumeric(ChannelData):
         return events
 
     def _limit_alarm(
-        self, elements: Any, properties: dict[str, Any], alarm: ChannelAlarm
+        self, elements: Elements, properties: dict[str, Any], alarm: ChannelAlarm
     ) -> ChannelAlarm:
         if self.max_length != 1:
             return alarm
@@ -150,7 +151,7 @@ class ChannelNumeric(ChannelData):
                     return alarm.raised(status, severity)
         return alarm.raised(0, 0) if defined else alarm
 
-    def _limit(self, elements: Any) -> Any:
+    def _limit(self, elements: Elements) -> Elements:
         properties = self._snapshot.properties
         lower, upper = properties["lower_ctrl_limit"], properties["upper_ctrl_limit"]
         if self.max_length != 1 or not lower < upper or not len(elements):
@@ -249,7 +250,7 @@ class ChannelEnum(ChannelData):
                 f"{self._whoami()} has no state {text!r}; it has {states}"
             ) from None
 
-    def _freeze(self, elements: Any) -> Any:
+    def _freeze(self, elements: Elements) -> Elements:
         return _frozen(elements, self.data_type)
 
 
@@ -271,7 +272,7 @@ class ChannelString(ChannelData):
             )
         return value
 
-    def _freeze(self, elements: Any) -> Any:
+    def _freeze(self, elements: Elements) -> Elements:
         return tuple(elements)
 
 
@@ -295,7 +296,7 @@ class ChannelChar(ChannelData):
     @property
     def value(self) -> str:
         """The present text."""
-        return text_of_bytes(self._snapshot.elements)
+        return text_of_bytes(bytes(self._snapshot.elements))
 
     def _normal(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -308,7 +309,7 @@ class ChannelChar(ChannelData):
             return max(length, MAX_STRING_SIZE)
         return super()._first_length(list(value), max(2, max_length))
 
-    def _elements(self, value: Any) -> Any:
+    def _elements(self, value: Any) -> Elements:
         raw = self._normal(value)
         if not isinstance(raw, (bytes, bytearray)):
             raise CaprotoTypeError(f"{self._whoami()} takes text, not {value!r}")
@@ -318,11 +319,11 @@ class ChannelChar(ChannelData):
             )
         return bytes(raw)
 
-    def _freeze(self, elements: Any) -> Any:
+    def _freeze(self, elements: Elements) -> Elements:
         return bytes(elements)
 
-    def _for_putter(self, elements: Any) -> Any:
-        return text_of_bytes(elements)
+    def _for_putter(self, elements: Elements) -> Any:
+        return text_of_bytes(bytes(elements))
 
 
 def _checked_integer(channel: ChannelData, value: Any) -> int:
@@ -348,15 +349,16 @@ def _differs(new: float, old: float, tolerance: float) -> bool:
     return not abs(new - old) <= tolerance
 
 
-def _frozen(elements: Any, data_type: ChannelType) -> Any:
+def _frozen(elements: Elements, data_type: ChannelType) -> Elements:
     """Copy numbers into an array of the current backend that cannot be changed."""
     if backend.backend_name() != "numpy":
         return array.array(LAYOUTS[data_type].typecode, elements)
     import numpy
 
-    frozen = numpy.asarray(elements, numpy.dtype(LAYOUTS[data_type].dtype).newbyteorder("="))
+    frozen: Any = numpy.asarray(elements, numpy.dtype(LAYOUTS[data_type].dtype).newbyteorder("="))
     if frozen.flags.writeable:
         if frozen is elements or frozen.base is not None:  # the writer may go on changing it
             frozen = frozen.copy()
         frozen.setflags(write=False)
-    return frozen
+    elements = frozen
+    return elements

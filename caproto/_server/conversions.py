@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 from .._constants import MAX_STRING_SIZE
 from .._dbr import ChannelType
 from .._errors import CaprotoValueError
 from .._text import Latin1Text, decode_text, encode_text
 
-__all__ = ["CONVERTERS", "TextFormat", "convert", "cut", "text_of_bytes"]
+__all__ = ["CONVERTERS", "Elements", "TextFormat", "convert", "cut", "text_of_bytes"]
 
 STRING = ChannelType.STRING
 SHORT = ChannelType.INT
@@ -36,6 +36,16 @@ _LOWEST = -(2**31)
 _BEYOND = 2**31
 #: The largest single precision float; doubles beyond it are cut to it, infinities pass.
 _FLOAT_MAX: float = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
+
+
+class Elements(Protocol):
+    """The elements of a value: a tuple, list, bytes, ``array.array`` or numpy array."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 class TextFormat(NamedTuple):
@@ -238,8 +248,8 @@ def _convert_array(values: Any, target: ChannelType) -> Any:
 
 
 def convert(
-    values: Sequence[Any] | Any, source: ChannelType, target: ChannelType, form: TextFormat
-) -> Any:
+    values: Elements, source: ChannelType, target: ChannelType, form: TextFormat
+) -> Elements:
     """Convert all elements of *values* from native type *source* to native type *target*.
 
     Parameters
@@ -265,7 +275,8 @@ def convert(
     if source is target and source is not STRING:
         return values
     if source is not STRING and target is not STRING and hasattr(values, "astype"):
-        return _convert_array(values, target)
+        converted: Elements = _convert_array(values, target)
+        return converted
     element = CONVERTERS[source][target]
     elements = values.tolist() if hasattr(values, "tolist") else values
     return [element(value, form) for value in elements]

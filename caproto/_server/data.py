@@ -33,7 +33,7 @@ from .._dbr import (
 )
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._payload import native_view
-from .conversions import TextFormat, convert, text_of_bytes
+from .conversions import Elements, TextFormat, convert, text_of_bytes
 from .properties import Property, check_text
 from .snapshot import NATIVE, ChannelAlarm, Snapshot
 
@@ -307,7 +307,7 @@ class ChannelData:
 
     def _change(
         self,
-        elements: Any,
+        elements: Elements | None,
         timestamp: Any,
         alarm: ChannelAlarm | None,
         status: int | None,
@@ -326,7 +326,7 @@ class ChannelData:
 
     def _replace(
         self,
-        elements: Any,
+        elements: Elements | None,
         stamp: TimeStamp,
         alarm: ChannelAlarm | None,
         status: int | None,
@@ -366,7 +366,7 @@ class ChannelData:
         alarm: ChannelAlarm,
         status: int | None,
         severity: int | None,
-        elements: Any,
+        elements: Elements,
         properties: dict[str, Any],
     ) -> ChannelAlarm:
         """Derive the next alarm state: from *status* and *severity* if given, else from limits."""
@@ -377,7 +377,7 @@ class ChannelData:
             alarm.severity if severity is None else severity,
         )
 
-    def _value_events(self, elements: Any, properties: dict[str, Any]) -> int:
+    def _value_events(self, elements: Elements, properties: dict[str, Any]) -> int:
         """Return VALUE and LOG if the value has changed. Arrays always count as changed."""
         if self.max_length != 1 or elements[0] != self._posted:
             self._posted = elements[0] if len(elements) else None
@@ -385,7 +385,7 @@ class ChannelData:
         return 0
 
     def _limit_alarm(
-        self, elements: Any, properties: dict[str, Any], alarm: ChannelAlarm
+        self, elements: Elements, properties: dict[str, Any], alarm: ChannelAlarm
     ) -> ChannelAlarm:
         return alarm
 
@@ -428,7 +428,7 @@ class ChannelData:
             if value is not None:
                 self.write(value)
 
-    def from_client(self, payload: Any, data_type: int, data_count: int) -> Any:
+    def from_client(self, payload: Any, data_type: int, data_count: int) -> Elements:
         """Convert what a client has sent to elements of this channel.
 
         Elements beyond `max_length` are dropped, as a real IOC does.
@@ -457,7 +457,7 @@ class ChannelData:
             text = text_of_bytes(bytes(payload[:MAX_STRING_SIZE]))
             return self._elements(text)
         if source is ChannelType.STRING:
-            elements: Any = [
+            elements: Elements = [
                 text_of_bytes(bytes(payload[start : start + MAX_STRING_SIZE]))
                 for start in range(0, count * MAX_STRING_SIZE, MAX_STRING_SIZE)
             ]
@@ -468,10 +468,10 @@ class ChannelData:
         elements = convert(elements, source, self.data_type, self._text_format)
         return self._limit(elements if self.max_length == 1 else self._freeze(elements))
 
-    def _limit(self, elements: Any) -> Any:
+    def _limit(self, elements: Elements) -> Elements:
         return elements
 
-    def put(self, elements: Any) -> None:
+    def put(self, elements: Elements) -> None:
         """Do what a client asks for: call the putter, then store the value.
 
         Parameters
@@ -494,7 +494,7 @@ class ChannelData:
                 elements = self._elements(replacement)
         self._change(elements, None, None, None, None, {})
 
-    def _for_putter(self, elements: Any) -> Any:
+    def _for_putter(self, elements: Elements) -> Any:
         return elements[0] if self.max_length == 1 else elements
 
     def acknowledge(self, data_type: int, number: int) -> None:
@@ -513,7 +513,7 @@ class ChannelData:
 
     # Values
 
-    def _elements(self, value: Any) -> Any:
+    def _elements(self, value: Any) -> Elements:
         """Check what the server's own code writes, and convert it to elements of this channel."""
         value = self._normal(value)
         if self.max_length == 1:
@@ -549,11 +549,11 @@ class ChannelData:
         """Check one element."""
         raise NotImplementedError
 
-    def _array(self, values: Any) -> Any:
+    def _array(self, values: Any) -> Elements:
         """Check several elements."""
         return [self._element(value) for value in values]
 
-    def _freeze(self, elements: Any) -> Any:
+    def _freeze(self, elements: Elements) -> Elements:
         """Convert elements of an array to the form of a snapshot, which never changes."""
         raise NotImplementedError
 

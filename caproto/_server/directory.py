@@ -23,7 +23,7 @@ from .._names import (
     parse_record_field,
 )
 from .._text import encode_text
-from .conversions import cut, text_of_bytes
+from .conversions import Elements, cut, text_of_bytes
 from .data import LOG, VALUE, ChannelData
 from .snapshot import Snapshot
 
@@ -105,7 +105,7 @@ class View:
             stamp=self.data.clock() if self._stamps else snapshot.stamp,
         )
 
-    def from_client(self, payload: Any, data_type: int, data_count: int) -> Any:
+    def from_client(self, payload: Any, data_type: int, data_count: int) -> Elements:
         """Convert what a client has sent through this view; see `ChannelData.from_client`.
 
         A section counts for reading only: what is written goes to the beginning of the array.

@@ -17,7 +17,7 @@ from .._errors import CaprotoError, CaprotoValueError
 from .._payload import encode, payload_size
 from .._status import CAStatus
 from .._text import encode_text
-from .conversions import CONVERTERS, TextFormat, convert, text_of_bytes
+from .conversions import CONVERTERS, Elements, TextFormat, convert, text_of_bytes
 
 __all__ = ["NATIVE", "ChannelAlarm", "Refused", "Snapshot"]
 
@@ -120,7 +120,7 @@ class Snapshot:
     def __init__(
         self,
         native: ChannelType,
-        elements: Any,
+        elements: Elements,
         alarm: ChannelAlarm,
         stamp: TimeStamp,
         properties: dict[str, Any],
@@ -147,7 +147,7 @@ class Snapshot:
         elements = self.elements
         if isinstance(elements, (tuple, list)):
             return 40 * len(elements)
-        return memoryview(elements).nbytes
+        return memoryview(elements).nbytes  # type: ignore[arg-type]
 
     @property
     def text_format(self) -> TextFormat:
@@ -155,12 +155,12 @@ class Snapshot:
         properties = self.properties
         return TextFormat(properties.get("precision", 0), properties.get("enum_strings", ()))
 
-    def converted(self, target: ChannelType) -> Any:
+    def converted(self, target: ChannelType) -> Elements:
         """Convert the elements to another native type. A long text is one string."""
         if target is self.native and target is not ChannelType.STRING:
             return self.elements
         if self.is_text and target is ChannelType.STRING:
-            texts = [text_of_bytes(self.elements)]
+            texts = [text_of_bytes(bytes(self.elements))]
             return convert(texts, ChannelType.STRING, target, self.text_format)
         return convert(self.elements, self.native, target, self.text_format)
 
