@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Protocol, SupportsIndex
 
 from ._addresses import Address
 from ._commands import (
@@ -46,7 +46,7 @@ from ._states import NEW_CHANNEL, OPEN_CHANNEL, Command
 from ._status import CAStatus
 
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
-#: Most channels of most clients have no subscription, or one: the set is made with the first.
+#: Most channels have no subscription, or one: the set is made with the first.
 _NONE: frozenset[int] = frozenset()
 _DEFAULT_EVENT = event_payload(0.0, 0.0, 0.0, _DEFAULT_MASK)
 _STRING, _ENUM, _CHAR = (int(ChannelType[name]) for name in ("STRING", "ENUM", "CHAR"))
@@ -74,12 +74,12 @@ class Circuit(Protocol):
     def new_ioid(self) -> int:
         """Return an id that no live operation or subscription of the circuit has."""
 
-    def add_channel(self, channel: Any) -> None:
+    def add_channel(self, channel: _Channel) -> None:
         """Register a new channel."""
 
 
 class _Channel:
-    """What both ends have in common.
+    """What the two ends of a channel share.
 
     Attributes
     ----------
@@ -88,11 +88,11 @@ class _Channel:
     cid : int
         The client's id.
     sid : int or None
-        The server's id; None until it has told.
+        The server's id; None until the server has sent it.
     native_data_count : int or None
-        The largest number of elements; None until the server has told.
+        The largest number of elements; None until the server has sent it.
     access_rights : AccessRights or None
-        None until the server has told.
+        None until the server has sent them.
     subscriptionids : set of int
         The live subscriptions.
     """
@@ -116,7 +116,7 @@ class _Channel:
 
     @property
     def native_data_type(self) -> ChannelType | None:
-        """The type of the channel itself; None until the server has told."""
+        """The type of the channel itself; None until the server has sent it."""
         return None if self._native is None else CHANNEL_TYPES[self._native]
 
     @property
@@ -126,7 +126,7 @@ class _Channel:
 
     @property
     def connected(self) -> bool:
-        """Whether the server has created the channel, and neither side has given it up."""
+        """Whether the server has created the channel, and neither end has dropped it."""
         return self._state is OPEN_CHANNEL
 
     def __repr__(self) -> str:
@@ -153,7 +153,7 @@ class _Channel:
             raise self._not_connected()
         return self.sid
 
-    def _type(self, data_type: Any) -> int:
+    def _type(self, data_type: SupportsIndex | None) -> int:
         if data_type is not None:
             return dbr_type(data_type)
         if self._native is None:
@@ -189,12 +189,15 @@ class ClientChannel(_Channel):
         return CreateChanRequest(self.name, self.cid, DEFAULT_PROTOCOL_VERSION)
 
     def clear(self) -> ClearChannelRequest:
-        """Give the channel up. Its subscriptions end with it, its open operations get no reply."""
+        """Clear the channel. Its subscriptions end with it; its open operations get no reply."""
         sid = self._open_sid()
         return ClearChannelRequest.from_wire((ClearChannelRequest.ID, 0, 0, 0, sid, self.cid), b"")
 
     def read(
-        self, data_type: Any = None, data_count: int | None = None, ioid: int | None = None
+        self,
+        data_type: SupportsIndex | None = None,
+        data_count: int | None = None,
+        ioid: int | None = None,
     ) -> ReadNotifyRequest:
         """Ask for the value.
 
@@ -221,12 +224,12 @@ class ClientChannel(_Channel):
 
     def write(
         self,
-        data: Any,
-        data_type: Any = None,
+        data: object,
+        data_type: SupportsIndex | None = None,
         data_count: int | None = None,
         notify: bool = True,
         ioid: int | None = None,
-        metadata: Any = None,
+        metadata: object = None,
     ) -> WriteNotifyRequest | WriteRequest:
         """Change the value.
 
@@ -290,12 +293,12 @@ class ClientChannel(_Channel):
 
     def subscribe(
         self,
-        data_type: Any = None,
+        data_type: SupportsIndex | None = None,
         data_count: int | None = None,
         low: float = 0.0,
         high: float = 0.0,
         to: float = 0.0,
-        mask: Any = None,
+        mask: SupportsIndex | None = None,
         subscriptionid: int | None = None,
     ) -> EventAddRequest:
         """Ask for updates; the first one comes at once.
@@ -339,14 +342,14 @@ class ClientChannel(_Channel):
         Raises
         ------
         CaprotoKeyError
-            If there is no such subscription on this circuit, or no longer.
+            If this circuit does not have the subscription, or not any more.
         CaprotoValueError
             If it belongs to another channel.
         """
         try:
             request = self.circuit.subscriptions[subscriptionid]
         except KeyError:
-            raise CaprotoKeyError(f"there is no subscription {subscriptionid}") from None
+            raise CaprotoKeyError(f"unknown subscription id {subscriptionid}") from None
         _, _, number, count, sid, _ = request.fields
         if sid != self.sid:
             raise CaprotoValueError(
@@ -361,7 +364,7 @@ class ClientChannel(_Channel):
         return VersionRequest(self.circuit.priority or 0, DEFAULT_PROTOCOL_VERSION)
 
     def _count(self, data_count: int | None) -> int:
-        """The element count to ask for; servers before 4.13 do not know 0."""
+        """Choose the element count to ask for; servers before 4.13 do not know 0."""
         if data_count is not None and u32("data_count", data_count):
             native = self.native_data_count
             if native is not None and data_count > native:
@@ -391,11 +394,13 @@ class ServerChannel(_Channel):
         """Greet; once for all channels of the circuit, right after accepting the connection."""
         return VersionResponse(DEFAULT_PROTOCOL_VERSION)
 
-    def rights(self, access_rights: Any) -> AccessRightsResponse:
+    def rights(self, access_rights: SupportsIndex) -> AccessRightsResponse:
         """Tell what the client may do; before :meth:`create`, and whenever it changes."""
         return AccessRightsResponse(self.cid, access_rights)
 
-    def create(self, native_data_type: Any, native_data_count: int, sid: int) -> CreateChanResponse:
+    def create(
+        self, native_data_type: SupportsIndex, native_data_count: int, sid: int
+    ) -> CreateChanResponse:
         """Accept the client's CreateChanRequest.
 
         Parameters
@@ -423,12 +428,12 @@ class ServerChannel(_Channel):
 
     def read(
         self,
-        data: Any,
+        data: object,
         ioid: int,
-        data_type: Any = None,
+        data_type: SupportsIndex | None = None,
         data_count: int | None = None,
-        status: Any = CAStatus.ECA_NORMAL,
-        metadata: Any = None,
+        status: SupportsIndex = CAStatus.ECA_NORMAL,
+        metadata: object = None,
     ) -> ReadNotifyResponse:
         """Answer a ReadNotifyRequest; by default in the native type."""
         return ReadNotifyResponse(
@@ -438,9 +443,9 @@ class ServerChannel(_Channel):
     def write(
         self,
         ioid: int,
-        data_type: Any = None,
+        data_type: SupportsIndex | None = None,
         data_count: int | None = None,
-        status: Any = CAStatus.ECA_NORMAL,
+        status: SupportsIndex = CAStatus.ECA_NORMAL,
     ) -> WriteNotifyResponse:
         """Answer a WriteNotifyRequest; type and count are those of the request."""
         count = self.native_data_count or 0 if data_count is None else data_count
@@ -448,20 +453,23 @@ class ServerChannel(_Channel):
 
     def subscribe(
         self,
-        data: Any,
+        data: object,
         subscriptionid: int,
-        data_type: Any = None,
+        data_type: SupportsIndex | None = None,
         data_count: int | None = None,
-        status: Any = CAStatus.ECA_NORMAL,
-        metadata: Any = None,
+        status: SupportsIndex = CAStatus.ECA_NORMAL,
+        metadata: object = None,
     ) -> EventAddResponse:
-        """An update of a subscription; by default in the native type."""
+        """Update a subscription; by default in the native type."""
         return EventAddResponse(
             data, self._type(data_type), data_count, status, subscriptionid, metadata=metadata
         )
 
     def unsubscribe(
-        self, subscriptionid: int, data_type: Any = None, data_count: int | None = None
+        self,
+        subscriptionid: int,
+        data_type: SupportsIndex | None = None,
+        data_count: int | None = None,
     ) -> EventCancelResponse:
         """Confirm an EventCancelRequest; type and count are those of the EventAddRequest."""
         count = self.native_data_count or 0 if data_count is None else data_count
@@ -470,7 +478,7 @@ class ServerChannel(_Channel):
         )
 
 
-def is_text(data: Any) -> bool:
+def is_text(data: object) -> bool:
     """Tell whether *data* is text, or an array or sequence of nothing but texts."""
     if isinstance(data, memoryview):
         return data.format in ("B", "b", "c")

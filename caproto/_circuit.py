@@ -8,7 +8,7 @@ It turns commands into bytes (:meth:`VirtualCircuit.send`) and bytes into comman
 The rules are in ``_circuit_rules``. They do not know which side is to blame and raise
 ProtocolError; here it is known, and becomes LocalProtocolError or RemoteProtocolError.
 
-A circuit knows no sockets, threads or PVs, and it is not thread-safe: touch it under its owner's
+A circuit does not know sockets, threads or PVs. It is not thread-safe: touch it under its owner's
 lock. The exception is the framer (``get_buffer``, ``buffer_updated``, ``recv``), which only the
 reading thread touches.
 """
@@ -150,7 +150,7 @@ class VirtualCircuit(CircuitRules):
 
     @property
     def key(self) -> tuple[tuple[str, int], int | None]:
-        """What circuits are told apart by: address and priority."""
+        """What identifies a circuit: address and priority."""
         return self.address, self.priority
 
     def __repr__(self) -> str:
@@ -239,7 +239,7 @@ class VirtualCircuit(CircuitRules):
         -------
         commands : list of Message
         bytes_needed : int
-            The next command takes at least so many more bytes.
+            The next command takes at least this many more bytes.
 
         Raises
         ------
@@ -298,14 +298,14 @@ class VirtualCircuit(CircuitRules):
         if self.peer_version < EXTENDED_HEADER_VERSION:
             raise ProtocolError(
                 f"{fields[1]} bytes, {fields[3]} elements: "
-                f"version 4.{self.peer_version} of the protocol knows no extended headers"
+                f"version 4.{self.peer_version} of the protocol has no extended headers"
             )
 
     def _payload_limit(self, fields: Fields) -> int:
-        """How many bytes of payload a message can have, by what was asked for.
+        """Return how many bytes of payload a message can have, by what was asked for.
 
         For the reading thread, which does not hold the owner's lock: each table is looked at once.
-        What is not there by now was given up, or will be refused.
+        What it does not find was forgotten, or will be refused.
         """
         command, _, data_type, count, sid, number = fields
         if self.our_role is CLIENT:
@@ -323,7 +323,7 @@ class VirtualCircuit(CircuitRules):
         return TOLERANCE + payload_size(data_type, count or channel.native_data_count)
 
     def _empty_event(self, fields: Fields, payload: Payload, sender: Address | None) -> Message:
-        """The confirmation of a cancel and an update of an empty array look the same."""
+        """Make what has no payload: a confirmation of a cancel, or an update of an empty array."""
         cls = EventCancelResponse if fields[5] in self._cancelling else EventAddResponse
         return cls.from_wire(fields, payload, sender)
 

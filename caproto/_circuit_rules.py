@@ -142,7 +142,7 @@ class CircuitRules:
         self._right_updates: dict[int, Fields] = {}
         self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
         self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
-        self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were given up too early
+        self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were dropped too early
         self._state = NEW_CIRCUIT
         self._next_id = self._next_cid = 1
         self._highest_id = -1  # of all ids of operations and subscriptions so far
@@ -153,7 +153,7 @@ class CircuitRules:
         return dict(self._state.states)
 
     def disconnect(self) -> None:
-        """The connection is gone: every channel is CLOSED, the circuit DISCONNECTED."""
+        """Note that the connection is gone: channels are CLOSED, the circuit DISCONNECTED."""
         self._state = LOST_CIRCUIT
         queued = itertools.chain.from_iterable(self._next_of_cid.values())
         for channel in (*self.channels.values(), *self.channels_sid.values(), *queued):
@@ -169,7 +169,7 @@ class CircuitRules:
     # --- ids -----------------------------------------------------------------------------------
 
     def new_channel_id(self) -> int:
-        """A cid that no live channel of this circuit has."""
+        """Return a cid that no live channel of this circuit has."""
         number = self._next_cid
         while number in self.channels:
             number = (number + 1) & _ID_LIMIT
@@ -177,7 +177,7 @@ class CircuitRules:
         return number
 
     def new_ioid(self) -> int:
-        """An id that no live operation or subscription of this circuit has."""
+        """Return an id that no live operation or subscription of this circuit has."""
         number = self._next_id
         if self._highest_id < number < _ID_LIMIT:  # never used before
             self._next_id = number + 1
@@ -188,7 +188,7 @@ class CircuitRules:
         return number
 
     def new_ioids(self, count: int) -> Iterable[int]:
-        """So many ids, as :meth:`new_ioid` gives one."""
+        """Return *count* ids, as :meth:`new_ioid` returns one."""
         first = self._next_id
         if first > self._highest_id and first + count <= _ID_LIMIT:
             self._next_id = first + count
@@ -199,7 +199,7 @@ class CircuitRules:
     new_subscriptionid = new_ioid
 
     def add_channel(self, channel: Channel) -> None:
-        """Called by a new channel.
+        """Register a new channel, which calls this.
 
         Raises
         ------
@@ -228,7 +228,7 @@ class CircuitRules:
             ) from None
 
     def _open_channel(self, command: Any) -> Channel:
-        """The channel of a request by its sid; it must be open."""
+        """Return the channel of a request by its sid; it must be open."""
         channel = self.channels_sid.get(command.fields[4])
         if channel is None:
             self._step(command)  # if the circuit is not open, that is the better message
@@ -238,14 +238,14 @@ class CircuitRules:
         return channel
 
     def _channel_of_notice(self, cid: int) -> Channel | None:
-        """The channel that the server speaks of; a client may have forgotten it."""
+        """Return the channel that the server means; None if a client has forgotten it."""
         channel = self.channels.get(cid)
         if channel is None and self.our_role is SERVER:
             raise ProtocolError(f"no channel has cid {cid}")
         return channel
 
     def _remove(self, channel: Channel) -> None:
-        """Forget a channel and everything that hangs on it."""
+        """Forget a channel, its requests and its subscriptions."""
         self._drop_requests(channel)
         cid, sid = channel.cid, channel.sid
         if cid in self.channels and self.channels[cid] is channel:
@@ -256,7 +256,7 @@ class CircuitRules:
                 del self._cancelling[number]
 
     def _creation_answered(self, cid: int) -> None:
-        """A server's next answer with this *cid* is about the next channel that was asked for."""
+        """Make a server's next answer with this *cid* one about the next such channel."""
         queue = self._next_of_cid.get(cid)
         if queue is not None:
             self.channels[cid] = queue.popleft()
@@ -409,7 +409,7 @@ class CircuitRules:
             if subscription.fields[4] != sid:
                 raise ProtocolError(f"subscription {ioid} belongs to another channel")
             return  # a refresh: the reply belongs to the subscription
-        if ioid in self.pending:  # careless, but real servers answer both
+        if ioid in self.pending:  # wrong of the client, but real servers answer both
             self._shared[ioid] = self._shared.get(ioid, 1) + 1
         self.pending[ioid] = command
 

@@ -5,7 +5,7 @@ See ``_commands``.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import SupportsIndex
 
 from ._dbr import AccessRights
 from ._errors import CaprotoTypeError, RemoteProtocolError
@@ -33,11 +33,10 @@ from ._message import (
     u32,
 )
 from ._roles import REQUEST, RESPONSE
-from ._status import status_from_code
+from ._status import CAStatus, status_from_code
 
 #: The access bits that have a meaning.
 _ACCESS = tuple(AccessRights(bits) for bits in range(4))
-
 
 
 class VersionRequest(Message):
@@ -200,7 +199,11 @@ class ErrorResponse(Message):
     ID, DIRECTION = 11, RESPONSE
 
     def __init__(
-        self, original_request: Any, cid: int, status: Any, error_message: str = ""
+        self,
+        original_request: Header | Message,
+        cid: int,
+        status: SupportsIndex,
+        error_message: str = "",
     ) -> None:
         if isinstance(original_request, Message):
             original = original_request.fields
@@ -216,7 +219,7 @@ class ErrorResponse(Message):
     cid = header_field(4, "The client's id of the channel, 0xFFFFFFFF if there is none.")
 
     @property
-    def status(self) -> Any:
+    def status(self) -> CAStatus:
         """The ECA status; numbers that we do not know are kept."""
         return status_from_code(self.fields[5])
 
@@ -294,7 +297,7 @@ class CreateChanResponse(TypedMessage):
     __slots__ = ()
     ID, DIRECTION = 18, RESPONSE
 
-    def __init__(self, data_type: Any, data_count: int, cid: int, sid: int) -> None:
+    def __init__(self, data_type: SupportsIndex, data_count: int, cid: int, sid: int) -> None:
         self._fill(
             dbr_type(data_type), u32("data_count", data_count), u32("cid", cid), u32("sid", sid)
         )
@@ -352,7 +355,7 @@ class AccessRightsResponse(Message):
     __slots__ = ()
     ID, DIRECTION = 22, RESPONSE
 
-    def __init__(self, cid: int, access_rights: Any) -> None:
+    def __init__(self, cid: int, access_rights: SupportsIndex) -> None:
         self._fill(0, 0, u32("cid", cid), u32("access_rights", access_rights))
 
     cid = header_field(4, "The client's id of the channel.")

@@ -11,7 +11,7 @@ from ._roles import REQUEST, RESPONSE
 
 
 def pack_ip(ip: str) -> int:
-    """A dotted quad as a 32 bit number."""
+    """Return a dotted quad as a 32 bit number."""
     try:
         quad = bytes(map(int, ip.split(".")))
     except (AttributeError, ValueError):
@@ -22,7 +22,7 @@ def pack_ip(ip: str) -> int:
 
 
 def unpack_ip(number: int) -> str:
-    """A 32 bit number as a dotted quad."""
+    """Return a 32 bit number as a dotted quad."""
     return ".".join(map(str, number.to_bytes(4, "big")))
 
 

@@ -5,7 +5,7 @@ See ``_commands``.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import SupportsIndex
 
 from ._dbr import SubscriptionType
 from ._errors import CaprotoValueError, RemoteProtocolError
@@ -26,12 +26,11 @@ from ._status import CAStatus
 _EVENT_MASK = struct.Struct(">fffHxx")
 
 
-
 class _ReadRequest(TypedMessage):
     __slots__ = ()
     DIRECTION = REQUEST
 
-    def __init__(self, data_type: Any, data_count: int, sid: int, ioid: int) -> None:
+    def __init__(self, data_type: SupportsIndex, data_count: int, sid: int, ioid: int) -> None:
         self._fill(
             dbr_type(data_type), u32("data_count", data_count), u32("sid", sid), u32("ioid", ioid)
         )
@@ -88,13 +87,13 @@ class ReadNotifyResponse(StatusMixin, DataMessage):
 
     def __init__(
         self,
-        data: Any,
-        data_type: Any,
+        data: object,
+        data_type: SupportsIndex,
         data_count: int | None,
-        status: Any,
+        status: SupportsIndex,
         ioid: int,
         *,
-        metadata: Any = None,
+        metadata: object = None,
     ) -> None:
         status, ioid = eca_status(status), u32("ioid", ioid)
         self._fill_data(data, data_type, data_count, status, ioid, metadata)
@@ -121,13 +120,13 @@ class ReadResponse(DataMessage):
 
     def __init__(
         self,
-        data: Any,
-        data_type: Any,
+        data: object,
+        data_type: SupportsIndex,
         data_count: int | None,
         sid: int,
         ioid: int,
         *,
-        metadata: Any = None,
+        metadata: object = None,
     ) -> None:
         sid, ioid = u32("sid", sid), u32("ioid", ioid)
         self._fill_data(data, data_type, data_count, sid, ioid, metadata)
@@ -147,13 +146,13 @@ class _WriteRequest(DataMessage):
 
     def __init__(
         self,
-        data: Any,
-        data_type: Any,
+        data: object,
+        data_type: SupportsIndex,
         data_count: int | None,
         sid: int,
         ioid: int,
         *,
-        metadata: Any = None,
+        metadata: object = None,
     ) -> None:
         sid, ioid = u32("sid", sid), u32("ioid", ioid)
         self._fill_data(data, data_type, data_count, sid, ioid, metadata)
@@ -212,7 +211,9 @@ class WriteNotifyResponse(StatusMixin, TypedMessage):
     __slots__ = ()
     ID, DIRECTION = 19, RESPONSE
 
-    def __init__(self, data_type: Any, data_count: int, status: Any, ioid: int) -> None:
+    def __init__(
+        self, data_type: SupportsIndex, data_count: int, status: SupportsIndex, ioid: int
+    ) -> None:
         self._fill(
             dbr_type(data_type), u32("data_count", data_count), eca_status(status),
             u32("ioid", ioid),
@@ -241,14 +242,14 @@ class EventAddRequest(TypedMessage):
 
     def __init__(
         self,
-        data_type: Any,
+        data_type: SupportsIndex,
         data_count: int,
         sid: int,
         subscriptionid: int,
         low: float,
         high: float,
         to: float,
-        mask: Any,
+        mask: SupportsIndex,
     ) -> None:
         if not u16("mask", mask):
             raise CaprotoValueError("mask=0 subscribes to nothing; IOCs drop the circuit for it")
@@ -261,17 +262,17 @@ class EventAddRequest(TypedMessage):
     subscriptionid = header_field(5, "The client's id of this subscription.")
 
     @property
-    def low(self) -> Any:
+    def low(self) -> float:
         """Unused."""
         return self._limits()[0]
 
     @property
-    def high(self) -> Any:
+    def high(self) -> float:
         """Unused."""
         return self._limits()[1]
 
     @property
-    def to(self) -> Any:
+    def to(self) -> float:
         """Unused."""
         return self._limits()[2]
 
@@ -280,17 +281,18 @@ class EventAddRequest(TypedMessage):
         """What to send updates for."""
         return SubscriptionType(self._limits()[3])
 
-    def _limits(self) -> tuple[Any, ...]:
+    def _limits(self) -> tuple[float, float, float, int]:
         try:
-            return _EVENT_MASK.unpack_from(self.payload)
+            low, high, to, mask = _EVENT_MASK.unpack_from(self.payload)
         except struct.error:
             raise RemoteProtocolError(
                 f"an EventAddRequest has 16 bytes of payload, not {len(self.payload)}"
             ) from None
+        return low, high, to, mask
 
 
-def event_payload(low: float, high: float, to: float, mask: int) -> bytes:
-    """The payload of an EventAddRequest."""
+def event_payload(low: float, high: float, to: float, mask: SupportsIndex) -> bytes:
+    """Make the payload of an EventAddRequest."""
     try:
         return _EVENT_MASK.pack(low, high, to, mask)
     except (struct.error, OverflowError) as error:
@@ -316,13 +318,13 @@ class EventAddResponse(StatusMixin, DataMessage):
 
     def __init__(
         self,
-        data: Any,
-        data_type: Any,
+        data: object,
+        data_type: SupportsIndex,
         data_count: int | None,
-        status: Any,
+        status: SupportsIndex,
         subscriptionid: int,
         *,
-        metadata: Any = None,
+        metadata: object = None,
     ) -> None:
         status, subscriptionid = eca_status(status), u32("subscriptionid", subscriptionid)
         self._fill_data(data, data_type, data_count, status, subscriptionid, metadata)
@@ -345,7 +347,9 @@ class EventCancelRequest(TypedMessage):
     __slots__ = ()
     ID, DIRECTION = 2, REQUEST
 
-    def __init__(self, data_type: Any, sid: int, subscriptionid: int, data_count: int = 0) -> None:
+    def __init__(
+        self, data_type: SupportsIndex, sid: int, subscriptionid: int, data_count: int = 0
+    ) -> None:
         self._fill(
             dbr_type(data_type), u32("data_count", data_count), u32("sid", sid),
             u32("subscriptionid", subscriptionid),
@@ -368,7 +372,9 @@ class EventCancelResponse(TypedMessage):
     __slots__ = ()
     ID, DIRECTION = 1, RESPONSE
 
-    def __init__(self, data_type: Any, sid: int, subscriptionid: int, data_count: int) -> None:
+    def __init__(
+        self, data_type: SupportsIndex, sid: int, subscriptionid: int, data_count: int
+    ) -> None:
         self._fill(
             dbr_type(data_type), u32("data_count", data_count), u32("sid", sid),
             u32("subscriptionid", subscriptionid),

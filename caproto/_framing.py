@@ -226,7 +226,7 @@ class Framer:
         self._buffer = bytearray(READ_SIZE)
         self._view = memoryview(self._buffer)
         self._filled = 0  # bytes in the read buffer
-        self._needed = HEADER.size  # nothing can be complete before it holds so many
+        self._needed = HEADER.size  # nothing is complete before it holds this many
         self._skip = 0  # bytes still to come of a payload that is passed over
         self._fields: Fields | None = None  # of the large message that is being received, and
         self._body: bytearray | mmap = bytearray()  # the memory for its payload, and

@@ -2,7 +2,7 @@
 
 Everywhere in the core a header *is* the tuple ``(command, payload_size, data_type, data_count,
 parameter1, parameter2)``, whichever form it had on the wire. This module turns that tuple into
-bytes and into ctypes structures. It knows nothing of what the numbers mean.
+bytes and into ctypes structures. It does not know what the numbers mean.
 
 The protocol's rule for senders: the extended form exactly if the payload size or the element count
 does not fit the 16 bit fields, where 0xFFFF counts as not fitting because it is the marker. For
@@ -103,7 +103,7 @@ def needs_extension(fields: Fields) -> bool:
 
 
 def pack_header(fields: Fields) -> bytes:
-    """The bytes of the shortest header that holds *fields*."""
+    """Return the bytes of the shortest header that holds *fields*."""
     command, size, data_type, count, parameter1, parameter2 = fields
     if size < MARKER and count < MARKER:
         return HEADER.pack(command, size, data_type, count, parameter1, parameter2)
@@ -132,12 +132,12 @@ def unpack_header(data: bytes | memoryview, offset: int = 0) -> tuple[Fields, in
 
 
 def make_header(fields: Fields) -> Header:
-    """A ctypes structure of the shortest form that holds *fields*."""
+    """Make a ctypes structure of the shortest form that holds *fields*."""
     return (ExtendedMessageHeader if needs_extension(fields) else MessageHeader)(*fields)
 
 
 def fields_of(header: Header) -> Fields:
-    """The six numbers of a structure of either form."""
+    """Return the six numbers of a structure of either form."""
     return (
         header.command,
         header.payload_size,

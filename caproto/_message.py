@@ -1,6 +1,6 @@
 """What all commands have in common: six numbers and a payload, and views of them made when asked.
 
-A command is born in two ways. The public constructor of its class is for people: it checks every
+A command is made in two ways. The public constructor of its class is for people: it checks every
 argument and raises at the call. :meth:`Message.from_wire` is for bytes that have arrived, and for
 channels that compose commands in bulk from numbers they know to be right: it stores, nothing else.
 Both give the same object.
@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, SupportsIndex, TypeVar
 
 from ._addresses import Address
 from ._constants import MAX_NAME_SIZE, MAX_PRIORITY
-from ._dbr import CHANNEL_TYPES, LAYOUTS, ChannelType
+from ._dbr import CHANNEL_TYPES, LAYOUTS, ChannelType, DbrMetadata
 from ._errors import CaprotoTypeError, CaprotoValueError, RemoteProtocolError
 from ._headers import Fields, Header, make_header, pack_header
 from ._payload import data_view, encode, metadata_of, native_view, strings_of
 from ._roles import Direction
-from ._status import status_from_code
+from ._status import CAStatus, status_from_code
 from ._text import decode_text, encode_text
 
 Payload = bytes | memoryview
@@ -33,8 +33,15 @@ AnyMessage = TypeVar("AnyMessage", bound="Message")
 _SHOWN_ELEMENTS = 1000
 
 
-def header_field(index: int, meaning: str) -> Any:
+class HeaderField(Protocol):
     """An attribute that reads one of the six numbers."""
+
+    def __get__(self, instance: Message, owner: type[Message] | None = None) -> int:
+        """Return the number."""
+
+
+def header_field(index: int, meaning: str) -> HeaderField:
+    """Make an attribute that reads one of the six numbers."""
     return property(lambda self: self.fields[index], doc=meaning)
 
 
@@ -115,7 +122,7 @@ class Message:
         return make_header(self.fields)
 
     @property
-    def buffers(self) -> tuple[Any, ...]:
+    def buffers(self) -> tuple[Payload | DbrMetadata, ...]:
         """The payload as a tuple of objects that have the buffer protocol."""
         return (self.payload,) if len(self.payload) else ()
 
@@ -145,12 +152,12 @@ class Message:
         kind = type(self).__name__
         try:
             arguments = ", ".join(f"{name}={show(self._shown(name))}" for name in self._arguments)
-        except RemoteProtocolError as error:  # a peer sent nonsense, and the log wants to show it
+        except RemoteProtocolError as error:  # a peer sent nonsense, and it goes to the log
             return f"<{kind} {self.fields}: {error}>"
         return f"{kind}({arguments})"
 
-    def _shown(self, name: str) -> Any:
-        """What the repr says for the constructor's argument *name*."""
+    def _shown(self, name: str) -> object:
+        """Return what the repr says for the constructor's argument *name*."""
         return getattr(self, name)
 
 
@@ -158,7 +165,7 @@ _new = object.__new__
 
 
 class TypedMessage(Message):
-    """A command whose header names a DBR type and an element count."""
+    """A command with a DBR type and an element count in its header."""
 
     __slots__ = ()
 
@@ -195,12 +202,12 @@ class DataMessage(TypedMessage):
 
     def _fill_data(
         self,
-        data: Any,
-        data_type: Any,
+        data: object,
+        data_type: SupportsIndex,
         data_count: int | None,
         parameter1: int,
         parameter2: int,
-        metadata: Any,
+        metadata: object,
     ) -> None:
         number = dbr_type(data_type)
         if data_count is not None:
@@ -242,7 +249,7 @@ class DataMessage(TypedMessage):
         return strings_of(self.payload, self.fields[2], self.fields[3], of_array)
 
     @property
-    def metadata(self) -> Any:
+    def metadata(self) -> DbrMetadata | None:
         """A snapshot of what stands in front of the value: a ``DBR_*`` structure, or None."""
         return metadata_of(self.payload, self.fields[2]) if self._has_metadata() else None
 
@@ -257,24 +264,25 @@ class DataMessage(TypedMessage):
         )
 
     @property
-    def buffers(self) -> tuple[Any, ...]:
+    def buffers(self) -> tuple[Payload | DbrMetadata, ...]:
         """The metadata structure if the type has one, and a view of the rest of the payload."""
         if not self._has_metadata():
             return super().buffers
-        return self.metadata, memoryview(self.payload)[LAYOUTS[self.fields[2]].value_offset:]
+        metadata = metadata_of(self.payload, self.fields[2])
+        return metadata, memoryview(self.payload)[LAYOUTS[self.fields[2]].value_offset:]
 
-    def _shown(self, name: str) -> Any:
+    def _shown(self, name: str) -> object:
         return getattr(self, name) if name != "data" else self.native_data
 
 
 class StatusMixin:
-    """For replies whose parameter1 is an ECA status."""
+    """For replies with an ECA status as parameter1."""
 
     __slots__ = ()
     fields: Fields
 
     @property
-    def status(self) -> Any:
+    def status(self) -> CAStatus:
         """The ECA status; numbers that we do not know are kept."""
         return status_from_code(self.fields[4])
 
@@ -282,7 +290,7 @@ class StatusMixin:
 # --- checks of the public constructors ---------------------------------------------------------
 
 
-def _number(name: str, value: Any, limit: int) -> int:
+def _number(name: str, value: SupportsIndex, limit: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
@@ -294,26 +302,26 @@ def _number(name: str, value: Any, limit: int) -> int:
     return number
 
 
-def u16(name: str, value: Any) -> int:
+def u16(name: str, value: SupportsIndex) -> int:
     """*value* as a number of 16 bits, or an error that says *name*."""
     if type(value) is int and 0 <= value <= 0xFFFF:
         return value
     return _number(name, value, 0xFFFF)
 
 
-def u32(name: str, value: Any) -> int:
+def u32(name: str, value: SupportsIndex) -> int:
     """*value* as a number of 32 bits, or an error that says *name*."""
     if type(value) is int and 0 <= value <= 0xFFFFFFFF:
         return value
     return _number(name, value, 0xFFFFFFFF)
 
 
-def priority_number(value: Any) -> int:
+def priority_number(value: SupportsIndex) -> int:
     """*value* as the priority of a circuit."""
     return _number("priority", value, MAX_PRIORITY)
 
 
-def dbr_type(value: Any) -> int:
+def dbr_type(value: SupportsIndex) -> int:
     """*value* as a DBR type number, or CaprotoValueError / CaprotoTypeError."""
     number = u16("data_type", value)
     if number >= len(CHANNEL_TYPES):
@@ -321,7 +329,7 @@ def dbr_type(value: Any) -> int:
     return number
 
 
-def eca_status(value: Any) -> int:
+def eca_status(value: SupportsIndex) -> int:
     """*value* (a CAStatus or a code) as a 32 bit number."""
     return u32("status", getattr(value, "code", value))
 
@@ -343,7 +351,7 @@ def text_payload(name: str, text: str | bytes) -> bytes:
 
 
 def name_payload(name: str) -> bytes:
-    """The payload that asks for the channel *name*.
+    """Make the payload that asks for the channel *name*.
 
     Raises
     ------
@@ -362,7 +370,7 @@ def name_payload(name: str) -> bytes:
 
 
 def text_of(payload: Payload) -> str:
-    """The text in *payload*, up to the first zero byte; never fails."""
+    """Return the text in *payload*, up to the first zero byte; never fails."""
     return decode_text(bytes(payload).split(b"\0", 1)[0])
 
 

@@ -481,13 +481,13 @@ def test_unsubscribe_knows_what_can_be_cancelled():
     channel, _ = pair.connect("x", sid=SID)
     second, _ = pair.connect("y", sid=71)
     number = channel.subscribe().subscriptionid
-    with pytest.raises(CaprotoKeyError, match=f"no subscription {number}"):
+    with pytest.raises(CaprotoKeyError, match=f"unknown subscription id {number}"):
         channel.unsubscribe(number)  # it was not sent
     pair.send(CLIENT, channel.subscribe(subscriptionid=number))
     with pytest.raises(CaprotoValueError, match=f"subscription {number} .* channel 'y'"):
         second.unsubscribe(number)
     pair.send(CLIENT, channel.unsubscribe(number))
-    with pytest.raises(CaprotoKeyError, match=f"no subscription {number}"):
+    with pytest.raises(CaprotoKeyError, match=f"unknown subscription id {number}"):
         channel.unsubscribe(number)
 
 
