@@ -247,10 +247,20 @@ REFUSED: dict[str, Callable[[World], object]] = {
 
 
 def everything(world: World) -> None:
-    """One call of each kind, to be entered at each line."""
+    """Frequent calls, to be entered at each line."""
     world.x.read()
+    world.x.write(1.5)
     world.ctx.get_pvs(world.new_name(), connection_state_callback=ignore)
     add_and_remove(world)
+
+
+def batch_and_idle(world: World) -> None:
+    """Calls that take longer, to be entered at each line."""
+    with Batch(timeout=2) as block:
+        block.read(world.x, ignore)
+        block.write(world.y, 2.5)
+    world.y.go_idle()
+    world.y.wait_for_connection()
 
 
 @pytest.mark.parametrize("name", NOTED)
@@ -258,6 +268,18 @@ def test_what_needs_no_answer_may_be_asked_for_at_any_line(world: World, name: s
     for where in enter_each_line(lambda: everything(world), lambda: NOTED[name](world)):
         assert world.x.read(timeout=5).data[0] == 1.5, where
     world.check(name)
+
+
+def test_the_same_inside_a_batch_and_going_idle(world: World) -> None:
+    def handler() -> None:
+        world.x.write(1.5, wait=False)
+        world.x.unsubscribe_all()
+        with contextlib.suppress(ReentrantCallError):
+            world.ctx.explain(world.y)
+
+    for where in enter_each_line(lambda: batch_and_idle(world), handler):
+        assert world.x.read(timeout=5).data[0] == 1.5, where
+    world.check("the end")
 
 
 @pytest.mark.parametrize("name", REFUSED)
