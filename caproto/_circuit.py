@@ -215,7 +215,7 @@ class VirtualCircuit(CircuitRules):
         Raises
         ------
         RemoteProtocolError
-            If bytes received earlier broke the protocol; the circuit is of no use any more.
+            If bytes received earlier broke the protocol; the circuit cannot be used any more.
         """
         return self._framer.get_buffer(sizehint)
 
@@ -269,7 +269,7 @@ class VirtualCircuit(CircuitRules):
             If it is not what we asked for. The circuit goes on, and the message has changed what a
             right one would have changed; whether you can use it, its ``usable`` says.
         RemoteProtocolError
-            Otherwise: if the protocol does not allow it now. The circuit is of no use any more.
+            Otherwise: if the protocol does not allow it now. The circuit cannot be used any more.
         """
         try:
             self._receive[type(command)](self, command)
