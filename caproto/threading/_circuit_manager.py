@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .. import _locks
 from .._channel import ClientChannel
 from .._client.backoff import Loss
-from .._client.circuit_session import CircuitSession, Composed
+from .._client.circuit_session import CircuitSession
 from .._client.deliveries import Deliveries, DeliveryBatch
 from .._client.descriptions import (
     CircuitState,
@@ -308,7 +308,9 @@ class VirtualCircuitManager(CircuitFacts):
             Those that could not be composed.
         """
         session, transport = self.session, self._transport
-        composed, failed = self._compose(operations)
+        with self._lock:
+            numbers = session.circuit.new_ioids(len(operations))
+        composed, failed = session.compose(operations, numbers)
         try:
             with self._lock:
                 expire_at = session.expire_at
@@ -323,26 +325,6 @@ class VirtualCircuitManager(CircuitFacts):
             self.withdraw(operations)
             raise
         return unsent, failed
-
-    def _compose(
-        self, operations: Sequence[Operation]
-    ) -> tuple[list[Composed], list[tuple[Operation, CaprotoError]]]:
-        """Compose the message of each operation; also return what failed."""
-        composed: list[Composed] = []
-        failed: list[tuple[Operation, CaprotoError]] = []
-        circuit = self.circuit
-        with self._lock:
-            numbers = circuit.new_ioids(len(operations))
-        for operation, number in zip(operations, numbers, strict=True):
-            channel = operation.pv.channel
-            if channel is None or channel.circuit is not circuit or not channel.connected:
-                composed.append((operation, None, None))
-                continue
-            try:
-                composed.append((operation, channel, operation.compose(channel, number)))
-            except CaprotoError as error:
-                failed.append((operation, error))
-        return composed, failed
 
     def forget(self, number: int) -> bool:
         """Give up an operation; False if it has been finished already."""

@@ -210,8 +210,13 @@ class Context(Home):
         with self.lock:
             circuit = pv.circuit_manager
             deliver = self.table.listen(pv, on_states, on_access, dead, known)
-        if deliver:
-            (self._callbacks if circuit is None else circuit.delivery).put(deliver)
+        if not deliver:
+            return
+        # Left to another thread: the first one starts a thread, which Ctrl-C must not interrupt.
+        if circuit is None:
+            self.broadcaster.note(functools.partial(self._callbacks.put, deliver))
+        else:
+            circuit.note(functools.partial(circuit.delivery.put, deliver), pv.name)
 
     @property
     def pvs(self) -> dict[PVKey, PV]:

@@ -109,7 +109,9 @@ class Subscription(SubscriptionState):
             return
         circuit.reconcile((self,))
         if late:
-            circuit.delivery.put(((Call(self._welcome), entry),))
+            # Not put here: the first one starts a thread, which Ctrl-C must not interrupt.
+            welcome = ((Call(self._welcome), entry),)
+            circuit.note(functools.partial(circuit.delivery.put, welcome), pv.name)
 
     def remove_callback(self, token: int) -> None:
         """Stop calling one callback; when it was the last one, the server stops sending.
