@@ -13,7 +13,7 @@ Who may touch what:
 * The socket is opened, read and closed by the reader thread only. Any thread writes to it, holding
   nothing and without waiting; what it does not take stays in the outbox, and is pushed by the
   sender and by the reader, whichever comes first.
-* While asleep the reader holds the socket, not the manager (see ``_transport.take_turns``).
+* While asleep the reader holds the socket, not the manager (see ``_transport.serve_socket``).
 """
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ from ._circuit_facts import CircuitFacts
 from ._command_log import CommandLog
 from ._notes import Notes
 from ._reentry import serving
-from ._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, take_turns
+from ._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, serve_socket
 from ._waiting import Deadline, Waiter
 
 if TYPE_CHECKING:
     import socket
 
 #: Blocks received in a row before the reader looks after its timers again.
-BLOCKS_PER_TURN = 16
+BLOCKS_AT_ONCE = 16
 
 _log = logging.getLogger(CIRCUIT_LOGGER)  # of all circuits: quicker to ask than that of one
 # Looked at for each request and each chunk received; members are slow to find.
@@ -363,8 +363,8 @@ class VirtualCircuitManager(CircuitFacts):
             self._end(error)
             return None
 
-    def _turn(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
-        """Do what is to be done now; see ``_transport.Turning``."""
+    def service(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
+        """Do what is to be done now; see ``_transport.Serviced``."""
         transport, session = self._transport, self.session
         try:
             if not transport.established and session.state is CircuitState.CONNECTING:
@@ -417,7 +417,7 @@ class VirtualCircuitManager(CircuitFacts):
     def _receive(self) -> None:
         """Read until the socket is empty, at most some blocks."""
         circuit, transport = self.circuit, self._transport
-        for _ in range(BLOCKS_PER_TURN):
+        for _ in range(BLOCKS_AT_ONCE):
             buffer = circuit.get_buffer()
             received = transport.receive_into(buffer)
             if received is None:
@@ -590,7 +590,7 @@ def _serve(reference: Callable[[], VirtualCircuitManager | None], transport: Tra
         sock = manager._open() if manager is not None else None
         del manager
         if sock is not None:
-            poller = take_turns(reference, sock, transport.wakeup)
+            poller = serve_socket(reference, sock, transport.wakeup)
             transport.detach()
             hang_up(sock, poller)
         transport.wakeup.close()

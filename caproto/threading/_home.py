@@ -30,7 +30,7 @@ from ._callback_queue import CallbackQueue
 from ._circuit_manager import VirtualCircuitManager
 from ._reentry import must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster
-from ._waiting import Deadline, Reply
+from ._waiting import Deadline, OneShot
 
 
 class ClientPV(PVState[VirtualCircuitManager]):
@@ -418,7 +418,7 @@ class Home:
         )
 
 
-class _Alarm(Reply):
+class _Alarm(OneShot):
     """Wakes a caller that waits for a change of a PV; may ring more than once."""
 
     __slots__ = ()

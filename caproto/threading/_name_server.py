@@ -22,7 +22,7 @@ from .._errors import CaprotoError, DeadCircuitError
 from .._sockets import Address, WakeUp, user_name
 from . import _waiting
 from ._reentry import serving
-from ._transport import Transport, Waker, describe, hang_up, take_turns
+from ._transport import Transport, Waker, describe, hang_up, serve_socket
 from ._waiting import Deadline
 
 
@@ -140,8 +140,8 @@ class NameServer:
             self._lost(error)
             return None
 
-    def _turn(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
-        """Do what is to be done now; see ``_transport.Turning``."""
+    def service(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
+        """Do what is to be done now; see ``_transport.Serviced``."""
         transport, session = self._transport, self._session
         try:
             if self._closed:
@@ -214,7 +214,7 @@ def _serve(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> None:
             sock, transport = server._open(), server._transport
             del server
             if sock is not None:
-                poller = take_turns(reference, sock, wakeup)
+                poller = serve_socket(reference, sock, wakeup)
                 transport.detach()
                 hang_up(sock, poller)
             again_at = _rest(reference, wakeup)

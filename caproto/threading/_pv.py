@@ -46,7 +46,7 @@ from ._home import ClientPV, Home
 from ._reentry import must_not_wait
 from ._replies import Blocking, BlockingRead, BlockingTypedRead, BlockingWrite
 from ._subscription import Subscription
-from ._waiting import Deadline, Reply
+from ._waiting import Deadline, OneShot
 
 #: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
 IDLE_TIME = 1.0
@@ -360,7 +360,7 @@ class PV(ClientPV):
         if must_not_wait(manager.locks):
             manager.retire(self, link.channel)
         else:
-            done = Reply()
+            done = OneShot()
             manager.retire(self, link.channel, done)
             done.wait(IDLE_TIME)
 

@@ -34,7 +34,7 @@ from ._reentry import serving
 from ._search_socket import SearchSocket
 from ._searchers import Searchers, Token
 from ._service_thread import ServiceThread
-from ._transport import Waker, take_turns
+from ._transport import Waker, serve_socket
 
 #: Datagrams received in a row before searches that are due are sent.
 DATAGRAMS_PER_TURN = 200
@@ -194,8 +194,8 @@ class SearchService:
 
     # ---- the search thread
 
-    def _turn(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
-        """Do what is to be done now; see ``_transport.Turning``."""
+    def service(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
+        """Do what is to be done now; see ``_transport.Serviced``."""
         try:
             self.notes.run(self.log)
             self._take_requests()
@@ -345,6 +345,6 @@ def _serve(
         closed = service is None or service.closed  # and perhaps the socket, too
         del service
         if not closed:
-            take_turns(reference, sock.socket, wakeup)
+            serve_socket(reference, sock.socket, wakeup)
         sock.close()
         wakeup.close()

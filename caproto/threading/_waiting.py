@@ -116,7 +116,7 @@ class Latched:
             return self._latch.acquire(True, threading.TIMEOUT_MAX)
 
 
-class Reply(Latched):
+class OneShot(Latched):
     """A one-shot box."""
 
     __slots__ = LATCH

@@ -340,9 +340,9 @@ def test_bytes_that_wait_keep_nobody_busy(wide, wait_for, monkeypatch):
         manager.session.heartbeat.echo_timeout = PATIENCE
         wide.connection.stop_reading()
         turns = []
-        turn = VirtualCircuitManager._turn
+        turn = VirtualCircuitManager.service
         monkeypatch.setattr(
-            VirtualCircuitManager, "_turn", lambda *args: turns.append(args) or turn(*args)
+            VirtualCircuitManager, "service", lambda *args: turns.append(args) or turn(*args)
         )
         big.write(np.arange(WIDE, dtype=float), wait=False, timeout=0)
         wait_for(lambda: manager.session.heartbeat.silent, message="all probes in vain")

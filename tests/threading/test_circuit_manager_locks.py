@@ -32,7 +32,7 @@ def discipline(monkeypatch):
     rules = Discipline(monkeypatch)
     for owner, name in (
         (_waiting.Poller, "wait"),
-        (_waiting.Reply, "wait"),
+        (_waiting.OneShot, "wait"),
         (WakeUp, "wait"),
         (_transport, "wait_writable"),
         (_transport, "hang_up"),
@@ -70,7 +70,7 @@ def test_the_discipline_is_checked_at_all(discipline):
             pass
         with one:
             pass
-        _waiting.Reply().wait(0)
+        _waiting.OneShot().wait(0)
         logging.getLogger("caproto.circ").debug("a message")
         assert callbacks.make_reference(discipline.took, False, None)() == discipline.took
     with one:
