@@ -498,6 +498,7 @@ class VirtualCircuitManager(CircuitFacts):
     def _retire(self, pv: PV, channel: ClientChannel, done: Waiter | None) -> None:
         with self._lock:
             self.session.idle(pv, channel)
+        self._reconcile()  # callbacks that were removed before: their updates are cancelled first
         self._clear_idle()
         if done is not None:
             done.answered(None)
