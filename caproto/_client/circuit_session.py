@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from .._addresses import Address
-from .._channel import ClientChannel
-from .._circuit import VirtualCircuit
-from .._commands import (
+from .._errors import CaprotoError, MessageError, RemoteProtocolError
+from .._log import CIRCUIT_LOGGER, turned_up
+from .._protocol.channel import ClientChannel
+from .._protocol.circuit import VirtualCircuit
+from .._protocol.commands import (
     ClientNameRequest,
     EchoRequest,
     EventAddResponse,
@@ -28,16 +30,14 @@ from .._commands import (
     ReadSyncRequest,
     VersionRequest,
 )
-from .._constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
-from .._errors import CaprotoError, MessageError, RemoteProtocolError
-from .._flow_control import FlowControl
-from .._heartbeat import Action, Heartbeat
-from .._log import CIRCUIT_LOGGER, turned_up
-from .._message import Payload
-from .._roles import CLIENT
+from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
+from .._protocol.message import Payload
+from .._protocol.roles import CLIENT
 from .backoff import Loss
 from .deliveries import Deliveries
 from .descriptions import CircuitState
+from .flow_control import FlowControl
+from .heartbeat import Action, Heartbeat
 from .interfaces import PV, Subscription
 from .operations import NORMAL, NotSent, Operation
 from .routing import HANDLERS, REPLIES, FollowUp, Routes

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .._errors import CaprotoNetworkError
-from .._sockets import Address, WakeUp, abort, finish_connect, start_connect, wait_writable
+from .._os.sockets import Address, WakeUp, abort, finish_connect, start_connect, wait_writable
 from . import _waiting
 from ._waiting import Deadline
 

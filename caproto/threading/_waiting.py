@@ -15,7 +15,7 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from .._sockets import LONGEST_SLEEP, WakeUp
+from .._os.sockets import LONGEST_SLEEP, WakeUp
 
 _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 

@@ -14,7 +14,7 @@ import weakref
 import pytest
 
 from caproto._errors import CaprotoNetworkError, DeadCircuitError
-from caproto._sockets import WakeUp, poll
+from caproto._os.sockets import WakeUp, poll
 from caproto.threading import _transport
 from caproto.threading._transport import Transport, Waker, describe, hang_up, serve_socket
 from caproto.threading._waiting import Deadline, Poller

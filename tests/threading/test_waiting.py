@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from caproto._sockets import WakeUp
+from caproto._os.sockets import WakeUp
 from caproto.threading._waiting import Deadline, OneShot, Poller
 
 

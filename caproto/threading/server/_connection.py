@@ -21,10 +21,10 @@ from time import monotonic
 
 from ... import _locks
 from ..._errors import LocalProtocolError
-from ..._framing import UNLIMITED
+from ..._os.sockets import WakeUp, tune_stream
+from ..._protocol.framing import UNLIMITED
 from ..._server.directory import Directory
 from ..._server.session import Job, ServerSession
-from ..._sockets import WakeUp, tune_stream
 from .._waiting import OneShot
 from ._workers import Workers
 
