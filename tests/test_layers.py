@@ -17,22 +17,21 @@ PACKAGE = Path(__file__).parents[1] / "caproto"
 # line or from below it.
 LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 0: numbers, names, types
-    ("_protocol", "_errors", "_locks"),
-    ("_protocol.constants", "_protocol.headers", "_protocol.roles"),
-    ("_log", "_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
-    ("_addresses", "_protocol.dbr", "_protocol.status"),
-    ("_environment", "_protocol.arrays"),
+    ("_constants", "_errors", "_headers", "_locks", "_roles"),
+    ("_enums", "_flow_control", "_log", "_names", "_text", "_timestamp"),
+    ("_addresses", "_dbr", "_status"),
+    ("_environment", "backend"),
     # --- 1: commands
-    ("_protocol.payload",),
-    ("_protocol.message",),
-    ("_protocol.commands_circuit", "_protocol.commands_search", "_protocol.commands_values"),
-    ("_protocol.commands",),
+    ("_payload",),
+    ("_message",),
+    ("_commands_circuit", "_commands_search", "_commands_values"),
+    ("_commands",),
     # --- 2: the rules of one channel, and the cutting of bytes
-    ("_protocol.framing", "_protocol.replies", "_protocol.states"),
-    ("_protocol.channel",),
+    ("_framing", "_replies", "_states"),
+    ("_channel",),
     # --- 3: conversations, and what is due when
-    ("_protocol.circuit_rules",),
-    ("_protocol.broadcaster", "_protocol.circuit"),
+    ("_circuit_rules",),
+    ("_broadcaster", "_circuit", "_heartbeat"),
     # --- 4: what a client decides
     ("_client",),
     (
@@ -41,8 +40,6 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.beacons",
         "_client.callbacks",
         "_client.deliveries",
-        "_client.flow_control",
-        "_client.heartbeat",
         "_client.registration",
         "_client.search_plan",
         "_client.search_targets",
@@ -68,53 +65,51 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_server.session",),
     # === the line ===
     # --- 5: sockets
-    ("_os",),
-    ("_os.sockets",),
-    ("_os.repeater", "_os.signals"),
+    ("_sockets",),
+    ("_repeater", "_signals"),
     # --- 6: the parts of the client that know no circuit
     (
         "threading",
-        "threading.client._reentry",
+        "threading._reentry",
         "threading._waiting",
     ),
     (
-        "threading.client._callback_queue",
+        "threading._callback_queue",
         "threading._lifetime",
-        "threading.client._notes",
-        "threading.client._search_socket",
+        "threading._notes",
+        "threading._search_socket",
         "threading._service_thread",
         "threading._transport",
     ),
-    ("threading.client._searchers",),
-    ("threading.client._replies",),
+    ("threading._searchers",),
+    ("threading._replies",),
     (
-        "threading.client._name_server",
+        "threading._name_server",
     ),
     # --- 7: one connection, one PV
-    ("threading.client._circuit_facts", "threading.client._command_log"),
+    ("threading._circuit_facts", "threading._command_log"),
     (
-        "threading.client._circuit_manager",
-        "threading.client._search_service",
+        "threading._circuit_manager",
+        "threading._search_service",
     ),
-    ("threading.client._shared_broadcaster",),
+    ("threading._shared_broadcaster",),
     # --- 8: what holds them together
-    ("threading.client._home",),
-    ("threading.client._subscription",),
-    ("threading.client._pv",),
-    ("threading.client._batch", "threading.client._context"),
+    ("threading._home",),
+    ("threading._subscription",),
+    ("threading._pv",),
+    ("threading._batch", "threading._context"),
     # --- 8: the threads of a server
     ("threading.server._listening", "threading.server._workers"),
     ("threading.server._connection", "threading.server._loop"),
     ("threading.server._server",),
     # --- 9: the faces
-    ("backend",),
     ("threading.client", "threading.server"),
     ("server",),
     ("",),
     # --- 10: programs
     ("commandline", "ioc_examples"),
 )
-LINE = "_os.sockets"  # the first module with sockets
+LINE = "_sockets"  # the first module with sockets
 # Packages of programs: no module of theirs imports another.
 PROGRAMS = ("commandline.", "ioc_examples.")
 
@@ -126,15 +121,11 @@ FORBIDDEN = {
 # What TimeStamp.now() is asked for *is* the present moment.
 # The lock is handed to the core, which knows no thread. Functions of a group wait for its event
 # `stopping`, which the core makes and the server sets.
-ALLOWED = {
-    "_locks": {"threading"},
-    "_protocol.timestamp": {"time"},
-    "_server.group": {"threading"},
-}
+ALLOWED = {"_locks": {"threading"}, "_server.group": {"threading"}, "_timestamp": {"time"}}
 
 
 def module_names() -> list[str]:
-    """Every module of the package, relative to it: "_protocol.dbr"; "" for the face."""
+    """Every module of the package, relative to it: "_dbr", "threading._pv", "" for the face."""
     names = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -235,4 +226,4 @@ def test_the_reader_of_imports_reads():
     """These tests would pass on everything if it found nothing."""
     own, others = imports_of("_errors")
     assert own == set() and others == {"__future__", "typing"}
-    assert "_protocol.constants" in set().union(*(imports_of(name)[0] for name in module_names()))
+    assert "_constants" in set().union(*(imports_of(name)[0] for name in module_names()))

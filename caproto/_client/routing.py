@@ -9,8 +9,7 @@ import math
 from collections.abc import Callable, Container
 from typing import Any
 
-from .._errors import MessageError
-from .._protocol.commands import (
+from .._commands import (
     AccessRightsResponse,
     ClearChannelRequest,
     ClearChannelResponse,
@@ -28,7 +27,8 @@ from .._protocol.commands import (
     ServerDisconnResponse,
     WriteNotifyResponse,
 )
-from .._protocol.framing import OversizedMessage
+from .._errors import MessageError
+from .._framing import OversizedMessage
 from .deliveries import Deliveries
 from .interfaces import PV, Subscription
 from .operations import NORMAL, Operation, too_large

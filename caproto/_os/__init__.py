@@ -1,1 +1,0 @@
-"""What we ask of the operating system: sockets, signals, and a process for the repeater."""
