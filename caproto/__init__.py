@@ -12,10 +12,52 @@ import importlib
 
 from . import backend
 from ._addresses import get_netifaces_addresses
-from ._broadcaster import Broadcaster, extract_address
-from ._channel import ClientChannel, ServerChannel
-from ._circuit import VirtualCircuit
-from ._commands import (
+from ._environment import (
+    ClientConfiguration,
+    ServerConfiguration,
+    get_address_list,
+    get_beacon_address_list,
+    get_client_address_list,
+    get_environment_variables,
+    get_server_address_list,
+)
+from ._errors import (
+    AccessError,
+    CaprotoAttributeError,
+    CaprotoError,
+    CaprotoKeyError,
+    CaprotoNetworkError,
+    CaprotoNotImplementedError,
+    CaprotoRuntimeError,
+    CaprotoTimeoutError,
+    CaprotoTypeError,
+    CaprotoValueError,
+    ContextDisconnectedError,
+    DeadCircuitError,
+    DisconnectedError,
+    ErrorResponseReceived,
+    LocalProtocolError,
+    MessageError,
+    ProtocolError,
+    ReadError,
+    ReentrantCallError,
+    RemoteProtocolError,
+    SubscriptionError,
+    WriteError,
+)
+from ._log import (
+    AddressFilter,
+    LogFormatter,
+    PVFilter,
+    RoleFilter,
+    config_caproto_logging,
+    set_handler,
+)
+from ._os.sockets import bcast_socket
+from ._protocol.broadcaster import Broadcaster, extract_address
+from ._protocol.channel import ClientChannel, ServerChannel
+from ._protocol.circuit import VirtualCircuit
+from ._protocol.commands import (
     AccessRightsResponse,
     Beacon,
     ClearChannelRequest,
@@ -52,8 +94,8 @@ from ._commands import (
     WriteNotifyResponse,
     WriteRequest,
 )
-from ._constants import DEFAULT_PROTOCOL_VERSION, DO_REPLY, MAX_RECORD_LENGTH, NO_REPLY
-from ._dbr import (
+from ._protocol.constants import DEFAULT_PROTOCOL_VERSION, DO_REPLY, MAX_RECORD_LENGTH, NO_REPLY
+from ._protocol.dbr import (
     DBR_CHAR,
     DBR_CLASS_NAME,
     DBR_CTRL_CHAR,
@@ -107,52 +149,11 @@ from ._dbr import (
     status_types,
     time_types,
 )
-from ._environment import (
-    ClientConfiguration,
-    ServerConfiguration,
-    get_address_list,
-    get_beacon_address_list,
-    get_client_address_list,
-    get_environment_variables,
-    get_server_address_list,
-)
-from ._errors import (
-    AccessError,
-    CaprotoAttributeError,
-    CaprotoError,
-    CaprotoKeyError,
-    CaprotoNetworkError,
-    CaprotoNotImplementedError,
-    CaprotoRuntimeError,
-    CaprotoTimeoutError,
-    CaprotoTypeError,
-    CaprotoValueError,
-    ContextDisconnectedError,
-    DeadCircuitError,
-    DisconnectedError,
-    ErrorResponseReceived,
-    LocalProtocolError,
-    MessageError,
-    ProtocolError,
-    ReadError,
-    ReentrantCallError,
-    RemoteProtocolError,
-    SubscriptionError,
-    WriteError,
-)
-from ._framing import OversizedMessage
-from ._headers import ExtendedMessageHeader, MessageHeader
-from ._log import (
-    AddressFilter,
-    LogFormatter,
-    PVFilter,
-    RoleFilter,
-    config_caproto_logging,
-    set_handler,
-)
-from ._message import Message
-from ._names import RecordField, RecordModifiers, parse_channel_filter, parse_record_field
-from ._roles import (
+from ._protocol.framing import OversizedMessage
+from ._protocol.headers import ExtendedMessageHeader, MessageHeader
+from ._protocol.message import Message
+from ._protocol.names import RecordField, RecordModifiers, parse_channel_filter, parse_record_field
+from ._protocol.roles import (
     AWAIT_CREATE_CHAN_RESPONSE,
     CLIENT,
     CLOSED,
@@ -174,8 +175,7 @@ from ._roles import (
     Signal,
     State,
 )
-from ._sockets import bcast_socket
-from ._status import CASeverity, CAStatus
+from ._protocol.status import CASeverity, CAStatus
 from .backend import select_backend
 
 #: Data values for servers, and where they live: loaded when first asked for.

@@ -24,9 +24,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses
-from ._constants import REPEATER_PORT, SERVER_PORT
 from ._errors import CaprotoTypeError, CaprotoValueError
 from ._log import CONTEXT_LOGGER
+from ._protocol.constants import REPEATER_PORT, SERVER_PORT
 
 __all__ = [
     "ClientConfiguration",

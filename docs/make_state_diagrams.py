@@ -1,4 +1,4 @@
-"""Draw the state machines of the manual from the transition tables of caproto/_states.py.
+"""Draw the state machines of the manual from the transition tables of caproto/_protocol/states.py.
 
 ``python docs/make_state_diagrams.py DIRECTORY`` writes one SVG file for each machine and role. The
 build of the manual does it too, so that the pictures cannot disagree with the code.
@@ -113,7 +113,7 @@ def diagram(title, table):
 
 def write(directory):
     """Write the pictures of both machines, both roles, into *directory*; return their paths."""
-    from caproto._states import CHANNEL, CIRCUIT
+    from caproto._protocol.states import CHANNEL, CIRCUIT
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

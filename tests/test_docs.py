@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from caproto._environment import get_environment_variables
-from caproto._states import CHANNEL, CIRCUIT
+from caproto._protocol.states import CHANNEL, CIRCUIT
 from tests.harness.ioc_process import ROOT
 
 DOCS = ROOT / "docs"

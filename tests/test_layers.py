@@ -17,21 +17,22 @@ PACKAGE = Path(__file__).parents[1] / "caproto"
 # line or from below it.
 LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 0: numbers, names, types
-    ("_constants", "_errors", "_headers", "_locks", "_roles"),
-    ("_enums", "_flow_control", "_log", "_names", "_text", "_timestamp"),
-    ("_addresses", "_dbr", "_status"),
-    ("_environment", "backend"),
+    ("_protocol", "_errors", "_locks"),
+    ("_protocol.constants", "_protocol.headers", "_protocol.roles"),
+    ("_log", "_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
+    ("_addresses", "_protocol.dbr", "_protocol.status"),
+    ("_environment", "_protocol.arrays"),
     # --- 1: commands
-    ("_payload",),
-    ("_message",),
-    ("_commands_circuit", "_commands_search", "_commands_values"),
-    ("_commands",),
+    ("_protocol.payload",),
+    ("_protocol.message",),
+    ("_protocol.commands_circuit", "_protocol.commands_search", "_protocol.commands_values"),
+    ("_protocol.commands",),
     # --- 2: the rules of one channel, and the cutting of bytes
-    ("_framing", "_replies", "_states"),
-    ("_channel",),
+    ("_protocol.framing", "_protocol.replies", "_protocol.states"),
+    ("_protocol.channel",),
     # --- 3: conversations, and what is due when
-    ("_circuit_rules",),
-    ("_broadcaster", "_circuit", "_heartbeat"),
+    ("_protocol.circuit_rules",),
+    ("_protocol.broadcaster", "_protocol.circuit"),
     # --- 4: what a client decides
     ("_client",),
     (
@@ -40,6 +41,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.beacons",
         "_client.callbacks",
         "_client.deliveries",
+        "_client.flow_control",
+        "_client.heartbeat",
         "_client.registration",
         "_client.search_plan",
         "_client.search_targets",
@@ -65,51 +68,53 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_server.session",),
     # === the line ===
     # --- 5: sockets
-    ("_sockets",),
-    ("_repeater", "_signals"),
+    ("_os",),
+    ("_os.sockets",),
+    ("_os.repeater", "_os.signals"),
     # --- 6: the parts of the client that know no circuit
     (
         "threading",
-        "threading._reentry",
+        "threading.client._reentry",
         "threading._waiting",
     ),
     (
-        "threading._callback_queue",
+        "threading.client._callback_queue",
         "threading._lifetime",
-        "threading._notes",
-        "threading._search_socket",
+        "threading.client._notes",
+        "threading.client._search_socket",
         "threading._service_thread",
         "threading._transport",
     ),
-    ("threading._searchers",),
-    ("threading._replies",),
+    ("threading.client._searchers",),
+    ("threading.client._replies",),
     (
-        "threading._name_server",
+        "threading.client._name_server",
     ),
     # --- 7: one connection, one PV
-    ("threading._circuit_facts", "threading._command_log"),
+    ("threading.client._circuit_facts", "threading.client._command_log"),
     (
-        "threading._circuit_manager",
-        "threading._search_service",
+        "threading.client._circuit_manager",
+        "threading.client._search_service",
     ),
-    ("threading._shared_broadcaster",),
+    ("threading.client._shared_broadcaster",),
     # --- 8: what holds them together
-    ("threading._home",),
-    ("threading._subscription",),
-    ("threading._pv",),
-    ("threading._batch", "threading._context"),
+    ("threading.client._home",),
+    ("threading.client._subscription",),
+    ("threading.client._pv",),
+    ("threading.client._batch", "threading.client._context"),
     # --- 8: the threads of a server
     ("threading.server._listening", "threading.server._workers"),
     ("threading.server._connection", "threading.server._loop"),
     ("threading.server._server",),
     # --- 9: the faces
+    ("backend",),
     ("threading.client", "threading.server"),
     ("server",),
     ("",),
     # --- 10: programs
     ("commandline", "ioc_examples"),
 )
-LINE = "_sockets"  # the first module with sockets
+LINE = "_os.sockets"  # the first module with sockets
 # Packages of programs: no module of theirs imports another.
 PROGRAMS = ("commandline.", "ioc_examples.")
 
@@ -121,11 +126,15 @@ FORBIDDEN = {
 # What TimeStamp.now() is asked for *is* the present moment.
 # The lock is handed to the core, which knows no thread. Functions of a group wait for its event
 # `stopping`, which the core makes and the server sets.
-ALLOWED = {"_locks": {"threading"}, "_server.group": {"threading"}, "_timestamp": {"time"}}
+ALLOWED = {
+    "_locks": {"threading"},
+    "_protocol.timestamp": {"time"},
+    "_server.group": {"threading"},
+}
 
 
 def module_names() -> list[str]:
-    """Every module of the package, relative to it: "_dbr", "threading._pv", "" for the face."""
+    """Every module of the package, relative to it: "_protocol.dbr"; "" for the face."""
     names = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -226,4 +235,4 @@ def test_the_reader_of_imports_reads():
     """These tests would pass on everything if it found nothing."""
     own, others = imports_of("_errors")
     assert own == set() and others == {"__future__", "typing"}
-    assert "_constants" in set().union(*(imports_of(name)[0] for name in module_names()))
+    assert "_protocol.constants" in set().union(*(imports_of(name)[0] for name in module_names()))

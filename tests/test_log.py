@@ -27,7 +27,7 @@ from caproto._log import (
     set_handler,
     turned_up,
 )
-from caproto._roles import CLIENT, SERVER
+from caproto._protocol.roles import CLIENT, SERVER
 
 
 class Kept(logging.Handler):

@@ -8,7 +8,7 @@ PACKAGE = ROOT / "caproto"
 TESTS = ROOT / "tests"
 
 # Modules without behaviour of their own: numbers, names, and faces that only re-export.
-WITHOUT_TESTS = {"_constants.py", "_client/interfaces.py"}
+WITHOUT_TESTS = {"_client/interfaces.py", "_protocol/constants.py", "backend.py"}
 # Demo IOCs are tested together, as users run them.
 TOGETHER = {"ioc_examples": "server/test_ioc_examples.py"}
 # Directories of tests that belong to no module.
@@ -17,7 +17,7 @@ APART = {"benchmarks", "conformance", "harness", "integration", "simulation"}
 OF_THE_WHOLE = {
     "test_docs.py", "test_examples.py", "test_exports.py", "test_fuzz.py", "test_import_time.py",
     "test_language.py", "test_layers.py", "test_mirror.py", "test_vectors_support.py",
-    "threading/test_interrupts.py",
+    "threading/client/test_client.py", "threading/client/test_interrupts.py",
 }
 
 

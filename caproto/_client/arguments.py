@@ -6,10 +6,10 @@ import numbers
 from collections.abc import Hashable, Iterable
 from typing import Any, Final
 
-from .._constants import MAX_PRIORITY
-from .._dbr import ChannelType, SubscriptionType, field_types, resolve_data_type
 from .._errors import CaprotoTypeError, CaprotoValueError
-from .._message import name_payload
+from .._protocol.constants import MAX_PRIORITY
+from .._protocol.dbr import ChannelType, SubscriptionType, field_types, resolve_data_type
+from .._protocol.message import name_payload
 
 #: How users name a type: a member, its number or name, or the name of a family such as 'time'.
 DataType = ChannelType | int | str

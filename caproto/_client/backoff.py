@@ -27,7 +27,7 @@ class Loss(enum.Enum):
     CLOSED = "the circuit was closed in good order"
     BROKEN = "the circuit broke, after it had brought values or confirmations of writes"
     REFUSED = "the server refused the channels, or gave them up"
-    USELESS = "the circuit could not be made, brought nothing, or broke the protocol"
+    USELESS = "the circuit could not be made, or brought nothing"
 
 
 #: Seconds to wait at most before they are searched again; after a refusal, always.

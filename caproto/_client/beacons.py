@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import math
 
-from .._constants import SERVER_PORT
+from .._protocol.constants import SERVER_PORT
 
 __all__ = ["BeaconTable", "Verdict"]
 

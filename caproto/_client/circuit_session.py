@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from .._addresses import Address
-from .._channel import ClientChannel
-from .._circuit import VirtualCircuit
-from .._commands import (
+from .._errors import CaprotoError, MessageError, RemoteProtocolError
+from .._log import CIRCUIT_LOGGER, turned_up
+from .._protocol.channel import ClientChannel
+from .._protocol.circuit import VirtualCircuit
+from .._protocol.commands import (
     ClientNameRequest,
     EchoRequest,
     EventAddResponse,
@@ -28,16 +30,14 @@ from .._commands import (
     ReadSyncRequest,
     VersionRequest,
 )
-from .._constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
-from .._errors import MessageError, RemoteProtocolError
-from .._flow_control import FlowControl
-from .._heartbeat import Action, Heartbeat
-from .._log import CIRCUIT_LOGGER, turned_up
-from .._message import Payload
-from .._roles import CLIENT
+from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
+from .._protocol.message import Payload
+from .._protocol.roles import CLIENT
 from .backoff import Loss
 from .deliveries import Deliveries
 from .descriptions import CircuitState
+from .flow_control import FlowControl
+from .heartbeat import Action, Heartbeat
 from .interfaces import PV, Subscription
 from .operations import NORMAL, NotSent, Operation
 from .routing import HANDLERS, REPLIES, FollowUp, Routes
@@ -281,6 +281,27 @@ class CircuitSession:
         self._outbox.extend(self.circuit.send(message))
         if turned_up or _log.isEnabledFor(logging.DEBUG):
             self.sent.append(message)
+
+    def compose(
+        self, operations: Iterable[Operation], numbers: Iterable[int]
+    ) -> tuple[list[Composed], list[tuple[Operation, CaprotoError]]]:
+        """Compose the messages of operations; return them, and what failed with its error.
+
+        Changes nothing, so no lock is needed. The numbers come from ``circuit.new_ioids``.
+        """
+        composed: list[Composed] = []
+        failed: list[tuple[Operation, CaprotoError]] = []
+        circuit = self.circuit
+        for operation, number in zip(operations, numbers, strict=True):
+            channel = operation.pv.channel
+            if channel is None or channel.circuit is not circuit or not channel.connected:
+                composed.append((operation, None, None))
+                continue
+            try:
+                composed.append((operation, channel, operation.compose(channel, number)))
+            except CaprotoError as error:
+                failed.append((operation, error))
+        return composed, failed
 
     def submit_many(self, composed: Sequence[Composed]) -> list[Operation]:
         """Send many operations; return those that could not be sent, because of their channels.

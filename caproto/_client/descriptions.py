@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 from .._addresses import Address
-from .._channel import ClientChannel
-from .._dbr import ChannelType
 from .._errors import MessageError, RemoteProtocolError
-from .._roles import CLIENT, CLOSED, MUST_CLOSE
+from .._protocol.channel import ClientChannel
+from .._protocol.dbr import ChannelType
+from .._protocol.roles import CLIENT, CLOSED, MUST_CLOSE
 from .interfaces import PV, Subscription
 
 

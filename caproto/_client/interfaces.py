@@ -5,8 +5,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from .._channel import ClientChannel
-from .._dbr import AccessRights
+from .._protocol.channel import ClientChannel
+from .._protocol.dbr import AccessRights
 from .deliveries import Target
 
 

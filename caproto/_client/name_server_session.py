@@ -15,8 +15,9 @@ from logging import Logger
 from typing import Final, NamedTuple
 
 from .._addresses import Address
-from .._circuit import VirtualCircuit
-from .._commands import (
+from .._errors import MessageError, RemoteProtocolError
+from .._protocol.circuit import VirtualCircuit
+from .._protocol.commands import (
     ClientNameRequest,
     EchoRequest,
     EchoResponse,
@@ -26,12 +27,11 @@ from .._commands import (
     VersionRequest,
     VersionResponse,
 )
-from .._constants import DEFAULT_PROTOCOL_VERSION, TCP_SEARCH_VERSION
-from .._errors import MessageError, RemoteProtocolError
-from .._heartbeat import Action, Heartbeat
-from .._message import Payload
-from .._roles import CLIENT
+from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, TCP_SEARCH_VERSION
+from .._protocol.message import Payload
+from .._protocol.roles import CLIENT
 from .backoff import GOOD_TIME, doubled_pause
+from .heartbeat import Action, Heartbeat
 
 __all__ = ["NameServerSession", "NameServerNews"]
 

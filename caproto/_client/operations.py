@@ -10,9 +10,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from .._addresses import Address
-from .._channel import ClientChannel
-from .._commands import ReadRequest
-from .._dbr import AccessRights, ChannelType, native_type, resolve_data_type
 from .._errors import (
     AccessError,
     CaprotoError,
@@ -22,8 +19,11 @@ from .._errors import (
     ReadError,
     WriteError,
 )
-from .._message import Message
-from .._status import CAStatus
+from .._protocol.channel import ClientChannel
+from .._protocol.commands import ReadRequest
+from .._protocol.dbr import AccessRights, ChannelType, native_type, resolve_data_type
+from .._protocol.message import Message
+from .._protocol.status import CAStatus
 from .callbacks import report
 from .deliveries import Call, Deliveries
 from .interfaces import PV

@@ -19,9 +19,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
 from .._addresses import Address
-from .._channel import ClientChannel
-from .._dbr import AccessRights
 from .._log import CHANNEL_LOGGER, adapter
+from .._protocol.channel import ClientChannel
+from .._protocol.dbr import AccessRights
 from .announcements import Announcements, Listener
 from .backoff import Failure, Loss, ServerBackoff
 from .deliveries import Target

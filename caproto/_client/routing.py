@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Container
 from typing import Any
 
-from .._commands import (
+from .._errors import MessageError
+from .._protocol.commands import (
     AccessRightsResponse,
     ClearChannelRequest,
     ClearChannelResponse,
@@ -27,8 +28,7 @@ from .._commands import (
     ServerDisconnResponse,
     WriteNotifyResponse,
 )
-from .._errors import MessageError
-from .._framing import OversizedMessage
+from .._protocol.framing import OversizedMessage
 from .deliveries import Deliveries
 from .interfaces import PV, Subscription
 from .operations import NORMAL, Operation, too_large

@@ -19,10 +19,10 @@ from itertools import repeat
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from .._addresses import Address
-from .._broadcaster import extract_address
-from .._commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
-from .._constants import SERVER_PORT
-from .._message import Message
+from .._protocol.broadcaster import extract_address
+from .._protocol.commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
+from .._protocol.constants import SERVER_PORT
+from .._protocol.message import Message
 from .beacons import BeaconTable, Verdict
 from .registration import Registration, RegistrationAction
 from .search_plan import SearchDatagram, SearchPlan, SearchStatus

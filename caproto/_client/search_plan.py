@@ -41,9 +41,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from .._constants import MAX_SEARCH_DATAGRAM
 from .._errors import CaprotoKeyError, CaprotoValueError
-from .._text import encode_text
+from .._protocol.constants import MAX_SEARCH_DATAGRAM
+from .._protocol.text import encode_text
 
 __all__ = ["SearchDatagram", "SearchStatus", "SearchPlan"]
 

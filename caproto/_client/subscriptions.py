@@ -14,9 +14,9 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from .._addresses import Address
-from .._channel import ClientChannel
-from .._dbr import SubscriptionType
-from .._message import Message
+from .._protocol.channel import ClientChannel
+from .._protocol.dbr import SubscriptionType
+from .._protocol.message import Message
 from .arguments import DataType
 from .callbacks import Callbacks, Entry, Function, call
 from .operations import read_type

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
-from .._commands import (
+from .._errors import CaprotoError
+from .._log import CHANNEL_LOGGER
+from .._protocol.commands import (
     ErrorResponse,
     EventAddRequest,
     EventAddResponse,
@@ -20,13 +22,11 @@ from .._commands import (
     WriteNotifyResponse,
     WriteRequest,
 )
-from .._dbr import LAYOUTS, AccessRights, ChannelType
-from .._errors import CaprotoError
-from .._headers import MARKER
-from .._log import CHANNEL_LOGGER
-from .._message import Message
-from .._payload import payload_size
-from .._status import CAStatus
+from .._protocol.dbr import LAYOUTS, AccessRights, ChannelType
+from .._protocol.headers import MARKER
+from .._protocol.message import Message
+from .._protocol.payload import payload_size
+from .._protocol.status import CAStatus
 from .conversions import Elements
 from .directory import View
 from .open_channel import OpenChannel

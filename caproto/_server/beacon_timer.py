@@ -5,8 +5,8 @@ reach a period. Clients that listen learn that a server is new, or still there.
 """
 from __future__ import annotations
 
-from .._commands import Beacon
-from .._constants import DEFAULT_PROTOCOL_VERSION
+from .._protocol.commands import Beacon
+from .._protocol.constants import DEFAULT_PROTOCOL_VERSION
 
 __all__ = ["BeaconTimer"]
 

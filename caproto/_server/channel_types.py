@@ -10,11 +10,11 @@ import math
 import operator
 from typing import Any, ClassVar
 
-from .. import backend
-from .._constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE, MAX_STRING_SIZE
-from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
 from .._errors import CaprotoTypeError, CaprotoValueError
-from .._text import encode_text
+from .._protocol import arrays
+from .._protocol.constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE, MAX_STRING_SIZE
+from .._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
+from .._protocol.text import encode_text
 from .conversions import CONVERTERS, Elements, convert, text_of_bytes
 from .data import LOG, VALUE, ChannelData
 from .properties import Property, check_text
@@ -351,7 +351,7 @@ def _differs(new: float, old: float, tolerance: float) -> bool:
 
 def _frozen(elements: Elements, data_type: ChannelType) -> Elements:
     """Copy numbers into an array of the current backend that cannot be changed."""
-    if backend.backend_name() != "numpy":
+    if arrays.backend_name() != "numpy":
         return array.array(LAYOUTS[data_type].typecode, elements)
     import numpy
 

@@ -17,10 +17,10 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
-from .._constants import MAX_STRING_SIZE
-from .._dbr import ChannelType
 from .._errors import CaprotoValueError
-from .._text import Latin1Text, decode_text, encode_text
+from .._protocol.constants import MAX_STRING_SIZE
+from .._protocol.dbr import ChannelType
+from .._protocol.text import Latin1Text, decode_text, encode_text
 
 __all__ = ["CONVERTERS", "Elements", "TextFormat", "convert", "cut", "text_of_bytes"]
 

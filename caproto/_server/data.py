@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .. import _locks
-from .._constants import MAX_STRING_SIZE
-from .._dbr import (
+from .._errors import CaprotoTypeError, CaprotoValueError
+from .._protocol.constants import MAX_STRING_SIZE
+from .._protocol.dbr import (
     LAYOUTS,
     AccessRights,
     AlarmSeverity,
@@ -31,8 +32,7 @@ from .._dbr import (
     SubscriptionType,
     TimeStamp,
 )
-from .._errors import CaprotoTypeError, CaprotoValueError
-from .._payload import native_view
+from .._protocol.payload import native_view
 from .conversions import Elements, TextFormat, convert, text_of_bytes
 from .properties import Property, check_text
 from .snapshot import NATIVE, ChannelAlarm, Snapshot

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._constants import MAX_STRING_SIZE
-from .._dbr import ChannelType
 from .._errors import CaprotoKeyError, CaprotoValueError
-from .._names import (
+from .._protocol.constants import MAX_STRING_SIZE
+from .._protocol.dbr import ChannelType
+from .._protocol.names import (
     ArraySection,
     DeadBand,
     Decimation,
@@ -22,7 +22,7 @@ from .._names import (
     TimeOfSending,
     parse_record_field,
 )
-from .._text import encode_text
+from .._protocol.text import encode_text
 from .conversions import Elements, cut, text_of_bytes
 from .data import LOG, VALUE, ChannelData
 from .snapshot import Snapshot

@@ -27,8 +27,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, overload
 
-from .._dbr import AccessRights, ChannelType, native_type
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._protocol.dbr import AccessRights, ChannelType, native_type
 from .channel_types import (
     ChannelByte,
     ChannelDouble,

@@ -1,8 +1,8 @@
 """`OpenChannel`: one channel of one client, as the server knows it."""
 from __future__ import annotations
 
-from .._commands import AccessRightsResponse
-from .._dbr import AccessRights
+from .._protocol.commands import AccessRightsResponse
+from .._protocol.dbr import AccessRights
 from .directory import View
 from .updates import Monitor, UpdateQueue
 

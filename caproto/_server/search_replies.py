@@ -1,13 +1,13 @@
 """How a server answers a search datagram."""
 from __future__ import annotations
 
-from .._broadcaster import searches_in
-from .._commands import SearchResponse, VersionRequest, VersionResponse
-from .._constants import DEFAULT_PROTOCOL_VERSION, MAX_SEARCH_DATAGRAM, SENDER_ADDRESS
 from .._errors import RemoteProtocolError
-from .._framing import read_datagram
 from .._log import SEARCH_LOGGER, adapter
-from .._roles import CLIENT
+from .._protocol.broadcaster import searches_in
+from .._protocol.commands import SearchResponse, VersionRequest, VersionResponse
+from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, MAX_SEARCH_DATAGRAM, SENDER_ADDRESS
+from .._protocol.framing import read_datagram
+from .._protocol.roles import CLIENT
 from .directory import Directory
 
 __all__ = ["search_replies"]

@@ -30,8 +30,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from .._circuit import VirtualCircuit
-from .._commands import (
+from .._errors import CaprotoKeyError, CaprotoValueError, RemoteProtocolError
+from .._log import CHANNEL_LOGGER
+from .._protocol.circuit import VirtualCircuit
+from .._protocol.commands import (
     AccessRightsResponse,
     ClearChannelRequest,
     ClearChannelResponse,
@@ -60,7 +62,7 @@ from .._commands import (
     WriteNotifyRequest,
     WriteRequest,
 )
-from .._constants import (
+from .._protocol.constants import (
     DEFAULT_PROTOCOL_VERSION,
     DO_REPLY,
     EXTENDED_HEADER_VERSION,
@@ -68,14 +70,12 @@ from .._constants import (
     MINIMUM_PROTOCOL_VERSION,
     SENDER_ADDRESS,
 )
-from .._dbr import LAYOUTS, AccessRights
-from .._errors import CaprotoKeyError, CaprotoValueError, RemoteProtocolError
-from .._framing import UNLIMITED, OversizedMessage
-from .._headers import MARKER, MessageHeader
-from .._log import CHANNEL_LOGGER
-from .._message import Message, Payload
-from .._roles import SERVER
-from .._status import CAStatus
+from .._protocol.dbr import LAYOUTS, AccessRights
+from .._protocol.framing import UNLIMITED, OversizedMessage
+from .._protocol.headers import MARKER, MessageHeader
+from .._protocol.message import Message, Payload
+from .._protocol.roles import SERVER
+from .._protocol.status import CAStatus
 from .answers import (
     Reach,
     call_getter,

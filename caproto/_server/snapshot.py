@@ -12,11 +12,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .._dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType, TimeStamp
 from .._errors import CaprotoError, CaprotoValueError
-from .._payload import encode, payload_size
-from .._status import CAStatus
-from .._text import encode_text
+from .._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType, TimeStamp
+from .._protocol.payload import encode, payload_size
+from .._protocol.status import CAStatus
+from .._protocol.text import encode_text
 from .conversions import CONVERTERS, Elements, TextFormat, convert, text_of_bytes
 
 __all__ = ["NATIVE", "ChannelAlarm", "Refused", "Snapshot"]

@@ -23,8 +23,8 @@ from functools import partial
 from typing import Protocol
 
 from .. import _locks
-from .._dbr import AccessRights
-from .._message import Message
+from .._protocol.dbr import AccessRights
+from .._protocol.message import Message
 from .data import VALUE
 from .snapshot import Snapshot
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from .._environment import ClientConfiguration, ServerConfiguration
 from .._errors import CaprotoNetworkError
 from .._log import config_caproto_logging
-from .._repeater import Repeater
-from .._signals import EndSignals
+from .._os.repeater import Repeater
+from .._os.signals import EndSignals
 
 __all__ = ["main"]
 

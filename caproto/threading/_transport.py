@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from .._errors import CaprotoNetworkError
-from .._sockets import Address, WakeUp, abort, finish_connect, start_connect, wait_writable
+from .._os.sockets import Address, WakeUp, abort, finish_connect, start_connect, wait_writable
 from . import _waiting
 from ._waiting import Deadline
 
@@ -213,10 +213,10 @@ def describe(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or repr(error)
 
 
-class Turning(Protocol):
+class Serviced(Protocol):
     """The owner of a socket, as its thread sees it."""
 
-    def _turn(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
+    def service(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
         """Do what is to be done now.
 
         Returns
@@ -239,8 +239,8 @@ class Waker:
         self._wakeup.set()
 
 
-def take_turns(
-    reference: Callable[[], Turning | None], sock: socket.socket, wakeup: WakeUp
+def serve_socket(
+    reference: Callable[[], Serviced | None], sock: socket.socket, wakeup: WakeUp
 ) -> _waiting.Poller:
     """The loop of a thread: sleep, wake, let the owner of *sock* do its turn.
 
@@ -249,7 +249,7 @@ def take_turns(
     poller = _waiting.Poller(sock, wakeup)
     readable = writable = False
     while (owner := reference()) is not None:
-        turn = owner._turn(readable, writable)
+        turn = owner.service(readable, writable)
         del owner
         if turn is None:
             break

@@ -15,7 +15,7 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from .._sockets import LONGEST_SLEEP, WakeUp
+from .._os.sockets import LONGEST_SLEEP, WakeUp
 
 _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 
@@ -116,7 +116,7 @@ class Latched:
             return self._latch.acquire(True, threading.TIMEOUT_MAX)
 
 
-class Reply(Latched):
+class OneShot(Latched):
     """A one-shot box."""
 
     __slots__ = LATCH

@@ -269,11 +269,19 @@ def test_a_channel_that_is_lost_before_the_message_is_sent(world):
 
 def compose(world: World, operations) -> list:
     numbers = world.session.circuit.new_ioids(len(operations))
-    return [
-        (operation, operation.pv.channel, operation.compose(operation.pv.channel, number))
-        if operation.pv.channel is not None else (operation, None, None)
-        for operation, number in zip(operations, numbers, strict=True)
-    ]
+    composed, failed = world.session.compose(operations, numbers)
+    assert not failed
+    return composed
+
+
+def test_one_that_cannot_be_composed_costs_no_other(world):
+    (x,) = world.connect("x")
+    bad = Write(x, None, Limit(), "no number", None, None, True)
+    good = read(x)
+    composed, failed = world.session.compose([bad, good], world.session.circuit.new_ioids(2))
+    ((operation, error),) = failed
+    assert operation is bad and isinstance(error, ca.CaprotoError)
+    assert world.session.submit_many(composed) == [] and len(world.send()) == 1
 
 
 def test_many_at_once(world):

@@ -14,7 +14,7 @@ from caproto._client.descriptions import (
     log_refused_request,
     log_refused_updates,
 )
-from caproto.threading._subscription import Subscription
+from caproto.threading.client._subscription import Subscription
 
 ADDRESS = ("10.0.0.1", 5064)
 LOG = logging.getLogger("caproto.circ")

@@ -88,3 +88,43 @@ def test_a_connected_one_has_a_circuit_and_no_hints():
 )
 def test_there_is_a_hint_if_the_search_cannot_succeed(changes):
     assert len(explain(search=search(**changes)).hints) > 0
+
+
+SEARCHED = search().status
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"status": SEARCHED._replace(lost=True)}, "next in 4.0 s; lost with its server before"),
+        ({"status": SEARCHED._replace(next_due=99.0)}, "searched 3 times, last 2.0 s ago\n"),
+        ({"status": SEARCHED._replace(tries=0)}, "about to be searched for the first time"),
+        ({"status": None}, "none at present"),
+        ({"resolved": False}, "resolving search addresses"),
+        ({"destinations": {}}, "no UDP destination"),
+        ({"name_servers": {SERVER: ""}}, "by TCP to 10.0.0.1:5064\n"),
+        ({"name_servers": {SERVER: "refused"}}, "by TCP to 10.0.0.1:5064, which fails: refused"),
+        ({"unresolved": ["nowhere:5064"]}, "not to nowhere:5064, an unknown host"),
+        ({"found": 7, "last_found": 1.5}, "7 names were found, the last one 1.5 s ago"),
+        ({"hears_beacons": False}, "no repeater: beacons are not heard"),
+    ],
+)
+def test_each_fact_about_the_search_has_a_line(changes, line):
+    assert line in str(explain(search=search(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "protocol 4.13, 2 operations without reply"),
+        ({"backlog": 9, "pauses": 1}, "9 bytes of updates wait for callbacks; the server"),
+        ({"created": False}, "the server has not created the channel yet"),
+        ({"rights": ""}, "channel created, access: none"),
+    ],
+)
+def test_each_fact_about_the_circuit_has_a_line(changes, line):
+    assert line in str(explain(server=SERVER, circuit=CIRCUIT._replace(**changes)))
+
+
+def test_a_server_without_failures_is_only_named():
+    assert "trouble" not in str(explain(server=SERVER))

@@ -189,8 +189,10 @@ class TestFound:
 
     def test_a_waiter_that_was_taken_back_is_not_told(self, world):
         (a,) = world.search("a")
-        waiter = Waiter()
+        waiter, other = Waiter(), Waiter()
+        world.table.watch(a, other)
         world.table.watch(a, waiter)
+        world.table.unwatch(a, other)
         world.table.unwatch(a, waiter)
         world.table.unwatch(a, waiter)
         assert world.attach([a]).wake == []
@@ -207,6 +209,11 @@ class TestCreated:
         assert a.connected and a.since == 101.0 and a.access_rights is AccessRights.READ
         assert steps.wake == [waiter] and steps.log == [([a], "connected")]
         assert steps.reconcile == [] and steps.searches == []
+
+    def test_the_same_subscription_has_the_same_key(self, world):
+        (a,) = world.search("a")
+        assert subscribe(world, a) is subscribe(world, a)
+        assert list(a.subscriptions) == [subscribe(world, a)]
 
     def test_subscriptions_with_callbacks_are_made_again(self, world):
         (a,) = world.search("a")
@@ -248,6 +255,11 @@ class TestLost:
         (a,) = world.connect("a")
         world.table.watch(a, Waiter())
         assert world.lose([a]).wake == []
+
+    def test_a_circuit_without_pvs_costs_no_pause(self, world):
+        world.carrier.up = 0.0
+        assert world.lose([], Loss.USELESS).searches == []
+        assert world.table.backoff.pause(ADDRESS, world.now) == 0
 
     def test_another_circuit_that_dies_does_not_concern_it(self, world):
         (a,) = world.connect("a")
@@ -373,6 +385,14 @@ class TestCallbacks:
         assert a.rights_news(AccessRights.READ) is None
         assert world.lose([a]).deliver == []
 
+    def test_one_kind_of_callback_without_the_other(self, world, told):
+        (a,) = world.search("a")
+        functions = [told.append, lambda pv, news: told.append(news)]
+        for _ in range(2):
+            deliver(world.table.listen(a, None, Listener(lambda: functions[1]), (), True))
+            deliver(world.table.listen(a, Listener(lambda: functions[1]), None, (), True))
+        assert told == ["disconnected", "disconnected"]
+
     def test_the_dead_are_found(self, world):
         (a,) = world.search("a")
         dead = Listener(lambda: None)
@@ -445,6 +465,7 @@ class TestWords:
         with caplog.at_level(logging.DEBUG, "caproto.ch"):
             a.debug("%s", "something")
         assert caplog.records[0].pv == "a"
+        assert a.log is a.log
 
 
 def test_no_pause_is_without_end(world):

@@ -7,9 +7,9 @@ import pytest
 
 import caproto as ca
 from caproto import CAStatus, ChannelType
-from caproto._circuit_rules import HANDLERS as RULES
 from caproto._client.routing import EXPIRY_INTERVAL, HANDLERS, FollowUp, Routes
-from caproto._framing import OversizedMessage
+from caproto._protocol.circuit_rules import HANDLERS as RULES
+from caproto._protocol.framing import OversizedMessage
 from tests.conformance.items import item
 
 CID, SID, IOID, SUBID = 3, 70, 11, 12

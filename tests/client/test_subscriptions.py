@@ -1,6 +1,7 @@
 """Wish, targets and latest value of a subscription, without a thread."""
 from __future__ import annotations
 
+import gc
 import logging
 from types import SimpleNamespace
 
@@ -24,10 +25,10 @@ class Sub(SubscriptionState):
     def _failed(self, token, name, error) -> None:
         self.failures.append((token, error))
 
-    def add(self, function, connected=False, strong=True):
+    def add(self, function, connected=False, strong=True, with_owner=False):
         """Register a callback; return its entry, and whether it is late."""
         token = self._callbacks.new_token()
-        entry = self._callbacks.make_entry(token, function, strong, False, print)
+        entry = self._callbacks.make_entry(token, function, strong, with_owner, lambda _: None)
         return entry, self._append(entry, connected)
 
 
@@ -224,3 +225,65 @@ def test_the_repr_says_how_it_stands(told):
     assert "wanted, 1 callback," in repr(sub)
     sub.event_id = 3
     assert "active" in repr(sub)
+
+
+class Plot:
+    """Something whose methods are callbacks."""
+
+    def __init__(self) -> None:
+        self.told: list = []
+
+    def one(self, response) -> None:
+        self.told.append(response.text)
+
+    def two(self, sub, response) -> None:
+        self.told.append((sub, response.text))
+
+
+class TestForms:
+    """A callback may want the subscription, too, and may be held weakly."""
+
+    def test_a_function_that_wants_the_subscription(self):
+        sub, told = Sub(), []
+        sub.add(lambda *arguments: told.append(arguments), with_owner=True)
+        update = Update("one")
+        sub.deliver(update)
+        assert told == [(sub, update)]
+
+    def test_methods_of_an_object_that_lives(self):
+        sub, plot = Sub(), Plot()
+        sub.add(plot.one, strong=False)
+        sub.add(plot.two, strong=False, with_owner=True)
+        sub.deliver(Update("one"))
+        assert plot.told == ["one", (sub, "one")]
+
+    def test_of_one_that_is_gone(self, told):
+        sub, plot = Sub(), Plot()
+        sub.add(plot.one, strong=False)
+        sub.add(told.append)
+        kept = plot.told
+        del plot
+        gc.collect()
+        sub.deliver(Update("one"))
+        assert kept == [] and told == ["one"]
+        assert list(sub.callbacks.values()) == [told.append]
+
+    def test_a_function_that_is_gone(self, told):
+        sub = Sub()
+        sub.add(lambda response: told.append(response), strong=False)
+        gc.collect()
+        sub.deliver(Update("one"))
+        assert told == [] and sub.wanted, "until it is pruned"
+
+
+def test_its_log_is_that_of_the_pv():
+    sub = Sub()
+    assert sub.log is sub.pv.log
+
+
+def test_what_a_driver_has_to_do_it_has_to_do():
+    bare = SubscriptionState(None, None, None, 0, 0, 0, SubscriptionType.DBE_VALUE)
+    with pytest.raises(NotImplementedError):
+        bare.prune()
+    with pytest.raises(NotImplementedError):
+        bare._failed(0, "f", ValueError())

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from caproto._repeater import Repeater, repeater_runs
+from caproto._os.repeater import Repeater, repeater_runs
 from caproto.commandline.repeater import main
 from tests.conformance.items import item
 from tests.harness.ioc_process import clean_environ

@@ -1,7 +1,7 @@
 """Items 31 to 44: a client's circuit, from its first bytes to its last.
 
 More is in tests/threading: test_circuit_manager_heartbeat.py (37 to 39), ..._failures.py (35, 41),
-and tests/test_heartbeat.py (37 to 39, with a clock that is moved by hand).
+and tests/client/test_heartbeat.py (37 to 39, with a clock that is moved by hand).
 """
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 
 import caproto as ca
 from caproto import AccessRights, ChannelType, DeadCircuitError
-from caproto.threading import _circuit_manager, _transport
-from caproto.threading.client import Context
+from caproto.threading import _transport
+from caproto.threading.client import Context, _circuit_manager
 from tests.conformance.items import item
 from tests.harness.fake_server import FakeServer, ignore
 from tests.harness.udp_peer import Peer

@@ -1,7 +1,7 @@
 """Items 45 to 56: what a client asks for, what it refuses to ask, and what it makes of the answers.
 
 More is in tests/threading: test_circuit_manager.py (50), test_routing.py (50, 51), and in
-tests/test_flow_control.py (55). Item 57 has a file of its own.
+tests/client/test_flow_control.py (55). Item 57 has a file of its own.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from caproto import (
     ReadError,
     WriteError,
 )
-from caproto import _flow_control as flow_control
+from caproto._client import flow_control as flow_control
 from caproto.threading.client import Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, FakeServer, ignore

@@ -2,8 +2,8 @@
 
 What needs a clock that is moved by hand, or one module only, is shown by that module's own tests:
 tests/client/test_search_plan.py (18, 20 to 23, 29), tests/test_environment.py (22),
-tests/test_broadcaster.py (24), tests/threading/test_shared_broadcaster.py (25, 26, 29, 30) and
-test_name_server.py (28).
+tests/protocol/test_broadcaster.py (24), and in tests/threading/client test_shared_broadcaster.py
+(25, 26, 29, 30) and test_name_server.py (28).
 """
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import caproto as ca
-from caproto._constants import EPICS_EPOCH
-from caproto._dbr import LAYOUTS
-from caproto._framing import CIRCUIT_CONSTRUCTORS, OversizedMessage, read_datagram
-from caproto._headers import pack_header, unpack_header
-from caproto._payload import data_view, encode, metadata_of, payload_size, strings_of
-from caproto._status import status_from_code
+from caproto._protocol.constants import EPICS_EPOCH
+from caproto._protocol.dbr import LAYOUTS
+from caproto._protocol.framing import CIRCUIT_CONSTRUCTORS, OversizedMessage, read_datagram
+from caproto._protocol.headers import pack_header, unpack_header
+from caproto._protocol.payload import data_view, encode, metadata_of, payload_size, strings_of
+from caproto._protocol.status import status_from_code
 from tests.conformance.items import item
 from tests.vectors_support import (
     CLIENT_TO_SERVER,

@@ -11,7 +11,7 @@ import pytest
 
 import caproto as ca
 from caproto import CAStatus
-from caproto._headers import pack_header
+from caproto._protocol.headers import pack_header
 from caproto.server import (
     ChannelByte,
     ChannelDouble,

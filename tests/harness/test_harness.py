@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from caproto._names import parse_record_field
+from caproto._protocol.names import parse_record_field
 from tests.harness.databases import counter_names, counters, many, many_names
 from tests.harness.interrupts import (
     collect_at_each_allocation,

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caproto import CaprotoValueError, ChannelType
+from caproto._protocol.text import encode_text
 from caproto._server.conversions import (
     CONVERTERS,
     TextFormat,
@@ -19,7 +20,6 @@ from caproto._server.conversions import (
     cut,
     text_of_bytes,
 )
-from caproto._text import encode_text
 
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = map(ChannelType, range(7))
 NUMBERS = (SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE)

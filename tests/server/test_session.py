@@ -35,7 +35,7 @@ from caproto import (
     VersionResponse,
     WriteRequest,
 )
-from caproto._headers import pack_header
+from caproto._protocol.headers import pack_header
 from caproto._server.directory import Directory
 from caproto._server.session import ServerSession
 from caproto.server import ChannelByte, ChannelDouble

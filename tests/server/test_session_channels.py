@@ -23,7 +23,7 @@ from caproto import (
     ReadNotifyRequest,
     VersionRequest,
 )
-from caproto._headers import pack_header
+from caproto._protocol.headers import pack_header
 from caproto.server import (
     ChannelByte,
     ChannelChar,

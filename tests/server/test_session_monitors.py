@@ -22,7 +22,7 @@ from caproto import (
     EventsOnRequest,
     WriteNotifyResponse,
 )
-from caproto._headers import pack_header
+from caproto._protocol.headers import pack_header
 from caproto._server.updates import MAX_UPDATE_BYTES, MAX_UPDATES
 from caproto.server import (
     ChannelAlarm,

@@ -23,8 +23,8 @@ from caproto import (
     WriteNotifyRequest,
     WriteNotifyResponse,
 )
-from caproto._headers import pack_header
-from caproto._payload import payload_size
+from caproto._protocol.headers import pack_header
+from caproto._protocol.payload import payload_size
 from caproto.server import (
     ChannelByte,
     ChannelChar,

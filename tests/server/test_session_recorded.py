@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from caproto import AccessRights, CAStatus, ErrorResponse
-from caproto._headers import pack_header
+from caproto._protocol.headers import pack_header
 from caproto.server import ChannelByte, ChannelChar, ChannelDouble, ChannelEnum, ChannelString
 from tests.server.session_rig import Rig, values_of
 from tests.vectors_support import scripted_tcp

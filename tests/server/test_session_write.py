@@ -20,7 +20,7 @@ from caproto import (
     WriteNotifyResponse,
     WriteRequest,
 )
-from caproto._headers import pack_header
+from caproto._protocol.headers import pack_header
 from caproto.server import (
     ChannelByte,
     ChannelChar,

@@ -8,8 +8,8 @@ import numpy
 import pytest
 
 from caproto import AlarmSeverity, AlarmStatus, CaprotoError, CAStatus, ChannelType, TimeStamp
-from caproto._dbr import LAYOUTS
-from caproto._payload import metadata_of, payload_size, strings_of
+from caproto._protocol.dbr import LAYOUTS
+from caproto._protocol.payload import metadata_of, payload_size, strings_of
 from caproto._server.snapshot import ChannelAlarm, Refused, Snapshot
 
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = map(ChannelType, range(7))

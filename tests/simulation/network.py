@@ -211,8 +211,7 @@ class Stream:
         """
         if self.unread:
             if self.network.weather.fragments:
-                longest = max(60, len(self.unread) // 4)
-                limit = min(limit, self.network.world.chance.randint(1, longest))
+                limit = min(limit, self.network.world.chance.randint(1, 60))
             data = bytes(self.unread[:limit])
             del self.unread[:limit]
             other = self.other

@@ -25,10 +25,10 @@ from caproto import (
 )
 from caproto._client.backoff import ServerBackoff
 from caproto._client.circuit_session import CircuitSession
+from caproto._client.flow_control import FlowControl
+from caproto._client.heartbeat import Action, Heartbeat
 from caproto._client.search_book import SearchBook
-from caproto._flow_control import FlowControl
-from caproto._heartbeat import Action, Heartbeat
-from caproto._sockets import WakeUp
+from caproto._os.sockets import WakeUp
 from caproto.threading import _waiting
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import SharedBroadcaster, Subscription
@@ -196,6 +196,6 @@ FAULTS: dict[str, Fault] = {
         CircuitSession, "idle", lambda *_: None
     ),
     "sockets are not closed": lambda: mock.patch(
-        "caproto.threading._circuit_manager.hang_up", lambda *_: None
+        "caproto.threading.client._circuit_manager.hang_up", lambda *_: None
     ),
 }

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from caproto import _repeater
+from caproto._os import repeater
 
 from .sockets import Poll, Socket, socketpair
 from .system import Event, Lock, RLock, SimpleQueue, Thread, present
@@ -81,7 +81,7 @@ REPLACEMENTS: tuple[tuple[Any, Any], ...] = (
     (_thread.RLock, RLock),
     (_thread.allocate_lock, Lock),
     (queue.SimpleQueue, SimpleQueue),
-    (_repeater.spawn_repeater, _spawn_repeater),
+    (repeater.spawn_repeater, _spawn_repeater),
     (getattr(os, "sched_yield", None), lambda: present().give_way()),
 )
 

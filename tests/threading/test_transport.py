@@ -14,9 +14,9 @@ import weakref
 import pytest
 
 from caproto._errors import CaprotoNetworkError, DeadCircuitError
-from caproto._sockets import WakeUp, poll
+from caproto._os.sockets import WakeUp, poll
 from caproto.threading import _transport
-from caproto.threading._transport import Transport, Waker, describe, hang_up, take_turns
+from caproto.threading._transport import Transport, Waker, describe, hang_up, serve_socket
 from caproto.threading._waiting import Deadline, Poller
 from tests.harness.ports import LOOPBACK, free_port
 
@@ -431,7 +431,7 @@ class Owner:
         self.writing = False
         self.sock: socket.socket | None = None
 
-    def _turn(self, readable: bool, writable: bool):
+    def service(self, readable: bool, writable: bool):
         self.turns.append((readable, writable))
         if readable and self.sock is not None:
             self.sock.recv(100)
@@ -455,7 +455,7 @@ def ends():
 
 def loop(owner: Owner, sock: socket.socket, wakeup: WakeUp) -> threading.Thread:
     thread = threading.Thread(
-        target=take_turns, args=(weakref.ref(owner, Waker(wakeup)), sock, wakeup)
+        target=serve_socket, args=(weakref.ref(owner, Waker(wakeup)), sock, wakeup)
     )
     thread.start()
     return thread

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from caproto._sockets import WakeUp
-from caproto.threading._waiting import Deadline, Poller, Reply
+from caproto._os.sockets import WakeUp
+from caproto.threading._waiting import Deadline, OneShot, Poller
 
 
 class TestDeadline:
@@ -41,26 +41,26 @@ class TestDeadline:
 
 class TestReply:
     def test_filled_before_the_wait(self):
-        reply = Reply()
+        reply = OneShot()
         reply.answered("yes")
         assert reply.wait(None)
         assert reply.response == "yes" and reply.error is None
 
     def test_failure(self):
-        reply, error = Reply(), OSError("lost")
+        reply, error = OneShot(), OSError("lost")
         reply.failed(error)
         assert reply.wait(0)
         assert reply.error is error and reply.response is None
 
     def test_nothing_came(self):
-        reply = Reply()
+        reply = OneShot()
         started = time.monotonic()
         assert not reply.wait(0.02)
         assert time.monotonic() - started >= 0.02
         assert not reply.wait(0)
 
     def test_filled_during_the_wait(self):
-        reply = Reply()
+        reply = OneShot()
         waiting = threading.Event()
 
         def fill():
@@ -75,7 +75,7 @@ class TestReply:
         thread.join()
 
     def test_very_long_timeouts_are_no_error(self):
-        reply = Reply()
+        reply = OneShot()
         threading.Timer(0.01, reply.answered, [1]).start()
         assert reply.wait(1e300)
 

@@ -21,11 +21,11 @@ from time import monotonic
 
 from ... import _locks
 from ..._errors import LocalProtocolError
-from ..._framing import UNLIMITED
+from ..._os.sockets import WakeUp, tune_stream
+from ..._protocol.framing import UNLIMITED
 from ..._server.directory import Directory
 from ..._server.session import Job, ServerSession
-from ..._sockets import WakeUp, tune_stream
-from .._waiting import Reply
+from .._waiting import OneShot
 from ._workers import Workers
 
 __all__ = ["Connection"]
@@ -94,7 +94,7 @@ class Connection:
         self._deadline: float | None = None  # of the farewell
         self._lock = _locks.Lock()
         self._jobs = 0  # that are not done, under the lock
-        self._ticket: Reply | None = None  # of the last job that was not done in its grace
+        self._ticket: OneShot | None = None  # of the last job that was not done in its grace
         self.thread = threading.Thread(
             target=self._run, name=f"ca-serve {address[0]}:{address[1]}", daemon=True
         )

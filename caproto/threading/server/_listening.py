@@ -9,7 +9,7 @@ from ..._addresses import ANY_INTERFACE, interface_addresses
 from ..._environment import ServerConfiguration
 from ..._errors import CaprotoNetworkError
 from ..._log import CONTEXT_LOGGER, adapter
-from ..._sockets import bcast_socket, resolve_addresses, share_port
+from ..._os.sockets import bcast_socket, resolve_addresses, share_port
 
 __all__ = ["Listening"]
 

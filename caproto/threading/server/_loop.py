@@ -15,12 +15,12 @@ from time import monotonic
 
 from ..._environment import ServerConfiguration
 from ..._log import CONTEXT_LOGGER, SEARCH_LOGGER, adapter
+from ..._os.sockets import WakeUp, bcast_socket, resolve_addresses
 from ..._server.beacon_timer import BeaconTimer
 from ..._server.data import ChannelData
 from ..._server.directory import Directory
 from ..._server.scans import Scan, Scans
 from ..._server.search_replies import search_replies
-from ..._sockets import WakeUp, bcast_socket, resolve_addresses
 from ._listening import Listening
 from ._workers import Workers
 

@@ -23,12 +23,12 @@ from types import TracebackType
 from ... import _locks
 from ..._environment import ServerConfiguration
 from ..._errors import CaprotoError, CaprotoNetworkError, CaprotoRuntimeError
-from ..._framing import UNLIMITED
 from ..._log import CONTEXT_LOGGER, ROOT_LOGGER, adapter
+from ..._os.signals import EndSignals
+from ..._protocol.framing import UNLIMITED
 from ..._server.data import ChannelData
 from ..._server.directory import Directory
 from ..._server.group import PVGroup
-from ..._signals import EndSignals
 from .. import _lifetime
 from .._waiting import Deadline
 from ._connection import Connection

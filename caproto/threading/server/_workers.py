@@ -51,21 +51,21 @@ class Workers:
         self._name = name
         self._lock = _locks.Lock()
         #: The jobs of each PV that wait or run. Each key is also in `_ready` or in a thread.
-        self._jobs: dict[Hashable, deque[tuple[Job, _waiting.Reply]]] = {}
+        self._jobs: dict[Hashable, deque[tuple[Job, _waiting.OneShot]]] = {}
         self._ready: SimpleQueue[Hashable] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._stopped = False
         self._short = False  # the last attempt to start a thread failed
 
-    def submit(self, key: Hashable, job: Job) -> _waiting.Reply:
+    def submit(self, key: Hashable, job: Job) -> _waiting.OneShot:
         """Run *job* after all earlier ones of *key*.
 
         Returns
         -------
-        Reply
+        OneShot
             Filled when the job has ended, however it did. After `stop` it is never filled.
         """
-        done = _waiting.Reply()
+        done = _waiting.OneShot()
         with self._lock:
             if self._stopped:
                 return done

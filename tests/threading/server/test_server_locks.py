@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from caproto import AccessRights, CaprotoError, EventAddResponse, ReadNotifyResponse, _locks
-from caproto._sockets import WakeUp
+from caproto._os.sockets import WakeUp
 from caproto.server import ChannelData, PVGroup, pvproperty
 from caproto.threading import _waiting
 from caproto.threading.server import _connection, _loop
@@ -52,7 +52,7 @@ def discipline(monkeypatch) -> Iterator[Discipline]:
     """Whatever blocks and whatever the user has written is watched."""
     rules = Discipline(monkeypatch)
     for owner, name in (
-        (_waiting.Reply, "wait"),
+        (_waiting.OneShot, "wait"),
         (WakeUp, "wait"),
         (threading.Thread, "start"),
         (threading.Event, "wait"),

@@ -1,0 +1,591 @@
+"""CircuitRules: what two ends of a circuit may say to each other now, and what it changes.
+
+Each command class has one handler, whichever end sends it. It runs the state machines, keeps the
+channels, the ids and the open requests, and raises ProtocolError for what is not allowed. Which
+end is to blame is not known here; ``_circuit`` knows. No bytes here.
+
+We send only what is right. What we receive may be wrong in two ways. A message that contradicts the
+state of the circuit raises ProtocolError: the circuit cannot go on. A message that is merely not
+what we asked for raises :class:`Deviation`, after it has changed what a right one would have
+changed: it answers its request, and the circuit goes on. Which is which stands in a table in the
+manual, "What other peoples' servers do".
+
+Replies and updates for ids that are finished are normal (they crossed a cancel on the wire) and
+change nothing.
+"""
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._addresses import Address
+from .._errors import CaprotoValueError, ProtocolError, RemoteProtocolError
+from .channel import ServerChannel
+from .commands import (
+    AccessRightsResponse,
+    ClearChannelRequest,
+    ClearChannelResponse,
+    ClientNameRequest,
+    CreateChanRequest,
+    CreateChanResponse,
+    CreateChFailResponse,
+    EchoRequest,
+    EchoResponse,
+    ErrorResponse,
+    EventAddRequest,
+    EventAddResponse,
+    EventCancelRequest,
+    EventCancelResponse,
+    EventsOffRequest,
+    EventsOnRequest,
+    HostNameRequest,
+    NotFoundResponse,
+    ReadNotifyRequest,
+    ReadNotifyResponse,
+    ReadRequest,
+    ReadResponse,
+    ReadSyncRequest,
+    ReadSyncResponse,
+    SearchRequest,
+    SearchResponse,
+    ServerDisconnResponse,
+    VersionRequest,
+    VersionResponse,
+    WriteNotifyRequest,
+    WriteNotifyResponse,
+    WriteRequest,
+)
+from .constants import DEFAULT_PROTOCOL_VERSION, MAX_PRIORITY, MINIMUM_PROTOCOL_VERSION
+from .dbr import LAYOUTS, ChannelType
+from .framing import OversizedMessage
+from .headers import Fields
+from .message import DataMessage, Message
+from .replies import (
+    ITEM_SIZES,
+    LAST_TYPE,
+    REPLY_OF,
+    VALUE_OFFSETS,
+    Deviation,
+    Reply,
+    check_kind,
+    check_value,
+)
+from .roles import CLIENT, SERVER, Role, State
+from .states import (
+    ASKED_CHANNEL,
+    CLEARED_CHANNEL,
+    CLOSED_CHANNEL,
+    LOST_CIRCUIT,
+    NEW_CIRCUIT,
+    OPEN_CHANNEL,
+    STEADY,
+)
+
+_ID_LIMIT = 0xFFFFFFFF
+
+_CHAR_TYPES = frozenset(
+    layout.channel_type for layout in LAYOUTS if layout.native is ChannelType.CHAR
+)
+
+#: By type: bytes in front of a value. For CHAR more than there can be, so that each reply is looked
+#: at: it may need a mark.
+_OFFSETS = tuple(
+    1 << 33 if number in _CHAR_TYPES else offset for number, offset in enumerate(VALUE_OFFSETS)
+)
+
+Channel = Any  # ClientChannel or ServerChannel, by role
+
+
+class CircuitRules:
+    """States, channels, ids and open requests of one circuit.
+
+    Parameters
+    ----------
+    our_role : Role
+    address : tuple of (str, int)
+    priority : int or None
+    protocol_version : int
+    peer_version : int or None
+
+    Notes
+    -----
+    The attributes are described in :class:`~caproto.VirtualCircuit`.
+    """
+
+    def __init__(
+        self,
+        our_role: Role,
+        address: Address,
+        priority: int | None,
+        protocol_version: int,
+        peer_version: int | None,
+    ) -> None:
+        self.our_role, self.their_role = our_role, our_role.other
+        self.address = address
+        self.priority = priority
+        self.protocol_version = protocol_version
+        self.peer_version = min(
+            protocol_version, DEFAULT_PROTOCOL_VERSION if peer_version is None else peer_version
+        )
+        self.channels: dict[int, Channel] = {}
+        self.channels_sid: dict[int, Channel] = {}
+        self._next_of_cid: dict[int, deque[Channel]] = {}  # a server's, asked for with a cid in use
+        self.pending: dict[int, Message] = {}
+        self.subscriptions: dict[int, EventAddRequest] = {}
+        # Header of the last right update of each subscription: another one like it needs no check.
+        self._right_updates: dict[int, Fields] = {}
+        self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
+        self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
+        self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were dropped too early
+        self._state = NEW_CIRCUIT
+        self._next_id = self._next_cid = 1
+        self._highest_id = -1  # of all ids of operations and subscriptions so far
+
+    @property
+    def states(self) -> dict[Role, State]:
+        """The states of both ends, by role."""
+        return dict(self._state.states)
+
+    def disconnect(self) -> None:
+        """Note that the connection is gone: channels are CLOSED, the circuit DISCONNECTED."""
+        self._state = LOST_CIRCUIT
+        queued = itertools.chain.from_iterable(self._next_of_cid.values())
+        for channel in (*self.channels.values(), *self.channels_sid.values(), *queued):
+            channel._state = CLOSED_CHANNEL
+            channel.subscriptionids = frozenset()
+        for table in (
+            self.channels, self.channels_sid, self.pending, self.subscriptions,
+            self._right_updates, self._cancelling, self._unclaimed, self._shared,
+            self._next_of_cid,
+        ):
+            table.clear()
+
+    # --- ids -----------------------------------------------------------------------------------
+
+    def new_channel_id(self) -> int:
+        """Return a cid that no live channel of this circuit has."""
+        number = self._next_cid
+        while number in self.channels:
+            number = (number + 1) & _ID_LIMIT
+        self._next_cid = (number + 1) & _ID_LIMIT
+        return number
+
+    def new_ioid(self) -> int:
+        """Return an id that no live operation or subscription of this circuit has."""
+        number = self._next_id
+        if self._highest_id < number < _ID_LIMIT:  # never used before
+            self._next_id = number + 1
+            return number
+        while number in self.pending or number in self.subscriptions or number in self._cancelling:
+            number = (number + 1) & _ID_LIMIT
+        self._next_id = (number + 1) & _ID_LIMIT
+        return number
+
+    def new_ioids(self, count: int) -> Iterable[int]:
+        """Return *count* ids, as :meth:`new_ioid` returns one."""
+        first = self._next_id
+        if first > self._highest_id and first + count <= _ID_LIMIT:
+            self._next_id = first + count
+            return range(first, first + count)
+        return [self.new_ioid() for _ in range(count)]
+
+    #: Both kinds of ids come from one counter: a read with a subscription's id refreshes it.
+    new_subscriptionid = new_ioid
+
+    def add_channel(self, channel: Channel) -> None:
+        """Register a new channel, which calls this.
+
+        Raises
+        ------
+        CaprotoValueError
+            If a client has another channel with this cid.
+        """
+        if self.our_role is CLIENT and channel.cid in self.channels:
+            raise CaprotoValueError(
+                f"cid {channel.cid} is taken by channel {self.channels[channel.cid].name!r}"
+            )
+        known = self.channels.get(channel.cid)
+        if known is not None and CreateChFailResponse in known._state.after:
+            # Its creation must be answered first: answers are in the order of the requests.
+            self._next_of_cid.setdefault(channel.cid, deque()).append(channel)
+        else:
+            self.channels[channel.cid] = channel
+
+    # --- helpers of the handlers ---------------------------------------------------------------
+
+    def _step(self, command: Message) -> None:
+        try:
+            self._state = self._state.after[type(command)]
+        except KeyError:
+            raise ProtocolError(
+                f"{type(command).__name__} is not allowed now ({self._state!r})"
+            ) from None
+
+    def _open_channel(self, command: Any) -> Channel:
+        """Return the channel of a request by its sid; it must be open."""
+        channel = self.channels_sid.get(command.fields[4])
+        if channel is None:
+            self._step(command)  # if the circuit is not open, that is the better message
+            raise ProtocolError(f"{type(command).__name__}: no channel has sid {command.sid}")
+        if channel._state is not OPEN_CHANNEL:
+            channel.step(type(command))
+        return channel
+
+    def _channel_of_notice(self, cid: int) -> Channel | None:
+        """Return the channel that the server means; None if a client has forgotten it."""
+        channel = self.channels.get(cid)
+        if channel is None and self.our_role is SERVER:
+            raise ProtocolError(f"no channel has cid {cid}")
+        return channel
+
+    def _remove(self, channel: Channel) -> None:
+        """Forget a channel, its requests and its subscriptions."""
+        self._drop_requests(channel)
+        cid, sid = channel.cid, channel.sid
+        if cid in self.channels and self.channels[cid] is channel:
+            del self.channels[cid]
+        if sid in self.channels_sid:
+            del self.channels_sid[sid]
+            for number in [i for i, r in self._cancelling.items() if r.fields[4] == sid]:
+                del self._cancelling[number]
+
+    def _creation_answered(self, cid: int) -> None:
+        """Make a server's next answer with this *cid* one about the next such channel."""
+        queue = self._next_of_cid.get(cid)
+        if queue is not None:
+            self.channels[cid] = queue.popleft()
+            if not queue:
+                del self._next_of_cid[cid]
+
+    def _drop_requests(self, channel: Channel) -> None:
+        for number in channel.subscriptionids:
+            del self.subscriptions[number]
+            self._right_updates.pop(number, None)
+        channel.subscriptionids = frozenset()
+        sid = channel.sid
+        for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
+            del self.pending[number]
+            self._shared.pop(number, None)
+
+    def _note_id(self, number: int) -> None:
+        if number > self._highest_id:
+            self._highest_id = number
+
+    def _check_late(self, command: Message) -> None:
+        """Take a reply for a finished id, which is normal; for one that never was, it is not."""
+        self._step(command)
+        if command.fields[5] > self._highest_id:
+            raise Deviation(
+                f"{type(command).__name__} for id {command.fields[5]}, which was never used",
+                usable=True,
+            )
+
+    # --- one handler per command ---------------------------------------------------------------
+
+    def _on_any(self, command: Message) -> None:
+        self._step(command)
+
+    def _on_version_request(self, command: VersionRequest) -> None:
+        if command.version < MINIMUM_PROTOCOL_VERSION:
+            raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
+        if command.priority > MAX_PRIORITY:
+            raise ProtocolError(f"priority {command.priority} is not within 0..{MAX_PRIORITY}")
+        self._step(command)
+        if self.our_role is SERVER:
+            self.peer_version = min(self.protocol_version, command.version)
+            self.priority = command.priority
+
+    def _on_version_response(self, command: VersionResponse) -> None:
+        self._step(command)
+        if self.our_role is CLIENT:
+            self.peer_version = min(self.protocol_version, command.version)
+
+    def _on_create_request(self, command: CreateChanRequest) -> None:
+        self._step(command)
+        if self.our_role is SERVER:
+            if 0 < command.version < MINIMUM_PROTOCOL_VERSION:
+                raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
+            if command.version:
+                self.peer_version = min(self.protocol_version, command.version)
+            channel: Channel = ServerChannel(command.name, self, command.cid)
+        else:
+            channel = self.channels.get(command.cid)
+            if channel is None:
+                raise ProtocolError(f"no channel has cid {command.cid}; make a ClientChannel first")
+        channel.step(CreateChanRequest)
+
+    def _on_create_response(self, command: CreateChanResponse) -> None:
+        _, _, data_type, data_count, cid, sid = command.fields
+        self._step(command)
+        channel = self._channel_of_notice(cid)
+        if channel is not None and channel._state is not ASKED_CHANNEL:
+            if self.our_role is SERVER or channel._state is not CLEARED_CHANNEL:
+                channel.step(CreateChanResponse)
+            return  # a second one says nothing new
+        fault = self._fault_of_creation(data_type, sid)
+        if fault is not None:
+            if self.our_role is CLIENT and channel is not None:
+                channel.step(CreateChFailResponse)
+                self._remove(channel)
+            raise Deviation(fault)
+        if channel is None:
+            self._unclaimed[sid] = cid
+            return
+        channel.step(CreateChanResponse)
+        channel.sid = sid
+        channel._native = data_type
+        channel.native_data_count = data_count
+        self.channels_sid[sid] = channel
+        self._creation_answered(cid)
+
+    def _fault_of_creation(self, data_type: int, sid: int) -> str | None:
+        """Say why a channel cannot have this type and sid, if it cannot."""
+        if data_type > ChannelType.DOUBLE:
+            return f"{data_type} is not a native type"
+        if sid in self.channels_sid:
+            return f"sid {sid} belongs to channel {self.channels_sid[sid].name!r} already"
+        return None
+
+    def _on_channel_lost(self, command: CreateChFailResponse | ServerDisconnResponse) -> None:
+        self._step(command)
+        channel = self._channel_of_notice(command.cid)
+        if channel is None:
+            return
+        kind: type[Message] = type(command)
+        if self.our_role is CLIENT and kind not in channel._state.after:
+            kind = ServerDisconnResponse  # a refusal of an open channel: the server dropped it
+        channel.step(kind)
+        self._remove(channel)
+        self._creation_answered(command.cid)
+
+    def _on_access_rights(self, command: AccessRightsResponse) -> None:
+        self._step(command)
+        channel = self._channel_of_notice(command.cid)
+        if channel is not None:
+            channel.step(AccessRightsResponse)
+            channel.access_rights = command.access_rights
+
+    def _on_clear_request(self, command: ClearChannelRequest) -> None:
+        self._step(command)
+        channel = self.channels_sid.get(command.sid)
+        if channel is None:
+            if self._unclaimed.pop(command.sid, None) is None:
+                raise ProtocolError(f"no channel has sid {command.sid}")
+            return
+        channel.step(ClearChannelRequest)
+        self._drop_requests(channel)
+
+    def _on_clear_response(self, command: ClearChannelResponse) -> None:
+        self._step(command)
+        channel = self.channels_sid.get(command.sid)
+        if self.our_role is CLIENT and (channel is None or channel._state is not CLEARED_CHANNEL):
+            return  # unasked
+        if channel is None:
+            raise ProtocolError(f"no channel has sid {command.sid}")
+        channel.step(ClearChannelResponse)
+        self._remove(channel)
+
+    def _on_operation(self, command: ReadNotifyRequest | ReadRequest | WriteNotifyRequest) -> None:
+        _, _, _, _, sid, ioid = command.fields
+        channel = self.channels_sid.get(sid)
+        if channel is None or channel._state is not OPEN_CHANNEL:
+            self._open_channel(command)  # says what is wrong
+        if ioid > self._highest_id:  # never used before, so that nothing can clash
+            self._highest_id = ioid
+            self.pending[ioid] = command
+            return
+        if self.our_role is CLIENT and (
+            ioid in self.pending or ioid in self.subscriptions or ioid in self._cancelling
+        ):
+            subscription = self.subscriptions.get(ioid)
+            if type(command) is not ReadNotifyRequest or subscription is None:
+                raise ProtocolError(f"ioid {ioid} is in use")
+            if subscription.fields[4] != sid:
+                raise ProtocolError(f"subscription {ioid} belongs to another channel")
+            return  # a refresh: the reply belongs to the subscription
+        if ioid in self.pending:  # wrong of the client, but real servers answer both
+            self._shared[ioid] = self._shared.get(ioid, 1) + 1
+        self.pending[ioid] = command
+
+    def _on_write(self, command: WriteRequest) -> None:
+        self._open_channel(command)
+
+    def _on_event_add(self, command: EventAddRequest) -> None:
+        channel = self._open_channel(command)
+        number = command.fields[5]
+        if (
+            number in self.subscriptions
+            or number in self._cancelling
+            or (number in self.pending and self.our_role is CLIENT)
+        ):
+            raise ProtocolError(f"subscriptionid {number} is in use")
+        self.subscriptions[number] = command
+        if not channel.subscriptionids:
+            channel.subscriptionids = set()
+        channel.subscriptionids.add(number)
+        self._note_id(number)
+
+    def _on_event_cancel(self, command: EventCancelRequest) -> None:
+        channel = self._open_channel(command)
+        number = command.fields[5]
+        if number not in channel.subscriptionids:
+            raise ProtocolError(f"channel {channel.name!r} has no live subscription {number}")
+        channel.subscriptionids.discard(number)
+        self._cancelling[number] = self.subscriptions.pop(number)
+        self._right_updates.pop(number, None)
+
+    def _on_update(self, command: EventAddResponse) -> None:
+        fields = command.fields
+        # That the subscription is live proves that circuit and channel are open: see STEADY.
+        if fields != self._right_updates.get(fields[5]):
+            self._check_update(command)
+
+    def _check_update(self, command: EventAddResponse) -> None:
+        """Check an update that is not like the one before."""
+        number = command.fields[5]
+        request = self.subscriptions.get(number)
+        if request is not None:
+            marked = self._note_text(command, request)
+            if check_value(command, request) and not marked:
+                self._right_updates[number] = command.fields
+        elif number in self.pending and self.our_role is CLIENT:
+            self._on_reply(command)
+        else:
+            self._check_late(command)
+
+    def _on_cancelled(self, command: EventCancelResponse) -> None:
+        if self._cancelling.pop(command.fields[5], None) is None:
+            self._check_late(command)
+
+    def _on_reply(self, command: Reply | EventAddResponse) -> None:
+        _, size, data_type, count, _, ioid = command.fields
+        if self._shared and self._answers_shared(ioid):
+            return
+        request = self.pending.get(ioid)
+        if request is None:
+            self._check_refresh(command)
+            return
+        _, _, wanted_type, wanted_count, _, _ = request.fields
+        kind = type(command)
+        if (
+            kind is not REPLY_OF[type(request)]
+            or data_type != wanted_type
+            or (wanted_count and count != wanted_count)
+            or data_type > LAST_TYPE
+            or (
+                kind is not WriteNotifyResponse
+                and size < _OFFSETS[data_type] + count * ITEM_SIZES[data_type]
+            )
+        ):
+            self._check_reply(command, request)
+        del self.pending[ioid]
+
+    def _check_reply(self, command: Reply | EventAddResponse, request: Message) -> None:
+        """Check a reply that is not exactly what its request asked for."""
+        self._note_text(command, request)
+        try:
+            check_kind(command, REPLY_OF[type(request)])
+            check_value(command, request)
+        except Deviation:
+            if self.our_role is CLIENT:  # it is an answer, if a bad one
+                del self.pending[command.fields[5]]
+            raise
+
+    def _check_refresh(self, command: Reply | EventAddResponse) -> None:
+        """Check a reply to no operation; it may be one to a read with a subscription's id."""
+        subscription = self.subscriptions.get(command.fields[5])
+        if subscription is None or type(command) is not ReadNotifyResponse:
+            self._check_late(command)
+        else:
+            self._note_text(command, subscription)
+            check_value(command, subscription)
+
+    def _note_text(self, command: Message, request: Message) -> bool:
+        """Mark a single CHAR of an array, which is text; return whether it is one."""
+        _, _, data_type, count, _, _ = command.fields
+        if count != 1 or data_type not in _CHAR_TYPES or not isinstance(command, DataMessage):
+            return False
+        channel = self.channels_sid.get(request.fields[4])
+        command.of_array = channel is not None and (channel.native_data_count or 0) > 1
+        return command.of_array
+
+    def _on_error(self, command: ErrorResponse) -> None:
+        self._step(command)
+        try:
+            original, _, _, _, _, number = command.original_fields
+        except RemoteProtocolError as error:
+            raise Deviation(str(error)) from None
+        request = self.pending.get(number)
+        if request is not None and request.ID == original and not self._answers_shared(number):
+            del self.pending[number]
+
+    def _answers_shared(self, ioid: int) -> bool:
+        """Count a reply for an *ioid* of several requests; which of them it answers is not said."""
+        number = self._shared.get(ioid)
+        if number is None:
+            return False
+        if number > 1:
+            self._shared[ioid] = number - 1
+        else:
+            del self._shared[ioid]
+            self.pending.pop(ioid, None)
+        return True
+
+    def _on_oversized(self, command: OversizedMessage) -> None:
+        number, ioid = command.fields[0], command.fields[5]
+        request = self.pending.get(ioid)
+        if self.our_role is CLIENT and request is not None and request.ID == number:
+            del self.pending[ioid]
+
+
+Handlers = dict[type, Callable[[CircuitRules, Any], None]]
+
+#: Who speaks -> class of the command -> handler, whichever end we are.
+HANDLERS: dict[Role, Handlers] = {
+    CLIENT: {
+        VersionRequest: CircuitRules._on_version_request,
+        ClientNameRequest: CircuitRules._on_any,
+        HostNameRequest: CircuitRules._on_any,
+        EchoRequest: CircuitRules._on_any,
+        ReadSyncRequest: CircuitRules._on_any,
+        EventsOffRequest: CircuitRules._on_any,
+        EventsOnRequest: CircuitRules._on_any,
+        SearchRequest: CircuitRules._on_any,
+        CreateChanRequest: CircuitRules._on_create_request,
+        ClearChannelRequest: CircuitRules._on_clear_request,
+        ReadNotifyRequest: CircuitRules._on_operation,
+        ReadRequest: CircuitRules._on_operation,
+        WriteNotifyRequest: CircuitRules._on_operation,
+        WriteRequest: CircuitRules._on_write,
+        EventAddRequest: CircuitRules._on_event_add,
+        EventCancelRequest: CircuitRules._on_event_cancel,
+        OversizedMessage: CircuitRules._on_oversized,
+    },
+    SERVER: {
+        VersionResponse: CircuitRules._on_version_response,
+        EchoResponse: CircuitRules._on_any,
+        ReadSyncResponse: CircuitRules._on_any,
+        SearchResponse: CircuitRules._on_any,
+        NotFoundResponse: CircuitRules._on_any,
+        CreateChanResponse: CircuitRules._on_create_response,
+        CreateChFailResponse: CircuitRules._on_channel_lost,
+        ServerDisconnResponse: CircuitRules._on_channel_lost,
+        AccessRightsResponse: CircuitRules._on_access_rights,
+        ClearChannelResponse: CircuitRules._on_clear_response,
+        ReadNotifyResponse: CircuitRules._on_reply,
+        ReadResponse: CircuitRules._on_reply,
+        WriteNotifyResponse: CircuitRules._on_reply,
+        EventAddResponse: CircuitRules._on_update,
+        EventCancelResponse: CircuitRules._on_cancelled,
+        ErrorResponse: CircuitRules._on_error,
+        OversizedMessage: CircuitRules._on_oversized,
+    },
+}
+
+# The handlers of these run no state machine once they have found their request or channel.
+assert {
+    ReadNotifyRequest, WriteNotifyRequest, WriteRequest, EventAddRequest, EventCancelRequest,
+    EventAddResponse, EventCancelResponse, ReadNotifyResponse, WriteNotifyResponse,
+} <= STEADY

@@ -1,0 +1,545 @@
+"""The data types of Channel Access (DBR): numbers, names, layouts, alarms.
+
+Everything comes from one table, :data:`_TABLE`: for each of the 39 types the fields of the metadata
+that stand in front of the value, their format with its gaps, and the format of one element. The
+``DBR_*`` structures, the layouts and the maps between the families are derived from it.
+
+This module knows where things are. It does not convert values: :mod:`caproto._protocol.payload`
+does.
+"""
+from __future__ import annotations
+
+import ctypes
+import math
+import operator
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, SupportsIndex
+
+from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
+from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
+from .enums import ClosedIntEnum, OpenIntEnum, ReadableIntFlag
+from .timestamp import TimeStamp
+
+__all__ = [
+    "AccessRights",
+    "AlarmSeverity",
+    "AlarmStatus",
+    "CHANNEL_TYPES",
+    "ChannelType",
+    "DBR_STRING", "DBR_INT", "DBR_FLOAT", "DBR_ENUM", "DBR_CHAR", "DBR_LONG", "DBR_DOUBLE",
+    "DBR_STS_STRING", "DBR_STS_INT", "DBR_STS_FLOAT", "DBR_STS_ENUM", "DBR_STS_CHAR",
+    "DBR_STS_LONG", "DBR_STS_DOUBLE",
+    "DBR_TIME_STRING", "DBR_TIME_INT", "DBR_TIME_FLOAT", "DBR_TIME_ENUM", "DBR_TIME_CHAR",
+    "DBR_TIME_LONG", "DBR_TIME_DOUBLE",
+    "DBR_GR_STRING", "DBR_GR_INT", "DBR_GR_FLOAT", "DBR_GR_ENUM", "DBR_GR_CHAR",
+    "DBR_GR_LONG", "DBR_GR_DOUBLE",
+    "DBR_CTRL_STRING", "DBR_CTRL_INT", "DBR_CTRL_FLOAT", "DBR_CTRL_ENUM", "DBR_CTRL_CHAR",
+    "DBR_CTRL_LONG", "DBR_CTRL_DOUBLE",
+    "DBR_PUT_ACKT", "DBR_PUT_ACKS", "DBR_STSACK_STRING", "DBR_CLASS_NAME",
+    "DBR_TYPES",
+    "DbrMetadata",
+    "LAYOUTS",
+    "Layout",
+    "SubscriptionType",
+    "TimeStamp",
+    "control_types",
+    "field_types",
+    "graphic_types",
+    "native_type",
+    "native_types",
+    "resolve_data_type",
+    "status_types",
+    "time_types",
+]
+
+
+class ChannelType(ClosedIntEnum):
+    """The number of a data type: the base of its family plus that of its native type."""
+
+    STRING = 0
+    INT = 1
+    FLOAT = 2
+    ENUM = 3
+    CHAR = 4
+    LONG = 5
+    DOUBLE = 6
+
+    STS_STRING = 7
+    STS_INT = 8
+    STS_FLOAT = 9
+    STS_ENUM = 10
+    STS_CHAR = 11
+    STS_LONG = 12
+    STS_DOUBLE = 13
+
+    TIME_STRING = 14
+    TIME_INT = 15
+    TIME_FLOAT = 16
+    TIME_ENUM = 17
+    TIME_CHAR = 18
+    TIME_LONG = 19
+    TIME_DOUBLE = 20
+
+    GR_STRING = 21
+    GR_INT = 22
+    GR_FLOAT = 23
+    GR_ENUM = 24
+    GR_CHAR = 25
+    GR_LONG = 26
+    GR_DOUBLE = 27
+
+    CTRL_STRING = 28
+    CTRL_INT = 29
+    CTRL_FLOAT = 30
+    CTRL_ENUM = 31
+    CTRL_CHAR = 32
+    CTRL_LONG = 33
+    CTRL_DOUBLE = 34
+
+    PUT_ACKT = 35
+    PUT_ACKS = 36
+    STSACK_STRING = 37
+    CLASS_NAME = 38
+
+    # EPICS uses both names for the 16 bit integers.
+    SHORT = 1
+    STS_SHORT = 8
+    TIME_SHORT = 15
+    GR_SHORT = 22
+    CTRL_SHORT = 29
+
+
+#: Every type at the index that is its number: ``CHANNEL_TYPES[20]`` is much cheaper than a call.
+CHANNEL_TYPES: tuple[ChannelType, ...] = tuple(ChannelType)
+
+
+class AccessRights(ReadableIntFlag):
+    """What the server allows on a channel."""
+
+    NO_ACCESS = 0
+    READ = 1
+    WRITE = 2
+
+
+class SubscriptionType(ReadableIntFlag):
+    """The changes that a subscription is about; the bits of its mask."""
+
+    DBE_VALUE = 1
+    DBE_LOG = 2
+    DBE_ALARM = 4
+    DBE_PROPERTY = 8
+
+
+class AlarmSeverity(OpenIntEnum):
+    """How bad an alarm is."""
+
+    NO_ALARM = 0
+    MINOR_ALARM = 1
+    MAJOR_ALARM = 2
+    INVALID_ALARM = 3
+
+
+class AlarmStatus(OpenIntEnum):
+    """What an alarm is about."""
+
+    NO_ALARM = 0
+    READ = 1
+    WRITE = 2
+    HIHI = 3
+    HIGH = 4
+    LOLO = 5
+    LOW = 6
+    STATE = 7
+    COS = 8
+    COMM = 9
+    TIMEOUT = 10
+    HWLIMIT = 11
+    CALC = 12
+    SCAN = 13
+    LINK = 14
+    SOFT = 15
+    BAD_SUB = 16
+    UDF = 17
+    DISABLE = 18
+    SIMM = 19
+    READ_ACCESS = 20
+    WRITE_ACCESS = 21
+
+
+# ---- the table -----------------------------------------------------------------------------------
+
+_ALARM = "status severity"
+_STAMP = _ALARM + " seconds nanoseconds"
+_ACKNOWLEDGE = _ALARM + " ackt acks"
+_STATES = _ALARM + " no_str strings"
+_DISPLAY = (
+    "units upper_disp_limit lower_disp_limit "
+    "upper_alarm_limit upper_warning_limit lower_warning_limit lower_alarm_limit"
+)
+_INTEGER = f"{_ALARM} {_DISPLAY}"
+_REAL = f"{_ALARM} precision {_DISPLAY}"
+_CONTROL = " upper_ctrl_limit lower_ctrl_limit"
+
+#: Fields of the metadata; their format, in the letters of ``struct``, where ``x`` is a gap; one
+#: element of the value. All big-endian, without alignment: the gaps that C leaves are written out.
+_TABLE: tuple[tuple[str, str, str], ...] = (
+    ("", "", "40s"),  # STRING
+    ("", "", "h"),  # INT
+    ("", "", "f"),  # FLOAT
+    ("", "", "H"),  # ENUM
+    ("", "", "B"),  # CHAR
+    ("", "", "i"),  # LONG
+    ("", "", "d"),  # DOUBLE
+    (_ALARM, "hh", "40s"),  # STS_STRING
+    (_ALARM, "hh", "h"),  # STS_INT
+    (_ALARM, "hh", "f"),  # STS_FLOAT
+    (_ALARM, "hh", "H"),  # STS_ENUM
+    (_ALARM, "hhx", "B"),  # STS_CHAR
+    (_ALARM, "hh", "i"),  # STS_LONG
+    (_ALARM, "hh4x", "d"),  # STS_DOUBLE
+    (_STAMP, "hhII", "40s"),  # TIME_STRING
+    (_STAMP, "hhII2x", "h"),  # TIME_INT
+    (_STAMP, "hhII", "f"),  # TIME_FLOAT
+    (_STAMP, "hhII2x", "H"),  # TIME_ENUM
+    (_STAMP, "hhII3x", "B"),  # TIME_CHAR
+    (_STAMP, "hhII", "i"),  # TIME_LONG
+    (_STAMP, "hhII4x", "d"),  # TIME_DOUBLE
+    (_ALARM, "hh", "40s"),  # GR_STRING
+    (_INTEGER, "hh8s6h", "h"),  # GR_INT
+    (_REAL, "hhh2x8s6f", "f"),  # GR_FLOAT
+    (_STATES, "hhh416s", "H"),  # GR_ENUM
+    (_INTEGER, "hh8s6Bx", "B"),  # GR_CHAR
+    (_INTEGER, "hh8s6i", "i"),  # GR_LONG
+    (_REAL, "hhh2x8s6d", "d"),  # GR_DOUBLE
+    (_ALARM, "hh", "40s"),  # CTRL_STRING
+    (_INTEGER + _CONTROL, "hh8s8h", "h"),  # CTRL_INT
+    (_REAL + _CONTROL, "hhh2x8s8f", "f"),  # CTRL_FLOAT
+    (_STATES, "hhh416s", "H"),  # CTRL_ENUM
+    (_INTEGER + _CONTROL, "hh8s8Bx", "B"),  # CTRL_CHAR
+    (_INTEGER + _CONTROL, "hh8s8i", "i"),  # CTRL_LONG
+    (_REAL + _CONTROL, "hhh2x8s8d", "d"),  # CTRL_DOUBLE
+    ("", "", "H"),  # PUT_ACKT
+    ("", "", "H"),  # PUT_ACKS
+    (_ACKNOWLEDGE, "HHHH", "40s"),  # STSACK_STRING
+    ("", "", "40s"),  # CLASS_NAME
+)
+
+#: Format of a field -> type of its C counterpart.
+_CTYPES: dict[str, object] = {
+    "h": ctypes.c_int16,
+    "H": ctypes.c_uint16,
+    "i": ctypes.c_int32,
+    "I": ctypes.c_uint32,
+    "f": ctypes.c_float,
+    "d": ctypes.c_double,
+    "B": ctypes.c_uint8,
+    "8s": ctypes.c_char * 8,
+    "416s": (ctypes.c_char * MAX_ENUM_STRING_SIZE) * MAX_ENUM_STATES,
+}
+
+#: Format of an element -> (native type, numpy's name of it, bytes).
+_ELEMENTS: dict[str, tuple[ChannelType, str, int]] = {
+    "40s": (ChannelType.STRING, "S40", 40),
+    "h": (ChannelType.INT, ">i2", 2),
+    "f": (ChannelType.FLOAT, ">f4", 4),
+    "H": (ChannelType.ENUM, ">u2", 2),
+    "B": (ChannelType.CHAR, "|u1", 1),
+    "i": (ChannelType.LONG, ">i4", 4),
+    "d": (ChannelType.DOUBLE, ">f8", 8),
+}
+
+
+# ---- structures ----------------------------------------------------------------------------------
+
+
+class DbrMetadata(ctypes.BigEndianStructure):
+    """What stands in front of the values: alarm, time, units, limits, states, as the type has them.
+
+    The base of the ``DBR_*`` structures, whose fields are those of the wire. Where the fields allow
+    it, ``status`` is an :class:`AlarmStatus` and ``severity`` an :class:`AlarmSeverity`; ``stamp``
+    is a :class:`TimeStamp` and ``timestamp`` the same as POSIX seconds (both accept whatever
+    :meth:`TimeStamp.from_flexible_value` does); ``enum_strings`` is a tuple of the states' names.
+
+    Texts (``units``, ``enum_strings``) are bytes: the protocol defines no encoding.
+
+    Raises
+    ------
+    CaprotoTypeError
+        A value that the field cannot hold, or a field that the type does not have.
+    CaprotoAttributeError
+        Asked for a field that the type does not carry.
+    """
+
+    __slots__ = ()
+    #: Which type this is the metadata of.
+    DBR_ID: ChannelType
+    #: The attributes that say everything, in the order of the wire.
+    _shown: tuple[str, ...]
+
+    def __init__(self, *values: object, **fields: object) -> None:
+        try:
+            super().__init__(*values, **fields)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CaprotoTypeError(f"{type(self).__name__}: {error}") from None
+
+    def __getattr__(self, name: str) -> Any:
+        raise CaprotoAttributeError(
+            f"{type(self).__name__} has no {name!r}; it has "
+            f"{', '.join(self._shown) or 'no metadata at all: read it as time, graphic or control'}"
+        )
+
+    def __repr__(self) -> str:
+        shown = (
+            f"timestamp={str(value)!r}" if name == "stamp" else f"{name}={_readable(value)}"
+            for name, value in self._items()
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return bytes(self.cleaned()) == bytes(other.cleaned())  # bytes: NaN equals NaN
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _items(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self._shown]
+
+    def cleaned(self) -> DbrMetadata:
+        """Copy it with zeros in the gaps and after the ends of texts, and one NaN for all.
+
+        The bits of a NaN mean nothing, and not all of them survive as a Python float.
+        """
+        # Only a NaN differs from itself.
+        return type(self)(**{n: v if v == v else math.nan for n, v in self._items()})
+
+
+def _readable(value: object) -> str:
+    """Write *value* like repr, but so that NaN (undefined limits) evaluates back, too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
+    return repr(value)
+
+
+def _enum_property(raw: Any, enum: type[OpenIntEnum]) -> property:
+    """Show the number in the field *raw* as a member of *enum*."""
+    return property(lambda self: enum(raw.__get__(self)), raw.__set__, doc=enum.__doc__)
+
+
+def _get_stamp(self: DbrMetadata) -> TimeStamp:
+    return TimeStamp(self.seconds, self.nanoseconds)
+
+
+def _set_stamp(self: DbrMetadata, value: Any) -> None:
+    self.seconds, self.nanoseconds = TimeStamp.from_flexible_value(value)
+
+
+def _get_states(self: DbrMetadata) -> tuple[bytes, ...]:
+    count = min(max(self.no_str, 0), MAX_ENUM_STATES)  # a peer may claim any number
+    return tuple(state.value for state in self.strings[:count])
+
+
+def _set_states(self: DbrMetadata, states: Sequence[bytes]) -> None:
+    if len(states) > MAX_ENUM_STATES:
+        raise CaprotoValueError(f"{len(states)} enum states; {MAX_ENUM_STATES} is the limit")
+    for slot, state in zip(self.strings, states, strict=False):
+        slot.value = state
+    self.no_str = len(states)
+
+
+_STAMP_PROPERTY = property(_get_stamp, _set_stamp, doc="The time as a TimeStamp.")
+_TIMESTAMP_PROPERTY = property(
+    lambda self: _get_stamp(self).timestamp, _set_stamp, doc="The time as POSIX seconds."
+)
+_STATES_PROPERTY = property(_get_states, _set_states, doc="The names of the states.")
+
+
+def _fields(names: str, format: str) -> list[tuple[str, Any]]:
+    """Spell a row of the table as ctypes fields, gaps included."""
+    name, fields = iter(names.split()), list[tuple[str, Any]]()
+    for number, letter in re.findall(r"(\d*)([a-zA-Z])", format):
+        if letter == "x":
+            fields.append(("_gap", ctypes.c_uint8 * int(number or 1)))
+        elif letter == "s":
+            fields.append((next(name), _CTYPES[number + letter]))
+        else:
+            fields.extend((next(name), _CTYPES[letter]) for _ in range(int(number or 1)))
+    return fields
+
+
+def _properties(cls: Any, names: list[str]) -> dict[str, property]:
+    """Make the attributes of a structure that are not plain fields."""
+    found: dict[str, property] = {}
+    if "status" in names:
+        found["status"] = _enum_property(cls.status, AlarmStatus)
+        found["severity"] = _enum_property(cls.severity, AlarmSeverity)
+    if "seconds" in names:
+        found["stamp"], found["timestamp"] = _STAMP_PROPERTY, _TIMESTAMP_PROPERTY
+    if "strings" in names:
+        found["enum_strings"] = _STATES_PROPERTY
+    return found
+
+
+def _structure(channel_type: ChannelType, names: str, format: str) -> type[DbrMetadata]:
+    """Make the DBR structure of one row of the table."""
+    listed = names.split()
+    shown = {"seconds": ["stamp"], "nanoseconds": [], "no_str": [], "strings": ["enum_strings"]}
+    namespace = {
+        "__slots__": (),
+        "__module__": __name__,
+        "__doc__": f"Metadata of {channel_type}: {', '.join(listed) or 'none'}.",
+        "DBR_ID": channel_type,
+        "_pack_": 1,
+        "_layout_": "ms",  # what _pack_ implies; newer Pythons want it said
+        "_fields_": _fields(names, format),
+        "_shown": tuple(name for field in listed for name in shown.get(field, [field])),
+    }
+    meta: Any = type(DbrMetadata)  # that of ctypes, which makes the fields
+    cls = meta(f"DBR_{channel_type}", (DbrMetadata,), namespace)
+    for name, attribute in _properties(cls, listed).items():
+        setattr(cls, name, attribute)
+    return cls  # type: ignore[no-any-return]
+
+
+# ---- layouts -------------------------------------------------------------------------------------
+
+_FAMILIES = ("native", "status", "time", "graphic", "control")
+
+
+class Layout(NamedTuple):
+    """Where the parts of a payload are, for one type."""
+
+    #: The type itself.
+    channel_type: ChannelType
+    #: The type of its elements, STRING to DOUBLE.
+    native: ChannelType
+    #: 'native', 'status', 'time', 'graphic', 'control' or 'special'.
+    family: str
+    #: Offset of the first element in bytes.
+    value_offset: int
+    #: Bytes per element.
+    item_size: int
+    #: numpy's name of an element.
+    dtype: str
+    #: The letter of ``struct`` for an element (that of ``array.array`` too, except for strings).
+    typecode: str
+    #: Structure of the metadata.
+    struct: type[DbrMetadata]
+
+
+def _layout(channel_type: ChannelType, names: str, format: str, element: str) -> Layout:
+    family = _FAMILIES[channel_type // 7] if channel_type < 35 else "special"
+    native, dtype, item_size = _ELEMENTS[element]
+    struct = _structure(channel_type, names, format)
+    return Layout(
+        channel_type, native, family, ctypes.sizeof(struct), item_size, dtype, element, struct
+    )
+
+
+#: The layout of each type, at the index that is its number.
+LAYOUTS: tuple[Layout, ...] = tuple(
+    _layout(channel_type, *row) for channel_type, row in zip(CHANNEL_TYPES, _TABLE, strict=True)
+)
+
+#: Type -> structure of its metadata.
+DBR_TYPES: dict[ChannelType, type[DbrMetadata]] = {
+    layout.channel_type: layout.struct for layout in LAYOUTS
+}
+
+# Written out so that readers, editors and type checkers find the names.
+(
+    DBR_STRING, DBR_INT, DBR_FLOAT, DBR_ENUM, DBR_CHAR, DBR_LONG, DBR_DOUBLE,
+    DBR_STS_STRING, DBR_STS_INT, DBR_STS_FLOAT, DBR_STS_ENUM, DBR_STS_CHAR,
+    DBR_STS_LONG, DBR_STS_DOUBLE,
+    DBR_TIME_STRING, DBR_TIME_INT, DBR_TIME_FLOAT, DBR_TIME_ENUM, DBR_TIME_CHAR,
+    DBR_TIME_LONG, DBR_TIME_DOUBLE,
+    DBR_GR_STRING, DBR_GR_INT, DBR_GR_FLOAT, DBR_GR_ENUM, DBR_GR_CHAR,
+    DBR_GR_LONG, DBR_GR_DOUBLE,
+    DBR_CTRL_STRING, DBR_CTRL_INT, DBR_CTRL_FLOAT, DBR_CTRL_ENUM, DBR_CTRL_CHAR,
+    DBR_CTRL_LONG, DBR_CTRL_DOUBLE,
+    DBR_PUT_ACKT, DBR_PUT_ACKS, DBR_STSACK_STRING, DBR_CLASS_NAME,
+) = DBR_TYPES.values()
+
+
+# ---- families ------------------------------------------------------------------------------------
+
+
+def _family(name: str) -> tuple[ChannelType, ...]:
+    return tuple(layout.channel_type for layout in LAYOUTS if layout.family == name)
+
+
+native_types = _family("native")
+status_types = _family("status")
+time_types = _family("time")
+graphic_types = _family("graphic")
+control_types = _family("control")
+
+#: Family -> native type -> type of that family.
+field_types: dict[str, dict[ChannelType, ChannelType]] = {
+    name: dict(zip(native_types, _family(name), strict=True)) for name in _FAMILIES
+}
+
+#: Every legal text, in upper case, of a type.
+_NAMES = {
+    prefix + name: member
+    for name, member in ChannelType.__members__.items()
+    for prefix in ("", "DBR_")
+}
+
+
+def native_type(data_type: int) -> ChannelType:
+    """Return the type of the elements: ``native_type(ChannelType.TIME_ENUM)`` is ENUM.
+
+    Raises
+    ------
+    CaprotoValueError
+        There is no such type.
+    """
+    return LAYOUTS[ChannelType(data_type)].native
+
+
+def _index(spec: SupportsIndex) -> int:
+    """Return *spec* as an int; -1 if it is not a whole number (the class ``int``, for example)."""
+    try:
+        return operator.index(spec)
+    except TypeError:
+        return -1
+
+
+def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
+    """Find the type that the user asks for.
+
+    Parameters
+    ----------
+    spec : ChannelType, int, str or None
+        A type; its number; its name in any case, with or without ``DBR_``; or a family: 'native',
+        'status', 'time', 'graphic' or 'control'. None means 'native'.
+    native : ChannelType or int
+        Native type of the channel, which the families are about.
+
+    Raises
+    ------
+    CaprotoValueError
+        None of these; the message lists them.
+    """
+    if spec is None:
+        return CHANNEL_TYPES[native]
+    if isinstance(spec, str):
+        family = field_types.get(spec.lower())
+        if family is not None:
+            return family[native_type(native)]
+        named = _NAMES.get(spec.upper())
+        if named is not None:
+            return named
+    else:
+        number = _index(spec)
+        if 0 <= number < len(CHANNEL_TYPES):
+            return CHANNEL_TYPES[number]
+    raise CaprotoValueError(
+        f"data_type={spec!r} is not a data type: give a ChannelType, its number 0 to "
+        f"{len(CHANNEL_TYPES) - 1}, one of {', '.join(map(repr, _FAMILIES))}, or one of the names "
+        f"{', '.join(map(str, CHANNEL_TYPES))}, in any case, with or without 'DBR_'"
+    )
+
+

@@ -1,0 +1,44 @@
+"""Text and its bytes. Channel Access names no encoding; today it is UTF-8.
+
+Bytes that are not UTF-8 are taken for Latin-1, which older systems send, so that every text can be
+printed and stored. Such a text remembers where it came from, and is sent as the same bytes.
+"""
+from __future__ import annotations
+
+from .._errors import CaprotoValueError
+
+__all__ = ["Latin1Text", "decode_text", "encode_text"]
+
+
+class Latin1Text(str):
+    """Text that was received in Latin-1 and is sent in Latin-1; else like any str.
+
+    What is made from it (a slice, an upper-case copy) is an ordinary str, which is sent as UTF-8.
+    """
+
+    __slots__ = ()
+
+
+def decode_text(raw: bytes) -> str:
+    """Decode *raw* as UTF-8, or as Latin-1 if it is not UTF-8; never fails."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return Latin1Text(raw.decode("latin-1"))
+
+
+def encode_text(text: str) -> bytes:
+    """Encode *text* as UTF-8, or as the Latin-1 that it was received in.
+
+    Raises
+    ------
+    CaprotoValueError
+        If *text* has surrogates, which neither encoding has. Those by which Python's
+        "surrogateescape" stands for bytes are sent as these bytes.
+    """
+    if isinstance(text, Latin1Text):
+        return text.encode("latin-1")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise CaprotoValueError(f"{text[:60]!r} cannot be sent as UTF-8: {error}") from None

@@ -1,0 +1,180 @@
+"""Time stamps: exact to the nanosecond, on the wire and in Python.
+
+Channel Access counts seconds since 1990-01-01 UTC and nanoseconds, 32 bits each, without leap
+seconds. A float cannot hold that, so the two numbers are what a :class:`TimeStamp` is; floats and
+datetimes are conversions. The only place below the sockets that reads a clock is
+:meth:`TimeStamp.now`, on behalf of its caller.
+"""
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from time import time_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._errors import CaprotoTypeError, CaprotoValueError
+from .constants import EPICS_EPOCH
+
+if TYPE_CHECKING:
+    import numpy
+
+__all__ = ["TimeStamp"]
+
+_EPOCH = datetime(1990, 1, 1, tzinfo=timezone.utc)
+_BILLION = 1_000_000_000
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+
+
+class TimeStamp(NamedTuple):
+    """A moment as it travels: exact to the nanosecond, comparable, never changed.
+
+    The range of the wire is 1990 to 2126. ``TimeStamp(0, 0)`` comes from a record that was never
+    processed.
+
+    Parameters
+    ----------
+    seconds : int
+        Whole seconds since 1990-01-01 00:00 UTC.
+    nanoseconds : int
+        The rest, 0 to 999,999,999.
+    """
+
+    seconds: int
+    nanoseconds: int
+
+    @classmethod
+    def now(cls) -> TimeStamp:
+        """Return the present moment, by the system's clock."""
+        return cls.from_posix_nanoseconds(time_ns())
+
+    @classmethod
+    def from_posix_nanoseconds(cls, nanoseconds: int) -> TimeStamp:
+        """Make the moment *nanoseconds* after 1970-01-01 00:00 UTC.
+
+        Raises
+        ------
+        CaprotoValueError
+            The moment is outside the range of the wire.
+        """
+        seconds, rest = divmod(nanoseconds, _BILLION)
+        return cls(seconds - EPICS_EPOCH, rest)._checked()
+
+    @classmethod
+    def from_flexible_value(
+        cls, value: float | tuple[int, int] | datetime | str | numpy.datetime64
+    ) -> TimeStamp:
+        """Make a time stamp from any form of a moment.
+
+        Parameters
+        ----------
+        value : float, int, tuple of (int, int), datetime, numpy.datetime64 or str
+            A number is POSIX time in seconds. A tuple holds the two fields of a time stamp. A
+            datetime without time zone is local time. Text is what ``str(stamp)`` gives:
+            ``"2026-11-22T20:01:02.123456789Z"``.
+
+        Raises
+        ------
+        CaprotoTypeError
+            None of the above.
+        CaprotoValueError
+            The moment is outside the range of the wire, or the text is not a time.
+        """
+        if isinstance(value, cls):
+            return value
+        for kinds, convert in _SOURCES:
+            if isinstance(value, kinds):
+                return convert(value)
+        if type(value).__name__ == "datetime64":  # asked by name, not to load numpy
+            return _from_datetime64(value)
+        raise CaprotoTypeError(
+            f"{value!r} of type {type(value).__name__} is not a time: give POSIX seconds, "
+            "(seconds since 1990, nanoseconds), a datetime or ISO 8601 text"
+        )
+
+    def _checked(self) -> TimeStamp:
+        """Return itself if it can travel."""
+        if not (0 <= self.seconds < 1 << 32 and 0 <= self.nanoseconds < _BILLION):
+            raise CaprotoValueError(
+                f"{self!r} is outside what a time stamp can hold: 0 to 2**32 - 1 seconds since "
+                "1990-01-01 UTC, 0 to 999999999 nanoseconds"
+            )
+        return self
+
+    @property
+    def timestamp(self) -> float:
+        """POSIX time in seconds; a float resolves about 0.2 microseconds here."""
+        return (self.seconds + EPICS_EPOCH) + self.nanoseconds / _BILLION
+
+    def as_datetime(self) -> datetime:
+        """Convert to UTC, cut to the microsecond that a datetime can hold."""
+        return _EPOCH + timedelta(seconds=self.seconds, microseconds=self.nanoseconds // 1000)
+
+    def as_datetime64(self) -> numpy.datetime64:
+        """Convert to ``numpy.datetime64`` in nanoseconds: exact, and UTC as always in numpy."""
+        import numpy
+
+        total = (self.seconds + EPICS_EPOCH) * _BILLION + self.nanoseconds
+        return numpy.datetime64(total, "ns")
+
+    def __str__(self) -> str:
+        whole = self.as_datetime().replace(microsecond=0, tzinfo=None)
+        return f"{whole.isoformat()}.{self.nanoseconds % _BILLION:09d}Z"
+
+
+def _from_datetime(value: datetime) -> TimeStamp:
+    """Count the microseconds as whole numbers: a float would lose some."""
+    since = value.astimezone(timezone.utc) - _EPOCH
+    seconds = since.days * 86400 + since.seconds
+    return TimeStamp(seconds, since.microseconds * 1000)._checked()
+
+
+def _from_datetime64(value: Any) -> TimeStamp:
+    """Count nanoseconds, whatever the unit is; ``NaT`` is not a moment."""
+    nanoseconds, seconds = (
+        int(value.astype(f"datetime64[{unit}]").astype("int64")) for unit in ("ns", "s")
+    )
+    if nanoseconds // _BILLION != seconds:  # NaT, or numpy's nanoseconds have overflowed
+        raise CaprotoValueError(f"{value!r} is not a moment that a time stamp can hold")
+    return TimeStamp.from_posix_nanoseconds(nanoseconds)
+
+
+def _from_number(value: float) -> TimeStamp:
+    """Round POSIX seconds to the nearest nanosecond."""
+    if not math.isfinite(value):
+        raise CaprotoValueError(f"{value!r} is not a moment")
+    seconds = int(value // 1)
+    return TimeStamp.from_posix_nanoseconds(
+        seconds * _BILLION + round((value - seconds) * _BILLION)
+    )
+
+
+def _from_pair(value: tuple[int, int]) -> TimeStamp:
+    """Take a tuple as the two fields."""
+    if len(value) != 2 or not all(isinstance(number, int) for number in value):
+        raise CaprotoTypeError(
+            f"{value!r} is not a time: a tuple holds whole seconds since 1990 and nanoseconds"
+        )
+    return TimeStamp(*value)._checked()
+
+
+def _from_text(value: str) -> TimeStamp:
+    """Read ISO 8601 with up to nine decimals and a time zone."""
+    match = _ISO.fullmatch(value)
+    if match is None:
+        raise CaprotoValueError(f"{value!r} is not a time like '2026-11-22T20:01:02.123456789Z'")
+    whole, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(whole + ("+00:00" if zone == "Z" else zone))
+    except ValueError as error:
+        raise CaprotoValueError(f"{value!r} is not a time: {error}") from None
+    return _from_datetime(moment)._replace(nanoseconds=int((fraction or "").ljust(9, "0")))
+
+
+_SOURCES: tuple[tuple[Any, Callable[[Any], TimeStamp]], ...] = (
+    (tuple, _from_pair),
+    ((float, int), _from_number),
+    (datetime, _from_datetime),
+    (str, _from_text),
+)

@@ -1,0 +1,335 @@
+"""Context: what a user makes to get PVs.
+
+What happens to the PVs is in ``_home``.
+"""
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
+
+from ... import _locks
+from ..._client.announcements import Listener
+from ..._client.arguments import (
+    DEFAULT,
+    Timeout,
+    check_callback,
+    check_default_timeout,
+    check_names,
+    check_priority,
+    check_timeout,
+)
+from ..._client.callbacks import Reference, make_reference
+from ..._client.explanation import Explanation
+from ..._client.pvs import PVKey, PVPhase
+from ..._environment import ClientConfiguration
+from ..._errors import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
+from ..._os.sockets import user_name
+from ..._protocol.dbr import AccessRights
+from ..._protocol.message import text_payload
+from .. import _lifetime
+from .._waiting import Deadline
+from ._home import ClientPV, Home
+from ._pv import PV
+from ._reentry import refusal
+from ._shared_broadcaster import SharedBroadcaster
+
+#: Seconds that a disconnect waits for callbacks that are running.
+CLOSE_TIME = 2.0
+#: Default timeout in seconds, unless the environment variable says otherwise.
+DEFAULT_TIMEOUT, TIMEOUT_VARIABLE = 2.0, "CAPROTO_DEFAULT_TIMEOUT"
+
+
+class Context(Home):
+    """A client: finds PVs, connects them and keeps them connected, in background threads.
+
+    Parameters
+    ----------
+    broadcaster : SharedBroadcaster, optional
+        Searches for our PVs. Default: one of our own, closed with us.
+    timeout : float or None, optional
+        Default timeout of all operations in seconds, 2.0 unless the environment variable
+        CAPROTO_DEFAULT_TIMEOUT says otherwise; None means to wait without end.
+    host_name, client_name : str, optional
+        What we tell servers, whose access rules may depend on it. Default: this host, this user.
+    max_workers : int
+        Number of threads per circuit that run callbacks. With more than one, their order is only
+        the order of starting.
+    configuration : ClientConfiguration, optional
+        The network, instead of the environment. With a *broadcaster* it rules circuits only
+        (conn_tmo, size of arrays): searches go where the broadcaster's own configuration says.
+    flow_control : bool
+        Whether to ask a server to hold updates while callbacks are far behind. The last value
+        always arrives; False lets memory grow instead.
+
+    Attributes
+    ----------
+    broadcaster : SharedBroadcaster
+    host_name, client_name : str
+    timeout : float or None
+    log : logging.Logger
+        At DEBUG it reports now and then how many searches are still unanswered.
+
+    Raises
+    ------
+    CaprotoTypeError, CaprotoValueError
+        Naming the argument.
+
+    Notes
+    -----
+    A Context ends with ``disconnect()``, at the end of a ``with`` block, when the garbage collector
+    finds that nothing refers to it or its PVs any more, or with the interpreter.
+    """
+
+    def __init__(
+        self,
+        broadcaster: SharedBroadcaster | None = None,
+        *,
+        timeout: Timeout = DEFAULT,
+        host_name: str | None = None,
+        client_name: str | None = None,
+        max_workers: int = 1,
+        configuration: ClientConfiguration | None = None,
+        flow_control: bool = True,
+    ) -> None:
+        if broadcaster is not None and not isinstance(broadcaster, SharedBroadcaster):
+            raise CaprotoTypeError(f"broadcaster must be a SharedBroadcaster, not {broadcaster!r}")
+        if configuration is not None and not isinstance(configuration, ClientConfiguration):
+            raise CaprotoTypeError(
+                f"configuration must be a ClientConfiguration, not {configuration!r}"
+            )
+        if not isinstance(max_workers, int) or max_workers < 1:
+            raise CaprotoValueError(f"max_workers must be 1 or more, not {max_workers!r}")
+        host_name = socket.gethostname() if host_name is None else host_name
+        client_name = user_name() if client_name is None else client_name
+        text_payload("host_name", host_name)  # raises if it is not text
+        text_payload("client_name", client_name)
+        timeout = _default_timeout() if timeout is DEFAULT else check_timeout(timeout)
+        own = None if broadcaster is not None else SharedBroadcaster(configuration=configuration)
+        broadcaster = broadcaster or own
+        assert broadcaster is not None
+        super().__init__(
+            broadcaster,
+            own is not None,
+            configuration or broadcaster.configuration,
+            timeout=timeout,
+            host_name=host_name,
+            client_name=client_name,
+            max_workers=max_workers,
+            flow_control=flow_control,
+        )
+        broadcaster.add_searcher(self)
+        _lifetime.register(self)
+
+    def get_pvs(
+        self,
+        *names: str,
+        priority: int = 0,
+        connection_state_callback: Callable[[PV, str], Any] | None = None,
+        access_rights_callback: Callable[[PV, AccessRights], Any] | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> list[PV]:
+        """Get PVs by name, at once; they are searched and connected in the background.
+
+        Parameters
+        ----------
+        *names : str
+            Any number of names. Asking for many at once is efficient.
+        priority : int
+            0 to 99. The server may give circuits of higher priority more of its time.
+        connection_state_callback : callable, optional
+            Called as ``f(pv, state)`` with 'connected' or 'disconnected' at each change, and now if
+            the PV is known already. Held weakly: keep a reference to it.
+        access_rights_callback : callable, optional
+            Called as ``f(pv, access_rights)`` likewise.
+        timeout : float or None, optional
+            Default timeout, in seconds, of those PVs that are new. Default: that of the Context.
+            Known ones keep theirs; set ``pv.timeout``.
+
+        Returns
+        -------
+        list of PV
+            The same object for the same name and priority, for the lifetime of the Context.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected.
+        CaprotoTypeError, CaprotoValueError
+            For a name that is not a str, empty or too long, an impossible priority, or what cannot
+            be a callback. No PV is made then.
+        """
+        check_names(names)
+        states = _reference(connection_state_callback)
+        access = _reference(access_rights_callback)
+        check_priority(priority)
+        timeout = check_default_timeout(timeout)
+        self.check_open()
+        listening = states is not None or access is not None
+        table, keys = self.table, [(name, priority) for name in names]
+        new: set[ClientPV] = set()
+        if listening or not all(key in table.pvs for key in keys):
+            if _locks.held(*self.locks):
+                raise refusal("Context.get_pvs")
+            now = self.now()
+            with self.lock:
+                self.check_open()
+                new = table.file(
+                    names, priority, lambda name: PV(name, priority, self, timeout, now)
+                )
+        added: list[Listener] = []
+        try:
+            pvs = [table.pvs[key] for key in keys]
+            if listening:
+                for pv in dict.fromkeys(pvs):
+                    self._listen(pv, states, access, pv not in new, added)
+            self._announce([pv for pv in pvs if pv.phase is PVPhase.NEW])
+            return cast("list[PV]", pvs)
+        except BaseException:  # Ctrl-C: asked again, they would be told twice
+            for listener in added:
+                listener.cancel()
+            raise
+
+    def _listen(
+        self,
+        pv: ClientPV,
+        states: Reference | None,
+        access: Reference | None,
+        known: bool,
+        added: list[Listener],
+    ) -> None:
+        """Add callbacks; tell them the present state of a PV that was *known*."""
+        dead = pv.dead_listeners()
+        told = None if known else "disconnected"
+        on_states = Listener(states, told) if states is not None else None
+        on_access = Listener(access) if access is not None else None
+        added += filter(None, (on_states, on_access))
+        with self.lock:
+            circuit = pv.circuit_manager
+            deliver = self.table.listen(pv, on_states, on_access, dead, known)
+        if not deliver:
+            return
+        # Left to another thread: the first one starts a thread, which Ctrl-C must not interrupt.
+        if circuit is None:
+            self.broadcaster.note(functools.partial(self._callbacks.put, deliver))
+        else:
+            circuit.note(functools.partial(circuit.delivery.put, deliver), pv.name)
+
+    @property
+    def pvs(self) -> dict[PVKey, PV]:
+        """All PVs, by name and priority (a copy)."""
+        return cast("dict[PVKey, PV]", self.table.pvs.copy())  # in one step: it needs no lock
+
+    def explain(self, pv: PV | str) -> Explanation:
+        """Explain why a PV is not connected: all that is known about it, with hints.
+
+        Parameters
+        ----------
+        pv : PV or str
+            A PV of this Context, or the name of one (of the lowest priority).
+
+        Returns
+        -------
+        Explanation
+            Prints as text; its attributes are for programs. Destinations searched, name servers,
+            unknown hosts and errors of sending, number of tries and the next one, the server and
+            its last failure, the state of the circuit, the environment in force.
+
+        Raises
+        ------
+        CaprotoKeyError
+            If this Context has no such PV.
+        CaprotoTypeError
+            If it is neither a PV nor a name.
+        """
+        found = self._own(pv)
+        self.check_reentry(f"Context.explain of {found.name!r}")
+        now = self.now()
+        circuit, channel = found.circuit_manager, found.channel
+        return Explanation(
+            name=found.name,
+            state=found.describe(now),
+            connected=found.connected,
+            search=self.broadcaster.report(self, found.key),
+            server=found.server,
+            trouble=self.table.failure(found),
+            circuit=circuit.report(channel) if circuit and channel else None,
+            configuration=self.configuration,
+            since=found.since,
+            now=now,
+        )
+
+    def _own(self, pv: PV | str) -> PV:
+        if not isinstance(pv, PV | str):
+            raise CaprotoTypeError(f"pv must be a PV or the name of one, not {pv!r}")
+        found: PV | None
+        if isinstance(pv, str):
+            priorities = [priority for name, priority in self.pvs if name == pv]
+            found = self.pvs[pv, min(priorities)] if priorities else None
+        else:
+            found = pv if self.table.pvs.get(pv.key) is pv else None
+        if found is None:
+            name = pv if isinstance(pv, str) else pv.name
+            raise CaprotoKeyError(f"{name!r} is not a PV of this Context; create it with get_pvs()")
+        return found
+
+    def disconnect(self, *, wait: bool = True) -> None:
+        """Close all circuits and end all threads. May be called twice.
+
+        Requests that were sent before still reach the servers; callbacks that are queued are
+        dropped, but for connection state callbacks, which are told 'disconnected'.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for the threads to end. A callback that is running is waited for a
+            moment only.
+        """
+        reason = "the Context was disconnected"
+        if wait:
+            self.check_reentry("Context.disconnect")
+            self._join(self._close(reason), Deadline(CLOSE_TIME))
+        elif self._must_not_wait():
+            self.broadcaster.note(functools.partial(self._close, reason))
+        else:
+            self._close(reason)
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.disconnect()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return f"<Context: disconnected, {self.table.closed}>"
+        phases = Counter(pv.phase for pv in self.pvs.values())
+        return (
+            f"<Context: {phases[PVPhase.NEW] + phases[PVPhase.SEARCHING]} searches pending, "
+            f"{len(self.circuit_managers)} circuits, {phases.total()} PVs "
+            f"({phases[PVPhase.IDLE]} idle)>"
+        )
+    def __reduce__(self) -> NoReturn:
+        raise CaprotoTypeError(
+            "a Context cannot be copied or pickled, because it has threads and connections; make "
+            "one where it is used, in each process"
+        )
+
+
+def _reference(function: Callable[..., Any] | None) -> Reference | None:
+    """Make a weak reference to a callback, one for all PVs; None for none."""
+    check_callback(function)
+    return None if function is None else make_reference(function, False, None)
+
+
+def _default_timeout() -> float | None:
+    text = os.environ.get(TIMEOUT_VARIABLE)
+    if text is None:
+        return DEFAULT_TIMEOUT
+    try:
+        return check_timeout(float(text))
+    except ValueError as error:
+        raise CaprotoValueError(f"{TIMEOUT_VARIABLE}={text!r}: {error}") from None

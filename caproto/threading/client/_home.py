@@ -1,0 +1,430 @@
+"""Home: a Context as its PVs, its circuits and the broadcaster know it.
+
+Where each PV stands, and what has to happen next, is decided by the table (``_client.pvs``), under
+the lock of the Context. What it says is carried out here, when the lock is released: names go to
+the broadcaster, found names to circuits, created channels to the callers that wait, lost ones back
+to the broadcaster.
+"""
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import threading
+from _thread import RLock
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ... import _locks
+from ..._addresses import Address
+from ..._client.backoff import Loss
+from ..._client.callbacks import EXITING
+from ..._client.pvs import CircuitKey, PVKey, PVState, PVTable, Steps, Waiter
+from ..._environment import ClientConfiguration
+from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
+from ..._log import CONTEXT_LOGGER, LogAllowance, adapter
+from ..._protocol.framing import UNLIMITED
+from .. import _waiting
+from .._waiting import Deadline, OneShot
+from ._callback_queue import CallbackQueue
+from ._circuit_manager import VirtualCircuitManager
+from ._reentry import must_not_wait, refusal
+from ._shared_broadcaster import SharedBroadcaster
+
+
+class ClientPV(PVState[VirtualCircuitManager]):
+    """A PV that knows its Context, as this knows it."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, name: str, priority: int, context: Home, now: float) -> None:
+        super().__init__(name, priority, now)
+        self.context = context
+
+
+class Home:
+    """The PVs and circuits of a Context, and what happens to them.
+
+    Parameters
+    ----------
+    broadcaster : SharedBroadcaster
+        Searches for the PVs.
+    owns_broadcaster : bool
+        Whether it is closed with the Context.
+    configuration : ClientConfiguration
+    timeout : float or None
+    host_name, client_name : str
+    max_workers : int
+    flow_control : bool
+        As for the Context.
+
+    Attributes
+    ----------
+    lock : RLock
+        Of the table, and of the callbacks of subscriptions.
+    locks : tuple of RLock
+        All that a call about a PV without circuit may need; see ``_reentry``.
+    table : PVTable
+        What is decided about the PVs.
+    dead_callbacks : LogAllowance
+        Of warnings about callbacks of subscriptions that died; a program may have thousands.
+    """
+
+    def __init__(
+        self,
+        broadcaster: SharedBroadcaster,
+        owns_broadcaster: bool,
+        configuration: ClientConfiguration,
+        *,
+        timeout: float | None,
+        host_name: str,
+        client_name: str,
+        max_workers: int,
+        flow_control: bool,
+    ) -> None:
+        self.broadcaster = broadcaster
+        self._owns_broadcaster = owns_broadcaster
+        self.configuration = configuration
+        self.timeout = timeout
+        self.host_name = host_name
+        self.client_name = client_name
+        self._max_workers = max_workers
+        self._flow_control = flow_control
+        self.log: logging.Logger = adapter(CONTEXT_LOGGER, role="CLIENT")
+        self.lock: RLock = _locks.Lock()
+        self.table: PVTable[ClientPV, VirtualCircuitManager] = PVTable(self.lock)
+        # Of circuits that are over, and have perhaps not told everything yet.
+        self._earlier: list[tuple[CircuitKey, CallbackQueue]] = []
+        self.dead_callbacks = LogAllowance(10)
+        # For callbacks about PVs that no circuit has; its thread starts only if that happens.
+        self._callbacks = CallbackQueue("without circuit", max_workers)
+        self.locks = (self.lock, self.broadcaster.lock, self._callbacks.lock)
+
+    @property
+    def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
+        """All circuits, by address and priority (a copy)."""
+        return self.table.carriers.copy()
+
+    @property
+    def closed(self) -> bool:
+        """Whether this Context was disconnected."""
+        return bool(self.table.closed)
+
+    # ---- for PVs
+
+    @staticmethod
+    def now() -> float:
+        """Look at the clock of all waiting: seconds, monotonic."""
+        return _waiting.now()
+
+    def wait(self, pv: ClientPV, ready: Callable[[], bool], deadline: Deadline) -> None:
+        """Wait until *ready* or *deadline*, having *pv* searched if nothing else does.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            Why it is not ready by then.
+        """
+        self.check_reentry(f"A wait for {pv.name!r}, which")
+        told = True
+        while told:
+            waiter = _Alarm()
+            try:
+                if not self.watch(pv, waiter, ready):
+                    return
+                told = waiter.wait(deadline.remaining())
+            finally:
+                self.unwatch(pv, waiter)
+        if not ready():
+            self.check_open()
+            timeout = deadline.timeout
+            raise CaprotoTimeoutError(
+                self.table.why_not_connected(pv, timeout, self.now())
+                or f"{pv.name!r} was not found within {timeout} s: "
+                f"{self.broadcaster.why_not_found()}"
+            )
+
+    def watch(self, pv: ClientPV, waiter: Waiter, ready: Callable[[], bool]) -> bool:
+        """Have *waiter* told when something has happened to *pv*, which is searched if need be.
+
+        Returns
+        -------
+        bool
+            False if it is *ready* already; then nothing is told.
+        """
+        with self.lock:
+            self.check_open()
+            if ready():
+                return False
+            self.table.watch(pv, waiter)
+        self.activate(pv)
+        return True
+
+    def unwatch(self, pv: ClientPV, waiter: Waiter) -> None:
+        """Tell *waiter* nothing more."""
+        with self.lock:
+            self.table.unwatch(pv, waiter)
+
+    def activate(self, pv: ClientPV) -> None:
+        """Have *pv* searched if it is new or idle."""
+        if self.table.at_rest(pv):
+            self._announce((pv,))
+
+    def note(self, pv: ClientPV, function: Callable[[], object]) -> None:
+        """Have *function* called soon by the thread that serves *pv*; takes no lock."""
+        circuit = pv.circuit_manager
+        if circuit is None:
+            self.broadcaster.note(function, pv.name)
+        else:
+            circuit.note(function, pv.name)
+
+    def check_open(self) -> None:
+        """Raise ContextDisconnectedError if this Context is over."""
+        reason = self.table.closed
+        if reason:
+            if reason is EXITING and threading.current_thread().daemon:
+                raise SystemExit(EXITING)  # it ends the thread without a word
+            raise ContextDisconnectedError(reason)
+
+    def check_reentry(self, call: str) -> None:
+        """Raise ReentrantCallError if this thread would wait for itself."""
+        if self._must_not_wait():
+            raise refusal(call)
+
+    def _must_not_wait(self) -> bool:
+        """Tell whether this thread would wait for itself if it waited for one of ours."""
+        circuits = self.circuit_managers.values()
+        return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
+
+    # ---- what happens to PVs; in background threads
+
+    def _carry_out(
+        self,
+        steps: Steps[ClientPV, VirtualCircuitManager],
+        circuit: VirtualCircuitManager | None = None,
+    ) -> list[Any]:
+        """Do what the table has decided, about *circuit*; return what to deliver to callbacks."""
+        for carrier, pvs in steps.attach.items():
+            self._attach(carrier, pvs)
+        for searched, lost, delay in steps.searches:
+            self._search(searched, lost=lost, delay=delay)
+        if circuit is not None:
+            for sub in steps.reconcile:
+                sub.prune()
+            if steps.reconcile:
+                circuit.reconcile(steps.reconcile)
+            for changed, state in steps.log:
+                for pv in changed:
+                    pv.debug("%s, %s:%d", state, *circuit.address)
+        for waiter in steps.wake:
+            waiter.answered(None)
+        return steps.deliver
+
+    def _announce(self, pvs: Sequence[ClientPV]) -> None:
+        """Have those searched that are at rest; may be repeated at any time."""
+        if pvs and not self.closed:
+            self.broadcaster.note(functools.partial(self._begin, pvs))
+
+    def _begin(self, pvs: Sequence[ClientPV]) -> None:
+        with self.lock:
+            steps = self.table.announced(pvs, self.now())
+        self._carry_out(steps)
+
+    def _search(self, pvs: Sequence[ClientPV], *, lost: bool = False, delay: float = 0.0) -> None:
+        if pvs:
+            names = [pv.name for pv in pvs]
+            self.broadcaster.search(self, names, [pv.key for pv in pvs], lost=lost, delay=delay)
+            if self.closed:
+                self.broadcaster.forget(self)  # closed meanwhile: these came too late for that
+
+    def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
+        """Give PVs that were found to the circuit to their server."""
+        with self.lock:
+            missing = {
+                where: self._latest_queue(where)
+                for where in self.table.missing(address, keys, self.now())
+            }
+        made, problem = self._make_circuits(missing, version)
+        with self.lock:
+            steps = self.table.found(address, keys, made, problem, self.now())
+        if problem:
+            waiting = sum(len(pvs) for pvs, _, _ in steps.searches)
+            host, port = address
+            self.log.warning("%s; %d PVs of %s:%d will be retried", problem, waiting, host, port)
+        self._carry_out(steps)
+        for circuit in made.values():
+            if circuit in steps.attach:
+                self.broadcaster.circuit_opened(address)
+                circuit.start()
+            else:  # another thread was faster
+                circuit.abandon()
+
+    def _make_circuits(
+        self, missing: Mapping[CircuitKey, CallbackQueue | None], version: int
+    ) -> tuple[dict[CircuitKey, VirtualCircuitManager], str]:
+        """Make circuits, and tell why others cannot be made. They have sockets: holding nothing."""
+        made: dict[CircuitKey, VirtualCircuitManager] = {}
+        for where, earlier in missing.items():
+            (host, port), priority = where
+            try:
+                made[where] = VirtualCircuitManager(
+                    self,
+                    (host, port),
+                    priority,
+                    version,
+                    host_name=self.host_name,
+                    client_name=self.client_name,
+                    connection_timeout=self.configuration.conn_tmo,
+                    max_payload=int(min(self.configuration.max_payload, UNLIMITED)),
+                    flow_control=self._flow_control,
+                    delivery=CallbackQueue(f"{host}:{port}", self._max_workers, earlier),
+                )
+            except CaprotoNetworkError as error:  # there are no descriptors left
+                return made, str(error)
+        return made, ""
+
+    def _latest_queue(self, where: CircuitKey) -> CallbackQueue | None:
+        """Find the queue of the circuit before, if it has not told everything yet. Locked."""
+        return next((queue for key, queue in reversed(self._earlier) if key == where), None)
+
+    def _attach(self, circuit: VirtualCircuitManager, pvs: list[ClientPV]) -> None:
+        channels = circuit.attach(pvs)
+        if channels is None:  # over in this moment
+            self._search(pvs)
+            return
+        with self.lock:
+            steps = self.table.attached(circuit, channels)
+        self._carry_out(steps)
+        if not circuit.create(channels.values()):
+            self.channels_lost(circuit, pvs, "the circuit is over", Loss.CLOSED)
+
+    def channels_created(
+        self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV]
+    ) -> list[Any]:
+        """Subscribe again for PVs that are connected, and wake the callers that wait."""
+        with self.lock:
+            steps = self.table.created(manager, pvs, self.now())
+        return self._carry_out(steps, manager)
+
+    def channels_lost(
+        self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], reason: str, loss: Loss
+    ) -> list[Any]:
+        """Search again for PVs that have lost their server."""
+        with self.lock:
+            steps = self.table.lost(manager, pvs, reason, loss, self.now())
+        return self._carry_out(steps, manager)
+
+    def responsiveness_changed(
+        self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], state: str
+    ) -> list[Any]:
+        """Tell that the server of connected PVs stopped or resumed responding."""
+        with self.lock:
+            steps = self.table.responsive(manager, pvs, state == "connected")
+        return self._carry_out(steps, manager)
+
+    def pv_idle(self, manager: VirtualCircuitManager, pv: ClientPV) -> list[Any]:
+        """Note that a PV has given its channel back; if it is needed by now, search for it."""
+        with self.lock:
+            steps = self.table.idle(manager, pv, self.now())
+        return self._carry_out(steps, manager)
+
+    def circuit_over(self, manager: VirtualCircuitManager) -> None:
+        """Note that a circuit takes no more channels; the next search makes a new one."""
+        where = manager.address, manager.circuit.priority or 0
+        with self.lock:
+            if not self.table.circuit_over(where, manager):
+                return
+            self._earlier = [entry for entry in self._earlier if not entry[1].over]
+            self._earlier.append((where, manager.delivery))
+        self.broadcaster.circuit_closed(manager.address)
+
+    # ---- what else the broadcaster tells
+
+    def found_elsewhere(self, key: PVKey, first: Address, second: Address) -> None:
+        """Warn that two servers have the same name; the first one is kept."""
+        name, _ = key
+        self.log.warning(
+            "%r is served by two servers: %s:%d, which is used, and %s:%d",
+            name, *first, *second,
+            extra={"pv": name},
+        )
+
+    def beacon(self, address: Address, good: bool) -> None:
+        """Tell the circuits to a server of its beacon: in its rhythm, it replaces an echo."""
+        for (where, _), manager in self.circuit_managers.items():
+            if where == address:
+                manager.beacon(good)
+
+    def searching(self) -> None:
+        """Report how many searches are open; called when some have just been sent."""
+        if self.log.isEnabledFor(logging.DEBUG):
+            self.log.debug(
+                "%d searches still await an answer", self.broadcaster.open_searches(self)
+            )
+
+    def last_heard(self) -> dict[Address, float]:
+        """Return the seconds since each server sent anything."""
+        return {
+            address: manager.time_since_last_heard()
+            for (address, _), manager in self.circuit_managers.items()
+        }
+
+    # ---- the end
+
+    def _close(self, reason: str) -> list[VirtualCircuitManager]:
+        """Close everything, for *reason*; return the circuits that there are to wait for."""
+        with self.lock:
+            steps = self.table.close(reason)
+            circuits = list(self.table.carriers.values())
+            earlier = [queue for _, queue in self._earlier]
+        # All of it each time: the first call may have been interrupted.
+        self._carry_out(steps)
+        self.broadcaster.forget(self)
+        for circuit in circuits:
+            circuit.close()
+        for queue in (*earlier, self._callbacks):
+            queue.finish(())
+        if self._owns_broadcaster:
+            self.broadcaster.disconnect(wait=False)
+        return circuits
+
+    def _join(self, circuits: Iterable[VirtualCircuitManager], deadline: Deadline) -> None:
+        """Wait for the threads of closed *circuits*, and for all others, until *deadline*."""
+        for circuit in circuits:
+            circuit.join(deadline.remaining())
+        for circuit in circuits:
+            circuit.delivery.join(deadline.remaining())
+        with self.lock:
+            earlier = [queue for _, queue in self._earlier]
+        for queue in (*earlier, self._callbacks):
+            queue.join(deadline.remaining())
+        if self._owns_broadcaster:
+            self.broadcaster.join(deadline.remaining())
+
+    def _at_exit(self, deadline: Deadline) -> None:
+        self._join(self._close(EXITING), deadline)
+
+    def _after_fork(self) -> None:
+        self.lock = _locks.Lock()
+        self.locks = (self.lock, self.broadcaster.lock, self._callbacks.lock)
+        for circuit in self.circuit_managers.values():
+            circuit.abandon()
+        for queue in (*(queue for _, queue in self._earlier), self._callbacks):
+            queue.abandon()
+        self.table.abandon(
+            f"this Context was created before fork, in the parent of process {os.getpid()}; "
+            "create a new one in the child"
+        )
+
+
+class _Alarm(OneShot):
+    """Wakes a caller that waits for a change of a PV; may ring more than once."""
+
+    __slots__ = ()
+
+    def answered(self, response: Any, out: Any = None) -> None:
+        """Wake the waiter, unless that has been done."""
+        if self._latch.locked():
+            with contextlib.suppress(RuntimeError):  # another thread has, in this moment
+                super().answered(response)

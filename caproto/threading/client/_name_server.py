@@ -1,0 +1,299 @@
+"""NameServer: searches over TCP, for networks that let no broadcast through.
+
+A server that is named in EPICS_CA_NAME_SERVERS gets the same searches as the UDP destinations, over
+a circuit of its own, which is opened again whenever it breaks. A `NameServerSession` decides what
+is said, and when; here are the socket and the thread that sleeps on it.
+
+The session belongs to the lock.
+"""
+from __future__ import annotations
+
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from logging import Logger
+from typing import Protocol
+
+from ... import _locks
+from ..._client.name_server_session import NameServerSession
+from ..._errors import CaprotoError, DeadCircuitError
+from ..._os.sockets import Address, WakeUp, user_name
+from ..._protocol.commands import SearchResponse
+from .. import _waiting
+from .._transport import Transport, Waker, describe, hang_up, serve_socket
+from .._waiting import Deadline
+from ._reentry import serving
+
+
+class SearchOwner(Protocol):
+    """What a name server tells the broadcaster."""
+
+    def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
+        """Take in that searches were answered by a server of this minor version."""
+
+    def search_now(self) -> None:
+        """Ask for everything again."""
+
+
+class NameServer:
+    """One configured name server.
+
+    Parameters
+    ----------
+    owner : SharedBroadcaster
+    address : tuple of (str, int)
+    connection_timeout : float
+        EPICS_CA_CONN_TMO: the watchdog's time, and the longest to wait for a connection.
+
+    Attributes
+    ----------
+    address : tuple of (str, int)
+
+    Raises
+    ------
+    CaprotoNetworkError
+        If there are no descriptors left.
+    """
+
+    def __init__(
+        self, owner: SearchOwner, address: Address, *, connection_timeout: float
+    ) -> None:
+        self.address = address
+        self._owner = owner
+        self._timeout = connection_timeout
+        self._lock = _locks.Lock()
+        self._closed = False
+        self._session = NameServerSession(
+            address,
+            connection_timeout,
+            host_name=socket.gethostname(),
+            client_name=user_name(),
+            now=_waiting.now(),
+        )
+        self._log = self._session.log
+        self._wakeup = WakeUp()
+        self._transport = Transport(address, connection_timeout, self._wakeup)
+        host, port = address
+        self._thread = threading.Thread(
+            target=_serve,
+            args=(weakref.ref(self, Waker(self._wakeup)), self._wakeup),
+            name=f"ca-names {host}:{port}",
+            daemon=True,
+        )
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be asked; empty if it can."""
+        return self._session.problem
+
+    def start(self) -> None:
+        """Begin to connect. Called once.
+
+        Raises
+        ------
+        RuntimeError
+            If the system has no thread for us.
+        """
+        try:
+            _waiting.start_thread(self._thread)
+        except RuntimeError:
+            self._wakeup.close()
+            raise
+
+    def search(self, searches: Sequence[tuple[int, str]]) -> None:
+        """Ask for some names (pairs of cid and name), if the server can be asked now."""
+        with self._lock:
+            transport = self._transport
+            transport.queue(self._session.search(searches))
+        transport.flush()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed = True
+        self._wakeup.set()
+
+    def join(self, timeout: float | None) -> None:
+        """Wait for the thread to end."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def abandon(self) -> None:
+        """Give the descriptors back: we are the child of a fork."""
+        self._transport.abandon()
+
+    def __repr__(self) -> str:
+        host, port = self.address
+        return f"<NameServer {host}:{port}: {self.problem or 'connected'}>"
+
+    # ---- the thread
+
+    def _open(self) -> socket.socket | None:
+        """Begin a new connection; None if that failed at once."""
+        transport = Transport(self.address, self._timeout, self._wakeup)
+        try:
+            with self._lock:
+                self._transport = transport
+                transport.queue(self._session.begin())
+            return transport.open()
+        except Exception as error:  # no route, or no descriptors left: that may change
+            self._lost(error)
+            return None
+
+    def service(self, readable: bool, writable: bool) -> tuple[float | None, bool] | None:
+        """Do what is to be done now; see ``_transport.Serviced``."""
+        transport, session = self._transport, self._session
+        try:
+            if self._closed:
+                return None
+            if not transport.established:
+                again_at = transport.connect(writable)
+                if again_at is not None:
+                    return again_at, True
+                with self._lock:
+                    session.established(_waiting.now())
+            if readable:
+                self._receive()
+            if transport.error is not None:
+                raise transport.error
+            now = _waiting.now()
+            if now >= session.deadline:
+                with self._lock:
+                    transport.queue(session.beat(now, transport.taken_at))
+                self._report()
+            held_up = not transport.flush(serving=True)
+            with self._lock:
+                if held_up:
+                    session.held_up(transport.taken_at)
+                return session.deadline, held_up
+        except Exception as error:
+            self._lost(error)
+        return None
+
+    def _receive(self) -> None:
+        session = self._session
+        received = self._transport.receive_into(session.get_buffer())
+        if received is None:
+            return
+        if not received:
+            raise DeadCircuitError("the server closed the connection")
+        with self._lock:
+            news = session.received(received, _waiting.now())
+        if news.ready:
+            self._owner.search_now()
+        if news.answers:
+            self._owner.answered_by_tcp(news.answers, news.version)
+        if news.error is not None:
+            raise news.error
+
+    def _lost(self, error: Exception) -> None:
+        if not isinstance(error, (OSError, CaprotoError)):  # a defect of ours
+            self._log.error("Unexpected error; the connection is made again", exc_info=error)
+        with self._lock:
+            self._session.lost(describe(error), _waiting.now())
+        self._report()
+
+    def _report(self) -> None:
+        problem = self._session.take_report()
+        if problem:
+            self._log.warning("The name server is not available: %s", problem)
+
+    def _resume_at(self) -> float | None:
+        """When to connect again; None if never."""
+        if self._closed:
+            return None
+        with self._lock:
+            return _waiting.now() + self._session.pause()
+
+
+def _serve(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> None:
+    """Make one connection after the other; the thread."""
+    with serving():
+        again_at: float | None = 0.0
+        while again_at is not None and (server := reference()) is not None:
+            sock, transport = server._open(), server._transport
+            del server
+            if sock is not None:
+                poller = serve_socket(reference, sock, wakeup)
+                transport.detach()
+                hang_up(sock, poller)
+            again_at = _rest(reference, wakeup)
+        wakeup.close()
+
+
+def _rest(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> float | None:
+    """Sleep until it is time to connect again; None if that will not be."""
+    server = reference()
+    again_at = server._resume_at() if server is not None else None
+    del server
+    while again_at is not None and _waiting.now() < again_at:
+        wakeup.wait(again_at - _waiting.now())
+        server = reference()
+        if server is None or server._closed:
+            return None
+        del server
+    return again_at
+
+
+class NameServers:
+    """All name servers of a broadcaster. Only the search thread starts, asks and closes them.
+
+    Parameters
+    ----------
+    owner : SharedBroadcaster
+    connection_timeout : float
+        See `NameServer`.
+    log : logging.Logger
+    """
+
+    def __init__(self, owner: SearchOwner, connection_timeout: float, log: Logger) -> None:
+        self._owner = weakref.ref(owner)
+        self._timeout = connection_timeout
+        self._log = log
+        self._running: dict[Address, NameServer] = {}
+        self._failures: dict[Address, str] = {}  # why those that have no thread have none
+
+    def start(self, addresses: Sequence[Address]) -> None:
+        """Start those that do not run yet; without descriptors or threads, the next call does."""
+        for address in addresses if len(self._running) < len(addresses) else ():
+            owner = self._owner()
+            if address in self._running or owner is None:
+                continue
+            try:
+                server = NameServer(owner, address, connection_timeout=self._timeout)
+                server.start()
+            except (OSError, RuntimeError) as error:
+                problem = describe(error)
+                if problem != self._failures.get(address):
+                    self._failures[address] = problem
+                    self._log.warning(
+                        "The name server %s:%d is not available: %s", *address, problem
+                    )
+            else:
+                self._running[address] = server
+                self._failures.pop(address, None)
+
+    def search(self, searches: Sequence[tuple[int, str]]) -> None:
+        """Ask all that can be asked now."""
+        for server in self._running.values():
+            server.search(searches)
+
+    def problems(self) -> dict[Address, str]:
+        """Each name server, with why it cannot be asked; empty if it can. For any thread."""
+        running = {address: server.problem for address, server in self._running.copy().items()}
+        return self._failures.copy() | running
+
+    def close(self) -> None:
+        """End their threads."""
+        for server in self._running.values():
+            server.close()
+
+    def join(self, deadline: Deadline) -> None:
+        """Wait for their threads to end; in any thread."""
+        for server in self._running.copy().values():
+            server.join(deadline.remaining())
+
+    def abandon(self) -> None:
+        """Give the descriptors back: we are the child of a fork."""
+        for server in self._running.values():
+            server.abandon()

@@ -1,0 +1,466 @@
+"""PV: what the user holds.
+
+Where it stands is ``_client.pvs``; here are the calls that check arguments, wait, and send. A PV
+has no lock and no socket: its circuit has.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
+
+from ... import _locks
+from ..._client.arguments import (
+    DEFAULT,
+    Timeout,
+    check_callback,
+    check_count,
+    check_data_type,
+    check_default_timeout,
+    check_mask,
+    check_timeout,
+    data_type_key,
+)
+from ..._client.operations import (
+    NORMAL,
+    NotSent,
+    Operation,
+    Read,
+    TypedRead,
+    Write,
+    failure,
+    refusal,
+)
+from ..._client.pvs import Link
+from ..._errors import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, DisconnectedError
+from ..._protocol.commands import event_payload
+from ..._protocol.dbr import ChannelType, SubscriptionType
+from .._waiting import Deadline, OneShot
+from . import _reentry
+from ._circuit_manager import VirtualCircuitManager
+from ._home import ClientPV, Home
+from ._reentry import must_not_wait
+from ._replies import Blocking, BlockingRead, BlockingTypedRead, BlockingWrite
+from ._subscription import Subscription
+
+#: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
+IDLE_TIME = 1.0
+
+
+class PV(ClientPV):
+    """A process variable, found and connected in the background.
+
+    Made by :meth:`Context.get_pvs`. It reconnects by itself after a loss, for as long as its
+    Context lives. Any method may be called from any thread, also from callbacks.
+
+    Attributes
+    ----------
+    name : str
+        The name that is searched.
+    priority : int
+        Priority of the circuit, 0 to 99.
+    context : Context
+        Whose PV this is.
+    """
+
+    __slots__ = ("_timeout",)
+
+    def __init__(
+        self, name: str, priority: int, context: Home, timeout: Timeout, now: float
+    ) -> None:
+        super().__init__(name, priority, context, now)
+        self._timeout = timeout
+
+    # ---- facts
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """What :meth:`subscribe` has returned so far."""
+        return cast("list[Subscription]", super().subscriptions)
+
+    @property
+    def timeout(self) -> float | None:
+        """Default timeout in seconds; None means to wait without end. Can be set."""
+        timeout = self._timeout
+        return self.context.timeout if timeout is DEFAULT else timeout
+
+    @timeout.setter
+    def timeout(self, value: Timeout) -> None:
+        self._timeout = check_default_timeout(value)
+
+    def __repr__(self) -> str:
+        return f"<PV {self.name!r}: {self.describe(self.context.now())}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise CaprotoTypeError(
+            f"a PV cannot be copied or pickled, because it has a connection; pass its name, "
+            f"{self.name!r}, and call get_pvs() where it is used"
+        )
+
+    def describe(self, now: float) -> str:
+        """Tell where it stands, in a few words."""
+        if self.context.closed:
+            return "disconnected, the Context is closed"
+        return super().describe(now)
+
+    # ---- waiting
+
+    def wait_for_search(self, *, timeout: Timeout = DEFAULT) -> None:
+        """Wait until a server has answered the search.
+
+        Parameters
+        ----------
+        timeout : float or None, optional
+            Seconds; None waits without end.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If no server answered; the message says what was tried.
+        """
+        deadline = self._deadline(timeout)
+        self._idle_wish = False
+        self._check_reentry("wait_for_search")
+        self.context.wait(self, lambda: self.found, deadline)
+
+    def wait_for_connection(self, *, timeout: Timeout = DEFAULT) -> None:
+        """Wait until the PV can be used; an idle one is woken.
+
+        Parameters
+        ----------
+        timeout : float or None, optional
+            Seconds; None waits without end.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If the PV is not connected by then; the message names the phase it is stuck in.
+        """
+        deadline = self._deadline(timeout)
+        self._idle_wish = False
+        if not self.connected:
+            self._check_reentry("wait_for_connection")
+            self.context.wait(self, lambda: self.connected, deadline)
+
+    # ---- reading and writing
+
+    def read(
+        self,
+        *,
+        wait: bool = True,
+        callback: Callable[[Any], Any] | None = None,
+        timeout: Timeout = DEFAULT,
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+        notify: bool = True,
+    ) -> Any:
+        """Ask the server for the value.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for the reply and return it.
+        callback : callable, optional
+            Called with the reply, in the circuit's callback thread and in the order of the wire;
+            never after the timeout. Not called after a failure; with ``wait=False`` that is only
+            logged.
+        timeout : float or None, optional
+            Seconds without endything, a reconnection included; None waits without end.
+        data_type : ChannelType, int or str, optional
+            Wanted type: a member, number or name (``'DBR_TIME_DOUBLE'``, ``'time_double'``), or one
+            of ``'native' 'status' 'time' 'graphic' 'control'``. Default: the channel's own.
+        data_count : int, optional
+            Wanted number of elements. Default: as many as the channel has now.
+        notify : bool
+            Use READ_NOTIFY; False uses the obsolete READ, whose failures come as ERROR messages,
+            and which without *data_count* gives as many elements as the channel can have.
+
+        Returns
+        -------
+        ReadNotifyResponse or ReadResponse, or None
+            None only with ``wait=False``.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If there was no reply; the message says in which phase, and for how long.
+        ReadError
+            If the server refused.
+        AccessError
+            If the access rights forbid reading; nothing is sent then.
+        CaprotoValueError
+            If *data_type* is none.
+        """
+        if callback is not None:
+            check_callback(callback)
+        if data_type is not None:
+            check_data_type(data_type)
+        if data_count is not None:
+            check_count(data_count)
+        deadline = self._deadline(timeout)
+        plain = data_type is None and data_count is None and notify
+        if not wait:
+            self._send(
+                Read(self, callback, deadline) if plain
+                else TypedRead(self, callback, deadline, data_type, data_count, notify),
+                deadline,
+            )
+            return None
+        while True:
+            try:
+                return self._ask(
+                    BlockingRead(self, callback, deadline) if plain
+                    else BlockingTypedRead(
+                        self, callback, deadline, data_type, data_count, notify
+                    ),
+                    deadline,
+                )
+            except DisconnectedError:
+                # A read does no harm, so it is repeated on the next circuit; time bounds it.
+                if deadline.expired:
+                    raise
+
+    def write(
+        self,
+        data: Any,
+        *,
+        wait: bool = True,
+        callback: Callable[[Any], Any] | None = None,
+        timeout: Timeout = DEFAULT,
+        notify: bool | None = None,
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+    ) -> Any:
+        """Send a value to the server; it is never sent twice.
+
+        Parameters
+        ----------
+        data : scalar, str, bytes, sequence or array
+            The value; an enum may be given by the name of its state.
+        wait : bool
+            Whether to wait until the server has finished: the record, and all that it triggers.
+        callback : callable, optional
+            Called with the server's reply; never after the timeout. With ``wait=False`` also after
+            a refusal (see its ``status``); any other failure is only logged.
+        timeout : float or None, optional
+            Seconds without endything; None waits without end.
+        notify : bool, optional
+            Whether to ask for a confirmation (WRITE_NOTIFY). Default: if *wait* or *callback*.
+        data_type : ChannelType, int or str, optional
+            How to encode: a plain type. Default: the channel's own (text for the state of an enum).
+        data_count : int, optional
+            Number of elements. Default: as many as *data* has.
+
+        Returns
+        -------
+        WriteNotifyResponse or None
+            None only with ``wait=False``.
+
+        Raises
+        ------
+        CaprotoTimeoutError
+            If there was no confirmation in time. The write may still happen.
+        DisconnectedError
+            If the circuit was lost before the confirmation. The write may have happened.
+        WriteError
+            If the server refused.
+        AccessError
+            If the access rights forbid writing; nothing is sent then.
+        CaprotoValueError, CaprotoTypeError
+            If *data* cannot be sent in this type, or the arguments contradict each other.
+        """
+        check_callback(callback)
+        check_data_type(data_type)
+        check_count(data_count)
+        if notify is None:
+            notify = wait or callback is not None
+        elif not notify and (wait or callback is not None):
+            raise CaprotoValueError(
+                "notify=False asks for no confirmation, so there is nothing to wait for or to "
+                "call back with: pass wait=False and no callback"
+            )
+        deadline = self._deadline(timeout)
+        arguments = self, callback, deadline, data, data_type, data_count, notify
+        if not wait:
+            self._send(Write(*arguments), deadline)
+            return None
+        return self._ask(BlockingWrite(*arguments), deadline)
+
+    def subscribe(
+        self,
+        data_type: ChannelType | int | str | None = None,
+        data_count: int | None = None,
+        low: float = 0.0,
+        high: float = 0.0,
+        to: float = 0.0,
+        mask: SubscriptionType | int | None = None,
+    ) -> Subscription:
+        """Make a Subscription; nothing is sent before it has a callback.
+
+        Parameters
+        ----------
+        data_type : ChannelType, int or str, optional
+            As for :meth:`read`.
+        data_count : int, optional
+            As for :meth:`read`.
+        low, high, to : float
+            Legacy limits of the EVENT_ADD message; servers ignore them.
+        mask : SubscriptionType or int, optional
+            Which kinds of change to report. Default: value and alarm.
+
+        Returns
+        -------
+        Subscription
+            The same one for the same arguments.
+
+        Raises
+        ------
+        CaprotoValueError
+            If *data_type* is none, *mask* is empty (servers drop the circuit for that), or a number
+            fits into no message.
+        """
+        check_data_type(data_type)
+        check_count(data_count)
+        mask = check_mask(mask)
+        event_payload(low, high, to, mask)  # raises if one of them cannot be sent
+        key = (data_type_key(data_type), data_count, low, high, to, mask)
+        found = (self._subscriptions or {}).get(key)
+        if found is None:
+            if _locks.held(self.context.lock):
+                raise _reentry.refusal(f"PV.subscribe of {self.name!r}")
+            with self.context.lock:
+                found = self.context.table.subscription(
+                    self,
+                    key,
+                    lambda: Subscription(self, data_type, data_count, low, high, to, mask),
+                )
+        return cast(Subscription, found)
+
+    def unsubscribe_all(self) -> None:
+        """Remove all callbacks of all subscriptions; when this returns none is left."""
+        for subscription in self.subscriptions:
+            subscription.clear()
+
+    def go_idle(self) -> None:
+        """Give the connection back until the PV is used again.
+
+        When this returns the PV is idle, unless operations are under way: then it will be, after
+        them, if it is not used before. Ignored while a subscription has callbacks.
+        """
+        link = self._link
+        if link is None or self.wanted:
+            return
+        self._idle_wish = True
+        manager = link.carrier
+        if must_not_wait(manager.locks):
+            manager.retire(self, link.channel)
+        else:
+            done = OneShot()
+            manager.retire(self, link.channel, done)
+            done.wait(IDLE_TIME)
+
+    def time_since_last_heard(self, timeout: Timeout = DEFAULT) -> float:
+        """Return the seconds since the server sent anything.
+
+        Parameters
+        ----------
+        timeout : float or None, optional
+            How long to wait for a connection, if there is none.
+        """
+        deadline = self._deadline(timeout)
+        if not self.connected:
+            self._check_reentry("time_since_last_heard")
+        return self.wait_until_usable(deadline).carrier.time_since_last_heard()
+
+    # ---- inside
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        if timeout is not DEFAULT:
+            return Deadline(check_timeout(timeout))
+        own = self._timeout
+        return Deadline(self.context.timeout if own is DEFAULT else own)
+
+    def wait_until_usable(self, deadline: Deadline) -> Link[VirtualCircuitManager]:
+        """Wait until the PV is connected; return the link."""
+        while True:
+            link = self._link
+            if link is not None and link.carrier.serves(link.channel):
+                return link
+            self.context.wait(self, lambda: self.connected, deadline)
+
+    def _send(self, operation: Operation, deadline: Deadline) -> None:
+        """Send an operation for which nothing waits; inside another call of ours, after that."""
+        link = self._link
+        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+            self._leave(operation, deadline)
+            return
+        self._idle_wish = False
+        while True:
+            if link is not None:
+                try:
+                    link.carrier.request(link.channel, operation, deadline)
+                    return
+                except NotSent:
+                    pass  # not connected, or lost in this moment
+            link = self.wait_until_usable(deadline)
+
+    def _leave(self, operation: Operation, deadline: Deadline) -> None:
+        """Leave an operation to the reader thread."""
+        link = self._link
+        if link is None or not link.carrier.serves(link.channel):
+            # A connection would have to be waited for.
+            raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}, which is not connected,")
+        link.carrier.note(functools.partial(self._send_noted, operation, deadline), self.name)
+
+    def _send_noted(self, operation: Operation, deadline: Deadline) -> None:
+        """Send what was asked for inside another call of ours; in the reader thread."""
+        self._idle_wish = False
+        link = self._link
+        if link is None:
+            raise DisconnectedError("the connection was lost before a request was sent")
+        link.carrier.request(link.channel, operation, deadline)
+
+    def _check_reentry(self, call: str) -> None:
+        """Raise ReentrantCallError if this thread would wait for itself."""
+        link = self._link
+        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+            raise _reentry.refusal(f"PV.{call} of {self.name!r}")
+
+    def _ask(self, operation: Blocking, deadline: Deadline) -> Any:
+        """Send an operation, wait for its outcome, and check it; return the response."""
+        link = self._link
+        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+            raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}")
+        self._idle_wish = False
+        while True:
+            if link is not None:
+                manager = link.carrier
+                try:
+                    number = manager.request(link.channel, operation, deadline)
+                    if not operation.wait(deadline.remaining()) and manager.forget(number):
+                        raise self._no_reply(operation, manager, deadline)
+                    break
+                except NotSent:
+                    pass  # not connected, or lost in this moment
+                except BaseException:  # for example Ctrl-C: nothing waits for it any more
+                    manager.withdraw((operation,))
+                    raise
+            link = self.wait_until_usable(deadline)
+        # If the operation was no longer to be forgotten, its reply is there or about to be.
+        if operation.response is None and operation.error is None:
+            operation.wait(None)
+        if operation.error is not None:
+            self.context.check_open()
+            raise failure(self, operation.verb, operation.error, manager.circuit.address)
+        response = operation.response
+        if response.status != NORMAL:
+            raise refusal(self, operation.verb, response, manager.circuit.address)
+        return response
+
+    def _no_reply(
+        self, operation: Blocking, manager: VirtualCircuitManager, deadline: Deadline
+    ) -> CaprotoTimeoutError:
+        return CaprotoTimeoutError(
+            f"{self.name!r}: no reply to the {operation.verb} within {deadline.timeout} s; "
+            f"{manager.describe_last_heard()}"
+        )

@@ -1,0 +1,83 @@
+"""Calls that are made from inside a call of ours: by a finalizer, a signal or log handler.
+
+The garbage collector runs finalizers, and the main thread runs signal handlers, between any two
+steps of ours; a log handler runs where we log. Such code may use the client. What needs no answer
+it may always ask for: if this thread holds a lock that is needed, a background thread does it a
+moment later. What needs an answer is refused if this thread holds such a lock, and in the threads
+that serve sockets, because there is nothing to wait for: the answer would come through this thread.
+"""
+from __future__ import annotations
+
+import sys
+from _thread import RLock, get_ident
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from ... import _locks
+from ..._errors import ReentrantCallError
+
+_PACKAGE = str(Path(_locks.__file__).parent)
+
+#: The threads that serve sockets, by their ident.
+_serving: set[int] = set()
+
+
+@contextmanager
+def serving() -> Iterator[None]:
+    """Mark this thread as one that serves sockets, for the length of a ``with`` block."""
+    ident = get_ident()
+    _serving.add(ident)
+    try:
+        yield
+    finally:
+        _serving.discard(ident)
+
+
+def must_not_wait(locks: tuple[RLock, ...]) -> bool:
+    """Whether this thread would wait for itself if it waited for an answer.
+
+    Parameters
+    ----------
+    locks : tuple of locks
+        Those that the call or the answer needs.
+    """
+    if get_ident() in _serving:
+        return True
+    # As `_locks.held`, without a call.
+    for lock in locks:
+        if lock._is_owned():  # type: ignore[attr-defined]
+            return True
+    return False
+
+
+def refusal(call: str) -> ReentrantCallError:
+    """The error to raise for *call*, for example ``"PV.read('x')"``; names what it interrupted."""
+    inside = _interrupted()
+    return ReentrantCallError(
+        f"{call} waits for an answer, but was called by a finalizer, signal handler or log handler "
+        f"while this thread was inside {inside}; let another thread do it, or do not wait"
+    )
+
+
+def _interrupted() -> str:
+    """The function of ours that was interrupted: the first one below foreign frames."""
+    frame: FrameType | None = sys._getframe(1)
+    foreign = False
+    while frame is not None:
+        ours = frame.f_code.co_filename.startswith(_PACKAGE)
+        if ours and foreign:
+            return _name(frame)
+        foreign = foreign or not ours
+        frame = frame.f_back
+    return "a call of caproto's"
+
+
+def _name(frame: FrameType) -> str:
+    """The name of the function that *frame* runs, with that of its class."""
+    code = frame.f_code
+    if sys.version_info >= (3, 11):
+        return code.co_qualname
+    owner = frame.f_locals.get("self")
+    return code.co_name if owner is None else f"{type(owner).__name__}.{code.co_name}"

@@ -1,0 +1,350 @@
+"""SearchService: what the search thread does.
+
+All that changes the book of searches is done here, by that thread. Others leave it requests and
+notes, and wake it. The book belongs to the lock, which is taken to change it and, by other threads,
+to read it; nothing that is not ours is called under it. The socket belongs to the thread. While
+asleep, the thread holds the socket and the wake-up, nothing else.
+"""
+from __future__ import annotations
+
+import contextlib
+import logging
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from ... import _locks
+from ..._client.registration import RegistrationAction
+from ..._client.search_book import Key, SearchBook, SearchNews
+from ..._client.search_targets import SearchTargets
+from ..._environment import ClientConfiguration
+from ..._errors import CaprotoError
+from ..._log import RECEIVED, SENT
+from ..._os.repeater import spawn_repeater
+from ..._os.sockets import Address, WakeUp
+from ..._protocol.broadcaster import Broadcaster
+from ..._protocol.commands import SearchResponse
+from ..._protocol.roles import CLIENT
+from .. import _waiting
+from .._service_thread import ServiceThread
+from .._transport import Waker, serve_socket
+from ._name_server import NameServers
+from ._notes import Notes
+from ._reentry import serving
+from ._search_socket import SearchSocket
+from ._searchers import Searchers, Token
+
+#: Datagrams received in a row before searches that are due are sent.
+DATAGRAMS_PER_TURN = 200
+#: Seconds until names are searched again for which passing on the answer failed.
+RETRY_DELAY = 5.0
+#: Seconds between two log messages about how many searches are open.
+REPORT_INTERVAL = 2.0
+
+
+class SearchRequest(NamedTuple):
+    """A search that the thread is to begin."""
+
+    token: Token
+    names: Sequence[str]
+    keys: Sequence[Key]
+    lost: bool
+    delay: float
+
+
+class SearchService:
+    """One UDP socket, one thread, and what is searched there.
+
+    Parameters
+    ----------
+    configuration : ClientConfiguration
+        The network to search.
+    registration_retry_time : float
+        Longest pause, in seconds, between attempts to register with the repeater.
+
+    Attributes
+    ----------
+    closed : str
+        Why it is over; empty while it is not.
+    log : logging.Logger
+    lock : RLock
+        What the book belongs to.
+    book : SearchBook
+    notes : Notes
+    requests : deque of SearchRequest
+        Searches that the thread has not begun yet.
+    searchers : Searchers
+    socket : SearchSocket
+    name_servers : NameServers
+    thread : ServiceThread
+
+    Raises
+    ------
+    CaprotoNetworkError
+        If the system has no socket for us.
+    """
+
+    def __init__(self, configuration: ClientConfiguration, registration_retry_time: float) -> None:
+        self.closed = ""
+        self._repeater_port = configuration.repeater_port
+        self._protocol = Broadcaster(CLIENT)
+        self.log = self._protocol.log
+        self.lock = _locks.Lock()
+        now = _waiting.now()
+        self.book: SearchBook[Token] = SearchBook(
+            now,
+            max_period=configuration.max_search_period,
+            server_port=configuration.server_port,
+            registration_retry_time=registration_retry_time,
+            use_repeater=configuration.use_repeater,
+        )
+        self.requests: deque[SearchRequest] = deque()
+        self.notes = Notes()
+        self._reported = now
+        self.socket = SearchSocket(configuration, self.log)
+        self._wakeup = WakeUp()
+        self.searchers = Searchers(self._wakeup)
+        self.name_servers = NameServers(self, configuration.conn_tmo, self.log)
+        alive = weakref.ref(self, Waker(self._wakeup))
+        self.thread = ServiceThread(partial(_serve, alive, self.socket, self._wakeup), "ca-udp")
+
+    def __del__(self) -> None:
+        # The constructor may have been interrupted. A thread that was started closes the sockets.
+        if not hasattr(self, "thread") or not self.thread.started:
+            self.close_sockets()
+
+    # ---- for any thread
+
+    def request(self, request: SearchRequest) -> None:
+        """Have a search begun; starts the thread.
+
+        Raises
+        ------
+        CaprotoError
+            If the thread cannot be started. The next call tries again.
+        """
+        self.requests.append(request)
+        self._wakeup.set()
+        self.start()
+
+    def leave(self, function: Callable[[], object], name: str = "") -> None:
+        """Leave a note for the thread, if it runs or once it does."""
+        self.notes.leave(function, name)
+        self._wakeup.set()
+
+    def search_now(self) -> None:
+        """Ask for everything again."""
+        self.leave(self._search_now)
+
+    def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
+        """Take in what a name server of this minor version has answered."""
+        self.leave(partial(self._take_tcp_answers, responses, version))
+
+    def change(self, function: Callable[..., object], *args: object) -> None:
+        """Have a method of the book called, under the lock, by the thread."""
+        self.leave(partial(self._locked, function, *args))
+
+    def targets(self) -> SearchTargets:
+        """Tell where searches go at present."""
+        sock = self.socket
+        servers = dict.fromkeys(sock.name_servers, "not started yet")
+        return SearchTargets(
+            sock.problems(),
+            servers | self.name_servers.problems(),
+            sock.unresolved.copy(),
+            sock.resolved,
+        )
+
+    def start(self) -> None:
+        """Start the thread, if that was not done.
+
+        Raises
+        ------
+        CaprotoError
+            If it cannot be started. The next call tries again.
+        """
+        if self.closed:
+            return
+        try:
+            self.thread.start()
+        except RuntimeError as error:
+            raise CaprotoError(f"cannot start the search thread: {error}") from error
+
+    def close(self, reason: str) -> None:
+        """End the thread. All of it each time: the call before may have been interrupted."""
+        self.closed = self.closed or reason
+        self._wakeup.set()
+        if not self.thread.started:
+            self.close_sockets()
+
+    def close_sockets(self) -> None:
+        """Give the descriptors back; while no thread uses them."""
+        for name in ("socket", "_wakeup"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+
+    def abandon(self, reason: str) -> None:
+        """Be useless: we are in the child of a fork."""
+        self.lock = _locks.Lock()
+        self.closed = reason
+        self.close_sockets()
+        self.name_servers.abandon()
+
+    # ---- the search thread
+
+    def service(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
+        """Do what is to be done now; see ``_transport.Serviced``."""
+        try:
+            self.notes.run(self.log)
+            self._take_requests()
+            self._strike_off()
+            if self.closed:
+                self.name_servers.close()
+                return None
+            self.socket.resolve()
+            self.name_servers.start(self.socket.name_servers)
+            if readable:
+                self._receive()
+            self._send_due()
+            self._register()
+            with self.lock:
+                return self.book.next_deadline(), False
+        except Exception:  # a defect of ours must not end the search
+            self._log_failure("the search")
+            return _waiting.now() + 1.0, False
+
+    def _take_requests(self) -> None:
+        """Begin the searches that were asked for."""
+        while self.requests:
+            self._tell(self._add, self.requests[0])
+            self.requests.popleft()  # only now, for `report`
+
+    def _strike_off(self) -> None:
+        """Give up the searches of those that are gone."""
+        for token in self.searchers.gone():
+            self._locked(self.book.forget, token)
+
+    def _add(self, request: SearchRequest) -> None:
+        token, names, keys, lost, delay = request
+        if token.searcher() is not None:  # else it was struck off, or is about to be
+            with self.lock:
+                self.book.add(token, names, keys, _waiting.now(), lost=lost, delay=delay)
+
+    def _register(self) -> None:
+        """Tell the repeater on this host that we want beacons; start one if there is none."""
+        with self.lock:
+            action = self.book.register(_waiting.now())
+        if action is RegistrationAction.NOTHING:
+            return
+        if action is RegistrationAction.START_REPEATER:
+            try:
+                spawn_repeater(self._repeater_port)
+            except CaprotoError as error:
+                self.log.info("There is no repeater, so beacons are not heard: %s", error)
+        self.socket.send_to_repeater(self._protocol.send(self._protocol.register()))
+
+    def _send_due(self) -> None:
+        now = _waiting.now()
+        with self.lock:
+            datagrams = self.book.due(now)
+        for sequence, searches in datagrams:
+            self._send_datagram(sequence, searches)
+        if datagrams and now - self._reported >= REPORT_INTERVAL:
+            self._reported = now
+            for searcher in self.searchers.living():
+                self._tell(searcher.searching)
+
+    def _send_datagram(self, sequence: int, searches: list[tuple[int, str]]) -> None:
+        """Send one datagram to every destination."""
+        self.socket.send(self._protocol.search_datagram(sequence, searches))
+        self.name_servers.search(searches)
+        if self.log.isEnabledFor(logging.DEBUG):
+            self.log.debug(
+                "Search %d for %d names to %s",
+                sequence,
+                len(searches),
+                self.socket.destinations,
+                extra={"direction": SENT},
+            )
+
+    def _locked(self, function: Callable[..., object], *args: object) -> None:
+        with self.lock:
+            function(*args)
+
+    def _search_now(self) -> None:
+        with self.lock:
+            self.book.search_now(_waiting.now())
+
+    def _receive(self) -> None:
+        """Take in what has arrived, then tell the searchers.
+
+        A name that was answered is not searched any more. So whatever happens to one datagram, the
+        searchers are told of the answers in all.
+        """
+        news: SearchNews[Token] = SearchNews()
+        try:
+            for data, sender in self.socket.receive(DATAGRAMS_PER_TURN):
+                self._tell(self._process, data, sender, news)
+        finally:
+            self._pass_on(news)
+
+    def _process(self, data: bytes, sender: Address, news: SearchNews[Token]) -> None:
+        commands = self._protocol.recv(data, sender)
+        if self.log.isEnabledFor(logging.DEBUG):
+            extra = {"direction": RECEIVED, "their_address": sender}
+            self.log.debug("%r", commands, extra=extra)
+        self._protocol.process_commands(commands)
+        with self.lock:
+            self.book.received(commands, _waiting.now(), news)
+
+    def _take_tcp_answers(self, responses: Sequence[SearchResponse], version: int) -> None:
+        news: SearchNews[Token] = SearchNews()
+        try:
+            with self.lock:
+                self.book.answered(responses, version, _waiting.now(), news)
+        finally:
+            self._pass_on(news)
+
+    def _pass_on(self, news: SearchNews[Token]) -> None:
+        """Tell the searchers, holding nothing; names that cannot be told are searched again."""
+        for (token, address, version), (names, keys) in news.found.items():
+            searcher = token.searcher()
+            if searcher is not None and not self._tell(searcher.found, address, version, keys):
+                self._tell(self._add, SearchRequest(token, names, keys, False, RETRY_DELAY))
+        for token, key, first, second in news.elsewhere:
+            searcher = token.searcher()
+            if searcher is not None:
+                self._tell(searcher.found_elsewhere, key, first, second)
+        for address, good in news.beacons:
+            for searcher in self.searchers.living():
+                self._tell(searcher.beacon, address, good)
+
+    def _tell(self, function: Callable[..., object], *args: object) -> bool:
+        """Do one thing of many; False if it failed, which must not affect the others."""
+        try:
+            function(*args)
+        except Exception:
+            self._log_failure(function)
+            return False
+        return True
+
+    def _log_failure(self, what: object) -> None:
+        """Report a defect, of ours or of a searcher."""
+        with contextlib.suppress(Exception):  # a log handler is foreign code, too
+            self.log.exception("Unexpected error in %s; the search goes on", what)
+
+
+def _serve(
+    reference: Callable[[], SearchService | None], sock: SearchSocket, wakeup: WakeUp
+) -> None:
+    """Run the search thread."""
+    with serving():
+        service = reference()
+        closed = service is None or service.closed  # and perhaps the socket, too
+        del service
+        if not closed:
+            serve_socket(reference, sock.socket, wakeup)
+        sock.close()
+        wakeup.close()

@@ -1,0 +1,247 @@
+"""SharedBroadcaster: searches for any number of Contexts.
+
+What users and Contexts call is here; a `SearchService` does the work, in its thread. A call leaves
+it a request or a note and wakes it. So a call that is interrupted between any two lines leaves
+everything whole, and a finalizer may make any of them.
+"""
+from __future__ import annotations
+
+import os
+from _thread import RLock
+from collections.abc import Callable, Sequence
+
+from ..._client.explanation import SearchReport
+from ..._client.search_book import Key
+from ..._environment import ClientConfiguration
+from ..._errors import ContextDisconnectedError
+from ..._os.sockets import Address
+from .. import _lifetime, _waiting
+from .._waiting import Deadline
+from ._reentry import must_not_wait, refusal
+from ._search_service import SearchRequest, SearchService
+from ._searchers import Searcher
+
+
+class SharedBroadcaster:
+    """One UDP socket and one thread, shared by any number of Contexts.
+
+    Parameters
+    ----------
+    registration_retry_time : float
+        Longest pause, in seconds, between attempts to register with the repeater (the first is one
+        second), which passes the beacons of servers on to us.
+    configuration : ClientConfiguration, optional
+        The network to search. Default: the EPICS_CA_* environment variables, read now.
+
+    Attributes
+    ----------
+    configuration : ClientConfiguration
+        In force.
+    log : logging.Logger
+        At DEBUG every datagram sent and received is logged here.
+
+    Raises
+    ------
+    CaprotoNetworkError
+        If the system has no socket for us.
+    """
+
+    def __init__(
+        self,
+        *,
+        registration_retry_time: float = 10.0,
+        configuration: ClientConfiguration | None = None,
+    ) -> None:
+        self.configuration = configuration or ClientConfiguration.from_environment()
+        self.registration_retry_time = registration_retry_time
+        self._service = SearchService(self.configuration, registration_retry_time)
+        self.log = self._service.log
+        _lifetime.register(self)
+
+    @property
+    def lock(self) -> RLock:
+        """Held while the searches are read or changed."""
+        return self._service.lock
+
+    # ---- for users
+
+    def search_now(self) -> None:
+        """Search at once for everything that is not found yet, and start the back-off again.
+
+        Names that pause after a failure of their server (see `Context.explain`) are not hurried.
+        """
+        self._service.search_now()
+
+    def time_since_last_heard(self) -> dict[Address, float]:
+        """Tell how many seconds ago each server that we have a circuit to sent anything.
+
+        Returns
+        -------
+        dict of (str, int) to float
+        """
+        heard: dict[Address, float] = {}
+        for searcher in self._service.searchers.living():
+            for address, seconds in searcher.last_heard().items():
+                heard[address] = min(seconds, heard.get(address, seconds))
+        return heard
+
+    def disconnect(self, *, wait: bool = True) -> None:
+        """End the thread and all searches. May be called twice.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait for the thread to end.
+
+        Raises
+        ------
+        ReentrantCallError
+            If it is to wait in a thread that would wait for itself.
+        """
+        if wait and must_not_wait((self.lock,)):
+            raise refusal("SharedBroadcaster.disconnect")
+        self._service.close("the broadcaster was disconnected")
+        if wait:
+            self.join(None)
+
+    def join(self, timeout: float | None) -> None:
+        """Wait at most *timeout* seconds for the threads to end."""
+        deadline = Deadline(timeout)
+        self._service.thread.join(deadline)
+        self._service.name_servers.join(deadline)
+
+    def __repr__(self) -> str:
+        state = self._service.closed or f"{len(self._service.book)} names are being searched"
+        return f"<SharedBroadcaster: {state}>"
+
+    # ---- for Contexts
+
+    def add_searcher(self, searcher: Searcher) -> None:
+        """Tell *searcher* what concerns it, for as long as it lives.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the broadcaster was disconnected.
+        """
+        if self._service.closed:
+            raise ContextDisconnectedError(self._service.closed)
+        self._service.searchers.token(searcher)
+
+    def search(
+        self,
+        searcher: Searcher,
+        names: Sequence[str],
+        keys: Sequence[Key],
+        *,
+        lost: bool = False,
+        delay: float = 0.0,
+    ) -> None:
+        """Search for *names*, in the background, until they are found.
+
+        What is being searched already, for the same searcher and under the same key, goes on.
+
+        Parameters
+        ----------
+        searcher : Searcher
+            What is to be told.
+        names : sequence of str
+            Names of PVs.
+        keys : sequence
+            What the searcher calls them.
+        lost : bool
+            Whether they were lost with their server, and so will probably be back soon.
+        delay : float
+            Seconds to wait before the first search.
+
+        Raises
+        ------
+        CaprotoError
+            If the search thread cannot be started. The next call tries again.
+        """
+        if names and not self._service.closed:
+            token = self._service.searchers.token(searcher)
+            self._service.request(SearchRequest(token, tuple(names), tuple(keys), lost, delay))
+
+    def forget(self, searcher: Searcher) -> None:
+        """Give up all searches of *searcher*, and tell it nothing more."""
+        self._service.searchers.forget(searcher)
+
+    def note(self, function: Callable[[], object], name: str = "") -> None:
+        """Have *function* called by the search thread, soon, holding nothing. Takes no lock.
+
+        After `disconnect` nothing is called.
+
+        Parameters
+        ----------
+        function : callable
+            Called once; calling it twice, or without need, must do no harm.
+        name : str
+            Of the PV concerned, for the log if *function* fails.
+
+        Raises
+        ------
+        CaprotoError
+            If the search thread cannot be started. The next call tries again.
+        """
+        self._service.leave(function, name)
+        self._service.start()
+
+    def circuit_opened(self, address: Address) -> None:
+        """Note that a searcher has a circuit to this server."""
+        self._service.change(self._service.book.circuit_opened, address)
+
+    def circuit_closed(self, address: Address) -> None:
+        """Note that a circuit to this server is over."""
+        self._service.change(self._service.book.circuit_closed, address)
+
+    def open_searches(self, searcher: Searcher) -> int:
+        """Count the names that *searcher* still waits for."""
+        tokens = self._service.searchers.tokens(searcher)
+        with self.lock:
+            return self._service.book.open_searches(tokens)
+
+    @property
+    def destinations(self) -> list[Address]:
+        """Where searches are sent to."""
+        return list(self._service.socket.destinations)
+
+    @property
+    def unresolved(self) -> list[str]:
+        """Configured addresses ('host:port') with an unknown host.
+
+        Names are looked up when the first search begins.
+        """
+        return self._service.socket.unresolved.copy()
+
+    def why_not_found(self) -> str:
+        """Tell why a name is not found, as far as that can be said of all of them."""
+        if self._service.closed:
+            return f"it is not searched: {self._service.closed}"
+        return self._service.targets().why_not_found()
+
+    def report(self, searcher: Searcher, key: Key) -> SearchReport:
+        """Tell how the search of *searcher* for *key* goes."""
+        tokens = self._service.searchers.tokens(searcher)
+        # First what the thread has not begun yet: so what it begins now is not overlooked.
+        delays = [
+            request.delay
+            for request in self._service.requests.copy()
+            if request.token in tokens and key in request.keys
+        ]
+        with self.lock:
+            progress = self._service.book.progress(tokens, key, _waiting.now())
+        if delays and progress.status is None and progress.postponed is None:
+            progress = progress._replace(postponed=max(delays))
+        return SearchReport(**self._service.targets()._asdict(), **progress._asdict())
+
+    # ---- the end
+    def _at_exit(self, deadline: Deadline) -> None:
+        self._service.close("the interpreter is exiting")
+        self.join(deadline.remaining())
+
+    def _after_fork(self) -> None:
+        self._service.abandon(
+            f"this broadcaster was created before fork, in the parent of process {os.getpid()}; "
+            "create a new one in the child"
+        )

@@ -1,0 +1,206 @@
+"""Subscription: what the user holds to be told of changes.
+
+What it wishes and knows is ``_client.subscriptions``; here it is locked, and left as notes to
+background threads. A Subscription has no lock of its own: its callbacks change under the Context's.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+from ... import _locks
+from ..._client.callbacks import Entry, Function, accepts_two
+from ..._client.deliveries import Call
+from ..._client.subscriptions import SubscriptionState
+from ..._errors import CaprotoTypeError
+from ._home import ClientPV
+from ._reentry import must_not_wait, refusal
+
+#: Of a callback that died before it was removed.
+_DIED = (
+    "%r: the callback %s was garbage-collected before it was removed, so it gets no more updates. "
+    "Subscriptions hold callbacks weakly; what dies at once is, for example, a lambda, "
+    "list.append, or a bound method of a temporary object. Keep a reference to the function (or to "
+    "its object), or pass strong=True to add_callback.%s"
+)
+
+
+class Subscription(SubscriptionState):
+    """Updates of one PV in one form, fanned out to any number of callbacks.
+
+    Made by :meth:`PV.subscribe`. Nothing is requested from the server before the first callback is
+    added; when the last one goes the server is told to stop. Lost circuits are survived without the
+    user's doing: after each reconnection the server sends the present value and goes on.
+
+    Attributes
+    ----------
+    pv : PV
+        What is watched.
+    data_type : ChannelType, int, str or None
+        As given to `PV.subscribe`.
+    data_count : int or None
+        Wanted number of elements; None for as many as there are.
+    low, high, to : float
+        Legacy limits of the EVENT_ADD message; servers ignore them.
+    mask : SubscriptionType
+        Which kinds of change are wanted.
+    """
+
+    __slots__ = ()
+
+    pv: ClientPV
+
+    def add_callback(self, function: Function | None = None, *, strong: bool = False) -> Any:
+        """Call *function* with every update from now on.
+
+        Parameters
+        ----------
+        function : callable
+            Called as ``function(response)``, or ``function(subscription, response)`` if it requires
+            two positional arguments or takes any number of them (``*args``). Arguments with a
+            default do not count. Left out, a decorator is returned.
+        strong : bool
+            By default only a weak reference is kept: a function to which nothing else refers (a
+            lambda, ``list.append``, a method of a temporary object) dies and is removed, with a
+            warning in the log. True keeps it alive until it is removed.
+
+        Returns
+        -------
+        int
+            A token for :meth:`remove_callback`.
+
+        Raises
+        ------
+        CaprotoTypeError
+            If *function* cannot be called in one of the two ways, or not be held weakly.
+        ContextDisconnectedError
+            If the Context was disconnected, so that no update can ever come.
+
+        Notes
+        -----
+        The first callback gets the first update that the server sends. A later one is told the
+        latest update at once, in the callback thread, before any newer one.
+        """
+        if function is None:
+            return functools.partial(self._decorate, strong=strong)
+        context = self.pv.context
+        if _locks.held(context.lock):
+            raise refusal(f"Subscription.add_callback of {self.pv.name!r}")
+        two = accepts_two(function)
+        with context.lock:
+            token = self._callbacks.new_token()
+        entry = self._callbacks.make_entry(token, function, strong, two, self._died)
+        try:
+            self._add(entry)
+        except BaseException:  # Ctrl-C: a caller who does not get the token cannot remove it
+            self._remove_now({token})
+            raise
+        return token
+
+    def _add(self, entry: Entry) -> None:
+        pv = self.pv
+        with pv.context.lock:
+            pv.context.check_open()
+            circuit = pv.circuit_manager
+            late = self._append(entry, circuit is not None)
+        if circuit is None:
+            pv.context.activate(pv)
+            return
+        circuit.reconcile((self,))
+        if late:
+            # Not put here: the first one starts a thread, which Ctrl-C must not interrupt.
+            welcome = ((Call(self._welcome), entry),)
+            circuit.note(functools.partial(circuit.delivery.put, welcome), pv.name)
+
+    def remove_callback(self, token: int) -> None:
+        """Stop calling one callback; when it was the last one, the server stops sending.
+
+        Parameters
+        ----------
+        token : int
+            What :meth:`add_callback` returned. A callback that is gone already is not an error.
+
+        Raises
+        ------
+        CaprotoKeyError
+            If no callback was ever given this token.
+        CaprotoTypeError
+            If it is none.
+        """
+        if not isinstance(token, int):
+            raise CaprotoTypeError(f"token must be what add_callback returned, not {token!r}")
+        self._callbacks.check_token(token)
+        self._remove({token})
+
+    def clear(self) -> None:
+        """Remove all callbacks; the server stops sending. The Subscription can be used again."""
+        self._remove({entry.token for entry in self._callbacks.entries})
+
+    def _remove(self, tokens: Collection[int]) -> None:
+        """Stop calling these; inside another call of ours, after it."""
+        context, circuit = self.pv.context, self.pv.circuit_manager
+        if must_not_wait(context.locks if circuit is None else circuit.locks):
+            context.note(self.pv, functools.partial(self._remove_now, tokens))
+        else:
+            self._remove_now(tokens)
+
+    def _remove_now(self, tokens: Collection[int]) -> None:
+        with self.pv.context.lock:
+            self._forget(tokens)
+        self._reconcile()
+
+    def __reduce__(self) -> NoReturn:
+        raise CaprotoTypeError(
+            f"a Subscription cannot be copied or pickled, because its updates come over a "
+            f"connection; pass the name of the PV, {self.pv.name!r}, and subscribe where it is used"
+        )
+
+    def _decorate(self, function: Function, strong: bool) -> Function:
+        self.add_callback(function, strong=strong)
+        return function
+
+    # ---- for background threads
+
+    def prune(self, _argument: object = None) -> None:
+        """Remove the callbacks that were garbage-collected, and say so."""
+        # Outside the lock: to look at a weak reference may drop the last strong one.
+        dead = self._callbacks.dead()
+        if not dead:
+            return
+        context = self.pv.context
+        warnings: list[tuple[str, int]] = []  # name, and how many died unmentioned before
+        with context.lock:
+            found = self._forget({entry.token for entry in dead})
+            for entry in dead:
+                if entry.token not in found or context.closed:
+                    continue
+                withheld = context.dead_callbacks.take(context.now())
+                if withheld is not None:
+                    warnings.append((entry.name, withheld))
+        for name, withheld in warnings:
+            others = f" ({withheld} more have died since the last such line.)" if withheld else ""
+            self.log.warning(_DIED, self.pv.name, name, others)
+        self._reconcile()
+
+    def _welcome(self, entry: Entry) -> None:
+        """Tell a late callback the latest update, then let it have the next ones."""
+        self._tell_latest(entry)
+        with self.pv.context.lock:
+            self._include(entry)
+
+    def _failed(self, token: int, name: str, error: BaseException) -> None:
+        pv = self.pv
+        self._callbacks.failed(token, name, error, pv.name, self.log, pv.context.now())
+
+    def _died(self, _reference: object) -> None:
+        # Runs in the garbage collector, in any thread, under any lock: it only leaves a note. While
+        # there is no circuit nothing is to be done; connecting prunes.
+        circuit = self.pv.circuit_manager
+        if circuit is not None:
+            circuit.delivery.put_quietly(Call(self.prune), None)
+
+    def _reconcile(self) -> None:
+        circuit = self.pv.circuit_manager
+        if circuit is not None:
+            circuit.reconcile((self,))

@@ -1,0 +1,100 @@
+"""Calls from inside a call of ours: when there is nothing to wait for, and what the error says."""
+from __future__ import annotations
+
+import gc
+import threading
+from _thread import RLock
+
+import pytest
+
+from caproto import CaprotoRuntimeError, ReentrantCallError, _locks
+from caproto._client.announcements import Announcements
+from caproto.threading.client import _reentry
+
+
+def test_a_thread_without_our_locks_may_wait():
+    assert not _reentry.must_not_wait((_locks.Lock(), _locks.Lock()))
+
+
+def test_a_thread_that_holds_one_of_the_locks_must_not_wait():
+    one, two, other = RLock(), RLock(), RLock()
+    with two:
+        assert _reentry.must_not_wait((one, two))
+        assert not _reentry.must_not_wait((one, other))
+    assert not _reentry.must_not_wait((one, two))
+
+
+def test_another_thread_that_holds_one_is_waited_for():
+    lock, taken, go_on = RLock(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            taken.set()
+            assert go_on.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(10)
+    assert not _reentry.must_not_wait((lock,))
+    go_on.set()
+    thread.join()
+
+
+def test_a_thread_that_serves_a_socket_must_not_wait():
+    with _reentry.serving():
+        assert _reentry.must_not_wait(())
+        seen: list[bool] = []
+        thread = threading.Thread(target=lambda: seen.append(_reentry.must_not_wait(())))
+        thread.start()
+        thread.join()
+        assert seen == [False]
+    assert not _reentry.must_not_wait(())
+
+
+def test_the_mark_goes_when_the_thread_fails():
+    with pytest.raises(ZeroDivisionError), _reentry.serving():
+        raise ZeroDivisionError
+    assert not _reentry.must_not_wait(())
+
+
+def test_the_error_names_the_call_and_what_it_interrupted():
+    errors: list[ReentrantCallError] = []
+
+    class Listener:
+        def function(self):
+            errors.append(_reentry.refusal("PV.read('x')"))
+            return lambda: None
+
+    announcements = Announcements(None, threading.Lock())  # type: ignore[arg-type]
+    announcements.add(Listener())  # type: ignore[arg-type]
+    announcements.dead()
+    (error,) = errors
+    assert isinstance(error, CaprotoRuntimeError)
+    assert "PV.read('x')" in str(error)
+    assert "Announcements.dead" in str(error)
+
+
+def test_a_finalizer_that_is_collected_in_a_call_of_ours_is_told_which_one():
+    errors: list[ReentrantCallError] = []
+
+    class Widget:
+        def __init__(self) -> None:
+            self.myself = self
+
+        def __del__(self) -> None:
+            errors.append(_reentry.refusal("PV.read('x')"))
+
+    class Listener:
+        def function(self):
+            gc.collect()
+
+    Widget()
+    announcements = Announcements(None, threading.Lock())  # type: ignore[arg-type]
+    announcements.add(Listener())  # type: ignore[arg-type]
+    announcements.dead()
+    (error,) = errors
+    assert "Announcements.dead" in str(error)
+
+
+def test_without_an_interrupted_call_the_error_still_makes_sense():
+    assert "a call of caproto's" in str(_reentry.refusal("PV.read('x')"))
