@@ -5,9 +5,11 @@ network is a good one.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
-from caproto import Beacon
+from caproto import AccessRights, Beacon
+from caproto.server import ChannelData
 
 from .network import Weather
 from .plan import CLIENT_HOST, NAME_SERVER, Plan
@@ -144,6 +146,29 @@ class Fate:
         server = self.servers[number]
         self.network.stop_listening(server.address)
         self._for(seconds, server.listen)
+
+    def rights(self, name: str, rights: int, seconds: float) -> None:
+        """What clients may do with a PV changes."""
+        for data in self._data(name):
+            data.access_rights = AccessRights(rights)
+            self._for(seconds, lambda: self._all_rights(name))
+
+    def _all_rights(self, name: str) -> None:
+        for data in self._data(name):
+            data.access_rights = AccessRights(3)
+
+    def _data(self, name: str) -> list[ChannelData]:
+        return [s.pvs[name] for s in self.servers if s.running and name in s.pvs]
+
+    def give_up(self, name: str) -> None:
+        for server in self.servers:
+            server.give_up(name)
+
+    def no_channel(self, name: str, seconds: float) -> None:
+        for server in self.servers:
+            if name in server.kinds:
+                server.refuse(name, True)
+                self._for(seconds, functools.partial(server.refuse, name, False))
 
     def odd_replies(self, number: int, what: tuple[str, ...], seconds: float) -> None:
         server = self.servers[number]

@@ -42,6 +42,13 @@ FOUND: dict[str, Plan] = {
         (5.0, "freeze", (0, 40.0)),
         (20.0, "power", (0, 1.0)),
     ),
+    # The read came after the request and did not count, because the write before it took long.
+    "a PV is used again while its last operation before going idle lasts": _plan(
+        (1.0, "slow_puts", (0, 3.0, 20.0)),
+        (2.0, "write", ("s0:x0", 1000001, "wait", 10.0)),
+        (3.0, "idle", ("s0:x0",)),
+        (4.0, "read", ("s0:x0", 2.0)),
+    ),
     # The wish was forgotten, and no update ever came again.
     "events on while the server does not respond": _plan(
         (1.0, "subscribe", ("s0:x0", 1)),

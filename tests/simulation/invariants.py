@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from caproto import CaprotoTypeError
+from caproto import AccessRights, CaprotoTypeError
 
+from .plan import priority_of
 from .servers import Server, number_of
 
 if TYPE_CHECKING:
@@ -122,13 +123,20 @@ def states_alternate(simulation: Simulation) -> Iterator[str]:
         # Whoever asks when the PV is known already is told the present state, too.
         if any(state == after for state, after in zip(states, states[1:])):
             yield f"{name}: {states}"
-        pv = simulation.context.pvs[name, 0]
+        pv = simulation.context.pvs[name, priority_of(name)]
         if pv.connected != (states[-1:] == ["connected"]):
             yield f"{name} was last told {states[-1:]}, and connected is {pv.connected}"
 
 
 #: What may be reported as an error: the host has no more threads or descriptors.
 _SCARCITY = ("can't start new thread", "Too many open files")
+
+
+def rights_are_known(simulation: Simulation) -> Iterator[str]:
+    for (name, _), pv in simulation.context.pvs.items():
+        told = simulation.users.rights.get(name)
+        if pv.connected and not told == pv.access_rights == AccessRights(3):
+            yield f"{pv}: the callback was told {told!r}"
 
 
 def no_complaints(simulation: Simulation) -> Iterator[str]:
@@ -187,6 +195,7 @@ INVARIANTS: dict[str, tuple[str, Check]] = {
     "last values arrive": ("healed", last_values_arrive),
     "the order of the wire is kept": ("healed", order_is_kept),
     "states alternate": ("healed", states_alternate),
+    "access rights are known": ("healed", rights_are_known),
     "circuits are few": ("healed", circuits_are_few),
     "nothing waits in tables": ("healed", nothing_waits_in_tables),
     "idle PVs are idle": ("resting", idle_pvs_are_idle),

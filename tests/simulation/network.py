@@ -211,7 +211,8 @@ class Stream:
         """
         if self.unread:
             if self.network.weather.fragments:
-                limit = min(limit, self.network.world.chance.randint(1, 60))
+                longest = max(60, len(self.unread) // 4)
+                limit = min(limit, self.network.world.chance.randint(1, longest))
             data = bytes(self.unread[:limit])
             del self.unread[:limit]
             other = self.other

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 #: Seconds of virtual time in which things happen; after that all is healed.
 SHORTEST, LONGEST = 20.0, 120.0
+#: What PVs are, the frequent ones more than once.
+_KINDS = (*["double"] * 5, *["integers"] * 2, *["string"] * 2, "large")
 CLIENT_HOST = "10.0.0.100"
 NAME_SERVER = ("10.0.0.90", 5064)
 
@@ -69,6 +71,11 @@ class Plan:
         return dataclasses.replace(self, steps=tuple(steps))
 
 
+def priority_of(name: str) -> int:
+    """The priority with which users get a PV: there are two circuits to most servers."""
+    return 10 * (name[-1] in "1357")
+
+
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
     return _Drawing(seed).plan()
@@ -103,7 +110,7 @@ class _Drawing:
             chance.choice((4.0, 10.0, 30.0)),
             chance.choice((60.0, 100.0)),
             self.duration,
-            self.seed % 20 == 19,
+            self.seed % 40 == 39,
             tuple(sorted(self.steps)),
         )
 
@@ -112,7 +119,7 @@ class _Drawing:
         servers = []
         for number in range(chance.choice((1, 1, 2, 3))):
             kinds = {
-                f"s{number}:x{index}": chance.choice(("double", "double", "integers", "string"))
+                f"s{number}:x{index}": chance.choice(_KINDS)
                 for index in range(chance.choice((1, 2, 4, 8)))
             }
             servers.append(((f"10.0.0.{number + 1}", 5064), kinds))
@@ -207,6 +214,9 @@ FATE: Table = {
     "refuse": (1, lambda d: (d.server(), d.seconds())),
     "firewall": (1, lambda d: (d.server(), d.seconds())),
     "odd_replies": (2, lambda d: (d.server(), _odd(d), d.seconds())),
+    "rights": (2, lambda d: (d.name(), d.chance.randrange(4), d.seconds())),
+    "give_up": (1, lambda d: (d.name(),)),
+    "no_channel": (1, lambda d: (d.name(), d.seconds())),
     "slow_puts": (1, lambda d: (d.server(), d.chance.choice((0.1, 3.0)), d.seconds())),
     "name_server_off": (1, lambda d: (d.seconds(),)),
     "forged_beacon": (2, lambda d: (d.server(), d.chance.randrange(1 << 16))),

@@ -5,8 +5,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import numpy
+
 from caproto import (
     SERVER,
+    CaprotoKeyError,
     EchoRequest,
     EchoResponse,
     Message,
@@ -15,6 +18,7 @@ from caproto import (
     RemoteProtocolError,
     SearchRequest,
     SearchResponse,
+    ServerDisconnResponse,
     VersionRequest,
     VersionResponse,
     VirtualCircuit,
@@ -22,7 +26,7 @@ from caproto import (
 )
 from caproto._server.beacon_timer import BeaconTimer
 from caproto._server.data import ChannelData
-from caproto._server.directory import Directory
+from caproto._server.directory import Directory, View
 from caproto._server.search_replies import search_replies
 from caproto._server.session import Job, ServerSession
 from caproto.server import ChannelDouble, ChannelInteger, ChannelString
@@ -35,11 +39,16 @@ BEACON_PERIOD = 15.0
 #: The session is asked for nothing while so many bytes wait to be sent.
 HIGH_WATER = 20_000
 
+#: Elements of a large array.
+LARGE = 9000
+
 #: What a channel can be: how to make one with a number as its value.
 KINDS: dict[str, Any] = {
     "double": lambda number: ChannelDouble(value=float(number)),
     "integers": lambda number: ChannelInteger(value=[number] * 3, max_length=8),
     "string": lambda number: ChannelString(value=str(number)),
+    # More than there is room for on the way.
+    "large": lambda number: ChannelDouble(value=numpy.full(LARGE, float(number))),
 }
 
 
@@ -48,6 +57,17 @@ def number_of(value: Any) -> int:
     if isinstance(value, (str, bytes, int, float)):
         return int(float(value))
     return int(float(value[0]))
+
+
+class _Directory(Directory):
+    """One that has names and gives no channel for them."""
+
+    refused: frozenset[str] = frozenset()
+
+    def open(self, name: str) -> View:
+        if name in self.refused:
+            raise CaprotoKeyError(f"{name} is not to be had")
+        return super().open(name)
 
 
 class Server:
@@ -86,6 +106,8 @@ class Server:
         #: the id of a subscription, so that a reply may have overtaken updates.
         self.history: dict[str, list[int]] = {name: [] for name in kinds}
         self.refreshed: set[str] = set()
+        #: PVs that it has, and gives no channel for.
+        self.refused: frozenset[str] = frozenset()
         self.next_number = 0
         #: Seconds that each put takes; what happens to replies ("late", "twice", "stray").
         self.put_time = 0.0
@@ -99,7 +121,8 @@ class Server:
         self.running, self.frozen = True, False
         self._generation += 1
         self.pvs = {name: self._make(name, kind) for name, kind in self.kinds.items()}
-        self.directory = Directory(self.pvs)
+        self.directory = _Directory(self.pvs)
+        self.directory.refused = self.refused
         host, port = self.address
         self.network.bind((host, SEARCH_PORT), self._searched)
         self.listen()
@@ -144,9 +167,20 @@ class Server:
             if isinstance(data, ChannelString):
                 value = str(value)
             elif data.max_length > 1:
-                value = [value] * 3
+                value = numpy.full(LARGE, value) if data.max_length == LARGE else [value] * 3
             self.history[name].append(self.next_number)
             data.write(value)
+
+    def refuse(self, name: str, refuse: bool) -> None:
+        """Give no channels for a PV; or give them again."""
+        self.refused = self.refused | {name} if refuse else self.refused - {name}
+        self.directory.refused = self.refused
+
+    def give_up(self, name: str) -> None:
+        """Drop the channels of a PV, and keep the circuits."""
+        if not self.frozen:
+            for connection in self.connections:
+                connection.give_up(name)
 
     def _make(self, name: str, kind: str) -> ChannelData:
         self.next_number += 1
@@ -229,7 +263,7 @@ class Connection:
         except OSError:
             self.gone()
             return
-        if not self.session.sleep() and len(self._out) < HIGH_WATER:
+        if len(self._out) < HIGH_WATER and (self.stream.readable or not self.session.sleep()):
             self.turn_soon()
 
     def _receive(self) -> bool:
@@ -256,6 +290,14 @@ class Connection:
             channel = self.session.circuit.channels_sid.get(command.sid)
             if channel is not None:
                 self.server.refreshed.add(channel.name)
+
+    def give_up(self, name: str) -> None:
+        session = self.session
+        for sid, channel in list(session._channels.items()):
+            if channel.view.name == name:
+                del session._channels[sid]
+                session._release(channel)
+                self._answer(ServerDisconnResponse(channel.cid))
 
     def subscriptions(self) -> list[str]:
         """The name of the PV of each live subscription."""

@@ -160,7 +160,6 @@ class Poll:
 
     def __init__(self) -> None:
         self._watched: dict[int, int] = {}
-        self._polls = 0  # in a row that found something at once
 
     def register(self, target: Any, events: int) -> None:
         self._watched[target if isinstance(target, int) else target.fileno()] = events
@@ -183,17 +182,18 @@ class Poll:
             sockets = [present().sockets[fd] for fd in self._watched if fd in present().sockets]
             for sock in sockets:
                 sock.polled_by.append(current)
-            self._polls = 0
+            current.polls = 0
             present().block(left)
             for sock in sockets:
                 sock.polled_by.remove(current)
 
     def _pass_time(self) -> None:
         """Polling is not for nothing: a thread that never sleeps lets time pass."""
-        self._polls += 1
-        if self._polls > MOST_POLLS:
-            raise Spinning(f"thread {present().current.name!r} polls again and again")
-        if self._polls % 20 == 0:
+        thread = present().current
+        thread.polls += 1
+        if thread.polls > MOST_POLLS:
+            raise Spinning(f"thread {thread.name!r} polls again and again")
+        if thread.polls % 20 == 0:
             present().give_way()
 
     def _ready(self) -> list[tuple[int, int]]:

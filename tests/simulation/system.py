@@ -194,6 +194,7 @@ class Thread:
         self.ident: int | None = None
         self.asleep = self.woken = self.ended = False
         self.greenlet: Any = None
+        self.polls = 0  # in a row that found something at once
         self._target, self._args = target, args
         self._joining: list[Thread] = []
 

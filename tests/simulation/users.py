@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from caproto import CaprotoError, CaprotoTimeoutError, CaprotoTypeError
+from caproto import AccessRights, CaprotoError, CaprotoTimeoutError, CaprotoTypeError
 from caproto.threading.client import PV, Batch, Context, Subscription
 
+from .plan import priority_of
 from .servers import Server, number_of
 from .system import System, Thread
 
@@ -69,6 +70,8 @@ class Users:
     watches : list of Watch
     states : dict of str to list of str
         What the connection state callbacks have told.
+    rights : dict of str to AccessRights
+        What the access rights callbacks have told last.
     """
 
     def __init__(self, system: System, servers: list[Server]) -> None:
@@ -79,6 +82,7 @@ class Users:
         self.operations: list[Operation] = []
         self.watches: list[Watch] = []
         self.states: dict[str, list[str]] = {}
+        self.rights: dict[str, AccessRights] = {}
         self.resting: set[str] = set()  # asked to go idle, and not used since
         self.held: set[str] = set()  # PVs by which events were switched off
         self.closed = False
@@ -107,18 +111,26 @@ class Users:
         if name not in self.states:
             self.states[name] = []
             callback = self._state_changed
-        return self.context.get_pvs(name, connection_state_callback=callback)[0]
+        return self.context.get_pvs(
+            name, priority=priority_of(name), connection_state_callback=callback,
+            access_rights_callback=None if callback is None else self._rights_changed,
+        )[0]
 
     # --- steps
 
     def get(self, names: tuple[str, ...]) -> None:
-        new = [name for name in names if name not in self.states]
-        self.states.update((name, []) for name in new)
-        if new:
-            self.context.get_pvs(*new, connection_state_callback=self._state_changed)
-        for name, pv in zip(names, self.context.get_pvs(*names), strict=True):
-            if pv is not self.context.pvs[name, 0]:
-                self.violate("one PV for each name", name)
+        for priority in sorted(set(map(priority_of, names))):
+            group = [name for name in names if priority_of(name) == priority]
+            new = [name for name in group if name not in self.states]
+            self.states.update((name, []) for name in new)
+            if new:
+                self.context.get_pvs(
+                    *new, priority=priority, connection_state_callback=self._state_changed,
+                    access_rights_callback=self._rights_changed,
+                )
+            for name, pv in zip(group, self.context.get_pvs(*group, priority=priority)):
+                if pv is not self.context.pvs[name, priority]:
+                    self.violate("one PV for each name", name)
 
     def read(self, name: str, timeout: float) -> None:
         operation = self._begin("read", name, 0, timeout)
@@ -257,6 +269,10 @@ class Users:
                 self.system.sleep(watch.pause)
 
         return update
+
+    def _rights_changed(self, pv: PV, rights: AccessRights) -> None:
+        self.world.note(f"{pv.name} has {rights!r}")
+        self.rights[pv.name] = rights
 
     def _state_changed(self, pv: PV, state: str) -> None:
         self.world.note(f"{pv.name} is {state}")
