@@ -7,12 +7,13 @@ import sys
 import pytest
 
 from tests.harness.ioc_process import ROOT, clean_environ
+from tests.harness.ports import free_port
 
 
-def play(environ=None, script="tutorial.py"):
+def play(environ=None, script="tutorial.py", *arguments):
     """Run an example; its output and exit code are judged by the caller."""
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", str(ROOT / "examples" / script)],
+        [sys.executable, "-X", "dev", "-W", "error", str(ROOT / "examples" / script), *arguments],
         env=clean_environ(**(environ or {})),
         capture_output=True,
         text=True,
@@ -38,17 +39,19 @@ def test_tutorial_on_a_real_ioc(start_ioc):
     check_tutorial(play(start_ioc(["random_walk.db"]).environ))
 
 
-def test_tutorial_without_an_ioc_fails():
-    """It judges: with nobody there it must not end well."""
-    from tests.harness.ports import free_port
-
-    nowhere = {
+def nowhere():
+    """Return an environment in which no server answers."""
+    return {
         "EPICS_CA_ADDR_LIST": "127.0.0.1",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CA_SERVER_PORT": str(free_port()),
         "EPICS_CA_REPEATER_PORT": str(free_port()),
     }
-    done = play(nowhere)
+
+
+def test_tutorial_without_an_ioc_fails():
+    """It judges: without a server it must not end well."""
+    done = play(nowhere())
     assert done.returncode != 0
     assert "random_walk:dt" in done.stderr
 
@@ -58,3 +61,27 @@ def test_demo():
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PVs: ['random_walk:dt', 'random_walk:x']" in done.stdout
     assert "Everything as described" in done.stdout
+
+
+def test_driving_the_client_on_the_demo_ioc(demo_ioc):
+    done = play(demo_ioc.environ, "drive_the_client.py", "random_walk:dt")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[3.]\n", "")
+
+
+@pytest.mark.ioc
+def test_driving_the_client_on_a_real_ioc(start_ioc):
+    environ = start_ioc(["random_walk.db"]).environ
+    done = play(environ, "drive_the_client.py", "random_walk:dt")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[3.]\n", "")
+
+
+def test_driving_the_client_without_an_ioc_ends():
+    done = play(nowhere(), "drive_the_client.py", "random_walk:dt")
+    assert done.returncode != 0 and done.stdout == ""
+    assert "There was no answer." in done.stderr
+
+
+def test_driving_the_client_takes_no_thread():
+    """The page says so."""
+    text = (ROOT / "examples" / "drive_the_client.py").read_text()
+    assert "caproto.threading" not in text and "import threading" not in text

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from .._addresses import Address
-from .._errors import CaprotoError, MessageError, RemoteProtocolError
+from .._errors import CaprotoError, DeadCircuitError, MessageError, RemoteProtocolError
 from .._log import CIRCUIT_LOGGER, turned_up
 from .._protocol.channel import ClientChannel
 from .._protocol.circuit import VirtualCircuit
@@ -31,11 +31,12 @@ from .._protocol.commands import (
     VersionRequest,
 )
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
+from .._protocol.framing import UNLIMITED
 from .._protocol.message import Payload
 from .._protocol.roles import CLIENT
 from .backoff import Loss
 from .deliveries import Deliveries
-from .descriptions import CircuitState
+from .descriptions import CircuitState, describe_channel
 from .flow_control import FlowControl
 from .heartbeat import Action, Heartbeat
 from .interfaces import PV, Subscription
@@ -72,6 +73,8 @@ class End(NamedTuple):
 class CircuitSession:
     """One circuit, from before the connection to after its end.
 
+    A `Carrier` for a `PVTable`, unless the driver has one of its own.
+
     Parameters
     ----------
     address : tuple of (str, int)
@@ -81,14 +84,14 @@ class CircuitSession:
         As far as the search reply told.
     host_name, client_name : str
         What the server is told of us.
+    now : float
+        The present time.
     connection_timeout : float
         Seconds without a sign of life before the server is asked for one.
     max_payload : int
         Larger messages are skipped, and fail their operations.
     flow_control : bool
         Whether a backlog of updates makes us hold them.
-    now : float
-        The present time.
     outbox : deque of bytes-like, optional
         Where to put what is to be sent, in order. Default: one that `data_to_send` empties.
 
@@ -123,10 +126,10 @@ class CircuitSession:
         *,
         host_name: str,
         client_name: str,
-        connection_timeout: float,
-        max_payload: int,
-        flow_control: bool,
         now: float,
+        connection_timeout: float = 30.0,
+        max_payload: int = UNLIMITED,
+        flow_control: bool = True,
         outbox: deque[Payload] | None = None,
     ) -> None:
         self.circuit = VirtualCircuit(
@@ -162,13 +165,27 @@ class CircuitSession:
         """When there is something to do even if nothing happens."""
         return min(self.heartbeat.deadline, self.expire_at)
 
+    @property
+    def address(self) -> Address:
+        """The server."""
+        return self.circuit.address
+
     def serves(self, channel: ClientChannel) -> bool:
         """Whether operations on *channel* can be sent now."""
         return self.state is _CONNECTED and channel.connected
 
     def time_up(self, now: float) -> float:
-        """Seconds since the connection was made; 0 if it has not been."""
+        """Return the seconds since the connection was made; 0 if it has not been."""
         return max(0.0, now - self.up_since)
+
+    def describe(self, channel: ClientChannel) -> str:
+        """Tell the state of *channel*, for people."""
+        return describe_channel(self.state, channel)
+
+    def describe_last_heard(self, now: float) -> str:
+        """Tell how long ago the server was heard, for people."""
+        host, port = self.circuit.address
+        return f"{host}:{port} was last heard {now - self.heartbeat.last_heard:.1f} s ago"
 
     # ---- bytes to send
 
@@ -389,6 +406,30 @@ class CircuitSession:
             self.state = CircuitState.CONNECTED
         self.up_since = now
         self.heartbeat.received(now)
+
+    def receive_data(
+        self, data: bytes | bytearray | memoryview, now: float
+    ) -> tuple[FollowUp, CaprotoError | None]:
+        """Take in bytes, as read from the socket; the simple form of `receive`.
+
+        Parameters
+        ----------
+        data : bytes-like
+            In pieces of any size. Nothing, if the server has closed the connection.
+        now : float
+
+        Returns
+        -------
+        FollowUp
+            What is to be done.
+        CaprotoError or None
+            Why the circuit must be ended after that.
+        """
+        out = Deliveries()
+        commands, _ = self.circuit.recv(data)
+        then, error = self.receive(commands, now, out) if commands else (None, None)
+        closed = None if data else DeadCircuitError("the server closed the connection")
+        return then or FollowUp(out), error or self.circuit.error or closed
 
     def receive(
         self, commands: Sequence[Message], now: float, out: Deliveries

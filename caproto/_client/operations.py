@@ -6,8 +6,9 @@ with `deliver`. A driver derives operations for whose outcome a caller waits.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from .._addresses import Address
 from .._errors import (
@@ -53,6 +54,17 @@ class TimeLimit(Protocol):
         """Whether the time is over."""
 
 
+class _NoLimit:
+    """The time limit of an operation that is never too late."""
+
+    moment = math.inf
+    timeout: float | None = None
+    expired = False
+
+
+NO_LIMIT: Final[TimeLimit] = _NoLimit()
+
+
 class Operation:
     """A read or write; its outcome goes to a user callback, never after its deadline.
 
@@ -62,8 +74,8 @@ class Operation:
         What is read or written.
     callback : callable or None
         Called with the response. None: no callback, but failures are logged.
-    deadline : Deadline
-        Later outcomes are dropped.
+    deadline : TimeLimit
+        Later outcomes are dropped. Default: none is too late.
     """
 
     __slots__ = ("callback", "deadline", "pv")
@@ -78,7 +90,10 @@ class Operation:
     quick: ClassVar[bool] = False
 
     def __init__(
-        self, pv: PV, callback: Callable[[Any], Any] | None, deadline: TimeLimit
+        self,
+        pv: PV,
+        callback: Callable[[Any], Any] | None,
+        deadline: TimeLimit = NO_LIMIT,
     ) -> None:
         self.pv: Any = pv  # of the driver's own class
         self.callback = callback

@@ -69,10 +69,10 @@ class Carrier(Protocol):
     def describe(self, channel: ClientChannel) -> str:
         """Tell the state of *channel*, for people."""
 
-    def describe_last_heard(self) -> str:
+    def describe_last_heard(self, now: float) -> str:
         """Tell how long ago the server was heard, for people."""
 
-    def time_up(self) -> float:
+    def time_up(self, now: float) -> float:
         """Return the seconds since the connection was made; 0 if it has not been."""
 
 
@@ -468,7 +468,7 @@ class PVTable(Generic[P, C]):
             if self.closed:
                 self._wake(pv, steps)
         if pvs:
-            up = carrier.time_up()
+            up = carrier.time_up(now)
             delay = self.backoff.note(carrier.address, loss, reason, carrier.begun, up, now)
             if not self.closed:
                 steps.searches.append((lost, True, delay))
@@ -492,12 +492,12 @@ class PVTable(Generic[P, C]):
                 steps.searches.append(((pv,), False, 0.0))
         return steps
 
-    def circuit_over(self, key: CircuitKey, carrier: C) -> bool:
+    def circuit_over(self, key: CircuitKey, carrier: C, now: float) -> bool:
         """Note that a circuit takes no more PVs; False if it has said so before."""
         if self.carriers.get(key) is not carrier:
             return False
         del self.carriers[key]
-        self.backoff.over(carrier.address, carrier.time_up())
+        self.backoff.over(carrier.address, carrier.time_up(now))
         return True
 
     def close(self, reason: str) -> Steps[P, C]:
@@ -555,7 +555,9 @@ class PVTable(Generic[P, C]):
         if link is not None:
             carrier, phase = link.carrier, pv.describe(now)
             text = f"{pv.name!r} was found but is not connected after {timeout} s: {phase}"
-            return f"{text}; {carrier.describe_last_heard()}" if carrier.time_up() else text
+            if not carrier.time_up(now):
+                return text
+            return f"{text}; {carrier.describe_last_heard(now)}"
         if server is None or failure is None or failure.when < pv._since:
             return ""
         host, port = server

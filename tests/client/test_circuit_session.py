@@ -5,6 +5,7 @@ allowed fails the test.
 """
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 
@@ -17,6 +18,7 @@ from caproto._client.circuit_session import CircuitSession
 from caproto._client.deliveries import Deliveries
 from caproto._client.descriptions import CircuitState
 from caproto._client.operations import NotSent, Read, Write
+from caproto._client.pvs import PVState, PVTable
 
 ADDRESS = ("10.0.0.1", 5064)
 
@@ -160,6 +162,84 @@ def test_it_is_connected_when_the_connection_is_there(world):
     assert session.state is CircuitState.CONNECTING and session.time_up(110.0) == 0.0
     session.established(105.0)
     assert session.state is CircuitState.CONNECTED and session.time_up(110.0) == 5.0
+
+
+def test_defaults_are_those_of_a_context():
+    session = CircuitSession(ADDRESS, 3, 13, host_name="here", client_name="me", now=1.0)
+    assert session.heartbeat.timeout == 30.0 and session.deadline == 31.0
+    assert session.circuit.priority == 3
+
+
+def test_it_carries_pvs_of_a_table(world):
+    """A driver with one thread needs no other Carrier."""
+    table: PVTable[PVState[CircuitSession], CircuitSession] = PVTable(contextlib.nullcontext())
+    (pv,) = table.file(["x"], 0, lambda name: PVState(name, 0, world.now))
+    table.announced([pv], world.now)
+    steps = table.found(ADDRESS, [pv.key], {(ADDRESS, 0): world.session}, "", world.now)
+    (session,) = steps.attach
+    channels = session.attach(steps.attach[session])
+    table.attached(session, channels)
+    assert pv.describe(world.now) == "connecting to 10.0.0.1:5064"
+    assert "connecting" in table.why_not_connected(pv, 2.0, world.now)
+    session.established(world.now)
+    world.now += 3.0
+    text = table.why_not_connected(pv, 2.0, world.now)
+    assert text.endswith("10.0.0.1:5064 was last heard 3.0 s ago")
+    assert table.circuit_over((session.address, 0), session, world.now)
+
+
+# ---- bytes, without a driver that frames them -------------------------------------------------
+
+
+def test_bytes_in_pieces_of_any_size(world):
+    (pv,) = world.connect("x")
+    answers: list[ca.ReadNotifyResponse] = []
+    read = Read(pv, answers.append)
+    world.begin(read, pv)
+    (request,) = world.send()
+    reply = pv_reply(world, request)
+    for position in range(len(reply)):
+        then, error = world.session.receive_data(reply[position : position + 1], world.now)
+        assert error is None
+        for target, argument in then.out:
+            target.deliver(argument)
+    assert [answer.data[0] for answer in answers] == [1.5]
+
+
+def test_bytes_that_create_a_channel(world):
+    world.connect("x")
+    y = FakePV("y")
+    (y.channel,) = world.session.attach([y]).values()
+    world.session.create([y.channel])
+    (request,) = world.send()
+    channel = next(c for c in world.server.channels.values() if c.cid == request.cid)
+    data = b"".join(world.server.send(channel.create(ChannelType.DOUBLE, 1, 77)))
+    then, error = world.session.receive_data(data, world.now)
+    assert then.created == [y] and error is None
+
+
+def test_bytes_that_break_the_protocol(world):
+    (pv,) = world.connect("x")
+    read = Read(pv, None)
+    world.begin(read, pv)
+    (request,) = world.send()
+    header_of_odd_size = ca.EchoRequest().header  # its payload is not a multiple of 8
+    broken = bytes(header_of_odd_size)[:2] + b"\0\7" + bytes(header_of_odd_size)[4:]
+    then, error = world.session.receive_data(pv_reply(world, request) + broken, world.now)
+    assert isinstance(error, ca.RemoteProtocolError)
+    assert [target for target, _ in then.out] == [read]  # what came before it is not lost
+
+
+def test_no_bytes_are_the_end(world):
+    world.connect("x")
+    then, error = world.session.receive_data(b"", world.now)
+    assert isinstance(error, ca.CaprotoError) and "closed" in str(error)
+    assert not len(then.out)
+
+
+def pv_reply(world: World, request: ca.ReadNotifyRequest) -> bytes:
+    """Encode the server's reply to a read."""
+    return b"".join(bytes(part) for part in world.server.send(answer(request.ioid)))
 
 
 def test_pvs_that_are_created(world):

@@ -39,10 +39,10 @@ class Carrier:
     def describe(self, channel) -> str:
         return "connected" if self.serves(channel) else "connecting"
 
-    def describe_last_heard(self) -> str:
+    def describe_last_heard(self, now) -> str:
         return "last heard"
 
-    def time_up(self) -> float:
+    def time_up(self, now) -> float:
         return self.up
 
 
@@ -419,8 +419,8 @@ class TestEnd:
     def test_a_circuit_is_over_once(self, world):
         world.connect("a")
         key = ADDRESS, 0
-        assert world.table.circuit_over(key, world.carrier)
-        assert not world.table.circuit_over(key, world.carrier)
+        assert world.table.circuit_over(key, world.carrier, world.now)
+        assert not world.table.circuit_over(key, world.carrier, world.now)
         assert not world.table.carriers
 
     def test_in_another_process_there_is_no_connection(self, world):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ..._addresses import Address
 from ..._client.circuit_session import CircuitSession
-from ..._client.descriptions import CircuitState, describe_channel, name_rights
+from ..._client.descriptions import CircuitState, name_rights
 from ..._client.explanation import CircuitReport
 from ..._client.interfaces import PV, Subscription
 from ..._protocol.channel import ClientChannel
@@ -94,9 +94,9 @@ class CircuitFacts:
         """Seconds since the server sent anything."""
         return _waiting.now() - self.session.heartbeat.last_heard
 
-    def time_up(self) -> float:
-        """Seconds since the connection was made; 0 if it has not been."""
-        return self.session.time_up(_waiting.now())
+    def time_up(self, now: float) -> float:
+        """Return the seconds since the connection was made; 0 if it has not been."""
+        return self.session.time_up(now)
 
     def __repr__(self) -> str:
         host, port = self.circuit.address
@@ -114,8 +114,8 @@ class CircuitFacts:
         return self.session.state is _CONNECTED and channel.connected
 
     def describe(self, channel: ClientChannel) -> str:
-        """The state of *channel* for people."""
-        return describe_channel(self.session.state, channel)
+        """Tell the state of *channel*, for people."""
+        return self.session.describe(channel)
 
     def report(self, channel: ClientChannel) -> CircuitReport:
         """What `Context.explain` says about this circuit, and *channel* on it."""
@@ -131,7 +131,6 @@ class CircuitFacts:
             rights=name_rights(channel),
         )
 
-    def describe_last_heard(self) -> str:
-        """When the server was last heard, for error messages."""
-        host, port = self.circuit.address
-        return f"{host}:{port} was last heard {self.time_since_last_heard():.1f} s ago"
+    def describe_last_heard(self, now: float) -> str:
+        """Tell how long ago the server was heard, for error messages."""
+        return self.session.describe_last_heard(now)

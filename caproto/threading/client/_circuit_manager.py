@@ -490,7 +490,7 @@ class VirtualCircuitManager(CircuitFacts):
         for operation in expired:
             timeout = operation.deadline.timeout
             error = CaprotoTimeoutError(
-                f"no reply within {timeout} s; {self.describe_last_heard()}"
+                f"no reply within {timeout} s; {self.describe_last_heard(now)}"
             )
             operation.failed(error, batch)
         self._deliver(batch)

@@ -333,7 +333,7 @@ class Home:
         """Note that a circuit takes no more channels; the next search makes a new one."""
         where = manager.address, manager.circuit.priority or 0
         with self.lock:
-            if not self.table.circuit_over(where, manager):
+            if not self.table.circuit_over(where, manager, self.now()):
                 return
             self._earlier = [entry for entry in self._earlier if not entry[1].over]
             self._earlier.append((where, manager.delivery))

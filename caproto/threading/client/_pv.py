@@ -462,5 +462,5 @@ class PV(ClientPV):
     ) -> CaprotoTimeoutError:
         return CaprotoTimeoutError(
             f"{self.name!r}: no reply to the {operation.verb} within {deadline.timeout} s; "
-            f"{manager.describe_last_heard()}"
+            f"{manager.describe_last_heard(self.context.now())}"
         )

@@ -34,7 +34,7 @@ def facts(clock):
 def test_before_the_connection(facts, clock):
     clock[0] += 2
     assert not facts.connected and not facts.dead
-    assert facts.begun == 100.0 and facts.time_up() == 0.0
+    assert facts.begun == 100.0 and facts.time_up(clock[0]) == 0.0
     assert repr(facts).endswith(
         "connecting to 10.0.0.1:5064, priority 7, 0 PVs, 0 subscriptions>"
     )
@@ -43,8 +43,8 @@ def test_before_the_connection(facts, clock):
 def test_with_a_connection(facts, clock):
     facts.session.established(clock[0])
     clock[0] += 2
-    assert facts.connected and facts.time_up() == 2.0 == facts.time_since_last_heard()
-    assert facts.describe_last_heard() == "10.0.0.1:5064 was last heard 2.0 s ago"
+    assert facts.connected and facts.time_up(clock[0]) == 2.0 == facts.time_since_last_heard()
+    assert facts.describe_last_heard(clock[0]) == "10.0.0.1:5064 was last heard 2.0 s ago"
     assert facts.backlog == facts.pauses == 0
 
 
