@@ -14,4 +14,4 @@ with `atheris`_ installed, coverage can lead the way instead::
 """
 from __future__ import annotations
 
-TARGETS = ("framing", "circuit", "search", "session")
+TARGETS = ("framing", "circuit", "client", "search", "session")

@@ -346,6 +346,8 @@ class CircuitRules:
             return f"{data_type} is not a native type"
         if sid in self.channels_sid:
             return f"sid {sid} belongs to channel {self.channels_sid[sid].name!r} already"
+        if sid in self._unclaimed:
+            return f"sid {sid} belongs to a channel that is about to be given back"
         return None
 
     def _on_channel_lost(self, command: CreateChFailResponse | ServerDisconnResponse) -> None:

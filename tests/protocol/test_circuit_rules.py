@@ -526,6 +526,18 @@ def test_a_channel_that_nobody_waits_for_is_given_back(pair):
     not_sent(pair, CLIENT, clear, "ClearChannelRequest: no channel has sid 71")
 
 
+def test_two_channels_that_nobody_waits_for_have_not_one_sid(pair):
+    """The client would give it back twice, which the rules forbid."""
+    for cid in 55, 56:
+        (received,), _ = pair.client.recv(bytes(CreateChanResponse(DOUBLE, 1, cid, 71)))
+        if cid == 55:
+            pair.client.process_command(received)
+        else:
+            with pytest.raises(MessageError, match="sid 71"):
+                pair.client.process_command(received)
+    pair.client.send(ClearChannelRequest(71, 55))
+
+
 def test_a_channel_in_use_is_not_given_back_in_the_place_of_another(pair, channel):
     wrong = CreateChanResponse(DOUBLE, 1, 55, SID)
     words = "CreateChanResponse: sid 70 belongs to channel 'x' already"
