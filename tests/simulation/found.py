@@ -4,12 +4,16 @@ from __future__ import annotations
 from .plan import Plan, Step
 
 
-def _plan(*steps: tuple[float, str, tuple[object, ...]], connection_timeout: float = 4.0) -> Plan:
+def _plan(
+    *steps: tuple[float, str, tuple[object, ...]],
+    connection_timeout: float = 4.0,
+    name_server: bool = False,
+) -> Plan:
     """A world with one server, in which little happens."""
     return Plan(
         seed=0,
         servers=((("10.0.0.1", 5064), {"s0:x0": "double"}),),
-        name_server=False,
+        name_server=name_server,
         connection_timeout=connection_timeout,
         search_period=60.0,
         duration=steps[-1][0] + 40.0,
@@ -41,6 +45,16 @@ FOUND: dict[str, Plan] = {
         (1.0, "get", (("s0:x0",),)),
         (5.0, "freeze", (0, 40.0)),
         (20.0, "power", (0, 1.0)),
+    ),
+    # No further update came, and only a further one would have asked for the thread again.
+    "there is no thread for the callbacks of a circuit when it begins": _plan(
+        (5.0, "read", ("s0:x0", 2.0)),
+        (10.0, "kill", (0, 2.0, "port")),
+        (10.1, "power", (0, 40.0)),
+        (45.0, "no_threads", (15.0,)),
+        (56.0, "subscribe", ("s0:x0", 1)),
+        connection_timeout=30.0,
+        name_server=True,
     ),
     # The read came after the request and did not count, because the write before it took long.
     "a PV is used again while its last operation before going idle lasts": _plan(

@@ -46,6 +46,9 @@ class CallbackQueue:
     ----------
     lock : RLock
         Of the counters and of starting.
+    starved : bool
+        Whether the system had no thread for us when we last asked. The owner then puts something
+        (an empty batch will do) from time to time.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class CallbackQueue:
         self._waits_for = predecessor._ends() if predecessor is not None else ()
         self._threads: list[threading.Thread] = []
         self._stopped = False
-        self._starved = False  # whether the system had no thread for us when we last asked
+        self.starved = False
 
     @property
     def backlog(self) -> int:
@@ -173,18 +176,18 @@ class CallbackQueue:
             try:
                 _waiting.start_thread(thread)
             except RuntimeError as error:  # there are no more; the next batch tries again
-                if not self._starved:  # once, not with each batch
+                if not self.starved:  # once, not with each batch
                     log.error(
                         "Cannot start the callback thread for %s, callbacks are delayed: %s",
                         self._name, error,
                     )
-                self._starved = True
+                self.starved = True
                 with self.lock:
                     self._threads = threads[:number]
                     self._backlog.running -= len(threads) - number
                 return
         self._waits_for = ()
-        self._starved = False
+        self.starved = False
 
 
 class _Backlog:

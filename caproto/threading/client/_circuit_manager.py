@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 #: Blocks received in a row before the reader looks after its timers again.
 BLOCKS_AT_ONCE = 16
+#: Seconds until a thread for callbacks is asked for again that the system did not have.
+THREAD_RETRY = 1.0
 
 _log = logging.getLogger(CIRCUIT_LOGGER)  # of all circuits: quicker to ask than that of one
 # Looked at for each request and each chunk received; members are slow to find.
@@ -400,6 +402,9 @@ class VirtualCircuitManager(CircuitFacts):
             if held_up:
                 with self._lock:
                     session.sending(transport.taken_at)
+            if self.delivery.starved:
+                self.delivery.put(())  # perhaps there is a thread now
+                return min(session.deadline, now + THREAD_RETRY), held_up
             return session.deadline, held_up
         except (OSError, CaprotoError) as error:
             self._end(error)

@@ -357,7 +357,12 @@ class Home:
                 manager.beacon(good)
 
     def searching(self) -> None:
-        """Report how many searches are open; called when some have just been sent."""
+        """Report how many searches are open; called when some have just been sent.
+
+        A thread for callbacks that the system did not have is asked for again.
+        """
+        if self._callbacks.starved:
+            self._callbacks.put(())
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug(
                 "%d searches still await an answer", self.broadcaster.open_searches(self)

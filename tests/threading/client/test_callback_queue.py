@@ -10,6 +10,7 @@ from time import monotonic
 import pytest
 
 from caproto._client.deliveries import Call, Deliveries
+from caproto.threading import _waiting
 from caproto.threading.client._callback_queue import CallbackQueue
 
 
@@ -49,6 +50,22 @@ def test_no_thread_before_the_first_use(delivery):
     assert delivery.threads == ()
     delivery.put(())
     assert len(delivery.threads) == 1
+
+
+def test_without_a_thread_what_is_queued_waits_until_there_is_one(delivery, monkeypatch, caplog):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    seen, target = collector()
+    with monkeypatch.context() as scarce:
+        scarce.setattr(_waiting, "start_thread", refuse)
+        delivery.put(((target, 1),))
+        delivery.put(())
+        assert delivery.starved and not delivery.threads
+    assert len(caplog.records) == 1, "it is reported once"
+    delivery.put(())
+    finish(delivery)
+    assert seen == [1] and not delivery.starved
 
 
 def test_a_failing_target_is_logged_and_harms_nobody(delivery, caplog):
