@@ -22,22 +22,22 @@ class Subject(Protocol):
         """Where errors of the user's functions are reported."""
 
 
-class Listener:
+class PVCallback:
     """One callback, and what it was told last.
 
     Parameters
     ----------
     function : Reference
         To the callback, which is called as ``f(pv, news)``.
-    knows : object
+    last_fact : object
         What it need not be told as the first thing.
     """
 
-    __slots__ = ("function", "knows")
+    __slots__ = ("function", "last_fact")
 
-    def __init__(self, function: Reference, knows: object = None) -> None:
+    def __init__(self, function: Reference, last_fact: object = None) -> None:
         self.function = function
-        self.knows = knows
+        self.last_fact = last_fact
 
     def cancel(self) -> None:
         """Tell it nothing more; it is forgotten like one that was garbage-collected."""
@@ -56,7 +56,7 @@ class Announcement:
     def __init__(
         self,
         announcements: Announcements,
-        listeners: Sequence[Listener],
+        listeners: Sequence[PVCallback],
         news: object,
         fact: object,
     ) -> None:
@@ -68,7 +68,7 @@ class Announcement:
 
     def deliver(self, _argument: object) -> None:
         """Tell it, and what was noted before."""
-        self._announcements.tell(self)
+        self._announcements.deliver_up_to(self)
 
 
 class Announcements:
@@ -84,17 +84,17 @@ class Announcements:
         The lock of the PVs, held for a moment.
     """
 
-    __slots__ = ("_due", "_listeners", "_lock", "_noted", "_subject", "_telling")
+    __slots__ = ("_due", "_listeners", "_lock", "_noted", "_subject", "_delivering")
 
     def __init__(self, subject: Subject, lock: AbstractContextManager[Any]) -> None:
         self._subject = subject
         self._lock = lock
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[PVCallback, ...] = ()
         self._noted: list[Announcement] = []
         self._due = 0  # how many of them, from the first, are to be told now
-        self._telling = False
+        self._delivering = False
 
-    def dead(self) -> set[Listener]:
+    def dead(self) -> set[PVCallback]:
         """Find the listeners whose callbacks were garbage-collected.
 
         Called holding nothing: what is looked at may have its last reference here, and what runs
@@ -102,12 +102,12 @@ class Announcements:
         """
         return {listener for listener in self._listeners if listener.function() is None}
 
-    def add(self, listener: Listener, dead: Collection[Listener] = ()) -> None:
+    def add(self, listener: PVCallback, dead: Collection[PVCallback] = ()) -> None:
         """Have *listener* hear of all that is noted from now on, and forget the *dead*. Locked."""
         self._listeners = (*(one for one in self._listeners if one not in dead), listener)
 
     def note(
-        self, news: object, fact: object = None, listener: Listener | None = None
+        self, news: object, fact: object = None, listener: PVCallback | None = None
     ) -> tuple[Announcement, None]:
         """Note a change; takes no lock.
 
@@ -117,7 +117,7 @@ class Announcements:
             The argument of the callbacks.
         fact : object, optional
             A listener that was told this last is not told again. Default: *news*.
-        listener : Listener, optional
+        listener : PVCallback, optional
             Only to be told to this one. Default: to all that there are now.
 
         Returns
@@ -130,30 +130,30 @@ class Announcements:
         self._noted.append(announcement)  # in one step of the interpreter
         return announcement, None
 
-    def tell(self, last: Announcement) -> None:
+    def deliver_up_to(self, last: Announcement) -> None:
         """Tell all that was noted up to *last*, unless another thread is at it, which then does."""
         with self._lock:
             while not last.due:
                 self._noted[self._due].due = True
                 self._due += 1
-            if self._telling:
+            if self._delivering:
                 return
-            self._telling = True
+            self._delivering = True
         while True:
             with self._lock:
                 if not self._due:
-                    self._telling = False
+                    self._delivering = False
                     return
                 self._due -= 1
                 announcement = self._noted.pop(0)
             for listener in announcement.listeners:
-                self._tell(listener, announcement)
+                self._call(listener, announcement)
 
-    def _tell(self, listener: Listener, announcement: Announcement) -> None:
+    def _call(self, listener: PVCallback, announcement: Announcement) -> None:
         function = listener.function()
-        if function is None or listener.knows == announcement.fact:
+        if function is None or listener.last_fact == announcement.fact:
             return
-        listener.knows = announcement.fact
+        listener.last_fact = announcement.fact
         try:
             function(self._subject, announcement.news)
         except BaseException as error:

@@ -71,7 +71,7 @@ class Explanation(NamedTuple):
         Destinations, name servers, unknown hosts, errors of sending, number of tries, next try.
     server : tuple of (str, int) or None
         The server that has, or last had, this PV.
-    trouble : Failure or None
+    last_failure : Failure or None
         The last failure of that server.
     circuit : CircuitReport or None
         The connection to it.
@@ -88,7 +88,7 @@ class Explanation(NamedTuple):
     connected: bool
     search: SearchReport
     server: Address | None
-    trouble: Failure | None
+    last_failure: Failure | None
     circuit: CircuitReport | None
     configuration: ClientConfiguration
     since: float
@@ -131,14 +131,14 @@ class Explanation(NamedTuple):
             yield f"begins again in {search.postponed:.1f} s"
         else:
             yield "none at present"
-        for (host, port), trouble in search.destinations.items():
-            yield f"by UDP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
+        for (host, port), problem in search.destinations.items():
+            yield f"by UDP to {host}:{port}" + (f", which fails: {problem}" if problem else "")
         if not search.resolved:
             yield "resolving search addresses"
         elif not search.destinations:
             yield "no UDP destination"
-        for (host, port), trouble in search.name_servers.items():
-            yield f"by TCP to {host}:{port}" + (f", which fails: {trouble}" if trouble else "")
+        for (host, port), problem in search.name_servers.items():
+            yield f"by TCP to {host}:{port}" + (f", which fails: {problem}" if problem else "")
         for address in search.unresolved:
             yield f"not to {address}, an unknown host"
         if search.last_found is None:
@@ -150,8 +150,8 @@ class Explanation(NamedTuple):
     def _server_lines(self, server: Address) -> Iterator[str]:
         host, port = server
         yield f"{host}:{port}"
-        if self.trouble is not None:
-            yield f"last trouble {self.now - self.trouble.when:.1f} s ago: {self.trouble}"
+        if self.last_failure is not None:
+            yield f"last failure {self.now - self.last_failure.when:.1f} s ago: {self.last_failure}"
 
     @staticmethod
     def _circuit_lines(circuit: CircuitReport) -> Iterator[str]:
@@ -228,21 +228,21 @@ def _odd_name(report: Explanation) -> bool:
     )
 
 
-def _in_trouble(report: Explanation) -> bool:
-    trouble = report.trouble
-    return _searching(report) and trouble is not None and trouble.when >= report.since
+def _failing(report: Explanation) -> bool:
+    failure = report.last_failure
+    return _searching(report) and failure is not None and failure.when >= report.since
 
 
 def _loss(report: Explanation) -> Loss | None:
-    return report.trouble.loss if report.trouble is not None else None
+    return report.last_failure.loss if report.last_failure is not None else None
 
 
 def _cannot_connect(report: Explanation) -> bool:
-    return _in_trouble(report) and _loss(report) is Loss.USELESS
+    return _failing(report) and _loss(report) is Loss.USELESS
 
 
 def _refused(report: Explanation) -> bool:
-    return _in_trouble(report) and _loss(report) is not Loss.USELESS
+    return _failing(report) and _loss(report) is not Loss.USELESS
 
 
 def _unresponsive(report: Explanation) -> bool:

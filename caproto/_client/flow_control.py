@@ -52,19 +52,19 @@ class FlowControl:
         How many times it has been told so.
     """
 
-    __slots__ = ("_enabled", "_overloaded", "_wished", "held", "pauses", "resume_below")
+    __slots__ = ("_enabled", "_overloaded", "_user_hold", "held", "pauses", "resume_below")
 
     def __init__(self, enabled: bool = True) -> None:
         self._enabled = enabled
         self._overloaded = False
-        self._wished = False
+        self._user_hold = False
         self.resume_below = LOW_WATER
         self.held = False
         self.pauses = 0
 
-    def wish(self, held: bool) -> bool | None:
+    def user_holds(self, held: bool) -> bool | None:
         """The user wants updates held, or not any more. Returns as :meth:`backlog`."""
-        self._wished = held
+        self._user_hold = held
         return self._decide()
 
     def backlog(self, size: int, age: float = 0.0) -> bool | None:
@@ -85,7 +85,7 @@ class FlowControl:
         return self._decide()
 
     def _decide(self) -> bool | None:
-        hold = self._overloaded or self._wished
+        hold = self._overloaded or self._user_hold
         if hold is self.held:
             return None
         self.held = hold

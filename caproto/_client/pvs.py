@@ -22,7 +22,7 @@ from .._addresses import Address
 from .._log import CHANNEL_LOGGER, adapter
 from .._protocol.channel import ClientChannel
 from .._protocol.dbr import AccessRights
-from .announcements import Announcements, Listener
+from .announcements import Announcements, PVCallback
 from .backoff import Failure, Loss, ServerBackoff
 from .deliveries import Target
 from .subscriptions import SubscriptionState
@@ -231,7 +231,7 @@ class PVState(Generic[C]):
 
     # ---- callbacks about states and rights
 
-    def dead_listeners(self) -> set[Listener]:
+    def dead_listeners(self) -> set[PVCallback]:
         """Find the callbacks that were garbage-collected; called holding nothing."""
         found = (self._state_callbacks, self._access_callbacks)
         return set().union(*(group.dead() for group in found if group is not None))
@@ -243,7 +243,7 @@ class PVState(Generic[C]):
         return self._note_rights(self._access_callbacks, rights)
 
     def _note_rights(
-        self, callbacks: Announcements, rights: AccessRights, listener: Listener | None = None
+        self, callbacks: Announcements, rights: AccessRights, listener: PVCallback | None = None
     ) -> tuple[Target, Any]:
         # A listener that was told the same by the same channel is not told again.
         link = self._link
@@ -323,9 +323,9 @@ class PVTable(Generic[P, C]):
     def listen(
         self,
         pv: P,
-        states: Listener | None,
-        access: Listener | None,
-        dead: Collection[Listener],
+        states: PVCallback | None,
+        access: PVCallback | None,
+        dead: Collection[PVCallback],
         tell: bool,
     ) -> list[tuple[Target, Any]]:
         """Add callbacks of *pv*; if *tell*, return what to deliver to tell them how it stands."""

@@ -1,4 +1,4 @@
-"""Being told to end: SIGINT (Ctrl-C) and SIGTERM, for programs that serve until then."""
+"""Being stop_requested to end: SIGINT (Ctrl-C) and SIGTERM, for programs that serve until then."""
 from __future__ import annotations
 
 import math
@@ -22,7 +22,7 @@ class EndSignals:
 
     Attributes
     ----------
-    told : bool
+    stop_requested : bool
         Whether one of them has come.
     wake : WakeUp
         For the main thread to watch: set by these signals, and by any other one that has a handler
@@ -39,7 +39,7 @@ class EndSignals:
     NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.told = False
+        self.stop_requested = False
         self.wake = WakeUp()
         self._handlers: dict[int, Any] = {}  # as they were before
         self._descriptor = -1
@@ -65,9 +65,9 @@ class EndSignals:
 
     def wait(self) -> None:
         """Sleep until one of the signals has come."""
-        while not self.told:
+        while not self.stop_requested:
             self.wake.wait(math.inf)
 
     def _note(self, *_: Any) -> None:
-        self.told = True
+        self.stop_requested = True
         self.wake.set()

@@ -67,7 +67,7 @@ class Subscriber(Protocol):
         """Note *snapshot*; must neither block nor call back."""
 
 
-class ChannelListener(Protocol):
+class RightsListener(Protocol):
     """What is told of changes of the access rights."""
 
     def rights_changed(self) -> None:
@@ -149,7 +149,7 @@ class ChannelData:
         self.name = ""
         self._lock = _locks.Lock()
         self._subscribers: tuple[Subscriber, ...] = ()
-        self._listeners: tuple[ChannelListener, ...] = ()
+        self._listeners: tuple[RightsListener, ...] = ()
         self._access_rights = AccessRights(access_rights)
         checked = self._check_properties(properties)
         whole = {name: member.default for name, member in self.properties().items()}
@@ -238,9 +238,9 @@ class ChannelData:
         rights = AccessRights(rights)
         try:
             self._access_rights = rights
-            _tell_rights(self._listeners)
+            _notify_rights(self._listeners)
         except BaseException:  # interrupted (Ctrl-C)
-            _tell_rights(self._listeners)
+            _notify_rights(self._listeners)
             raise
 
     def check_access(self, host_name: str, client_name: str) -> AccessRights:
@@ -318,10 +318,10 @@ class ChannelData:
         stamp = self._stamp(timestamp)
         try:
             snapshot, events = self._replace(elements, stamp, alarm, status, severity, checked)
-            _tell(self._subscribers, snapshot, events)
+            _notify(self._subscribers, snapshot, events)
         except BaseException:
             # Interrupted (Ctrl-C), perhaps after the change: what clients see must not stay behind.
-            _tell(self._subscribers, self._snapshot, _EVERY_EVENT)
+            _notify(self._subscribers, self._snapshot, _EVERY_EVENT)
             raise
 
     def _replace(
@@ -405,12 +405,12 @@ class ChannelData:
                 subscriber for subscriber in self._subscribers if id(subscriber) not in gone
             )
 
-    def listen(self, listener: ChannelListener) -> None:
+    def listen(self, listener: RightsListener) -> None:
         """Tell *listener* of changes of the access rights."""
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
-    def unlisten(self, listener: ChannelListener) -> None:
+    def unlisten(self, listener: RightsListener) -> None:
         """Forget *listener*."""
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
@@ -565,13 +565,13 @@ def is_sequence(value: Any) -> bool:
     return hasattr(value, "__len__")
 
 
-def _tell(subscribers: Iterable[Subscriber], snapshot: Snapshot, events: int) -> None:
+def _notify(subscribers: Iterable[Subscriber], snapshot: Snapshot, events: int) -> None:
     for subscriber in subscribers:
         if subscriber.mask & events:
             subscriber.post(snapshot, events)
 
 
-def _tell_rights(listeners: Iterable[ChannelListener]) -> None:
+def _notify_rights(listeners: Iterable[RightsListener]) -> None:
     for listener in listeners:
         listener.rights_changed()
 

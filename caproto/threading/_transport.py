@@ -249,11 +249,11 @@ def serve_socket(
     poller = _waiting.Poller(sock, wakeup)
     readable = writable = False
     while (owner := reference()) is not None:
-        turn = owner.service(readable, writable)
+        wait_for = owner.service(readable, writable)
         del owner
-        if turn is None:
+        if wait_for is None:
             break
-        readable, writable = poller.wait(*turn)
+        readable, writable = poller.wait(*wait_for)
     return poller
 
 

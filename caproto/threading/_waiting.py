@@ -23,7 +23,7 @@ _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 now: Callable[[], float] = time.monotonic
 
 #: Lets another thread run that could; where the system has no such call, nothing happens.
-give_way: Callable[[], Any] = getattr(os, "sched_yield", lambda: None)
+yield_cpu: Callable[[], Any] = getattr(os, "sched_yield", lambda: None)
 
 
 def start_thread(thread: threading.Thread) -> None:

@@ -8,15 +8,15 @@ import weakref
 
 import pytest
 
-from caproto._client.announcements import Announcements, Listener
+from caproto._client.announcements import Announcements, PVCallback
 
 
 class FakePV:
     log = logging.getLogger("caproto.ch")
 
 
-def listener(function, knows=None) -> Listener:
-    return Listener(weakref.ref(function), knows)
+def listener(function, knows=None) -> PVCallback:
+    return PVCallback(weakref.ref(function), knows)
 
 
 class Callback:
@@ -149,6 +149,6 @@ def test_a_last_reference_goes_where_no_lock_is_held(announcements):
             gone.append(True)
 
     last = [Last()]
-    announcements.add(Listener(last.pop))
+    announcements.add(PVCallback(last.pop))
     assert announcements.dead() == set() and gone
-    announcements.add(Listener(lambda: None))  # looks at nothing: the list is empty by now
+    announcements.add(PVCallback(lambda: None))  # looks at nothing: the list is empty by now

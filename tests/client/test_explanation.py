@@ -39,7 +39,7 @@ def explain(**changes) -> Explanation:
         connected=False,
         search=search(),
         server=None,
-        trouble=None,
+        last_failure=None,
         circuit=None,
         configuration=ClientConfiguration(),
         since=95.0,
@@ -70,7 +70,7 @@ def test_it_tells_when_a_search_begins_again():
 
 def test_it_tells_the_last_failure_of_the_server():
     failure = Failure("Connection refused", 97.0, Loss.USELESS, 3, 103.0)
-    text = str(explain(server=SERVER, trouble=failure))
+    text = str(explain(server=SERVER, last_failure=failure))
     assert "10.0.0.1:5064" in text and "Connection refused (3 attempts in a row)" in text
 
 
@@ -127,4 +127,4 @@ def test_each_fact_about_the_circuit_has_a_line(changes, line):
 
 
 def test_a_server_without_failures_is_only_named():
-    assert "trouble" not in str(explain(server=SERVER))
+    assert "last failure" not in str(explain(server=SERVER))

@@ -55,25 +55,25 @@ def test_a_smaller_backlog_that_is_old_is_held_too():
 def test_switched_off_it_never_brakes_by_itself():
     flow = FlowControl(enabled=False)
     assert flow.backlog(HIGH_WATER * 100, LATE * 100) is None
-    assert flow.wish(True) is True
+    assert flow.user_holds(True) is True
     assert flow.backlog(0) is None
-    assert flow.wish(False) is False
+    assert flow.user_holds(False) is False
 
 
 def test_the_wish_of_the_user_outlasts_the_backlog():
     flow = FlowControl()
-    assert flow.wish(True) is True
-    assert flow.wish(True) is None
+    assert flow.user_holds(True) is True
+    assert flow.user_holds(True) is None
     assert flow.backlog(HIGH_WATER + 1) is None, "held already"
     assert flow.backlog(0) is None, "still wished"
-    assert flow.wish(False) is False
+    assert flow.user_holds(False) is False
 
 
 def test_the_backlog_outlasts_the_wish():
     flow = FlowControl()
-    flow.wish(True)
+    flow.user_holds(True)
     flow.backlog(HIGH_WATER + 1)
-    assert flow.wish(False) is None
+    assert flow.user_holds(False) is None
     assert flow.held
     assert flow.backlog(LOW_WATER - 1) is False
     assert flow.pauses == 1
@@ -88,7 +88,7 @@ def test_random_walks_keep_off_and_on_alternating():
     sent = []
     for _ in range(5000):
         if rng.random() < 0.2:
-            asked = flow.wish(rng.random() < 0.5)
+            asked = flow.user_holds(rng.random() < 0.5)
         else:
             asked = flow.backlog(rng.randrange(2 * HIGH_WATER))
         if asked is not None:

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from caproto import AccessRights
-from caproto._client.announcements import Listener
+from caproto._client.announcements import PVCallback
 from caproto._client.backoff import Loss
 from caproto._client.pvs import PVPhase, PVState, PVTable
 from caproto._client.subscriptions import SubscriptionState
@@ -339,7 +339,7 @@ class TestCallbacks:
                 told.append(rights)
 
             functions.extend((state, access))
-            listeners = [Listener(lambda f=f: f) for f in (state, access)]
+            listeners = [PVCallback(lambda f=f: f) for f in (state, access)]
             deliver(world.table.listen(pv, *listeners, pv.dead_listeners(), known))
 
         return arrange
@@ -389,13 +389,13 @@ class TestCallbacks:
         (a,) = world.search("a")
         functions = [told.append, lambda pv, news: told.append(news)]
         for _ in range(2):
-            deliver(world.table.listen(a, None, Listener(lambda: functions[1]), (), True))
-            deliver(world.table.listen(a, Listener(lambda: functions[1]), None, (), True))
+            deliver(world.table.listen(a, None, PVCallback(lambda: functions[1]), (), True))
+            deliver(world.table.listen(a, PVCallback(lambda: functions[1]), None, (), True))
         assert told == ["disconnected", "disconnected"]
 
     def test_the_dead_are_found(self, world):
         (a,) = world.search("a")
-        dead = Listener(lambda: None)
+        dead = PVCallback(lambda: None)
         world.table.listen(a, dead, None, (), False)
         assert a.dead_listeners() == {dead}
 

@@ -22,10 +22,10 @@ def handlers():
 def test_a_signal_ends_the_wait_and_the_old_handlers_are_back(number):
     before = handlers()
     with EndSignals() as end:
-        assert not end.told
+        assert not end.stop_requested
         os.kill(os.getpid(), number)
         end.wait()
-        assert end.told
+        assert end.stop_requested
     assert handlers() == before
 
 
@@ -45,7 +45,7 @@ def test_a_signal_just_before_the_sleep():
     with EndSignals() as end:
         signal.raise_signal(signal.SIGTERM)
         assert wait_any(end.wake) == [end.wake]
-        assert end.told
+        assert end.stop_requested
 
 
 def test_another_signal_does_not_end_the_wait():
@@ -63,7 +63,7 @@ def test_another_signal_does_not_end_the_wait():
             thread.start()
             end.wait()
             thread.join()
-            assert end.told and seen == [0]
+            assert end.stop_requested and seen == [0]
     finally:
         signal.signal(signal.SIGUSR1, before)
 

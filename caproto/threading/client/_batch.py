@@ -145,7 +145,7 @@ def _send(requests: list[Operation], deadline: Deadline, waiting: _Waiting) -> N
         requests = waiting.next()
 
 
-class _Knock:
+class _Notify:
     """Puts a PV into a queue when something has happened to it; see `Home.watch`."""
 
     __slots__ = ("_pv", "_queue")
@@ -166,7 +166,7 @@ class _Waiting:
         self.failures: list[Failure] = []
         self._deadline = deadline
         self._requests: dict[PV, list[Operation]] = {}
-        self._knocks: dict[PV, _Knock] = {}
+        self._notifiers: dict[PV, _Notify] = {}
         self._queue: SimpleQueue[PV] = SimpleQueue()
 
     def add(self, request: Operation) -> None:
@@ -193,11 +193,11 @@ class _Waiting:
         while self._requests and not ready:
             timeout = self._deadline.remaining()
             try:
-                told = [self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))]
+                changed = [self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))]
             except Empty:
                 return self._give_up()
-            told += [self._queue.get() for _ in range(self._queue.qsize())]
-            for pv in dict.fromkeys(told):
+            changed += [self._queue.get() for _ in range(self._queue.qsize())]
+            for pv in dict.fromkeys(changed):
                 if pv not in self._requests:
                     continue
                 if pv.connected:
@@ -208,13 +208,13 @@ class _Waiting:
 
     def stop(self) -> None:
         """Wait no more."""
-        for pv, knock in self._knocks.items():
-            pv.context.unwatch(pv, knock)
+        for pv, notify in self._notifiers.items():
+            pv.context.unwatch(pv, notify)
 
     def _watch(self, pv: PV) -> None:
-        self._knocks[pv] = knock = _Knock(pv, self._queue)
+        self._notifiers[pv] = notify = _Notify(pv, self._queue)
         try:
-            if not pv.context.watch(pv, knock, lambda: pv.connected):
+            if not pv.context.watch(pv, notify, lambda: pv.connected):
                 self._queue.put(pv)
         except CaprotoError as error:  # the Context was disconnected
             self.failures += [(request, error) for request in self._requests.pop(pv)]
@@ -223,7 +223,7 @@ class _Waiting:
         """Wait no more; return the requests whose PVs are connected in this moment."""
         ready: list[Operation] = []
         for pv, requests in self._requests.items():
-            pv.context.unwatch(pv, self._knocks[pv])
+            pv.context.unwatch(pv, self._notifiers[pv])
             try:
                 pv.wait_until_usable(self._deadline)
             except CaprotoError as error:

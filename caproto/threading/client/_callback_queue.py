@@ -101,14 +101,14 @@ class CallbackQueue:
             self._queue.put((0, (pair,), False, now))
         self._queue.put((cost, (), False, now))
 
-    def relieve(self, function: Callable[[], None] | None, below: int = 0) -> None:
+    def call_below(self, function: Callable[[], None] | None, below: int = 0) -> None:
         """Have *function* called after each batch that leaves a backlog *below* so many bytes.
 
         It must be quick and take no lock: it wakes the reader that holds the server's updates. None
         ends that.
         """
-        self._backlog.low = below
-        self._backlog.relief = function
+        self._backlog.below = below
+        self._backlog.when_below = function
 
     def put_quietly(self, target: Target, argument: Any) -> None:
         """Queue one call from a finalizer: takes no lock and starts nothing."""
@@ -155,7 +155,7 @@ class CallbackQueue:
 
     def _start(self) -> None:
         # The threads end when nothing refers to us any more.
-        alive = weakref.ref(self, _Ender(self._queue, self._workers))
+        alive = weakref.ref(self, _StopOnCollect(self._queue, self._workers))
         threads = [
             threading.Thread(
                 target=_run,
@@ -193,11 +193,11 @@ class CallbackQueue:
 class _Backlog:
     """Counters shared between a CallbackQueue and its threads."""
 
-    __slots__ = ("discarded", "done", "low", "queued", "relief", "running", "since")
+    __slots__ = ("discarded", "done", "below", "queued", "when_below", "running", "since")
 
     def __init__(self) -> None:
-        self.relief: Callable[[], None] | None = None
-        self.low = 0  # below this it is called
+        self.when_below: Callable[[], None] | None = None
+        self.below = 0  # below this it is called
         self.since = 0.0  # when what is running was queued
         self.queued = 0
         self.done = 0
@@ -205,7 +205,7 @@ class _Backlog:
         self.discarded = False
 
 
-class _Ender:
+class _StopOnCollect:
     """Tells the threads that their CallbackQueue is gone; runs in the garbage collector."""
 
     def __init__(self, queue: SimpleQueue[Item | None], workers: int) -> None:
@@ -255,7 +255,7 @@ def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog, lock: Any)
             log.exception("Delivery to %r failed", target)
     with lock:
         backlog.done += cost
-        relief = backlog.relief if backlog.queued - backlog.done < backlog.low else None
-    if relief is not None:
-        relief()
+        when_below = backlog.when_below if backlog.queued - backlog.done < backlog.below else None
+    if when_below is not None:
+        when_below()
     return True

@@ -76,7 +76,7 @@ _CONNECTED, _CLOSING = CircuitState.CONNECTED, CircuitState.CLOSING
 P = TypeVar("P", bound=PV)
 
 
-class Owner(Protocol):
+class CircuitOwner(Protocol):
     """What a manager tells its Context; what is returned is delivered to callbacks."""
 
     @property
@@ -117,7 +117,7 @@ class VirtualCircuitManager(CircuitFacts):
 
     def __init__(
         self,
-        owner: Owner,
+        owner: CircuitOwner,
         address: tuple[str, int],
         priority: int,
         peer_version: int,
@@ -163,11 +163,11 @@ class VirtualCircuitManager(CircuitFacts):
 
         The server keeps the newest one of each subscription until :meth:`events_on`.
         """
-        self.note(functools.partial(self._wish, True))
+        self.note(functools.partial(self._user_holds, True))
 
     def events_on(self) -> None:
         """Let updates come again; the newest suppressed value of each subscription comes first."""
-        self.note(functools.partial(self._wish, False))
+        self.note(functools.partial(self._user_holds, False))
 
     # ---- life
 
@@ -231,12 +231,12 @@ class VirtualCircuitManager(CircuitFacts):
         self._changed.extend(subscriptions)
         self._transport.wakeup.set()
 
-    def retire(self, pv: PV, channel: ClientChannel, done: Waiter | None = None) -> None:
+    def idle(self, pv: PV, channel: ClientChannel, done: Waiter | None = None) -> None:
         """Give *channel* back as soon as its operations are finished, if nothing needs it then.
 
         *done* is told when it was given back, or has to wait for operations.
         """
-        self.note(functools.partial(self._retire, pv, channel, done), pv.name)
+        self.note(functools.partial(self._idle, pv, channel, done), pv.name)
 
     def _all_locks(self) -> tuple[RLock, ...]:
         return (self._owner.lock, self._lock, self._transport.token)
@@ -393,7 +393,7 @@ class VirtualCircuitManager(CircuitFacts):
                 self._close()
                 return None
             if session.flow.held or self.delivery.backlog:
-                self._throttle(session.flow.backlog(*self.delivery.load(now)))
+                self._hold_updates(session.flow.backlog(*self.delivery.load(now)))
             if now >= session.heartbeat.deadline:
                 self._beat(now)
             if session.sent:
@@ -437,7 +437,7 @@ class VirtualCircuitManager(CircuitFacts):
             # A flood. On one core we would read on until our time is over, and each update that
             # waits costs time in the garbage collector: 2.3 us per update instead of 2.05.
             if self.delivery.backlog:
-                _waiting.give_way()
+                _waiting.yield_cpu()
 
     def _take(self, commands: Sequence[Message], received: int) -> None:
         """Have the session decide what *commands* mean, and do what follows."""
@@ -500,7 +500,7 @@ class VirtualCircuitManager(CircuitFacts):
             operation.failed(error, batch)
         self._deliver(batch)
 
-    def _retire(self, pv: PV, channel: ClientChannel, done: Waiter | None) -> None:
+    def _idle(self, pv: PV, channel: ClientChannel, done: Waiter | None) -> None:
         with self._lock:
             self.session.idle(pv, channel)
         self._reconcile()  # callbacks that were removed before: their updates are cancelled first
@@ -524,16 +524,16 @@ class VirtualCircuitManager(CircuitFacts):
         if unused:
             self._owner.circuit_over(self)
 
-    def _wish(self, hold: bool) -> None:
+    def _user_holds(self, hold: bool) -> None:
         if not self.dead:  # a server that does not respond may do so again
-            self._throttle(self.session.flow.wish(hold))
+            self._hold_updates(self.session.flow.user_holds(hold))
 
-    def _throttle(self, hold: bool | None) -> None:
+    def _hold_updates(self, hold: bool | None) -> None:
         """Have the server hold updates, or send them again; None leaves it as it is."""
         if hold is None:
             return
-        relief = self._transport.wakeup.set if hold else None
-        self.delivery.relieve(relief, self.session.flow.resume_below)
+        resume = self._transport.wakeup.set if hold else None
+        self.delivery.call_below(resume, self.session.flow.resume_below)
         with self._lock:
             self.session.hold(hold)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
 from ... import _locks
-from ..._client.announcements import Listener
+from ..._client.announcements import PVCallback
 from ..._client.arguments import (
     DEFAULT,
     Timeout,
@@ -180,7 +180,7 @@ class Context(Home):
                 new = table.file(
                     names, priority, lambda name: PV(name, priority, self, timeout, now)
                 )
-        added: list[Listener] = []
+        added: list[PVCallback] = []
         try:
             pvs = [table.pvs[key] for key in keys]
             if listening:
@@ -199,13 +199,13 @@ class Context(Home):
         states: Reference | None,
         access: Reference | None,
         known: bool,
-        added: list[Listener],
+        added: list[PVCallback],
     ) -> None:
         """Add callbacks; tell them the present state of a PV that was *known*."""
         dead = pv.dead_listeners()
         told = None if known else "disconnected"
-        on_states = Listener(states, told) if states is not None else None
-        on_access = Listener(access) if access is not None else None
+        on_states = PVCallback(states, told) if states is not None else None
+        on_access = PVCallback(access) if access is not None else None
         added += filter(None, (on_states, on_access))
         with self.lock:
             circuit = pv.circuit_manager
@@ -245,7 +245,7 @@ class Context(Home):
         CaprotoTypeError
             If it is neither a PV nor a name.
         """
-        found = self._own(pv)
+        found = self._find(pv)
         self.check_reentry(f"Context.explain of {found.name!r}")
         now = self.now()
         circuit, channel = found.circuit_manager, found.channel
@@ -255,14 +255,14 @@ class Context(Home):
             connected=found.connected,
             search=self.broadcaster.report(self, found.key),
             server=found.server,
-            trouble=self.table.failure(found),
+            last_failure=self.table.failure(found),
             circuit=circuit.report(channel) if circuit and channel else None,
             configuration=self.configuration,
             since=found.since,
             now=now,
         )
 
-    def _own(self, pv: PV | str) -> PV:
+    def _find(self, pv: PV | str) -> PV:
         if not isinstance(pv, PV | str):
             raise CaprotoTypeError(f"pv must be a PV or the name of one, not {pv!r}")
         found: PV | None

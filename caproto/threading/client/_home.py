@@ -127,13 +127,13 @@ class Home:
             Why it is not ready by then.
         """
         self.check_reentry(f"A wait for {pv.name!r}, which")
-        told = True
-        while told:
+        notified = True
+        while notified:
             waiter = _Alarm()
             try:
                 if not self.watch(pv, waiter, ready):
                     return
-                told = waiter.wait(deadline.remaining())
+                notified = waiter.wait(deadline.remaining())
             finally:
                 self.unwatch(pv, waiter)
         if not ready():

@@ -353,10 +353,10 @@ class PV(ClientPV):
         self._idle_wish = True
         manager = link.carrier
         if must_not_wait(manager.locks):
-            manager.retire(self, link.channel)
+            manager.idle(self, link.channel)
         else:
             done = OneShot()
-            manager.retire(self, link.channel, done)
+            manager.idle(self, link.channel, done)
             done.wait(IDLE_TIME)
 
     def time_since_last_heard(self, timeout: Timeout = DEFAULT) -> float:

@@ -37,7 +37,7 @@ from ._search_socket import SearchSocket
 from ._searchers import Searchers, Token
 
 #: Datagrams received in a row before searches that are due are sent.
-DATAGRAMS_PER_TURN = 200
+DATAGRAMS_AT_ONCE = 200
 #: Seconds until names are searched again for which passing on the answer failed.
 RETRY_DELAY = 5.0
 #: Seconds between two log messages about how many searches are open.
@@ -199,7 +199,7 @@ class SearchService:
         try:
             self.notes.run(self.log)
             self._take_requests()
-            self._strike_off()
+            self._forget_gone()
             if self.closed:
                 self.name_servers.close()
                 return None
@@ -218,10 +218,10 @@ class SearchService:
     def _take_requests(self) -> None:
         """Begin the searches that were asked for."""
         while self.requests:
-            self._tell(self._add, self.requests[0])
+            self._call(self._add, self.requests[0])
             self.requests.popleft()  # only now, for `report`
 
-    def _strike_off(self) -> None:
+    def _forget_gone(self) -> None:
         """Give up the searches of those that are gone."""
         for token in self.searchers.gone():
             self._locked(self.book.forget, token)
@@ -254,7 +254,7 @@ class SearchService:
         if datagrams and now - self._reported >= REPORT_INTERVAL:
             self._reported = now
             for searcher in self.searchers.living():
-                self._tell(searcher.searching)
+                self._call(searcher.searching)
 
     def _send_datagram(self, sequence: int, searches: list[tuple[int, str]]) -> None:
         """Send one datagram to every destination."""
@@ -285,8 +285,8 @@ class SearchService:
         """
         news: SearchNews[Token] = SearchNews()
         try:
-            for data, sender in self.socket.receive(DATAGRAMS_PER_TURN):
-                self._tell(self._process, data, sender, news)
+            for data, sender in self.socket.receive(DATAGRAMS_AT_ONCE):
+                self._call(self._process, data, sender, news)
         finally:
             self._pass_on(news)
 
@@ -311,17 +311,17 @@ class SearchService:
         """Tell the searchers, holding nothing; names that cannot be told are searched again."""
         for (token, address, version), (names, keys) in news.found.items():
             searcher = token.searcher()
-            if searcher is not None and not self._tell(searcher.found, address, version, keys):
-                self._tell(self._add, SearchRequest(token, names, keys, False, RETRY_DELAY))
+            if searcher is not None and not self._call(searcher.found, address, version, keys):
+                self._call(self._add, SearchRequest(token, names, keys, False, RETRY_DELAY))
         for token, key, first, second in news.elsewhere:
             searcher = token.searcher()
             if searcher is not None:
-                self._tell(searcher.found_elsewhere, key, first, second)
+                self._call(searcher.found_elsewhere, key, first, second)
         for address, good in news.beacons:
             for searcher in self.searchers.living():
-                self._tell(searcher.beacon, address, good)
+                self._call(searcher.beacon, address, good)
 
-    def _tell(self, function: Callable[..., object], *args: object) -> bool:
+    def _call(self, function: Callable[..., object], *args: object) -> bool:
         """Do one thing of many; False if it failed, which must not affect the others."""
         try:
             function(*args)

@@ -130,21 +130,21 @@ def test_the_backlog_counts_what_is_queued_or_running(delivery):
     assert delivery.backlog == 0
 
 
-def test_relief_is_told_when_the_backlog_is_low(delivery):
+def test_a_function_is_called_when_the_backlog_is_low(delivery):
     told = threading.Event()
-    delivery.relieve(told.set, below=100)
+    delivery.call_below(told.set, below=100)
     delivery.put((), cost=1)
     assert told.wait(10)
     told.clear()
-    delivery.relieve(None)
+    delivery.call_below(None)
     delivery.put((), cost=1)
     finish(delivery)
     assert not told.is_set()
 
 
-def test_relief_waits_until_the_backlog_is_low(delivery):
+def test_that_call_waits_until_the_backlog_is_low(delivery):
     gate, told = threading.Event(), []
-    delivery.relieve(lambda: told.append(delivery.backlog), below=50)
+    delivery.call_below(lambda: told.append(delivery.backlog), below=50)
     delivery.put(((Call(lambda _: gate.wait(10)), None),), cost=10)
     for cost in (30, 30, 30):
         delivery.put((), cost)

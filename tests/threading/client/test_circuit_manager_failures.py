@@ -166,7 +166,7 @@ def test_a_server_that_drops_each_circuit_is_not_overrun(server, wait_for, step,
         begun = time.monotonic()
         wait_for(lambda: len(server.connections) >= 5)
         assert time.monotonic() - begun >= 0.05 + 0.1 + 0.2 + 0.4
-        assert ctx.explain(x).trouble.failures >= 4
+        assert ctx.explain(x).last_failure.failures >= 4
         wait_for(lambda: any("hangs up at once" in hint for hint in ctx.explain(x).hints))
         server.on.clear()
         assert x.read().data[0] == 1.5
@@ -193,7 +193,7 @@ def test_a_server_that_serves_and_then_drops_each_circuit(server, wait_for, monk
         begun = time.monotonic()
         wait_for(lambda: len(seen) >= 6)
         assert time.monotonic() - begun >= 0.05 + 4 * 0.1
-        assert ctx.explain(x).trouble.loss is Loss.BROKEN
+        assert ctx.explain(x).last_failure.loss is Loss.BROKEN
 
 
 class NoDescriptors:
@@ -321,8 +321,8 @@ def test_no_circuit_is_begun_during_a_pause(server, wait_for, monkeypatch):
     server.on[ca.CreateChanRequest] = hang_up
     with Context(configuration=quiet(server), timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
-        wait_for(lambda: ctx.explain(x).trouble)
-        until = ctx.explain(x).trouble.until
+        wait_for(lambda: ctx.explain(x).last_failure)
+        until = ctx.explain(x).last_failure.until
         server.on.clear()
         (y,) = ctx.get_pvs("y")
         assert y.read().data[0] == 2.5

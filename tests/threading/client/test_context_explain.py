@@ -216,13 +216,13 @@ def test_a_server_that_refuses_connections(ctx, server, wait_for):
     (pv,) = ctx.get_pvs("x")
 
     def refused():
-        trouble = ctx.explain(pv).trouble
+        trouble = ctx.explain(pv).last_failure
         return trouble is not None and trouble.failures >= 2
 
     wait_for(refused)
     explanation = ctx.explain(pv)
     assert explanation.server == server.address
-    assert "refused" in explanation.trouble.reason
+    assert "refused" in explanation.last_failure.reason
     assert hinted(explanation, "cannot be connected to")
     assert f"{LOOPBACK}:{server.port}" in str(explanation)
     assert "attempts in a row" in str(explanation)

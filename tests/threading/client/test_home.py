@@ -97,7 +97,7 @@ class TestFinders:
         assert "no descriptors are left; 2 PVs of 127.0.0.1:" in record.getMessage()
         assert record.getMessage().endswith("will be retried")
         assert not ctx.circuit_managers
-        assert ctx.explain("x").trouble.reason == "no descriptors are left"
+        assert ctx.explain("x").last_failure.reason == "no descriptors are left"
 
 
 class TestWatching:

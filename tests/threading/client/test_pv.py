@@ -162,7 +162,7 @@ class TestStates:
         """The server answers searches, but refuses the connection."""
         server.stop_tcp()
         (x,) = ctx.get_pvs("x")
-        wait_for(lambda: (last := ctx.explain(x).trouble) and last.failures == 3)
+        wait_for(lambda: (last := ctx.explain(x).last_failure) and last.failures == 3)
         # Now it is left alone for a second.
         for text in self.check(x, "searching for "):
             assert f"found at 127.0.0.1:{server.port}, but it failed " in text
@@ -174,7 +174,7 @@ class TestStates:
             connection.circuit.channels[command.cid].create_fail()
         )
         (x,) = ctx.get_pvs("x")
-        wait_for(lambda: ctx.explain(x).trouble)
+        wait_for(lambda: ctx.explain(x).last_failure)
         for text in self.check(x, "searching for "):
             assert text.endswith(" s ago: the server dropped it; searching again")
 
