@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the threading client."""
+"""Fixtures for the tests of the threads: scripted servers, and clients that find them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
