@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -67,8 +68,10 @@ def run_many(seeds: Sequence[int], jobs: int) -> int:
     chunks = [seeds[start:start + size] for start in range(0, len(seeds), size)]
     failures: list[Result] = []
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for found in pool.imap_unordered(run_seeds, chunks):
+        for done, found in enumerate(pool.imap_unordered(run_seeds, chunks), 1):
             failures += found
+            if done % 10 == 0:
+                print(f"{done * size} of {len(seeds)} seeds", file=sys.stderr)
             for result in found:
                 line = result.text.strip().splitlines()[-1][:300]
                 print(f"seed {result.seed}: {line}", flush=True)
