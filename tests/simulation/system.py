@@ -99,13 +99,14 @@ class System:
     def _resume(self, thread: Thread) -> None:
         """Called in the hub: let a thread run until it waits."""
         self.current = thread
+        before = sys.gettrace()  # where coverage is measured
         if self.lines:
             sys.settrace(self.trace)
         try:
             thread.greenlet.switch()
         finally:
             if self.lines:
-                sys.settrace(None)
+                sys.settrace(before)
             self.current = self.main
 
     def block(self, timeout: float | None = None) -> bool:
