@@ -149,7 +149,7 @@ def _silence_is_final(original: Any, self: Any, now: float) -> Any:
     return action
 
 
-@_instead(FlowControl, "wish")
+@_instead(FlowControl, "user_holds")
 def _stays_off(original: Any, self: Any, held: bool) -> Any:
     return original(self, held) if held else None
 
