@@ -1,5 +1,5 @@
-"""What a client decides: facts, wishes and the present time in; what to do, and when, out.
+"""What a client decides: events and the present time go in; what to do, and when, comes out.
 
-Nothing here knows a socket, a thread, a lock or a clock, so any driver can use it: the threads of
+Nothing here uses a socket, a thread or a clock, so any driver can use it: the threads of
 ``caproto.threading``, an event loop, or a simulation.
 """

@@ -1,8 +1,8 @@
-"""Announcements: what the callbacks about the state or the rights of one PV are told, in order.
+"""Announcements: calls of the callbacks about the state or the rights of one PV, in order.
 
-Changes are noted in the order in which they happen, by whoever makes them; callback threads tell
-them. A PV may be lost by one circuit and found by another one, whose threads are not the same: the
-one that comes first also tells what is earlier, and only one tells at a time.
+Changes are noted in the order in which they happen, by any thread; callback
+threads deliver them. A PV may move from one circuit to another, which has a callback thread of its
+own: the thread that comes first also delivers earlier changes, and only one delivers at a time.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .callbacks import Reference, report
 
 
 class Subject(Protocol):
-    """What the announcements are about: the first argument of the callbacks."""
+    """The PV that the announcements are about: the first argument of the callbacks."""
 
     @property
     def log(self) -> logging.Logger:
@@ -23,14 +23,14 @@ class Subject(Protocol):
 
 
 class PVCallback:
-    """One callback, and what it was told last.
+    """One callback, and the last fact that it was called with.
 
     Parameters
     ----------
     function : Reference
         To the callback, which is called as ``f(pv, news)``.
     last_fact : object
-        What it need not be told as the first thing.
+        A fact that the user knows already: the callback is not called for it.
     """
 
     __slots__ = ("function", "last_fact")
@@ -40,16 +40,16 @@ class PVCallback:
         self.last_fact = last_fact
 
     def cancel(self) -> None:
-        """Tell it nothing more; it is forgotten like one that was garbage-collected."""
+        """Do not call it any more; it is removed like one that was garbage-collected."""
         self.function = _gone
 
 
 def _gone() -> None:
-    """Stand for the function of a listener that was cancelled."""
+    """Stand for the function of a callback that was cancelled."""
 
 
 class Announcement:
-    """One change, and the listeners that are to hear of it; a target of deliveries."""
+    """One change, and the callbacks to call for it; a target of deliveries."""
 
     __slots__ = ("_announcements", "due", "fact", "listeners", "news")
 
@@ -67,14 +67,14 @@ class Announcement:
         self.due = False
 
     def deliver(self, _argument: object) -> None:
-        """Tell it, and what was noted before."""
+        """Call the callbacks for this change, and for those noted before."""
         self._announcements.deliver_up_to(self)
 
 
 class Announcements:
-    """The listeners of one PV, and what they are still to be told.
+    """The callbacks of one PV, and the changes that are not delivered yet.
 
-    A client may have very many PVs with callbacks, so these are small; one lock serves for all.
+    A client may have very many PVs with callbacks, so these objects are small and share one lock.
 
     Parameters
     ----------
@@ -91,19 +91,19 @@ class Announcements:
         self._lock = lock
         self._listeners: tuple[PVCallback, ...] = ()
         self._noted: list[Announcement] = []
-        self._due = 0  # how many of them, from the first, are to be told now
+        self._due = 0  # how many of them, from the first, can be delivered now
         self._delivering = False
 
     def dead(self) -> set[PVCallback]:
-        """Find the listeners whose callbacks were garbage-collected.
+        """Find the callbacks that were garbage-collected.
 
-        Called holding nothing: what is looked at may have its last reference here, and what runs
-        when it goes is not ours.
+        Call it without holding a lock: the look-up may drop the last reference to an object of the
+        user, and then runs its finalizer.
         """
         return {listener for listener in self._listeners if listener.function() is None}
 
     def add(self, listener: PVCallback, dead: Collection[PVCallback] = ()) -> None:
-        """Have *listener* hear of all that is noted from now on, and forget the *dead*. Locked."""
+        """Call *listener* for all changes from now on, and remove the *dead*. Locked."""
         self._listeners = (*(one for one in self._listeners if one not in dead), listener)
 
     def note(
@@ -116,14 +116,14 @@ class Announcements:
         news : object
             The argument of the callbacks.
         fact : object, optional
-            A listener that was told this last is not told again. Default: *news*.
+            A callback whose last call was for this fact is not called again. Default: *news*.
         listener : PVCallback, optional
-            Only to be told to this one. Default: to all that there are now.
+            The only callback to call. Default: all that there are now.
 
         Returns
         -------
         tuple
-            To be put among deliveries.
+            A delivery.
         """
         listeners = self._listeners if listener is None else (listener,)
         announcement = Announcement(self, listeners, news, news if fact is None else fact)
@@ -131,7 +131,7 @@ class Announcements:
         return announcement, None
 
     def deliver_up_to(self, last: Announcement) -> None:
-        """Tell all that was noted up to *last*, unless another thread is at it, which then does."""
+        """Deliver all changes up to *last*; if another thread is delivering, leave them to it."""
         with self._lock:
             while not last.due:
                 self._noted[self._due].due = True

@@ -1,4 +1,4 @@
-"""Checks of what users pass. What is wrong raises at the call, with the name of the argument."""
+"""Check the arguments that users pass; a wrong one raises at the call, and the error names it."""
 from __future__ import annotations
 
 import enum
@@ -28,7 +28,7 @@ DEFAULT: Final = _Default.DEFAULT
 Timeout = float | None | _Default
 
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
-_ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more than we know
+_ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more bits than we do
 
 
 def check_timeout(timeout: object) -> float | None:
@@ -68,7 +68,7 @@ def check_data_type(data_type: DataType | None) -> None:
 
 
 def data_type_key(data_type: DataType | None) -> Hashable:
-    """Make a key of *data_type*: the same for the same type, however it is spelt."""
+    """Make a key of *data_type*: the same for the same type, however it is spelled."""
     family = "native" if data_type is None else data_type
     if isinstance(family, str) and family.lower() in field_types:
         return family.lower()

@@ -1,9 +1,9 @@
-"""How long a server is left alone after a failure, and why.
+"""How long to wait after a failure of a server before connecting to it again.
 
-A server that is restarted is wanted back at once; but one that drops each circuit as soon as it is
-made must not be overrun. So the circuits to one server are *begun* at least a pause apart, which
-doubles with each one that does not last. A circuit that lived longer than the pause is replaced
-without delay.
+A server that was restarted should be back at once, but one that drops each new circuit must not be
+flooded with connections. So there is a pause between the *beginnings* of two circuits to a server,
+which doubles with each circuit that does not last. A circuit that lasted longer than the pause is
+replaced without delay.
 """
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .._addresses import Address
 
 #: Seconds between the beginnings of the first two circuits; then doubling.
 FIRST_PAUSE = 0.25
-#: A circuit that was up for as many seconds was a good one: the next pause is the first one again.
+#: A circuit that was up for this many seconds was good: the next pause is the first one again.
 GOOD_TIME = 10.0
-#: Servers to remember; beyond, the one whose last failure is oldest is forgotten.
+#: Servers to remember; of more, the one with the oldest last failure is forgotten.
 MAX_SERVERS = 1024
 
 
@@ -26,7 +26,7 @@ class Loss(enum.Enum):
 
     CLOSED = "the circuit was closed in good order"
     BROKEN = "the circuit broke, after it had brought values or confirmations of writes"
-    REFUSED = "the server refused the channels, or gave them up"
+    REFUSED = "the server refused the channels, or dropped them"
     USELESS = "the circuit could not be made, or brought nothing"
 
 
@@ -63,11 +63,11 @@ class ServerBackoff:
         self._failures: dict[Address, Failure] = {}
 
     def get(self, address: Address | None) -> Failure | None:
-        """The last failure with the server at *address*; None if there was none."""
+        """Return the last failure of the server at *address*; None if there was none."""
         return self._failures.get(address) if address is not None else None
 
     def pause(self, address: Address, now: float) -> float:
-        """Seconds to wait before the next circuit to this server is begun."""
+        """Return the seconds to wait before beginning the next circuit to this server."""
         failure = self._failures.get(address)
         return max(0.0, failure.until - now) if failure is not None else 0.0
 
@@ -108,7 +108,7 @@ class ServerBackoff:
         return longest if loss is Loss.REFUSED else max(0.0, until - now)
 
     def over(self, address: Address, up: float) -> None:
-        """A circuit has ended; if it was a good one, earlier failures do not count any more."""
+        """Note the end of a circuit; after a good one, earlier failures no longer count."""
         failure = self._failures.get(address)
         if failure is not None and up >= GOOD_TIME:
             self._failures[address] = failure._replace(failures=0)

@@ -1,10 +1,10 @@
-"""What the beacons of servers tell a client.
+"""What a client learns from the beacons of servers.
 
 A server sends beacons quickly when it starts, then ever more slowly, up to a steady rhythm. From
-the rhythm a client sees that a server is alive, has been restarted, or has come back into reach.
+the rhythm a client sees that a server is alive, was restarted, or can be reached again.
 All of this only speeds things up: a client that hears no beacon works as well, but reacts later.
 
-A `BeaconTable` knows neither sockets nor the clock, and is not thread-safe.
+A `BeaconTable` uses neither sockets nor the clock, and is not thread-safe.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERTAKING = 256
 LATE, MUCH_LATER, EARLY = 1.25, 3.25, 0.80
 #: Weight of the newest period in the average.
 WEIGHT = 0.125
-#: Servers to remember; beyond, the one not heard for the longest time is forgotten.
+#: Servers to remember; of more, the one not heard for the longest time is forgotten.
 MAX_SERVERS = 4096
 
 
@@ -36,12 +36,12 @@ class Verdict(enum.Enum):
     FIRST = "first"
     #: A duplicate, or out of order.
     DISCARDED = "discarded"
-    #: In rhythm: the server lives. Restarts the watchdog of its circuit.
+    #: In rhythm: the server is alive. Restarts the watchdog of its circuit.
     GOOD = "good"
     #: Out of rhythm. Its circuit should not take beacons for signs of life until bytes come in.
     SUSPECT = "suspect"
-    #: As SUSPECT; and also the server is new, restarted or back in reach: search again for names
-    #: that wait long.
+    #: As SUSPECT; and also the server is new, was restarted or can be reached again: search names
+    #: again that wait for long.
     ANOMALY = "anomaly"
 
 
@@ -65,7 +65,7 @@ class BeaconTable:
     now : float
         The present time, in seconds: the client starts.
     default_port : int
-        Port of servers whose beacons say 0.
+        Port of a server that sends 0 as its port.
     """
 
     def __init__(self, now: float = 0.0, default_port: int = SERVER_PORT) -> None:
@@ -74,7 +74,7 @@ class BeaconTable:
         self._servers: dict[tuple[str, int], _Server] = {}
 
     def __len__(self) -> int:
-        """How many servers are known."""
+        """Return how many servers are known."""
         return len(self._servers)
 
     def circuit_opened(self, host: str, port: int) -> None:
@@ -129,8 +129,8 @@ class BeaconTable:
         server.heard = now
         if math.isnan(average):
             server.average = period
-            # The first period tells a fresh server, whose beacons come quickly, from one that was
-            # there before the client.
+            # The first period distinguishes a new server, which sends beacons quickly, from one
+            # that was there before the client.
             return Verdict.ANOMALY if period <= server.first_after else Verdict.SUSPECT
         server.average = WEIGHT * period + (1 - WEIGHT) * average
         if period <= EARLY * average or period >= MUCH_LATER * average:

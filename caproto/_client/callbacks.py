@@ -1,7 +1,7 @@
 """User callbacks, held weakly unless the user asks for more.
 
 The entries are a tuple that is replaced whole, so the threads that call them iterate without a
-lock. Whoever changes it holds the Context's lock.
+lock. A thread that changes it holds the Context's lock.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .._errors import CaprotoKeyError, CaprotoTypeError
 from .._log import LogAllowance
 
 Function = Callable[..., Any]
-#: Gives a function, or None when it has died.
+#: Returns a function, or None if it was garbage-collected.
 Reference = Callable[[], Function | None]
 
 #: Carried by the SystemExit that ends a user's callback, and its thread, as the interpreter exits;
@@ -34,8 +34,8 @@ class Entry(NamedTuple):
 
     token: int
     reference: Reference
-    with_owner: bool  #: whether it is called with its owner in front of the argument
-    name: str  #: of the function, for the log: it may have died by then
+    with_owner: bool  #: whether it is called with its owner before the argument
+    name: str  #: of the function, for the log: it may be gone by then
     #: Of a bound method that is held weakly: references to its object and its function. To call the
     #: function with the object takes 150 ns less than to make a new method, as *reference* does.
     bound_to: Callable[[], Any] | None = None
@@ -102,7 +102,7 @@ class Callbacks:
         return [entry for entry in self.entries if entry.reference() is None]
 
     def functions(self) -> dict[int, Function]:
-        """Return the living callbacks by token."""
+        """Return the callbacks that still exist, by token."""
         found = ((entry.token, entry.reference()) for entry in self.entries)
         return {token: function for token, function in found if function is not None}
 
@@ -115,7 +115,7 @@ class Callbacks:
         Raises
         ------
         SystemExit
-            If it is ours, because the interpreter is exiting.
+            If it is the one that ends our threads when the interpreter exits.
         """
         reraise_exit(error)
         allowance = (self._failing or {}).get(token)
@@ -135,7 +135,7 @@ class Callbacks:
 
 
 def name_of(function: Function) -> str:
-    """Name a callback as its author knows it: ``Plot.update (plot.py:12)``."""
+    """Name a callback as its author would: ``Plot.update (plot.py:12)``."""
     plain = function.func if isinstance(function, functools.partial) else function
     name = getattr(plain, "__qualname__", None) or type(plain).__qualname__
     code = getattr(plain, "__code__", None)
@@ -147,7 +147,7 @@ def name_of(function: Function) -> str:
 def make_reference(
     function: Function, strong: bool, died: Callable[[object], None] | None
 ) -> Reference:
-    """Refer to *function*, and keep it alive only if *strong*; else call *died* when it dies.
+    """Refer to *function*, and keep it alive only if *strong*; else call *died* when it is gone.
 
     Raises
     ------
@@ -180,13 +180,13 @@ def accepts_two(function: Function) -> bool:
     Raises
     ------
     CaprotoTypeError
-        If it can be called with neither, or cannot be called at all.
+        If it accepts neither one nor two, or cannot be called at all.
     """
     if not callable(function):
         raise CaprotoTypeError(f"a callback must be callable, not {function!r}")
     try:
         signature = inspect.signature(function)
-    except ValueError:  # some built-in functions do not tell; the short form is the common one
+    except ValueError:  # some built-in functions have no signature; one argument is usual
         return False
     parameters = signature.parameters.values()
     required = [one for one in parameters if one.kind in _POSITIONAL and one.default is one.empty]
@@ -202,7 +202,7 @@ def accepts_two(function: Function) -> bool:
 
 
 def call(entry: Entry, owner: object, argument: object) -> None:
-    """Call one callback, if it lives."""
+    """Call one callback, if it still exists."""
     function = entry.reference()
     if function is None:
         return
@@ -213,12 +213,12 @@ def call(entry: Entry, owner: object, argument: object) -> None:
 
 
 def report(error: BaseException, owner: object, function: object, log: logging.Logger) -> None:
-    """Log what a user's function raised, whatever it is: an exit must not end a thread of ours.
+    """Log what a user's function raised; not even SystemExit may end one of our threads.
 
     Raises
     ------
     SystemExit
-        If it is ours, because the interpreter is exiting.
+        If it is the one that ends our threads when the interpreter exits.
     """
     reraise_exit(error)
     log.error("%r: the user callback %r failed", owner, function, exc_info=error)

@@ -1,9 +1,9 @@
 """CircuitSession: what a client decides about the circuit to one server at one priority.
 
-It is told what users want, what was received, and the present time. It holds the rules of the
-protocol, the routing tables, the watchdog and the flow control of the circuit; it says which bytes
-to send, what to deliver, and when to ask it again. It belongs to the lock of its driver: a
-locked section changes the session, and what follows is done afterwards.
+Its inputs are what users want, what was received, and the present time. It holds the rules of the
+protocol, the routing tables, the watchdog and the flow control of the circuit. Its outputs are the
+bytes to send, what to deliver, and the next deadline. It belongs to the lock of its driver: a
+locked section changes the session, and the driver acts after the release.
 """
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Composed = tuple[Operation, ClientChannel | None, Message | None]
 
 
 class Unresponsive(NamedTuple):
-    """What is lost while a server does not respond."""
+    """What stops working when a server does not respond."""
 
     pvs: list[PV]
     operations: dict[int, Operation]
@@ -81,9 +81,9 @@ class CircuitSession:
         The server.
     priority : int
     peer_version : int
-        As far as the search reply told.
+        Minor version of the server, from the search reply.
     host_name, client_name : str
-        What the server is told of us.
+        Sent to the server, which may have access rules for them.
     now : float
         The present time.
     connection_timeout : float
@@ -109,13 +109,13 @@ class CircuitSession:
     useful : bool
         Whether it has brought values, or confirmations of writes.
     idling : set of PV
-        Those whose channels are to be given back.
+        Those whose channels will be cleared; see `clear_idle`.
     expire_at : float
         When to call `expire`; infinite if there is nothing to wait for.
     sent : deque of Message
-        What was sent, to be logged by the driver; filled only while somebody reads it.
+        What was sent, for the log of the driver; filled only while it logs at DEBUG.
     deviated : bool
-        Whether the server was seen to deviate from the protocol; the driver sets it.
+        Whether the server has deviated from the protocol; the driver sets it.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class CircuitSession:
 
     @property
     def deadline(self) -> float:
-        """When there is something to do even if nothing happens."""
+        """When to call `beat` and `expire`, even if nothing happens before."""
         return min(self.heartbeat.deadline, self.expire_at)
 
     @property
@@ -218,12 +218,12 @@ class CircuitSession:
         return True
 
     def idle(self, pv: PV, channel: ClientChannel) -> None:
-        """Give *channel* back as soon as it can be; see `clear_idle`."""
+        """Clear *channel* as soon as it is possible; see `clear_idle`."""
         if self.routes.pvs.get(channel.cid) is pv:
             self.idling.add(pv)
 
     def clear_idle(self) -> list[PV]:
-        """Clear channels that are to be given back, unless their PVs are needed; return the PVs.
+        """Clear the channels of PVs that are to go idle and are not needed; return the PVs.
 
         Those with operations under way, or not yet created, are kept for the next call.
         """
@@ -241,7 +241,7 @@ class CircuitSession:
         return cleared
 
     def close_if_unused(self) -> bool:
-        """Begin to close if no PV is left; whether that has just begun."""
+        """Begin to close if no PV is left; return whether this call did."""
         unused = not self.routes.pvs and not self.over
         if unused:
             self.state = CircuitState.CLOSING
@@ -250,7 +250,7 @@ class CircuitSession:
     # ---- operations
 
     def new_number(self, channel: ClientChannel) -> int:
-        """An id for an operation on *channel*.
+        """Return an id for an operation on *channel*.
 
         Raises
         ------
@@ -262,7 +262,7 @@ class CircuitSession:
         return self.circuit.new_ioid()
 
     def start(self, operation: Operation, channel: ClientChannel) -> int:
-        """Compose and send an operation that is `quick` to compose; its id.
+        """Compose and send an operation that is `quick` to compose; return its id.
 
         Raises
         ------
@@ -350,12 +350,12 @@ class CircuitSession:
         return unsent
 
     def forget(self, number: int) -> bool:
-        """Give up an operation; False if it has been finished already."""
+        """Forget an operation; return False if it has finished already."""
         self.circuit.pending.pop(number, None)
         return self.routes.operations.pop(number, None) is not None
 
     def withdraw(self, operations: Iterable[Operation]) -> None:
-        """Undo operations whose sending was interrupted, however far they came."""
+        """Undo operations if an interrupt came while they were sent, in whatever state they are."""
         withdrawn = set(map(id, operations))
         table = self.routes.operations
         for number in [n for n, operation in table.items() if id(operation) in withdrawn]:
@@ -363,7 +363,7 @@ class CircuitSession:
             del table[number]
 
     def expire(self, now: float) -> list[Operation]:
-        """Take out the operations that no caller waits for and whose time is over."""
+        """Remove and return the operations past their deadline for which no caller waits."""
         expired, self.expire_at = self.routes.take_expired(now)
         for number in expired:
             self.circuit.pending.pop(number, None)
@@ -401,7 +401,7 @@ class CircuitSession:
     # ---- what comes from the server
 
     def established(self, now: float) -> None:
-        """The connection is there."""
+        """Note that the connection was made."""
         if self.state is CircuitState.CONNECTING:
             self.state = CircuitState.CONNECTED
         self.up_since = now
@@ -501,19 +501,19 @@ class CircuitSession:
     # ---- signs of life
 
     def beacon(self, good: bool, now: float) -> None:
-        """The server sent a beacon, in its rhythm or not."""
+        """Note a beacon of the server, in its rhythm or not."""
         if good:
             self.heartbeat.beacon(now)
         else:
             self.heartbeat.beacon_anomaly()
 
     def sending(self, taken_at: float) -> None:
-        """Bytes wait; the server took some, or they began to wait, at *taken_at*."""
+        """Note that bytes wait; the server last took some, or they began to wait, at *taken_at*."""
         self.heartbeat.sending(taken_at)
 
     def beat(self, now: float, taken_at: float) -> Unresponsive | None:
-        """The deadline of the heartbeat has come; what is lost, if the server has not responded."""
-        self.heartbeat.sending(taken_at)  # the deadline is later if the sender has got on
+        """Do what the heartbeat asks for; return what is lost if the server has not responded."""
+        self.heartbeat.sending(taken_at)  # the deadline is later if bytes were sent meanwhile
         action = self.heartbeat.check(now)
         if action is Action.NOTHING:
             return None
@@ -528,7 +528,7 @@ class CircuitSession:
         return Unresponsive(self._created(), operations)
 
     def _resume(self) -> list[PV]:
-        """The server responds again; the PVs that can be used."""
+        """Note that the server responds again; return the PVs that can be used."""
         self.state = CircuitState.CONNECTED
         # What was missed meanwhile comes as an answer under the subscription's own id.
         self._send(
@@ -546,12 +546,12 @@ class CircuitSession:
     # ---- the end
 
     def closing(self) -> None:
-        """It is to end in good order."""
+        """Begin to end in good order."""
         if self.state is not CircuitState.DEAD:
             self.state = CircuitState.CLOSING
 
     def end(self, error: Exception | None) -> End:
-        """The connection is gone, because of *error*, or in good order."""
+        """Note the end of the connection, because of *error* or in good order."""
         connecting = self.state is CircuitState.CONNECTING
         self.state = CircuitState.DEAD
         self.circuit.disconnect()

@@ -1,4 +1,4 @@
-"""What is to be handed to user callbacks: targets and their arguments, in order."""
+"""Calls of user callbacks that are to be made: targets and their arguments, in order."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class Target(Protocol):
-    """What takes one delivery."""
+    """The receiver of a delivery."""
 
     def deliver(self, argument: Any) -> None:
         """Run user callbacks with *argument*; errors of the user's are caught here."""
@@ -24,8 +24,8 @@ class Call:
 class Deliveries:
     """Targets and their arguments, in order.
 
-    Two lists instead of one of pairs. A pair more for each update that waits would cost 0.2 µs in
-    the garbage collector, which looks at each of them, again and again.
+    Two lists rather than one list of pairs. A pair for each waiting update would cost 0.2 µs in the
+    garbage collector, which visits each of them repeatedly.
     """
 
     __slots__ = ("arguments", "targets")
@@ -47,5 +47,5 @@ class Deliveries:
         return len(self.targets)
 
 
-#: Some deliveries together: what one chunk of bytes has led to, for example.
+#: Some deliveries together: the results of one chunk of bytes, for example.
 DeliveryBatch = Sequence[tuple[Target, Any]] | Deliveries

@@ -14,7 +14,7 @@ from .interfaces import PV, Subscription
 
 
 class CircuitState(enum.Enum):
-    """The life of a circuit."""
+    """The states of a circuit; each value, followed by the address, describes it."""
 
     CONNECTING = "connecting to"
     CONNECTED = "connected to"
@@ -24,12 +24,12 @@ class CircuitState(enum.Enum):
 
 
 def describe_channel(state: CircuitState, channel: ClientChannel) -> str:
-    """The state of *channel*, on a circuit in *state*."""
+    """Describe the state of *channel*, on a circuit in *state*."""
     host, port = channel.circuit.address
     if state is not CircuitState.CONNECTED:
         return f"{state.value} {host}:{port}"
     if channel.states[CLIENT] is MUST_CLOSE:
-        return "idle"  # and in a moment without a circuit
+        return "idle"  # and about to leave the circuit
     if channel.states[CLIENT] is CLOSED:
         return f"disconnected, {host}:{port} dropped the channel"
     if not channel.connected:
@@ -43,7 +43,7 @@ def describe_channel(state: CircuitState, channel: ClientChannel) -> str:
 
 
 def name_rights(channel: ClientChannel) -> str:
-    """The names of the access rights; empty for none."""
+    """Return the names of the access rights; empty for none."""
     rights = channel.access_rights
     if rights is None:
         return "rights not known yet"
@@ -67,9 +67,9 @@ def log_end(
 
 
 def log_deviation(log: logging.Logger, error: MessageError, first: bool) -> None:
-    """Log that a server does not keep to the protocol: the first time, so that people see it."""
+    """Log that a server deviates from the protocol; the first time as a warning."""
     if first:
-        log.warning("The server deviates from the protocol: %s (more of it at DEBUG)", error)
+        log.warning("The server deviates from the protocol: %s (later ones only at DEBUG)", error)
     else:
         log.debug("The server deviates from the protocol: %s", error)
 

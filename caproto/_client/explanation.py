@@ -1,7 +1,7 @@
 """Explanation: why is this PV not connected?
 
-Everything that the client knows about one PV at one moment, gathered by `Context.explain`, with
-hints for the user. It is a report: it changes nothing and waits for nothing.
+The state of one PV at one moment, gathered by `Context.explain`, with hints for the user. Making it
+changes nothing and waits for nothing.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SearchReport(NamedTuple):
     name_servers: dict[Address, str]
     #: Configured addresses ('host:port') with an unknown host.
     unresolved: list[str]
-    #: Whether it is known by now where to search.
+    #: Whether the search addresses are resolved.
     resolved: bool
     #: About this name; None if it is not being searched now.
     status: SearchStatus | None
@@ -58,7 +58,7 @@ class CircuitReport(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What is known about one PV at one moment; print it, or use its parts.
+    """The state of one PV at one moment; print it, or use its parts.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Explanation(NamedTuple):
 
     @property
     def hints(self) -> list[str]:
-        """What people might look at, the likeliest cause first; empty if all is well."""
+        """List what to check, the likeliest cause first; empty if all is well."""
         return [text for applies, text in _HINTS if applies(self)]
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Explanation(NamedTuple):
                 lines.append(f"  {title if number == 0 else '':14}{line}")
         return "\n".join(lines)
 
-    def __repr__(self) -> str:  # at the prompt, the text is wanted
+    def __repr__(self) -> str:  # so that the prompt shows the text
         return str(self)
 
     def _sections(self) -> Iterator[tuple[str, Iterable[str]]]:
@@ -124,7 +124,7 @@ class Explanation(NamedTuple):
             text = f"searched {status.tries} times, last {now - status.last_sent:.1f} s ago"
             if status.next_due > now:
                 text += f", next in {status.next_due - now:.1f} s"
-            yield text + ("; lost with its server before" if status.lost else "")
+            yield text + ("; its server was lost before" if status.lost else "")
         elif status is not None:
             yield "about to be searched for the first time"
         elif search.postponed is not None:
@@ -258,7 +258,7 @@ def _no_access(report: Explanation) -> bool:
     return report.connected and report.circuit is not None and not report.circuit.rights
 
 
-#: When it applies, and what to tell.
+#: The condition of each hint, and its text.
 _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     (
         _nowhere,
@@ -285,7 +285,7 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     ),
     (
         _odd_name,
-        "the name contains blanks or quotes: were they meant?",
+        "the name contains blanks or quotes: is that intended?",
     ),
     (
         _others_found,
@@ -298,23 +298,23 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     ),
     (
         _cannot_connect,
-        "the server answers searches but cannot be connected to, or hangs up at once: a firewall "
+        "the server answers searches but refuses or drops connections: a firewall "
         "that stops TCP, an address that is reachable only from its own network, or an IOC that is "
         "being restarted",
     ),
     (
         _refused,
-        "the server had this PV, or said so; it may be restarting",
+        "the server had this PV, or claimed to; it may be restarting",
     ),
     (
         _unresponsive,
-        "the server is connected but silent: it hangs, or the network between is broken; the PV "
-        "comes back by itself when the server answers",
+        "the server is connected but silent: it hangs, or the network is interrupted; the PV "
+        "can be used again as soon as the server answers",
     ),
     (
         _not_created,
-        "the server has the name but has not created the channel yet: it is busy, or a gateway "
-        "that waits for its own server",
+        "the server has the name but has not created the channel yet: it is busy, or it is a "
+        "gateway that waits for its own server",
     ),
     (_no_access, "the server's access rules let this user on this host neither read nor write"),
 )

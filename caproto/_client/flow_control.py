@@ -1,10 +1,10 @@
 """When to ask a server to hold its monitor updates (EVENTS_OFF), and when to go on (EVENTS_ON).
 
 The C library counts how many blocks in a row it received without its socket running empty; its
-callbacks run in the receiving thread, so that number tells how far they are behind. Our callbacks
-run in a thread of their own. What tells here is the backlog between the two threads: a fast server
-alone is not a reason to lose updates; a backlog is, if it fills the memory, or if it is as large as
-the C library would tolerate and also old, so that users look at the past. While updates are held
+callbacks run in the receiving thread, so that number is a measure of how late they are. Our
+callbacks run in a thread of their own, so we measure the backlog between the two threads. A fast
+server alone is not a reason to lose updates. A backlog is, if it fills the memory, or if it is as
+large as the C library would tolerate and its updates are out of date. While updates are held
 the server keeps the newest value of each subscription and sends it afterwards, so the last value
 always arrives.
 
@@ -30,26 +30,26 @@ LATE_LOW_WATER: Final = LATE_HIGH_WATER // 4
 
 
 def cost(received: int, messages: int) -> int:
-    """The memory that *messages* of *received* bytes together occupy until they are delivered."""
+    """Return the memory that *messages* of *received* bytes occupy until they are delivered."""
     return received + MESSAGE_OVERHEAD * messages
 
 
 class FlowControl:
-    """The brake of one circuit: EVENTS_OFF and EVENTS_ON, strictly alternating.
+    """The flow control of one circuit: EVENTS_OFF and EVENTS_ON, strictly alternating.
 
     Parameters
     ----------
     enabled : bool
-        Whether a backlog brakes. The user's own wish is always followed.
+        Whether to hold updates because of a backlog. The user can always hold them.
 
     Attributes
     ----------
     resume_below : int
         The backlog below which updates that are held may come again.
     held : bool
-        Whether the server has been told to hold its updates.
+        Whether the server was asked to hold its updates.
     pauses : int
-        How many times it has been told so.
+        How many times it was asked to.
     """
 
     __slots__ = ("_enabled", "_overloaded", "_user_hold", "held", "pauses", "resume_below")
@@ -63,12 +63,12 @@ class FlowControl:
         self.pauses = 0
 
     def user_holds(self, held: bool) -> bool | None:
-        """The user wants updates held, or not any more. Returns as :meth:`backlog`."""
+        """Note whether the user wants updates held. Returns as :meth:`backlog`."""
         self._user_hold = held
         return self._decide()
 
     def backlog(self, size: int, age: float = 0.0) -> bool | None:
-        """The backlog is *size* bytes now, and its oldest part has waited *age* seconds.
+        """Note the present backlog: *size* bytes, the oldest of which has waited *age* seconds.
 
         Returns
         -------

@@ -1,7 +1,7 @@
-"""When to ask a server whether it is still there, and when to call it unresponsive.
+"""When to ask a server whether it is alive, and when to call it unresponsive.
 
-A `Heartbeat` watches one circuit. It is told what was heard and says what to do; it knows neither
-the socket nor the clock (*now*, in seconds, is passed in) and belongs to the owner of the circuit.
+A `Heartbeat` watches one circuit. Its driver reports what was received, and does what it returns.
+It uses neither the socket nor the clock: *now*, in seconds, is an argument.
 
 ==============  =============================  ============================================
 phase           the deadline comes             an echo reply comes
@@ -12,11 +12,11 @@ last probe      silent                         quiet; the circuit is responsive 
 silent          SEND_ECHO, last probe          too late: SEND_ECHO, last probe
 ==============  =============================  ============================================
 
-A server that takes none of our bytes for as long counts as quiet, too, whatever it sends; while it
-takes some, a probe may still wait behind them and has more time.
+A server that takes none of our bytes for that time counts as quiet, too, even if it sends. While it
+takes some, a probe may still be queued after them, so it has more time.
 
-A silent server is asked again after each timeout: its host may have been restarted without a word,
-and then only the answer to bytes of ours tells that the connection is gone.
+A silent server is asked again after each timeout: its host may have been restarted without closing
+the connection, and then only an answer to our bytes shows that the connection is gone.
 
 "Unresponsive" is not "disconnected": the TCP connection is kept, and only TCP itself, or the peer,
 ends it. Echo replies prove that the server's circuit is alive, and nothing else does once a probe
@@ -89,7 +89,7 @@ class Heartbeat:
 
     @property
     def responsive(self) -> bool:
-        """False from UNRESPONSIVE on, until an echo comes in time."""
+        """Whether the server responds: False from UNRESPONSIVE on, until an echo is in time."""
         return self._phase is _Phase.QUIET or self._phase is _Phase.PROBING
 
     @property
@@ -98,30 +98,30 @@ class Heartbeat:
         return self._phase is _Phase.SILENT
 
     def received(self, now: float) -> None:
-        """Bytes came in on the circuit."""
+        """Note that bytes came in on the circuit."""
         self.last_heard = now
         self._distrust_beacons = False
         if self._phase is _QUIET:
             self.deadline = now + self.timeout
 
     def beacon(self, now: float) -> None:
-        """The server sent a beacon in its usual rhythm: a sign of life."""
+        """Note a beacon in the usual rhythm of the server: a sign of life."""
         if self._phase is _Phase.QUIET and not self._distrust_beacons:
             self.deadline = now + self.timeout
 
     def beacon_anomaly(self) -> None:
-        """Something is odd about the server's beacons; heed none until bytes come in."""
+        """Note a beacon out of rhythm; the next ones are ignored until bytes come in."""
         self._distrust_beacons = True
 
     def sending(self, taken_at: float) -> None:
-        """Bytes of ours wait; the server last took some, or they began to wait, at *taken_at*."""
+        """Note that bytes wait; the server last took some, or they began to wait, at *taken_at*."""
         if self._phase is _Phase.QUIET:
             self.deadline = min(self.deadline, taken_at + self.timeout)
         elif self._phase is _Phase.PROBING:
             self.deadline = max(self.deadline, taken_at + self.echo_timeout)
 
     def check(self, now: float) -> Action:
-        """What to do, now that the deadline has come (or not).
+        """Decide what to do now; before the deadline, nothing.
 
         Returns
         -------
@@ -143,10 +143,10 @@ class Heartbeat:
         return Action.UNRESPONSIVE if phase is _Phase.PROBING else Action.SEND_ECHO
 
     def echo_received(self, now: float) -> bool:
-        """An ECHO (or READ_SYNC) reply came in.
+        """Note an ECHO (or READ_SYNC) reply.
 
-        A reply after its time says that the server was alive then; it only brings forward the next
-        probe, which `check` will ask for at once.
+        A late reply shows only that the server was alive when it answered; it brings forward the
+        next probe, which `check` then asks for at once.
 
         Returns
         -------

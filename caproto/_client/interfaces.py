@@ -11,12 +11,12 @@ from .deliveries import Target
 
 
 class Subscription(Protocol):
-    """A wish to be told of updates.
+    """Callbacks that want the updates of a PV.
 
     Attributes
     ----------
     event_id : int or None
-        Its id on the wire, if the server knows it.
+        Its id on the wire, if the server has it.
     refused : bool
         Whether the last message for it was an error, so that it is logged once.
     """
@@ -37,21 +37,21 @@ class Subscription(Protocol):
         """Whether updates are wanted now."""
 
     def request(self, channel: ClientChannel) -> Any:
-        """The EventAddRequest, for a connected *channel*."""
+        """Compose the EventAddRequest, for a connected *channel*."""
 
     def stopped(self) -> None:
-        """The server sends no more updates: the next one is the first of a new series."""
+        """Note that the server sends no more updates: the next one begins a new series."""
 
     def deliver(self, argument: Any) -> None:
         """Hand an update to the callbacks."""
 
 
 class PV(Protocol):
-    """A process variable; several places of the client write its attributes, the circuit none."""
+    """A process variable; the circuit only reads its attributes."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name that is searched."""
 
     @property
     def log(self) -> logging.Logger:
@@ -72,7 +72,7 @@ class PV(Protocol):
 
     @property
     def may_idle(self) -> bool:
-        """Whether the channel may be given back: it was asked for, and nothing needs it since."""
+        """Whether the channel may be cleared: the user asked for it, and nothing needs it."""
 
     def rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
-        """What to deliver when the server tells the access rights; None without listeners."""
+        """Return what to deliver when the server sends the rights; None without callbacks."""

@@ -1,7 +1,7 @@
 """NameServerSession: what a client says to one name server, and when it connects again.
 
 A name server (a directory, a gateway, or an IOC that is asked by TCP) gets the same searches as the
-UDP destinations, over a circuit of its own. One session goes through any number of connections:
+UDP destinations, over a circuit of its own. One session has any number of connections:
 `begin`, `established`, then `search`, `received` and `beat`, and in the end `lost`.
 
 Nothing is kept for later while the server cannot be asked: the searches are repeated anyway, and a
@@ -36,16 +36,16 @@ from .heartbeat import Action, Heartbeat
 __all__ = ["NameServerSession", "NameServerNews"]
 
 #: Seconds between attempts to connect: the first pause and the longest, unless EPICS_CA_CONN_TMO
-#: is shorter. It doubles until the server has answered a search, or stayed for GOOD_TIME.
+#: is shorter. It doubles until the server has answered a search, or was connected for GOOD_TIME.
 FIRST_RETRY, LONGEST_RETRY = 0.25, 30.0
-#: The version that a name server is believed to speak before it has said so.
+#: The assumed version of a name server that has not sent its own yet.
 ASSUMED_VERSION: Final = 11
 #: Bytes. Answers to searches have a few at most; what is larger is skipped and not stored.
 LARGEST_PAYLOAD: Final = 1024
 
 
 class NameServerNews(NamedTuple):
-    """What some bytes from the server have told."""
+    """What some bytes from the server mean."""
 
     #: Answers to searches, and the minor version of the server that gave them.
     answers: list[SearchResponse]
@@ -65,7 +65,7 @@ class NameServerSession:
     connection_timeout : float
         Seconds until the watchdog asks a silent server for an echo (EPICS_CA_CONN_TMO).
     host_name, client_name : str
-        What we tell the server.
+        Sent to the server.
     now : float
         The present time, in seconds of any clock that does not go backwards.
 
@@ -139,7 +139,7 @@ class NameServerSession:
         taken_at : float
             When the socket last took bytes although others had to wait, or they began to wait.
         """
-        self._heartbeat.sending(taken_at)  # or not, if the sender has got on
+        self._heartbeat.sending(taken_at)  # later, if bytes were sent meanwhile
         action = self._heartbeat.check(now)
         if action is Action.UNRESPONSIVE:
             self._cannot_be_asked("it is connected but does not respond")
@@ -148,7 +148,7 @@ class NameServerSession:
         return self._circuit.send(EchoRequest())
 
     def held_up(self, taken_at: float) -> None:
-        """Note that the server takes nothing at present, since *taken_at*."""
+        """Note that the server has taken nothing since *taken_at*."""
         self._heartbeat.sending(taken_at)
 
     # ---- what happens

@@ -1,8 +1,8 @@
-"""Reads and writes: what is asked of a server, and what becomes of it.
+"""Reads and writes: what a server is asked for, and what happens with the answer.
 
-An operation composes its own message. It is answered or fails exactly once: its circuit takes it
-out of a table, then calls `answered` or `failed`. Both pass on what a user callback is to be told
-with `deliver`. A driver derives operations for whose outcome a caller waits.
+An operation composes its own message. It is answered or fails exactly once: its circuit removes it
+from a table, then calls `answered` or `failed`. Both may queue a call of `deliver`, which calls the
+user callback. A driver derives operations for which a caller waits.
 """
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NotSent(DisconnectedError):
 
 
 class TimeLimit(Protocol):
-    """When an operation is too late, as a `Deadline` tells."""
+    """When an operation is too late; see `Deadline`."""
 
     moment: float
     timeout: float | None
@@ -82,7 +82,7 @@ class Operation:
 
     #: For messages.
     verb: ClassVar[str]
-    #: Whether the circuit ends it at its deadline; a caller who waits does so himself.
+    #: Whether the circuit ends it at its deadline; a caller that waits ends it itself.
     expires: ClassVar[bool] = True
     #: Whether the server answers it.
     has_reply: bool = True
@@ -120,7 +120,7 @@ class Operation:
     def deliver(self, response: Any) -> None:
         """Call the user's function with the response, or log why it is not a success.
 
-        Of a refused write it is told, too; of a refused read it is not, because the response
+        It is called for a refused write, too, but not for a refused read, because that response
         carries zeros where the value should be.
         """
         if self.deadline.expired:
@@ -192,7 +192,7 @@ class TypedRead(Operation):
         data_type = None if self.data_type is None else read_type(channel, self.data_type)
         if self.notify:
             return channel.read(data_type, self.data_count, number)
-        # READ does not know "as many as there are now".
+        # READ has no count for "as many as there are now".
         count = self.data_count or channel.native_data_count
         fields = channel.read(data_type, count, number).fields
         return ReadRequest.from_wire((ReadRequest.ID, *fields[1:]), b"")
@@ -243,14 +243,14 @@ class Write(Operation):
 
 
 def read_type(channel: ClientChannel, data_type: ChannelType | int | str | None) -> int:
-    """The number of the type to ask for, on a connected *channel*."""
+    """Return the number of the type to ask for, on a connected *channel*."""
     native = channel.native_data_type
     assert native is not None
     return native if data_type is None else resolve_data_type(data_type, native)
 
 
 def write_type(channel: ClientChannel, data_type: ChannelType | int | str) -> int:
-    """The number of the plain type to encode a value in.
+    """Return the number of the plain type to encode a value in.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def write_type(channel: ClientChannel, data_type: ChannelType | int | str) -> in
 
 
 def refusal(pv: PV, verb: str, response: Any, address: Address | None) -> ErrorResponseReceived:
-    """The error to raise for a *response* with an error status."""
+    """Make the error to raise for a *response* with an error status."""
     status = response.status
     text = getattr(response, "error_message", "")
     server = "the server" if address is None else f"the server {address[0]}:{address[1]}"
@@ -295,7 +295,7 @@ def too_large(size: int, limit: int) -> ReadError:
 
 
 def failure(pv: PV, verb: str, error: Exception, address: tuple[str, int]) -> Exception:
-    """*error*, which may have struck many operations at once, as that of one of them."""
+    """Make the error of one operation from *error*, which may concern many at once."""
     text = f"{pv.name!r}: the {verb} failed: {error}"
     if isinstance(error, ErrorResponseReceived):
         return type(error)(text, pv=pv, status=error.status, address=address)
@@ -303,7 +303,7 @@ def failure(pv: PV, verb: str, error: Exception, address: tuple[str, int]) -> Ex
 
 
 def _allowed(channel: ClientChannel, right: int) -> bool:
-    """Whether the server allows it, as far as we know; it has the last word anyway."""
+    """Tell whether the server allows it, as far as we know; the server decides."""
     rights = channel.access_rights
     return rights is None or bool(int(rights) & right)
 

@@ -1,13 +1,13 @@
-"""PVs: where each one stands on its way to a connection, and what is to be done next.
+"""PVs: the phase of each one on its way to a connection, and what to do next.
 
 `PVState` is the client's side of a PV, without waiting or sending; a driver derives its own PV from
-it. `PVTable` has all of a client, by name and priority, and leads them from one phase to the next.
-Each event is one method. It decides, and returns what follows as `Steps`, which the driver carries
-out when the lock is released; between two steps the world may move, so each method checks again
-what it relies on.
+it. `PVTable` has all PVs of a client, by name and priority, and changes their phases. Each event is
+one method. It decides, and returns what follows as `Steps`, which the driver carries out when the
+lock is released; other events may come between two steps, so each method checks again what it
+relies on.
 
 The table belongs to a lock of its driver; so do the private attributes of its PVs, which are used
-in this file only. Plain facts are read without it.
+in this file only. Properties are read without it.
 """
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _log = logging.getLogger(CHANNEL_LOGGER)
 
 
 class PVPhase(enum.Enum):
-    """Where a PV stands on its way to a connection.
+    """The phases of a PV on its way to a connection.
 
-    Only background threads lead it from one to the next, so that no KeyboardInterrupt stops it
-    between two. One that is NEW or IDLE is announced to them by each use of it.
+    Only background threads change it, so that no KeyboardInterrupt comes between two phases. A PV
+    that is NEW or IDLE is announced to them by each use of it.
     """
 
-    NEW = "new"  #: it was not announced yet
+    NEW = "new"  #: not announced yet
     SEARCHING = "searching"
     FOUND = "found"  #: a circuit has it: connecting, connected or unresponsive
     IDLE = "idle"
 
 
-#: Phases of PVs that are not on their way to a connection.
+#: Phases of PVs that are not being connected.
 _AT_REST = frozenset({PVPhase.NEW, PVPhase.IDLE})
 
 
@@ -77,17 +77,17 @@ class Carrier(Protocol):
 
 
 class Waiter(Protocol):
-    """What is told once that something has happened."""
+    """An object that is called once, when something has happened."""
 
     def answered(self, response: Any) -> None:
-        """Note it, quickly; called by any thread, holding nothing."""
+        """Note it, quickly; called by any thread, without a lock."""
 
 
 C = TypeVar("C", bound=Carrier)
 
 
 class Link(Generic[C]):
-    """The present way from a PV to its server; replaced whole."""
+    """The circuit and channel that a PV has at present; replaced whole."""
 
     __slots__ = ("carrier", "channel")
 
@@ -133,7 +133,7 @@ class PVState(Generic[C]):
         self._server: Address | None = None  # that has, or last had, this PV
         self._since = now
         self._waiters: list[Waiter] | None = None
-        self._idle_wish = False  # whether it was not used since it was asked to go idle
+        self._idle_wish = False  # whether it was asked to go idle, and not used since
         self._subscriptions: dict[tuple[Any, ...], SubscriptionState] | None = None
         self._state_callbacks: Announcements | None = None
         self._access_callbacks: Announcements | None = None
@@ -143,7 +143,7 @@ class PVState(Generic[C]):
 
     @property
     def key(self) -> PVKey:
-        """What it is called in the table, and in searches."""
+        """Its key in the table, and in searches."""
         return self.name, self.priority
 
     @property
@@ -166,7 +166,7 @@ class PVState(Generic[C]):
 
     @property
     def access_rights(self) -> AccessRights | None:
-        """What the server allows; None while not connected, and until the server has told."""
+        """What the server allows; None while not connected, and until they have come."""
         link = self._link
         return link.channel.access_rights if link is not None and self.connected else None
 
@@ -177,12 +177,12 @@ class PVState(Generic[C]):
 
     @property
     def phase(self) -> PVPhase:
-        """Where it stands."""
+        """Its phase."""
         return self._phase
 
     @property
     def since(self) -> float:
-        """When it came into its present state."""
+        """When its present state began."""
         return self._since
 
     @property
@@ -197,13 +197,13 @@ class PVState(Generic[C]):
 
     @property
     def wanted(self) -> bool:
-        """Whether any subscription needs it to stay connected."""
+        """Whether any subscription has callbacks, and so needs a connection."""
         subscriptions = self._subscriptions
         return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
 
     @property
     def may_idle(self) -> bool:
-        """Whether it was asked to go idle, and nothing needs it since."""
+        """Whether the user asked it to go idle, and nothing needs it since."""
         return self._idle_wish and not self.wanted
 
     @property
@@ -216,12 +216,12 @@ class PVState(Generic[C]):
     def debug(
         self, message: str, *args: object, extra: Mapping[str, object] | None = None
     ) -> None:
-        """Log, without making a logger for each of many PVs while all of them are silent."""
+        """Log, without making a logger for each of many PVs while DEBUG is off for all."""
         if (self._log or _log).isEnabledFor(logging.DEBUG):
             self.log.debug(message, *args, extra=extra)
 
     def describe(self, now: float) -> str:
-        """Tell where it stands, in a few words."""
+        """Describe its state, in a few words."""
         link = self._link
         if link is not None:
             return link.carrier.describe(link.channel)
@@ -232,12 +232,12 @@ class PVState(Generic[C]):
     # ---- callbacks about states and rights
 
     def dead_listeners(self) -> set[PVCallback]:
-        """Find the callbacks that were garbage-collected; called holding nothing."""
+        """Find the callbacks that were garbage-collected; call it without holding a lock."""
         found = (self._state_callbacks, self._access_callbacks)
         return set().union(*(group.dead() for group in found if group is not None))
 
     def rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
-        """Note what the server allows; what to deliver, None if no callback wants to know."""
+        """Note what the server allows; return what to deliver, None without callbacks."""
         if self._access_callbacks is None:
             return None
         return self._note_rights(self._access_callbacks, rights)
@@ -245,7 +245,7 @@ class PVState(Generic[C]):
     def _note_rights(
         self, callbacks: Announcements, rights: AccessRights, listener: PVCallback | None = None
     ) -> tuple[Target, Any]:
-        # A listener that was told the same by the same channel is not told again.
+        # A callback is not called again for the same rights of the same channel.
         link = self._link
         channel = weakref.ref(link.channel) if link is not None else None
         return callbacks.note(rights, (channel, rights), listener)
@@ -255,7 +255,7 @@ P = TypeVar("P", bound=PVState[Any])
 
 
 class Steps(Generic[P, C]):
-    """What follows from an event, to be carried out holding nothing, in this order.
+    """What follows from an event, to be carried out without a lock, in this order.
 
     Attributes
     ----------
@@ -266,10 +266,10 @@ class Steps(Generic[P, C]):
     reconcile : list of SubscriptionState
         Those on the circuit concerned that the server should send updates for.
     log : list of (PVs, state)
-        For the logs of the PVs.
+        Changes of state, for the logs of the PVs.
     wake : list of Waiter
     deliver : list of (Target, argument)
-        What to tell user callbacks.
+        Calls of user callbacks.
     """
 
     __slots__ = ("attach", "deliver", "log", "reconcile", "searches", "wake")
@@ -289,8 +289,8 @@ class PVTable(Generic[P, C]):
     Parameters
     ----------
     lock : context manager
-        The lock that the table belongs to; only callback threads take it by themselves, to tell
-        announcements.
+        The lock that the table belongs to. The table only passes it on to `Announcements`, for
+        callback threads.
 
     Attributes
     ----------
@@ -299,7 +299,7 @@ class PVTable(Generic[P, C]):
         The circuits that take PVs.
     backoff : ServerBackoff
     closed : str
-        Why it is over; empty if it is not.
+        Why it was closed; empty if it was not.
     """
 
     def __init__(self, lock: AbstractContextManager[Any]) -> None:
@@ -312,7 +312,7 @@ class PVTable(Generic[P, C]):
     # ---- what users want
 
     def file(self, names: Iterable[str], priority: int, make: Callable[[str], P]) -> set[P]:
-        """Make the PVs that there are not yet; return these."""
+        """Add PVs for those names that have none yet; return the new ones."""
         new: set[P] = set()
         for name in names:
             if (name, priority) not in self.pvs:
@@ -326,22 +326,22 @@ class PVTable(Generic[P, C]):
         states: PVCallback | None,
         access: PVCallback | None,
         dead: Collection[PVCallback],
-        tell: bool,
+        known: bool,
     ) -> list[tuple[Target, Any]]:
-        """Add callbacks of *pv*; if *tell*, return what to deliver to tell them how it stands."""
+        """Add callbacks of *pv*; if it was *known* before, return calls with its present state."""
         deliver: list[tuple[Target, Any]] = []
         if access is not None:
             if pv._access_callbacks is None:
                 pv._access_callbacks = Announcements(pv, self._lock)
             pv._access_callbacks.add(access, dead)
             rights = pv.access_rights
-            if tell and rights is not None:
+            if known and rights is not None:
                 deliver.append(pv._note_rights(pv._access_callbacks, rights, access))
         if states is not None:
             if pv._state_callbacks is None:
                 pv._state_callbacks = Announcements(pv, self._lock)
             pv._state_callbacks.add(states, dead)
-            if tell:
+            if known:
                 state = "connected" if pv.connected else "disconnected"
                 deliver.append(pv._state_callbacks.note(state, listener=states))
         return deliver
@@ -356,11 +356,11 @@ class PVTable(Generic[P, C]):
 
     @staticmethod
     def at_rest(pv: P) -> bool:
-        """Tell whether *pv* must be announced if it is to connect. Needs no lock."""
+        """Tell whether *pv* must be announced before it can connect. Needs no lock."""
         return pv._phase in _AT_REST
 
     def announced(self, pvs: Iterable[P], now: float) -> Steps[P, C]:
-        """Have those searched that are at rest."""
+        """Note the announcement of PVs: those that are new or idle are searched."""
         steps: Steps[P, C] = Steps()
         searched: list[P] = []
         for pv in pvs:
@@ -372,13 +372,13 @@ class PVTable(Generic[P, C]):
         return steps
 
     def watch(self, pv: P, waiter: Waiter) -> None:
-        """Have *waiter* told when something has happened to *pv*."""
+        """Have *waiter* called when something has happened to *pv*."""
         if pv._waiters is None:
             pv._waiters = []
         pv._waiters.append(waiter)
 
     def unwatch(self, pv: P, waiter: Waiter) -> None:
-        """Tell *waiter* nothing more."""
+        """Do not call *waiter* any more."""
         if pv._waiters is not None and waiter in pv._waiters:
             pv._waiters.remove(waiter)
 
@@ -408,9 +408,9 @@ class PVTable(Generic[P, C]):
         keys : iterable of PVKey
         made : dict of CircuitKey to Carrier
             Circuits that were made for them. Those that are not in the steps are not needed:
-            another thread was faster.
+            another thread has made the same.
         problem : str
-            Why others could not be made; empty if there was none.
+            Why others could not be made; empty if all were made.
         now : float
         """
         steps: Steps[P, C] = Steps()
@@ -434,7 +434,7 @@ class PVTable(Generic[P, C]):
         return steps
 
     def attached(self, carrier: C, channels: Mapping[P, ClientChannel]) -> Steps[P, C]:
-        """Note that a circuit has PVs, and these channels for them."""
+        """Note that a circuit has taken PVs and made these channels for them."""
         steps: Steps[P, C] = Steps()
         for pv, channel in channels.items():
             pv._link = Link(carrier, channel)
@@ -446,7 +446,7 @@ class PVTable(Generic[P, C]):
     # ---- what happens on a circuit
 
     def created(self, carrier: C, pvs: Iterable[P], now: float) -> Steps[P, C]:
-        """Note that PVs are connected: subscribe again, tell who waits."""
+        """Note that PVs are connected: subscribe again, wake the waiters."""
         steps: Steps[P, C] = Steps()
         for pv in self._changed(carrier, pvs, "connected", steps):
             pv._since = now
@@ -475,7 +475,7 @@ class PVTable(Generic[P, C]):
         return steps
 
     def responsive(self, carrier: C, pvs: Iterable[P], responds: bool) -> Steps[P, C]:
-        """Note that the server of connected PVs has stopped, or resumed, to respond."""
+        """Note that the server of connected PVs has stopped responding, or resumed."""
         steps: Steps[P, C] = Steps()
         news = "connected" if responds else "disconnected"
         for pv in self._changed(carrier, pvs, news, steps):
@@ -483,7 +483,7 @@ class PVTable(Generic[P, C]):
         return steps
 
     def idle(self, carrier: C, pv: P, now: float) -> Steps[P, C]:
-        """Note that *pv* has given its channel back; if it is needed by now, it is searched."""
+        """Note that the channel of *pv* was cleared; if it is needed again, it is searched."""
         steps: Steps[P, C] = Steps()
         if self._changed(carrier, (pv,), "disconnected", steps, "idle"):
             needed = bool(pv._waiters) or pv.wanted
@@ -493,7 +493,7 @@ class PVTable(Generic[P, C]):
         return steps
 
     def circuit_over(self, key: CircuitKey, carrier: C, now: float) -> bool:
-        """Note that a circuit takes no more PVs; False if it has said so before."""
+        """Note that a circuit takes no more PVs; return False if that was noted before."""
         if self.carriers.get(key) is not carrier:
             return False
         del self.carriers[key]
@@ -501,7 +501,7 @@ class PVTable(Generic[P, C]):
         return True
 
     def close(self, reason: str) -> Steps[P, C]:
-        """End, for *reason*: from now on no PV is searched. May be repeated."""
+        """Close, for *reason*: from now on no PV is searched. May be called again."""
         steps: Steps[P, C] = Steps()
         self.closed = self.closed or reason
         steps.wake += (waiter for pv in self.pvs.values() for waiter in pv._waiters or ())
@@ -516,7 +516,7 @@ class PVTable(Generic[P, C]):
     def _changed(
         self, carrier: C, pvs: Iterable[P], news: str, steps: Steps[P, C], log: str = ""
     ) -> list[P]:
-        """Tell the callbacks of those PVs that are still on this circuit; return these PVs."""
+        """Notify the callbacks of those PVs that are still on this circuit; return these PVs."""
         changed: list[P] = []
         for pv in pvs:
             link = pv._link

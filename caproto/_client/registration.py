@@ -4,9 +4,9 @@ A client registers at once: a repeater that runs confirms within a moment. If no
 starts one after a second (a script that is over by then needs no beacons), and goes on trying, less
 and less often. A repeater that was restarted has forgotten its clients, so the client registers
 again when nothing has come from it for a long time; if it is gone, all clients start one. One of
-these stays, the others find the port taken and end.
+these keeps running; the others find the port in use and exit.
 
-Pure: *now* is passed in, and the driver does what :meth:`Registration.due` says.
+Pure: *now* is an argument, and the driver does what :meth:`Registration.due` returns.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Final
 PATIENCE: Final = 1.0
 #: Seconds without any beacon after which we ask to be registered again.
 SILENCE: Final = 300.0
-#: Of this many failed attempts the second one starts a repeater.
+#: In each run of this many failed attempts the second one starts a repeater.
 ATTEMPTS_PER_START: Final = 30
 
 
@@ -63,7 +63,7 @@ class Registration:
         self.deadline = now if wanted else math.inf
 
     def due(self, now: float) -> RegistrationAction:
-        """Tell what to do, now that the deadline has come (or not)."""
+        """Decide what to do now; before the deadline, nothing."""
         if now < self.deadline:
             return RegistrationAction.NOTHING
         self.registered = False
@@ -78,7 +78,7 @@ class Registration:
     def confirmed(self, now: float) -> None:
         """Note that the repeater has confirmed."""
         if not self._wanted:
-            return  # any host may send us that
+            return  # any host could send us that
         self.registered = True
         self._pause = min(PATIENCE, self._retry_time)
         self._attempts = 0

@@ -1,7 +1,7 @@
 """Routes: dispatch what a server sends to PVs, operations and subscriptions.
 
 The tables of one circuit (PVs by cid, operations by ioid, subscriptions by their id), and one
-handler per command. Handlers decide; what is to be done afterwards they note in a `FollowUp`.
+handler per command. Handlers decide, and add what is to be done afterwards to a `FollowUp`.
 """
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from .deliveries import Deliveries
 from .interfaces import PV, Subscription
 from .operations import NORMAL, Operation, too_large
 
-#: Seconds between two looks for operations whose time is over.
+#: Seconds between two checks for operations past their deadline.
 EXPIRY_INTERVAL = 0.5
 
 
 class FollowUp:
-    """What the commands of one chunk leave to be done.
+    """What is to be done after the commands of one chunk.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ class FollowUp:
     failed : dict of int to Operation
         The operations that were lost with the channels.
     requests : list of Message
-        What the server is to be sent.
+        What to send to the server.
     deviations : list of MessageError
-        Of the server from the protocol.
+        How the server deviated from the protocol.
     refused_updates : list of (Subscription, response or error)
         Why subscriptions get no updates.
     refused_requests : list of (PV or None, ErrorResponse)
@@ -62,7 +62,7 @@ class FollowUp:
     echoes : int
         Number of answers to echo requests.
     responding : list of PV or None
-        Those that can be used again, if the server has not responded before.
+        Those that can be used again, if the server was unresponsive before.
     """
 
     __slots__ = (
@@ -115,24 +115,24 @@ class Routes:
         self.subscriptions: dict[int, Subscription] = {}
 
     def clear_channel(self, pv: PV, cid: int) -> None:
-        """The channel of *pv* is being cleared."""
+        """Note that the channel of *pv* is being cleared."""
         self.cleared[cid] = self.pvs.pop(cid)
         self.drop_subscriptions(pv)
 
     def drop_subscriptions(self, pv: PV) -> None:
-        """The channel is gone and its subscriptions with it: none is to be cancelled."""
+        """Forget the subscriptions of a channel that is gone; none has to be cancelled."""
         for sub in pv.subscriptions:
             if sub.event_id is not None:
                 self.subscriptions.pop(sub.event_id, None)
                 sub.stopped()
 
     def take_orphans(self, pending: Container[int]) -> dict[int, Operation]:
-        """The operations that the protocol does not wait for any more: their channel is gone."""
+        """Remove and return the operations that are not pending: their channel is gone."""
         numbers = [number for number in self.operations if number not in pending]
         return {number: self.operations.pop(number) for number in numbers}
 
     def take_expired(self, now: float) -> tuple[dict[int, Operation], float]:
-        """Those operations that the circuit ends whose time is over, and when to look again."""
+        """Remove and return the operations past their deadline, and when to check again."""
         expired: dict[int, Operation] = {}
         again_at = math.inf
         for number, operation in self.operations.items():
@@ -148,7 +148,7 @@ class Routes:
         return expired, again_at
 
     def take_all(self) -> tuple[list[PV], dict[int, Operation]]:
-        """The circuit is gone; the PVs and operations that were on it."""
+        """Remove and return all PVs and operations: the circuit is gone."""
         for sub in self.subscriptions.values():
             sub.stopped()
         self.subscriptions.clear()
@@ -159,13 +159,13 @@ class Routes:
 
     @staticmethod
     def _refuse(sub: Subscription, reason: Any, then: FollowUp) -> None:
-        """No update; to be reported once, not with each of them."""
+        """Note that a subscription gets no updates, to be reported once."""
         if not sub.refused:
             sub.refused = True
             then.refused_updates.append((sub, reason))
 
     def reject(self, command: Message, error: MessageError, then: FollowUp) -> None:
-        """Fail what a *command* that cannot be used would have answered."""
+        """Fail the operation that an unusable *command* would have answered."""
         number = command.fields[5]
         if isinstance(command, CreateChanResponse):
             self._on_channel_lost(command, then)
@@ -181,7 +181,7 @@ class Routes:
     def _on_update(self, command: EventAddResponse | ReadNotifyResponse, then: FollowUp) -> None:
         number = command.fields[5]
         sub = self.subscriptions.get(number)
-        if sub is None:  # cancelled meanwhile; or some servers answer a read so
+        if sub is None:  # cancelled meanwhile; or a server that answers reads with updates
             operation = self.operations.pop(number, None)
             if operation is not None:
                 operation.answered(command, then.out)
@@ -216,7 +216,7 @@ class Routes:
 
     def _on_created(self, command: CreateChanResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)
-        if pv is None:  # given up while the server was at it
+        if pv is None:  # removed before the server had created the channel
             then.requests.append(ClearChannelRequest(command.sid, command.cid))
         else:
             then.created.append(pv)

@@ -1,4 +1,4 @@
-"""SearchBook: who searches for what, and what the messages on a UDP socket mean for them.
+"""SearchBook: which searcher searches for what, and what datagrams mean for the searchers.
 
 A searcher asks for names, each under a key of its own. The book says which datagrams are due, takes
 in what servers and repeaters send, and sorts it by searcher into `SearchNews`. It only hands the
@@ -6,7 +6,7 @@ searchers and the keys back, and calls neither: they are whatever the driver lik
 
 ``search_plan`` decides when a name is asked for, ``beacons`` what a beacon means, and
 ``registration`` when to register with the repeater; this is what joins them. A name that was
-answered is no longer searched, so the driver must tell its searcher, or add the name again.
+answered is no longer searched, so the driver must notify its searcher, or add the name again.
 """
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SearchProgress(NamedTuple):
 
 
 class SearchNews(Generic[S]):
-    """What some messages have told, for the driver to pass on.
+    """What some messages mean, for the driver to pass on.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class SearchBook(Generic[S]):
     max_period : float
         Longest interval between two searches of a name, in seconds (EPICS_CA_MAX_SEARCH_PERIOD).
     server_port : int
-        Port of servers that do not tell theirs (EPICS_CA_SERVER_PORT).
+        Port of servers that do not send their own (EPICS_CA_SERVER_PORT).
     registration_retry_time : float
         Longest pause between attempts to register with the repeater, in seconds.
     use_repeater : bool
@@ -129,13 +129,13 @@ class SearchBook(Generic[S]):
         self._postponed: list[_Postponed[S]] = []
         self._order = 0
         self._answered: dict[int, tuple[tuple[S, Key], Address]] = {}
-        # When such a name is searched again both servers answer again: that is not news.
+        # When such a name is searched again both servers answer again; do not report it again.
         self._reported: dict[tuple[tuple[S, Key], frozenset[Address]], None] = {}
         self._found = 0
         self._last_found: float | None = None
 
     def __len__(self) -> int:
-        """How many names are being searched."""
+        """Return how many names are being searched."""
         return len(self._plan)
 
     # ---- what searchers want
@@ -192,7 +192,7 @@ class SearchBook(Generic[S]):
         self._searches.update(zip(ids, zip(repeat(searcher), keys)))
 
     def forget(self, searcher: S) -> None:
-        """Give up all searches of *searcher*."""
+        """Stop all searches of *searcher*."""
         cids = [cid for cid in self._open.pop(searcher, {}).values() if isinstance(cid, int)]
         self._plan.remove(cids)
         for cid in cids:
@@ -211,7 +211,7 @@ class SearchBook(Generic[S]):
     def search_now(self, now: float) -> None:
         """Ask for every name as soon as possible, and start the back-off again.
 
-        Postponed names are not hurried.
+        Postponed names stay postponed.
         """
         self._plan.search_now(now)
 
@@ -242,13 +242,13 @@ class SearchBook(Generic[S]):
         return self._plan.due(now)
 
     def register(self, now: float) -> RegistrationAction:
-        """Tell what to do about the repeater now."""
+        """Decide what to do about the repeater now."""
         return self._registration.due(now)
 
     # ---- what has come
 
     def received(self, commands: Iterable[Message], now: float, news: SearchNews[S]) -> None:
-        """Take in the messages of one datagram, and add to *news* what they tell."""
+        """Take in the messages of one datagram, and add to *news* what they mean."""
         sequence: int | None = None
         for command in commands:
             if isinstance(command, SearchResponse):
@@ -331,7 +331,7 @@ class SearchBook(Generic[S]):
 
 
 def _remember(table: dict[T, U], key: T, value: U) -> None:
-    """Note something, and forget the oldest if there is too much."""
+    """Note an entry, and forget the oldest if there are too many."""
     table[key] = value
     if len(table) > REMEMBERED:
         del table[next(iter(table))]

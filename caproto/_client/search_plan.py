@@ -1,9 +1,9 @@
 """Which names to ask for, and when again.
 
 A `SearchPlan` holds the names that no server has answered yet. It says which datagrams are due
-(`due`) and when to come back (`next_deadline`); it is told what was answered (`reply`). It knows
-neither sockets nor the clock: every method that depends on time is given *now*, in seconds of any
-clock that does not go backwards. It is not thread-safe.
+(`due`) and when to come back (`next_deadline`); answers are reported to it (`reply`). It uses
+neither sockets nor the clock: every method that depends on time has an argument *now*, in seconds
+of any clock that does not go backwards. It is not thread-safe.
 
 The life of a name::
 
@@ -12,7 +12,7 @@ The life of a name::
                          └──────(sent)──────┘         reply, remove: gone from anywhere
 
 *Back-off.* After its first search a name rests for one estimated round trip (32 ms or more), after
-each further search twice as long, up to the maximum period; it is never given up. Names that were
+each further search twice as long, up to the maximum period; it never stops. Names that were
 lost with a server rest at most a second during the first half minute, because servers usually come
 back soon.
 
@@ -29,8 +29,8 @@ of large ones; of the others every second one is for the youngest crowd, and the
 that is overdue longest, so that none starves (`_ROTATION`).
 
 *Cost.* Names that were sent together rest together, so that the heap has an entry per datagram
-rather than per name, and what was answered is only marked, to be skipped when its turn comes. What
-waits is found by looking at each crowd, not at each name.
+rather than per name, and what was answered is only marked, to be skipped when a queue reaches it.
+The next names are found by looking at each crowd, not at each name.
 """
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ __all__ = ["SearchDatagram", "SearchStatus", "SearchPlan"]
 
 #: Names created within this many seconds of each other share datagrams.
 GATHERING_TIME: Final = 0.002
-#: Shortest and longest round trip that is believed, in seconds.
+#: Shortest and longest round trip that is taken as real, in seconds.
 ROUND_TRIP_RANGE: Final = (0.032, 30.0)
 #: Credits of fresh names: one drips in this many seconds, up to this stock.
 FRESH_DRIP, FRESH_STOCK = 0.020, 8
@@ -63,7 +63,7 @@ LOST_REST, LOST_TIME = 1.0, 30.0
 ANOMALY_REST: Final = 8.2
 #: Within this many seconds after an anomaly; not all clients of a network at the same moment.
 ANOMALY_SPREAD: Final = 0.5
-#: So much of a credit may be missing: the rounding of clocks that have run for decades.
+#: This part of a credit may be missing: rounding, when a clock has run for decades.
 CREDIT_ERROR: Final = 1e-4
 #: Several bursts share a crowd up to this many names, a few datagrams.
 SMALL_CROWD: Final = 100
@@ -179,7 +179,7 @@ class SearchPlan:
     now : float
         The present time; anything not later than what later calls say.
     jitter : callable
-        Gives a number from 0 to 1, for spreading what all clients of a network would otherwise do
+        Returns a number from 0 to 1, for spreading what all clients of a network would otherwise do
         at the same moment.
     """
 
@@ -299,7 +299,7 @@ class SearchPlan:
         sequence : int or None
             The number in the VERSION message before the reply; None if there was none, as over
             TCP or from servers before 4.11. Then the latest datagram with this name is taken to be
-            answered; but only numbered replies teach us the round trip time.
+            answered; but only numbered replies give the round trip time.
         now : float
 
         Returns

@@ -21,7 +21,7 @@ class SearchTargets(NamedTuple):
     resolved: bool
 
     def why_not_found(self) -> str:
-        """Tell why a name is not found, as far as that can be said of all of them."""
+        """Tell why a name is not found, as far as the reason is the same for all names."""
         asked = [f"{host}:{port}" for host, port in self.destinations]
         failing = [f"{address} is an unknown host" for address in self.unresolved]
         for (host, port), problem in self.name_servers.items():

@@ -1,4 +1,4 @@
-"""SubscriptionState: a wish to be told of changes, and the callbacks that are told.
+"""SubscriptionState: the callbacks that want the updates of a PV, and whether these come.
 
 Wish and fact are apart. The callbacks are the wish; the id on the wire is the fact, which belongs
 to the circuit that serves the PV and is made to follow the wish after each change of either. To do
@@ -23,11 +23,11 @@ from .operations import read_type
 
 
 class Source(Protocol):
-    """What is watched, as its subscriptions see it."""
+    """A PV, as its subscriptions see it."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name that is searched."""
 
     @property
     def log(self) -> logging.Logger:
@@ -94,7 +94,7 @@ class SubscriptionState:
         #: Whether the last message for us was an error, so that it is logged once.
         self.refused = False
         self._callbacks = Callbacks()
-        # The entries that get updates: all but those still waiting to be told the latest one first.
+        # The entries that get updates: all but those that must get the latest one first.
         self._targets: tuple[Entry, ...] = ()
         self._latest: Any = None
         # The server that sent it, as its updates say. Belongs to the callback threads.
@@ -104,7 +104,7 @@ class SubscriptionState:
 
     @property
     def callbacks(self) -> dict[int, Function]:
-        """The living callbacks, by token."""
+        """The callbacks that still exist, by token."""
         return self._callbacks.functions()
 
     @property
@@ -131,8 +131,8 @@ class SubscriptionState:
     def _append(self, entry: Entry, connected: bool) -> bool:
         """Register *entry*; return whether it is late, so that it gets the latest update first.
 
-        The caller that removed the last callback may not have come to cancel the updates yet: then
-        they go on, and the next callback is late although it is the first.
+        After the last callback was removed, the updates may not be cancelled yet. Then they go on,
+        and the next callback is late although it is the only one.
         """
         late = connected and (bool(self._callbacks.entries) or self.event_id is not None)
         self._callbacks.append(entry)
@@ -141,7 +141,7 @@ class SubscriptionState:
         return late
 
     def _include(self, entry: Entry) -> None:
-        """Give *entry*, which was late and was told the latest update, the next ones."""
+        """Deliver further updates to *entry*, which was late and has got the latest one."""
         if entry in self._callbacks.entries and entry not in self._targets:
             self._targets = (*self._targets, entry)
 
@@ -154,7 +154,7 @@ class SubscriptionState:
         return found
 
     def begin(self) -> None:
-        """Let all callbacks have the first one of a new series of updates, now to be requested."""
+        """Prepare for a new series of updates, to be requested now: all callbacks get the first."""
         self._targets = self._callbacks.entries
 
     def prune(self, _argument: object = None) -> None:
@@ -189,7 +189,7 @@ class SubscriptionState:
         source = self._source
         for token, reference, with_owner, name, bound_to, plain in self._targets:
             if self._source is not source:
-                return  # the callback before was slow, and the PV has another server by now
+                return  # the callback before was slow, and the PV has moved to another server
             try:
                 if bound_to is None or plain is None:
                     function = reference()
@@ -213,8 +213,8 @@ class SubscriptionState:
     def _accepts(self, response: Any) -> bool:
         """Tell whether to take an update of another circuit than the update before.
 
-        Each circuit has a queue of its own. If callbacks are slow, updates of a server that the PV
-        has left may still wait when the first one of its new server has been delivered.
+        Each circuit has a queue of its own. If callbacks are slow, updates of the old server may
+        still be queued when the first one of the new server has been delivered.
         """
         source, channel = response.sender_address, self.pv.channel
         known = self._source is None or source == self._source
@@ -223,8 +223,8 @@ class SubscriptionState:
         self._source = source
         return True
 
-    def _tell_latest(self, entry: Entry) -> None:
-        """Tell one callback the latest update, if there was one."""
+    def _deliver_latest(self, entry: Entry) -> None:
+        """Call one callback with the latest update, if there was one."""
         if self._latest is not None:
             try:
                 call(entry, self, self._latest)
@@ -232,5 +232,5 @@ class SubscriptionState:
                 self._failed(entry.token, entry.name, error)
 
     def _failed(self, token: int, name: str, error: BaseException) -> None:
-        """Log what a callback raised; the driver knows the time."""
+        """Log what a callback raised; implemented by the driver, which has a clock."""
         raise NotImplementedError

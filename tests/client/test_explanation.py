@@ -96,7 +96,7 @@ SEARCHED = search().status
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"status": SEARCHED._replace(lost=True)}, "next in 4.0 s; lost with its server before"),
+        ({"status": SEARCHED._replace(lost=True)}, "next in 4.0 s; its server was lost before"),
         ({"status": SEARCHED._replace(next_due=99.0)}, "searched 3 times, last 2.0 s ago\n"),
         ({"status": SEARCHED._replace(tries=0)}, "about to be searched for the first time"),
         ({"status": None}, "none at present"),

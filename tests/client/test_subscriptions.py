@@ -116,7 +116,7 @@ class TestLate:
         entry, _ = sub.add(told.append, connected=True)
         sub.deliver(Update("two"))
         assert told == []
-        sub._tell_latest(entry)
+        sub._deliver_latest(entry)
         sub._include(entry)
         sub.deliver(Update("three"))
         assert told == ["two", "three"] and first == ["one", "two", "three"]
@@ -139,7 +139,7 @@ class TestLate:
         sub.deliver(Update("one"))
         sub.stopped()
         entry, _ = sub.add(told.append)
-        sub._tell_latest(entry)
+        sub._deliver_latest(entry)
         assert told == [] and sub.event_id is None
 
     def test_a_new_series_is_for_all(self, told):
@@ -204,7 +204,7 @@ def test_an_error_of_one_callback_does_not_concern_the_others(told):
     entry, _ = sub.add(fail)
     sub.add(told.append)
     sub.deliver(Update("one"))
-    sub._tell_latest(entry)
+    sub._deliver_latest(entry)
     assert told == ["one"]
     assert [token for token, _ in sub.failures] == [entry.token, entry.token]
 

@@ -185,7 +185,7 @@ class Subscription(SubscriptionState):
 
     def _welcome(self, entry: Entry) -> None:
         """Tell a late callback the latest update, then let it have the next ones."""
-        self._tell_latest(entry)
+        self._deliver_latest(entry)
         with self.pv.context.lock:
             self._include(entry)
 

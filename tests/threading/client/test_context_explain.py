@@ -223,7 +223,7 @@ def test_a_server_that_refuses_connections(ctx, server, wait_for):
     explanation = ctx.explain(pv)
     assert explanation.server == server.address
     assert "refused" in explanation.last_failure.reason
-    assert hinted(explanation, "cannot be connected to")
+    assert hinted(explanation, "refuses or drops connections")
     assert f"{LOOPBACK}:{server.port}" in str(explanation)
     assert "attempts in a row" in str(explanation)
 
