@@ -15,6 +15,9 @@ from caproto._client.pvs import PVState, PVTable
 from caproto._client.search_book import SearchBook, SearchNews
 from caproto._environment import ClientConfiguration
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 GIVE_UP = now() + 10.0
 destinations = ClientConfiguration.from_environment().search_addresses()
 table, book = PVTable(nullcontext()), SearchBook(now(), use_repeater=False)
@@ -24,7 +27,7 @@ udp, datagrams, news, answers = bcast_socket(reuse=False), Broadcaster(CLIENT), 
 def readable(sock, deadline):
     """Wait for *sock* until *deadline*; tell whether it can be read."""
     if now() >= GIVE_UP:
-        sys.exit("There was no answer.")
+        sys.exit(f"{sys.argv[1]!r}: there was no answer within 10 s.")
     return select.select([sock], [], [], max(0.0, min(deadline, GIVE_UP) - now()))[0]
 
 

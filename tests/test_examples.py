@@ -78,7 +78,14 @@ def test_driving_the_client_on_a_real_ioc(start_ioc):
 def test_driving_the_client_without_an_ioc_ends():
     done = play(nowhere(), "drive_the_client.py", "random_walk:dt")
     assert done.returncode != 0 and done.stdout == ""
-    assert "There was no answer." in done.stderr
+    assert "'random_walk:dt': there was no answer within 10 s." in done.stderr
+
+
+def test_driving_the_client_without_a_name_says_how():
+    done = play(nowhere(), "drive_the_client.py")
+    assert done.returncode != 0 and done.stdout == ""
+    assert "Usage: python3 examples/drive_the_client.py random_walk:dt" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_driving_the_client_takes_no_thread():

@@ -8,7 +8,7 @@ We send only what is right. What we receive may be wrong in two ways. A message 
 state of the circuit raises ProtocolError: the circuit cannot go on. A message that is merely not
 what we asked for raises :class:`Deviation`, after it has changed what a right one would have
 changed: it answers its request, and the circuit goes on. Which is which stands in a table in the
-manual, "What other peoples' servers do".
+manual, "What other people's servers do".
 
 Replies and updates for ids that are finished are normal (they crossed a cancel on the wire) and
 change nothing.

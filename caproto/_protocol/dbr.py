@@ -480,6 +480,9 @@ field_types: dict[str, dict[ChannelType, ChannelType]] = {
     name: dict(zip(native_types, _family(name), strict=True)) for name in _FAMILIES
 }
 
+#: Those that belong to no family.
+_SPECIAL_TYPES = CHANNEL_TYPES[35:]
+
 #: Every legal text, in upper case, of a type.
 _NAMES = {
     prefix + name: member
@@ -521,7 +524,7 @@ def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
     Raises
     ------
     CaprotoValueError
-        None of these; the message lists them.
+        None of these; the message says what is possible.
     """
     if spec is None:
         return CHANNEL_TYPES[native]
@@ -537,9 +540,10 @@ def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
         if 0 <= number < len(CHANNEL_TYPES):
             return CHANNEL_TYPES[number]
     raise CaprotoValueError(
-        f"data_type={spec!r} is not a data type: give a ChannelType, its number 0 to "
-        f"{len(CHANNEL_TYPES) - 1}, one of {', '.join(map(repr, _FAMILIES))}, or one of the names "
-        f"{', '.join(map(str, CHANNEL_TYPES))}, in any case, with or without 'DBR_'"
+        f"data_type={spec!r} is not a data type: give one of {', '.join(map(repr, _FAMILIES))}; "
+        f"or one of the names {', '.join(map(str, native_types))}, also with STS_, TIME_, GR_ or "
+        f"CTRL_ in front ({ChannelType.TIME_DOUBLE}), or {', '.join(map(str, _SPECIAL_TYPES))}; or "
+        f"a ChannelType or its number, 0 to {len(CHANNEL_TYPES) - 1}"
     )
 
 

@@ -80,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             repeater = Repeater(port, _multicast_groups())
         except CaprotoNetworkError as exc:
             if exc.errno == errno.EADDRINUSE:
+                if options.verbose:
+                    print(f"caproto-repeater: port {port} is taken; a repeater runs already",
+                          file=sys.stderr)
                 return 0
             print(f"caproto-repeater: {exc.strerror}", file=sys.stderr)
             return 1

@@ -86,9 +86,12 @@ def test_a_second_one_exits_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     first = Repeater(port := free_port())
     try:
         assert main(["--port", str(port)]) == 0
+        assert capfd.readouterr() == ("", "")
+        assert main(["--port", str(port), "--verbose"]) == 0
     finally:
         first.close()
-    assert capfd.readouterr() == ("", "")
+    told = f"caproto-repeater: port {port} is taken; a repeater runs already\n"
+    assert capfd.readouterr() == ("", told)
 
 
 def test_a_port_that_cannot_be_had_is_an_error(

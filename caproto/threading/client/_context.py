@@ -305,7 +305,7 @@ class Context(Home):
 
     def __repr__(self) -> str:
         if self.closed:
-            return f"<Context: disconnected, {self.table.closed}>"
+            return f"<Context: closed ({self.table.closed})>"
         phases = Counter(pv.phase for pv in self.pvs.values())
         return (
             f"<Context: {phases[PVPhase.NEW] + phases[PVPhase.SEARCHING]} searches pending, "
@@ -331,5 +331,7 @@ def _default_timeout() -> float | None:
         return DEFAULT_TIMEOUT
     try:
         return check_timeout(float(text))
-    except ValueError as error:
-        raise CaprotoValueError(f"{TIMEOUT_VARIABLE}={text!r}: {error}") from None
+    except ValueError:
+        raise CaprotoValueError(
+            f"{TIMEOUT_VARIABLE} must be a number of seconds, 0 or more, not {text!r}"
+        ) from None

@@ -137,7 +137,7 @@ class Home:
             finally:
                 self.unwatch(pv, waiter)
         if not ready():
-            self.check_open()
+            self.check_open(pv)
             timeout = deadline.timeout
             raise CaprotoTimeoutError(
                 self.table.why_not_connected(pv, timeout, self.now())
@@ -154,7 +154,7 @@ class Home:
             False if it is *ready* already; then nothing is told.
         """
         with self.lock:
-            self.check_open()
+            self.check_open(pv)
             if ready():
                 return False
             self.table.watch(pv, waiter)
@@ -179,13 +179,13 @@ class Home:
         else:
             circuit.note(function, pv.name)
 
-    def check_open(self) -> None:
-        """Raise ContextDisconnectedError if this Context is over."""
+    def check_open(self, pv: ClientPV | None = None) -> None:
+        """Raise ContextDisconnectedError, which names *pv*, if this Context is over."""
         reason = self.table.closed
         if reason:
             if reason is EXITING and threading.current_thread().daemon:
                 raise SystemExit(EXITING)  # it ends the thread without a word
-            raise ContextDisconnectedError(reason)
+            raise ContextDisconnectedError(reason if pv is None else f"{pv.name!r}: {reason}")
 
     def check_reentry(self, call: str) -> None:
         """Raise ReentrantCallError if this thread would wait for itself."""

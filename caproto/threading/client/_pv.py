@@ -450,7 +450,7 @@ class PV(ClientPV):
         if operation.response is None and operation.error is None:
             operation.wait(None)
         if operation.error is not None:
-            self.context.check_open()
+            self.context.check_open(self)
             raise failure(self, operation.verb, operation.error, manager.circuit.address)
         response = operation.response
         if response.status != NORMAL:

@@ -101,7 +101,7 @@ class Subscription(SubscriptionState):
     def _add(self, entry: Entry) -> None:
         pv = self.pv
         with pv.context.lock:
-            pv.context.check_open()
+            pv.context.check_open(pv)
             circuit = pv.circuit_manager
             late = self._append(entry, circuit is not None)
         if circuit is None:

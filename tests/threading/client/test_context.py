@@ -159,7 +159,7 @@ class TestConstructor:
     def test_a_default_timeout_that_is_none(self, server, monkeypatch):
         for text in ("soon", "", "-1"):
             monkeypatch.setenv("CAPROTO_DEFAULT_TIMEOUT", text)
-            with pytest.raises(CaprotoValueError, match="CAPROTO_DEFAULT_TIMEOUT"):
+            with pytest.raises(CaprotoValueError, match=f"CAPROTO_DEFAULT_TIMEOUT.*{text!r}$"):
                 Context(configuration=server.configuration)
 
     @item(31)
@@ -385,6 +385,7 @@ class TestDisconnect:
         assert not our_threads()
         assert ctx.closed and not x.connected and not nobody.connected
         wait_for(lambda: not server.connection.open)
+        assert repr(ctx) == "<Context: closed (the Context was disconnected)>"
         with pytest.raises(ContextDisconnectedError, match="disconnected"):
             ctx.get_pvs("x")
 

@@ -129,7 +129,7 @@ class TestWatching:
             ctx._close("over")
             assert waiter.told.wait(5)
             waiter.told.clear()
-        with pytest.raises(ContextDisconnectedError, match="over"):
+        with pytest.raises(ContextDisconnectedError, match="^'x': over$"):
             ctx.watch(x, waiter, lambda: x.connected)
         ctx.disconnect()
 

@@ -182,10 +182,12 @@ class TestStates:
         ctx.disconnect()
         assert "Context is closed" in repr(x) and not x.connected
         for operation in (x.read, x.wait_for_connection, x.time_since_last_heard):
-            with pytest.raises(ContextDisconnectedError, match="disconnected"):
+            with pytest.raises(ContextDisconnectedError, match="'x': the Context was disconnected"):
                 operation()
-        with pytest.raises(ContextDisconnectedError):
+        with pytest.raises(ContextDisconnectedError, match="'x': "):
             x.write(1.0)
+        with pytest.raises(ContextDisconnectedError, match="'x': "):
+            x.subscribe().add_callback(print, strong=True)
 
 
 class TestFacts:
