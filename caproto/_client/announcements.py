@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 from .callbacks import Reference, report
 
@@ -86,7 +86,7 @@ class Announcements:
 
     __slots__ = ("_due", "_listeners", "_lock", "_noted", "_subject", "_delivering")
 
-    def __init__(self, subject: Subject, lock: AbstractContextManager[Any]) -> None:
+    def __init__(self, subject: Subject, lock: AbstractContextManager[object]) -> None:
         self._subject = subject
         self._lock = lock
         self._listeners: tuple[PVCallback, ...] = ()

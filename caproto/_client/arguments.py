@@ -4,7 +4,7 @@ from __future__ import annotations
 import enum
 import numbers
 from collections.abc import Hashable, Iterable
-from typing import Any, Final
+from typing import Final
 
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._protocol.constants import MAX_PRIORITY
@@ -51,13 +51,13 @@ def check_default_timeout(timeout: Timeout) -> Timeout:
     return timeout if isinstance(timeout, _Default) else check_timeout(timeout)
 
 
-def check_count(data_count: Any) -> None:
+def check_count(data_count: object) -> None:
     """Raise unless *data_count* is a possible number of elements or None."""
     if data_count is None:
         return
     if isinstance(data_count, bool) or not hasattr(data_count, "__index__"):
         raise CaprotoTypeError(f"data_count must be a whole number or None, not {data_count!r}")
-    if not 0 <= data_count < 1 << 32:
+    if not 0 <= data_count.__index__() < 1 << 32:
         raise CaprotoValueError(f"data_count must be between 0 and 2**32 - 1, not {data_count!r}")
 
 

@@ -12,12 +12,12 @@ import os
 import weakref
 from collections.abc import Callable, Collection
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._errors import CaprotoKeyError, CaprotoTypeError
 from .._log import LogAllowance
 
-Function = Callable[..., Any]
+Function = Callable[..., object]
 #: Returns a function, or None if it was garbage-collected.
 Reference = Callable[[], Function | None]
 
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     name: str  #: of the function, for the log: it may be gone by then
     #: Of a bound method that is held weakly: references to its object and its function. To call the
     #: function with the object takes 150 ns less than to make a new method, as *reference* does.
-    bound_to: Callable[[], Any] | None = None
+    bound_to: Callable[[], object] | None = None
     function: Reference | None = None
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 
 class Target(Protocol):
@@ -10,6 +10,10 @@ class Target(Protocol):
 
     def deliver(self, argument: Any) -> None:
         """Run user callbacks with *argument*; errors of the user's are caught here."""
+
+
+#: A target, and the argument that this target takes.
+Delivery: TypeAlias = tuple[Target, object]
 
 
 class Call:
@@ -32,15 +36,15 @@ class Deliveries:
 
     def __init__(self) -> None:
         self.targets: list[Target] = []
-        self.arguments: list[Any] = []
+        self.arguments: list[object] = []
 
-    def append(self, pair: tuple[Target, Any]) -> None:
+    def append(self, pair: Delivery) -> None:
         """Add a target and its argument."""
         target, argument = pair
         self.targets.append(target)
         self.arguments.append(argument)
 
-    def __iter__(self) -> Iterator[tuple[Target, Any]]:
+    def __iter__(self) -> Iterator[Delivery]:
         return zip(self.targets, self.arguments, strict=True)
 
     def __len__(self) -> int:
@@ -48,4 +52,4 @@ class Deliveries:
 
 
 #: Some deliveries together: the results of one chunk of bytes, for example.
-DeliveryBatch = Sequence[tuple[Target, Any]] | Deliveries
+DeliveryBatch = Sequence[Delivery] | Deliveries

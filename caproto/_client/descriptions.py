@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import enum
 import logging
-from typing import Any
 
 from .._addresses import Address
 from .._errors import MessageError, RemoteProtocolError
 from .._protocol.channel import ClientChannel
+from .._protocol.commands import ErrorResponse
 from .._protocol.dbr import ChannelType
 from .._protocol.roles import CLIENT, CLOSED, MUST_CLOSE
-from .interfaces import PV, Subscription
+from .interfaces import PV, Refusal, Subscription
 
 
 class CircuitState(enum.Enum):
@@ -74,12 +74,12 @@ def log_deviation(log: logging.Logger, error: MessageError, first: bool) -> None
         log.debug("The server deviates from the protocol: %s", error)
 
 
-def log_refused_updates(sub: Subscription, response: Any) -> None:
+def log_refused_updates(sub: Subscription, response: Refusal) -> None:
     """Log why a subscription gets no updates."""
     sub.log.warning("%r: the server sends no updates: %s", sub.pv.name, _reason(response))
 
 
-def log_refused_request(log: logging.Logger, pv: PV | None, response: Any) -> None:
+def log_refused_request(log: logging.Logger, pv: PV | None, response: ErrorResponse) -> None:
     """Log an error that no operation waits for."""
     reason, text = _reason(response), response.error_message
     if pv is None:
@@ -88,7 +88,7 @@ def log_refused_request(log: logging.Logger, pv: PV | None, response: Any) -> No
         pv.log.warning("%r: the server refused a write: %s, %r", pv.name, reason, text)
 
 
-def _reason(response: Any) -> str:
+def _reason(response: Refusal) -> str:
     if isinstance(response, MessageError):
         return str(response)
     return f"{response.status.name} ({response.status.description})"

@@ -3,11 +3,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
+from .._errors import MessageError, ReadError
 from .._protocol.channel import ClientChannel
+from .._protocol.commands import (
+    ErrorResponse,
+    EventAddRequest,
+    EventAddResponse,
+    ReadNotifyResponse,
+)
 from .._protocol.dbr import AccessRights
-from .deliveries import Target
+from .deliveries import Delivery
+
+#: What brings a value to a subscription; the answer to a read refreshes it after a pause.
+Update: TypeAlias = EventAddResponse | ReadNotifyResponse
+#: Why a subscription gets no updates: what the server said, or what is wrong with it.
+Refusal: TypeAlias = Update | ErrorResponse | MessageError | ReadError
 
 
 class Subscription(Protocol):
@@ -36,13 +48,13 @@ class Subscription(Protocol):
     def wanted(self) -> bool:
         """Whether updates are wanted now."""
 
-    def request(self, channel: ClientChannel) -> Any:
+    def request(self, channel: ClientChannel) -> EventAddRequest:
         """Compose the EventAddRequest, for a connected *channel*."""
 
     def stopped(self) -> None:
         """Note that the server sends no more updates: the next one begins a new series."""
 
-    def deliver(self, argument: Any) -> None:
+    def deliver(self, argument: Update) -> None:
         """Hand an update to the callbacks."""
 
 
@@ -74,5 +86,5 @@ class PV(Protocol):
     def may_idle(self) -> bool:
         """Whether the channel may be cleared: the user asked for it, and nothing needs it."""
 
-    def rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
+    def rights_news(self, rights: AccessRights) -> Delivery | None:
         """Return what to deliver when the server sends the rights; None without callbacks."""

@@ -7,8 +7,8 @@ user callback. A driver derives operations for which a caller waits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar, Final, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 from .._addresses import Address
 from .._errors import (
@@ -21,12 +21,20 @@ from .._errors import (
     WriteError,
 )
 from .._protocol.channel import ClientChannel
-from .._protocol.commands import ReadRequest
+from .._protocol.commands import (
+    ErrorResponse,
+    EventAddResponse,
+    ReadNotifyResponse,
+    ReadRequest,
+    ReadResponse,
+    WriteNotifyResponse,
+)
 from .._protocol.dbr import AccessRights, ChannelType, native_type, resolve_data_type
 from .._protocol.message import Message
 from .._protocol.status import CAStatus
+from .arguments import DataType
 from .callbacks import report
-from .deliveries import Call, Deliveries
+from .deliveries import Call, Deliveries, Delivery
 from .interfaces import PV
 
 #: ECA status of a success without remarks.
@@ -36,7 +44,13 @@ _READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)  #: flags are sl
 _ERRORS: dict[str, type[ErrorResponseReceived]] = {"read": ReadError, "write": WriteError}
 
 #: Where outcomes for user callbacks are collected.
-Out = Deliveries | list[Any]
+Out: TypeAlias = Deliveries | list[Delivery]
+#: What answers an operation.
+Answer: TypeAlias = (
+    ReadNotifyResponse | ReadResponse | WriteNotifyResponse | EventAddResponse | ErrorResponse
+)
+#: A function of the user's for the reply; each kind of operation has its own kinds of reply.
+Callback: TypeAlias = Callable[[Any], object]
 
 
 class NotSent(DisconnectedError):
@@ -90,10 +104,7 @@ class Operation:
     quick: ClassVar[bool] = False
 
     def __init__(
-        self,
-        pv: PV,
-        callback: Callable[[Any], Any] | None,
-        deadline: TimeLimit = NO_LIMIT,
+        self, pv: PV, callback: Callback | None, deadline: TimeLimit = NO_LIMIT
     ) -> None:
         self.pv: Any = pv  # of the driver's own class
         self.callback = callback
@@ -109,7 +120,7 @@ class Operation:
         """
         raise NotImplementedError
 
-    def answered(self, response: Any, out: Out) -> None:
+    def answered(self, response: Message, out: Out) -> None:
         """Pass *response* on to the callback thread."""
         out.append((self, response))
 
@@ -117,7 +128,7 @@ class Operation:
         """Pass *error* on to the callback thread, which logs it."""
         out.append((Call(self._report), error))
 
-    def deliver(self, response: Any) -> None:
+    def deliver(self, response: Answer) -> None:
         """Call the user's function with the response, or log why it is not a success.
 
         It is called for a refused write, too, but not for a refused read, because that response
@@ -174,9 +185,9 @@ class TypedRead(Operation):
     def __init__(
         self,
         pv: PV,
-        callback: Callable[[Any], Any] | None,
+        callback: Callback | None,
         deadline: TimeLimit,
-        data_type: ChannelType | int | str | None,
+        data_type: DataType | None,
         data_count: int | None,
         notify: bool = True,
     ) -> None:
@@ -217,10 +228,10 @@ class Write(Operation):
     def __init__(
         self,
         pv: PV,
-        callback: Callable[[Any], Any] | None,
+        callback: Callback | None,
         deadline: TimeLimit,
-        data: Any,
-        data_type: ChannelType | int | str | None,
+        data: object,
+        data_type: DataType | None,
         data_count: int | None,
         has_reply: bool,
     ) -> None:
@@ -242,14 +253,14 @@ class Write(Operation):
 # ---- types of requests
 
 
-def read_type(channel: ClientChannel, data_type: ChannelType | int | str | None) -> int:
+def read_type(channel: ClientChannel, data_type: DataType | None) -> int:
     """Return the number of the type to ask for, on a connected *channel*."""
     native = channel.native_data_type
     assert native is not None
     return native if data_type is None else resolve_data_type(data_type, native)
 
 
-def write_type(channel: ClientChannel, data_type: ChannelType | int | str) -> int:
+def write_type(channel: ClientChannel, data_type: DataType) -> int:
     """Return the number of the plain type to encode a value in.
 
     Raises
@@ -271,7 +282,7 @@ def write_type(channel: ClientChannel, data_type: ChannelType | int | str) -> in
 # ---- errors
 
 
-def refusal(pv: PV, verb: str, response: Any, address: Address | None) -> ErrorResponseReceived:
+def refusal(pv: PV, verb: str, response: Answer, address: Address | None) -> ErrorResponseReceived:
     """Make the error to raise for a *response* with an error status."""
     status = response.status
     text = getattr(response, "error_message", "")
@@ -300,6 +311,14 @@ def failure(pv: PV, verb: str, error: Exception, address: tuple[str, int]) -> Ex
     if isinstance(error, ErrorResponseReceived):
         return type(error)(text, pv=pv, status=error.status, address=address)
     return type(error)(text)
+
+
+def fail_all(operations: Iterable[Operation], error: CaprotoError) -> list[Delivery]:
+    """Fail *operations*, which one *error* has struck; return what to deliver."""
+    batch: list[Delivery] = []
+    for operation in operations:
+        operation.failed(error, batch)
+    return batch
 
 
 def _allowed(channel: ClientChannel, right: int) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import logging
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -24,7 +24,7 @@ from .._protocol.channel import ClientChannel
 from .._protocol.dbr import AccessRights
 from .announcements import Announcements, PVCallback
 from .backoff import Failure, Loss, ServerBackoff
-from .deliveries import Target
+from .deliveries import Delivery
 from .subscriptions import SubscriptionState
 
 #: Of a PV: its name and priority.
@@ -79,7 +79,7 @@ class Carrier(Protocol):
 class Waiter(Protocol):
     """An object that is called once, when something has happened."""
 
-    def answered(self, response: Any) -> None:
+    def answered(self, response: object) -> None:
         """Note it, quickly; called by any thread, without a lock."""
 
 
@@ -134,7 +134,7 @@ class PVState(Generic[C]):
         self._since = now
         self._waiters: list[Waiter] | None = None
         self._idle_wish = False  # whether it was asked to go idle, and not used since
-        self._subscriptions: dict[tuple[Any, ...], SubscriptionState] | None = None
+        self._subscriptions: dict[tuple[Hashable, ...], SubscriptionState] | None = None
         self._state_callbacks: Announcements | None = None
         self._access_callbacks: Announcements | None = None
         self._log: logging.Logger | None = None
@@ -236,7 +236,7 @@ class PVState(Generic[C]):
         found = (self._state_callbacks, self._access_callbacks)
         return set().union(*(group.dead() for group in found if group is not None))
 
-    def rights_news(self, rights: AccessRights) -> tuple[Target, Any] | None:
+    def rights_news(self, rights: AccessRights) -> Delivery | None:
         """Note what the server allows; return what to deliver, None without callbacks."""
         if self._access_callbacks is None:
             return None
@@ -244,7 +244,7 @@ class PVState(Generic[C]):
 
     def _note_rights(
         self, callbacks: Announcements, rights: AccessRights, listener: PVCallback | None = None
-    ) -> tuple[Target, Any]:
+    ) -> Delivery:
         # A callback is not called again for the same rights of the same channel.
         link = self._link
         channel = weakref.ref(link.channel) if link is not None else None
@@ -280,7 +280,7 @@ class Steps(Generic[P, C]):
         self.reconcile: list[SubscriptionState] = []
         self.wake: list[Waiter] = []
         self.log: list[tuple[Sequence[P], str]] = []
-        self.deliver: list[tuple[Target, Any]] = []
+        self.deliver: list[Delivery] = []
 
 
 class PVTable(Generic[P, C]):
@@ -302,7 +302,7 @@ class PVTable(Generic[P, C]):
         Why it was closed; empty if it was not.
     """
 
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
         self._lock = lock
         self.pvs: dict[PVKey, P] = {}
         self.carriers: dict[CircuitKey, C] = {}
@@ -327,9 +327,9 @@ class PVTable(Generic[P, C]):
         access: PVCallback | None,
         dead: Collection[PVCallback],
         known: bool,
-    ) -> list[tuple[Target, Any]]:
+    ) -> list[Delivery]:
         """Add callbacks of *pv*; if it was *known* before, return calls with its present state."""
-        deliver: list[tuple[Target, Any]] = []
+        deliver: list[Delivery] = []
         if access is not None:
             if pv._access_callbacks is None:
                 pv._access_callbacks = Announcements(pv, self._lock)
@@ -347,7 +347,7 @@ class PVTable(Generic[P, C]):
         return deliver
 
     def subscription(
-        self, pv: P, key: tuple[Any, ...], make: Callable[[], SubscriptionState]
+        self, pv: P, key: tuple[Hashable, ...], make: Callable[[], SubscriptionState]
     ) -> SubscriptionState:
         """Return the subscription of *pv* under *key*; a new one if there is none."""
         if pv._subscriptions is None:

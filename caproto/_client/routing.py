@@ -30,8 +30,8 @@ from .._protocol.commands import (
 )
 from .._protocol.framing import OversizedMessage
 from .deliveries import Deliveries
-from .interfaces import PV, Subscription
-from .operations import NORMAL, Operation, too_large
+from .interfaces import PV, Refusal, Subscription
+from .operations import NORMAL, Answer, Operation, too_large
 
 #: Seconds between two checks for operations past their deadline.
 EXPIRY_INTERVAL = 0.5
@@ -85,7 +85,7 @@ class FollowUp:
         self.failed: dict[int, Operation] = {}
         self.requests: list[Message] = []
         self.deviations: list[MessageError] = []
-        self.refused_updates: list[tuple[Subscription, Any]] = []
+        self.refused_updates: list[tuple[Subscription, Refusal]] = []
         self.refused_requests: list[tuple[PV | None, ErrorResponse]] = []
         self.echoes = 0
         self.responding: list[PV] | None = None
@@ -158,7 +158,7 @@ class Routes:
         return pvs, operations
 
     @staticmethod
-    def _refuse(sub: Subscription, reason: Any, then: FollowUp) -> None:
+    def _refuse(sub: Subscription, reason: Refusal, then: FollowUp) -> None:
         """Note that a subscription gets no updates, to be reported once."""
         if not sub.refused:
             sub.refused = True
@@ -193,7 +193,7 @@ class Routes:
         else:
             self._refuse(sub, command, then)
 
-    def _on_reply(self, command: Any, then: FollowUp) -> None:
+    def _on_reply(self, command: Answer, then: FollowUp) -> None:
         operation = self.operations.pop(command.fields[5], None)
         if operation is not None:
             operation.answered(command, then.out)

@@ -11,31 +11,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from typing import Any, Protocol
 
 from .._addresses import Address
 from .._protocol.channel import ClientChannel
+from .._protocol.commands import EventAddRequest
 from .._protocol.dbr import SubscriptionType
-from .._protocol.message import Message
 from .arguments import DataType
 from .callbacks import Callbacks, Entry, Function, call
+from .interfaces import PV, Update
 from .operations import read_type
-
-
-class Source(Protocol):
-    """A PV, as its subscriptions see it."""
-
-    @property
-    def name(self) -> str:
-        """The name that is searched."""
-
-    @property
-    def log(self) -> logging.Logger:
-        """Its logger."""
-
-    @property
-    def channel(self) -> ClientChannel | None:
-        """Its present channel."""
 
 
 class SubscriptionState:
@@ -43,7 +27,7 @@ class SubscriptionState:
 
     Parameters
     ----------
-    pv : Source
+    pv : PV
         What is watched.
     data_type : ChannelType, int, str or None
         Of the updates; None for the channel's own.
@@ -74,7 +58,7 @@ class SubscriptionState:
 
     def __init__(
         self,
-        pv: Any,
+        pv: PV,
         data_type: DataType | None,
         data_count: int | None,
         low: float,
@@ -96,7 +80,7 @@ class SubscriptionState:
         self._callbacks = Callbacks()
         # The entries that get updates: all but those that must get the latest one first.
         self._targets: tuple[Entry, ...] = ()
-        self._latest: Any = None
+        self._latest: Update | None = None
         # The server that sent it, as its updates say. Belongs to the callback threads.
         self._source: Address | None = None
 
@@ -110,8 +94,7 @@ class SubscriptionState:
     @property
     def log(self) -> logging.Logger:
         """The logger of the PV."""
-        log: logging.Logger = self.pv.log
-        return log
+        return self.pv.log
 
     @property
     def wanted(self) -> bool:
@@ -163,7 +146,7 @@ class SubscriptionState:
 
     # ---- the fact; for the circuit
 
-    def request(self, channel: ClientChannel) -> Message:
+    def request(self, channel: ClientChannel) -> EventAddRequest:
         """Compose the request for updates, for a connected *channel*."""
         return channel.subscribe(
             read_type(channel, self.data_type),
@@ -181,7 +164,7 @@ class SubscriptionState:
 
     # ---- updates; in a callback thread
 
-    def deliver(self, response: Any) -> None:
+    def deliver(self, response: Update) -> None:
         """Hand one update to the callbacks."""
         if response.sender_address is not self._source and not self._accepts(response):
             return
@@ -210,7 +193,7 @@ class SubscriptionState:
             except BaseException as error:
                 self._failed(token, name, error)
 
-    def _accepts(self, response: Any) -> bool:
+    def _accepts(self, response: Update) -> bool:
         """Tell whether to take an update of another circuit than the update before.
 
         Each circuit has a queue of its own. If callbacks are slow, updates of the old server may

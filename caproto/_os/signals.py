@@ -68,6 +68,6 @@ class EndSignals:
         while not self.stop_requested:
             self.wake.wait(math.inf)
 
-    def _note(self, *_: Any) -> None:
+    def _note(self, *_: object) -> None:
         self.stop_requested = True
         self.wake.set()

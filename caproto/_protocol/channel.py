@@ -74,11 +74,11 @@ class Circuit(Protocol):
     def new_ioid(self) -> int:
         """Return an id that no live operation or subscription of the circuit has."""
 
-    def add_channel(self, channel: _Channel) -> None:
+    def add_channel(self, channel: Channel) -> None:
         """Register a new channel."""
 
 
-class _Channel:
+class Channel:
     """What the two ends of a channel share.
 
     Attributes
@@ -164,7 +164,7 @@ class _Channel:
         return LocalProtocolError(f"channel {self.name!r} is not connected ({self._state!r})")
 
 
-class ClientChannel(_Channel):
+class ClientChannel(Channel):
     """The client's end of a channel.
 
     Parameters
@@ -377,7 +377,7 @@ class ClientChannel(_Channel):
         return self.native_data_count or 0
 
 
-class ServerChannel(_Channel):
+class ServerChannel(Channel):
     """The server's end of a channel; the circuit makes it when a CreateChanRequest comes.
 
     Parameters

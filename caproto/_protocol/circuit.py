@@ -26,7 +26,7 @@ from .._errors import (
     RemoteProtocolError,
 )
 from .._log import CIRCUIT_LOGGER, adapter
-from .channel import ClientChannel, ServerChannel
+from .channel import Channel
 from .circuit_rules import HANDLERS, CircuitRules, Handlers
 from .commands import (
     AccessRightsResponse,
@@ -279,7 +279,7 @@ class VirtualCircuit(CircuitRules):
         except (ProtocolError, KeyError) as error:
             raise RemoteProtocolError(self._blame(command, error, self._receive)) from None
 
-    def channel_of(self, command: Message) -> ClientChannel | ServerChannel | None:
+    def channel_of(self, command: Message) -> Channel | None:
         """Find the channel that *command* is about, for the log.
 
         Parameters
@@ -289,8 +289,7 @@ class VirtualCircuit(CircuitRules):
             the request by which its channel is known. The circuit may change meanwhile.
         """
         find = _CHANNEL_OF.get(type(command))
-        channel: ClientChannel | ServerChannel | None = find(self, command) if find else None
-        return channel
+        return find(self, command) if find else None
 
     # --- helpers ---------------------------------------------------------------
 
@@ -320,7 +319,7 @@ class VirtualCircuit(CircuitRules):
         channel = self.channels_sid.get(sid)
         if channel is None or data_type > LAST_TYPE:
             return TOLERANCE
-        return TOLERANCE + payload_size(data_type, count or channel.native_data_count)
+        return TOLERANCE + payload_size(data_type, count or channel.native_data_count or 0)
 
     def _empty_event(self, fields: Fields, payload: Payload, sender: Address | None) -> Message:
         """Make what has no payload: a confirmation of a cancel, or an update of an empty array."""
@@ -338,15 +337,15 @@ class VirtualCircuit(CircuitRules):
         return f"a {sender.value} does not send a {name} over a circuit"
 
 
-def _by_cid(circuit: VirtualCircuit, command: Any) -> Any:
+def _by_cid(circuit: VirtualCircuit, command: Any) -> Channel | None:
     return circuit.channels.get(command.cid)
 
 
-def _by_sid(circuit: VirtualCircuit, command: Any) -> Any:
+def _by_sid(circuit: VirtualCircuit, command: Any) -> Channel | None:
     return circuit.channels_sid.get(command.sid)
 
 
-def _by_request(circuit: VirtualCircuit, command: Message) -> Any:
+def _by_request(circuit: VirtualCircuit, command: Message) -> Channel | None:
     number = command.fields[5]
     # One step for each table: the log asks without the lock of the circuit.
     request = (
@@ -358,7 +357,7 @@ def _by_request(circuit: VirtualCircuit, command: Message) -> Any:
 
 
 #: Class of a command -> how to find its channel.
-_CHANNEL_OF: dict[type[Message], Callable[[VirtualCircuit, Any], Any]] = {
+_CHANNEL_OF: dict[type[Message], Callable[[VirtualCircuit, Any], Channel | None]] = {
     **dict.fromkeys(
         (
             AccessRightsResponse, CreateChanRequest, CreateChanResponse, CreateChFailResponse,

@@ -22,7 +22,7 @@ from typing import Any
 
 from .._addresses import Address
 from .._errors import CaprotoValueError, ProtocolError, RemoteProtocolError
-from .channel import ServerChannel
+from .channel import Channel, ServerChannel
 from .commands import (
     AccessRightsResponse,
     ClearChannelRequest,
@@ -94,8 +94,6 @@ _CHAR_TYPES = frozenset(
 _OFFSETS = tuple(
     1 << 33 if number in _CHAR_TYPES else offset for number, offset in enumerate(VALUE_OFFSETS)
 )
-
-Channel = Any  # ClientChannel or ServerChannel, by role
 
 
 class CircuitRules:
@@ -311,9 +309,10 @@ class CircuitRules:
                 self.peer_version = min(self.protocol_version, command.version)
             channel: Channel = ServerChannel(command.name, self, command.cid)
         else:
-            channel = self.channels.get(command.cid)
-            if channel is None:
+            known = self.channels.get(command.cid)
+            if known is None:
                 raise ProtocolError(f"no channel has cid {command.cid}; make a ClientChannel first")
+            channel = known
         channel.step(CreateChanRequest)
 
     def _on_create_response(self, command: CreateChanResponse) -> None:
@@ -424,17 +423,19 @@ class CircuitRules:
         ):
             raise ProtocolError(f"subscriptionid {number} is in use")
         self.subscriptions[number] = command
-        if not channel.subscriptionids:
-            channel.subscriptionids = set()
-        channel.subscriptionids.add(number)
+        ids = channel.subscriptionids
+        if not isinstance(ids, set):
+            ids = channel.subscriptionids = set()
+        ids.add(number)
         self._note_id(number)
 
     def _on_event_cancel(self, command: EventCancelRequest) -> None:
         channel = self._open_channel(command)
         number = command.fields[5]
-        if number not in channel.subscriptionids:
+        ids = channel.subscriptionids
+        if not isinstance(ids, set) or number not in ids:
             raise ProtocolError(f"channel {channel.name!r} has no live subscription {number}")
-        channel.subscriptionids.discard(number)
+        ids.discard(number)
         self._cancelling[number] = self.subscriptions.pop(number)
         self._right_updates.pop(number, None)
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, SupportsIndex
 from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
 from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
 from .enums import ClosedIntEnum, OpenIntEnum, ReadableIntFlag
-from .timestamp import TimeStamp
+from .timestamp import Moment, TimeStamp
 
 __all__ = [
     "AccessRights",
@@ -303,7 +303,7 @@ class DbrMetadata(ctypes.BigEndianStructure):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _items(self) -> list[tuple[str, Any]]:
+    def _items(self) -> list[tuple[str, object]]:
         return [(name, getattr(self, name)) for name in self._shown]
 
     def cleaned(self) -> DbrMetadata:
@@ -331,7 +331,7 @@ def _get_stamp(self: DbrMetadata) -> TimeStamp:
     return TimeStamp(self.seconds, self.nanoseconds)
 
 
-def _set_stamp(self: DbrMetadata, value: Any) -> None:
+def _set_stamp(self: DbrMetadata, value: Moment) -> None:
     self.seconds, self.nanoseconds = TimeStamp.from_flexible_value(value)
 
 
@@ -355,9 +355,9 @@ _TIMESTAMP_PROPERTY = property(
 _STATES_PROPERTY = property(_get_states, _set_states, doc="The names of the states.")
 
 
-def _fields(names: str, format: str) -> list[tuple[str, Any]]:
+def _fields(names: str, format: str) -> list[tuple[str, object]]:
     """Spell a row of the table as ctypes fields, gaps included."""
-    name, fields = iter(names.split()), list[tuple[str, Any]]()
+    name, fields = iter(names.split()), list[tuple[str, object]]()
     for number, letter in re.findall(r"(\d*)([a-zA-Z])", format):
         if letter == "x":
             fields.append(("_gap", ctypes.c_uint8 * int(number or 1)))

@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from ctypes import c_float
 from reprlib import repr as short_repr
-from typing import Any, TypeAlias
+from typing import Any
 
 from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError, RemoteProtocolError
 from . import arrays
@@ -34,9 +34,6 @@ __all__ = [
     "payload_size",
     "strings_of",
 ]
-
-#: A number of any class: int, Decimal, numpy.float32.
-_AnyNumber: TypeAlias = Any
 
 #: By type: offset of the values plus 7, and bytes per element.
 _SIZES: dict[int, tuple[int, int]] = {
@@ -151,7 +148,7 @@ def _received_layout(data_type: int) -> Layout:
         raise _no_such_type(data_type) from None
 
 
-def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[_AnyNumber, ...]:
+def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[Any, ...]:
     """Unpack the values as Python numbers."""
     if count and len(payload) < layout.value_offset + layout.item_size * count:
         raise short_payload(payload, layout, count)  # before a format of absurd length is made
@@ -205,6 +202,7 @@ _TO_STRINGS: dict[ChannelType, Callable[[Buffer, Layout, int], list[str]]] = {
 
 
 # ---- values to payload ---------------------------------------------------------------------------
+# Numbers are Any here: they may be of any class, such as int, Decimal or numpy.float32.
 
 #: Integer type -> smallest and largest value. CHAR is signed in records and unsigned in Channel
 #: Access: servers take both for the same 8 bits.
@@ -217,7 +215,7 @@ _RANGES: dict[ChannelType, tuple[int, int]] = {
 
 
 #: By typecode of the elements: one number to big-endian bytes.
-_PACK_ONE: dict[str, Callable[[_AnyNumber], bytes]] = {
+_PACK_ONE: dict[str, Callable[[Any], bytes]] = {
     typecode: struct.Struct(">" + typecode).pack
     for typecode in {layout.typecode for layout in LAYOUTS}
 }
@@ -362,7 +360,7 @@ def _encode_memoryview(data: memoryview, layout: Layout) -> tuple[bytes, int]:
     return _pack(values, layout), len(values)
 
 
-def _encode_array(data: array[_AnyNumber]) -> bytes:
+def _encode_array(data: array[Any]) -> bytes:
     """Copy an array of exactly the right type, and swap its bytes if necessary."""
     if sys.byteorder == "little":
         data = data[:]
@@ -400,7 +398,7 @@ def _encode_ndarray(data: Any, layout: Layout) -> tuple[bytes, int]:
     return packed.tobytes(), source.size
 
 
-def _pack(values: Sequence[_AnyNumber], layout: Layout) -> bytes:
+def _pack(values: Sequence[Any], layout: Layout) -> bytes:
     """Convert Python numbers to big-endian bytes: at once if they fit, else one by one."""
     form = f">{len(values)}{layout.typecode}"
     try:
@@ -413,7 +411,7 @@ def _pack(values: Sequence[_AnyNumber], layout: Layout) -> bytes:
     return struct.pack(form, *[_number(value, layout) for value in values])
 
 
-def _number(value: _AnyNumber, layout: Layout) -> float:
+def _number(value: Any, layout: Layout) -> float:
     """Make *value* a number that fits exactly, or say why it does not; of whatever class it is."""
     hint = _HINTS.get(layout.native, _NUMBER_HINT)
     if hasattr(value, "dtype"):
@@ -433,7 +431,7 @@ def _number(value: _AnyNumber, layout: Layout) -> float:
         raise _wrong_type(value, layout, hint) from None
 
 
-def _integer(value: _AnyNumber, layout: Layout, lowest: int, highest: int) -> int:
+def _integer(value: Any, layout: Layout, lowest: int, highest: int) -> int:
     """Make *value* a whole number; compare it first, because it may be very large."""
     if value == value and not lowest <= value <= highest:
         raise CaprotoValueError(
@@ -448,7 +446,7 @@ def _integer(value: _AnyNumber, layout: Layout, lowest: int, highest: int) -> in
     return number & 0xFF if layout.native is ChannelType.CHAR else number
 
 
-def _real(value: _AnyNumber, layout: Layout) -> float:
+def _real(value: Any, layout: Layout) -> float:
     """Make *value* a float; one that would become infinite is refused."""
     if not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise TypeError  # float() would read text, and whatever is like bytes
@@ -463,7 +461,7 @@ def _real(value: _AnyNumber, layout: Layout) -> float:
     return number
 
 
-def _shown(value: _AnyNumber) -> str:
+def _shown(value: Any) -> str:
     """Write a number as people do: ``1.5``, not ``np.float32(1.5)``; cut if it is long."""
     try:
         text = str(value)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from time import time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .constants import EPICS_EPOCH
@@ -20,7 +20,10 @@ from .constants import EPICS_EPOCH
 if TYPE_CHECKING:
     import numpy
 
-__all__ = ["TimeStamp"]
+__all__ = ["Moment", "TimeStamp"]
+
+#: A time as users may give it; see `TimeStamp.from_flexible_value`.
+Moment: TypeAlias = "float | tuple[int, int] | datetime | str | numpy.datetime64"
 
 _EPOCH = datetime(1990, 1, 1, tzinfo=timezone.utc)
 _BILLION = 1_000_000_000
@@ -62,9 +65,7 @@ class TimeStamp(NamedTuple):
         return cls(seconds - EPICS_EPOCH, rest)._checked()
 
     @classmethod
-    def from_flexible_value(
-        cls, value: float | tuple[int, int] | datetime | str | numpy.datetime64
-    ) -> TimeStamp:
+    def from_flexible_value(cls, value: Moment) -> TimeStamp:
         """Make a time stamp from any form of a moment.
 
         Parameters
@@ -172,7 +173,7 @@ def _from_text(value: str) -> TimeStamp:
     return _from_datetime(moment)._replace(nanoseconds=int((fraction or "").ljust(9, "0")))
 
 
-_SOURCES: tuple[tuple[Any, Callable[[Any], TimeStamp]], ...] = (
+_SOURCES: tuple[tuple[type | tuple[type, ...], Callable[[Any], TimeStamp]], ...] = (
     (tuple, _from_pair),
     ((float, int), _from_number),
     (datetime, _from_datetime),

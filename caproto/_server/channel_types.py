@@ -8,7 +8,8 @@ from __future__ import annotations
 import array
 import math
 import operator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, SupportsIndex
 
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._protocol import arrays
@@ -18,7 +19,7 @@ from .._protocol.text import encode_text
 from .conversions import CONVERTERS, Elements, convert, text_of_bytes
 from .data import LOG, VALUE, ChannelData
 from .properties import Property, check_text
-from .snapshot import ChannelAlarm
+from .snapshot import ChannelAlarm, Limit, Properties
 
 __all__ = [
     "ChannelByte",
@@ -33,16 +34,17 @@ __all__ = [
 ]
 
 _NAN = math.nan
+_ROUND = CONVERTERS[ChannelType.DOUBLE][ChannelType.FLOAT]  #: to 32 bits
 
 
-def _check_precision(value: Any) -> int:
+def _check_precision(value: SupportsIndex) -> int:
     number = operator.index(value)
     if not 0 <= number <= 0x7FFF:
         raise CaprotoValueError(f"precision={value!r} is not within 0..32767")
     return number
 
 
-def _check_states(value: Any) -> tuple[str, ...]:
+def _check_states(value: Iterable[object]) -> tuple[str, ...]:
     states = tuple(check_text(state) for state in value)
     if len(states) > MAX_ENUM_STATES:
         raise CaprotoValueError(
@@ -65,7 +67,9 @@ _INTEGER_RANGES = {
 }
 
 #: Limit, comparison, and the alarm beyond the limit; the first that applies counts.
-_ALARMS = (
+_ALARMS: tuple[
+    tuple[Limit, Callable[[float, float], bool], AlarmStatus, AlarmSeverity], ...
+] = (
     ("upper_alarm_limit", operator.ge, AlarmStatus.HIHI, AlarmSeverity.MAJOR_ALARM),
     ("lower_alarm_limit", operator.le, AlarmStatus.LOLO, AlarmSeverity.MAJOR_ALARM),
     ("upper_warning_limit", operator.ge, AlarmStatus.HIGH, AlarmSeverity.MINOR_ALARM),
@@ -81,7 +85,9 @@ class ChannelNumeric(ChannelData):
     control limits, if the upper one is above the lower one.
     """
 
-    _default: ClassVar[Any] = 0
+    _default: ClassVar[object] = 0
+    _posted: float
+    _logged: float
 
     units = Property("", check_text, "Engineering units; clients see the first 7 bytes.")
     upper_disp_limit = Property(0.0, float, "Upper end of a display's range.")
@@ -97,7 +103,7 @@ class ChannelNumeric(ChannelData):
     )
     log_atol = Property(0.0, float, "The same for LOG events.")
 
-    def _element(self, value: Any) -> Any:
+    def _element(self, value: object) -> float:
         return _checked_integer(self, value)
 
     def _array(self, values: Any) -> Elements:
@@ -124,7 +130,7 @@ class ChannelNumeric(ChannelData):
     def _freeze(self, elements: Elements) -> Elements:
         return _frozen(elements, self.data_type)
 
-    def _value_events(self, elements: Elements, properties: dict[str, Any]) -> int:
+    def _value_events(self, elements: Elements, properties: Properties) -> int:
         if self.max_length != 1:
             return VALUE | LOG
         value = elements[0]
@@ -138,7 +144,7 @@ class ChannelNumeric(ChannelData):
         return events
 
     def _limit_alarm(
-        self, elements: Elements, properties: dict[str, Any], alarm: ChannelAlarm
+        self, elements: Elements, properties: Properties, alarm: ChannelAlarm
     ) -> ChannelAlarm:
         if self.max_length != 1:
             return alarm
@@ -180,7 +186,7 @@ class ChannelByte(ChannelNumeric):
 
     data_type = ChannelType.CHAR
 
-    def _normal(self, value: Any) -> Any:
+    def _normal(self, value: object) -> object:
         return tuple(value) if isinstance(value, (bytes, bytearray)) else value
 
 
@@ -192,7 +198,7 @@ class ChannelDouble(ChannelNumeric):
 
     precision = Property(0, _check_precision, "Digits after the decimal point when shown as text.")
 
-    def _element(self, value: Any) -> Any:
+    def _element(self, value: Any) -> float:
         if isinstance(value, (str, bytes)):
             raise CaprotoTypeError(f"{self._whoami()} takes numbers, not {value!r}")
         try:
@@ -206,9 +212,10 @@ class ChannelFloat(ChannelDouble):
 
     data_type = ChannelType.FLOAT
 
-    def _element(self, value: Any) -> Any:
+    def _element(self, value: object) -> float:
         number = super()._element(value)
-        return CONVERTERS[ChannelType.DOUBLE][ChannelType.FLOAT](number, self._text_format)
+        rounded: float = _ROUND(number, self._text_format)
+        return rounded
 
 
 class ChannelEnum(ChannelData):
@@ -231,13 +238,13 @@ class ChannelEnum(ChannelData):
         texts = snapshot.converted(ChannelType.STRING)
         return str(texts[0]) if texts else ""
 
-    def write(self, value: Any = None, **changes: Any) -> None:
+    def write(self, value: object = None, **changes: Any) -> None:
         """Write as `ChannelData.write` does; state names given in the same call count already."""
         if isinstance(value, str) and "enum_strings" in changes:
             value = self._number(value, _check_states(changes["enum_strings"]))
         super().write(value, **changes)
 
-    def _element(self, value: Any) -> Any:
+    def _element(self, value: object) -> object:
         if not isinstance(value, str):
             return _checked_integer(self, value)
         return self._number(value, self._text_format.states)
@@ -260,7 +267,7 @@ class ChannelString(ChannelData):
     data_type = ChannelType.STRING
     _default = ""
 
-    def _element(self, value: Any) -> Any:
+    def _element(self, value: object) -> object:
         if isinstance(value, bytes):
             value = text_of_bytes(value)
         if not isinstance(value, str):
@@ -298,31 +305,35 @@ class ChannelChar(ChannelData):
         """The present text."""
         return text_of_bytes(bytes(self._snapshot.elements))
 
-    def _normal(self, value: Any) -> Any:
+    def _normal(self, value: object) -> object:
         if isinstance(value, str):
             return encode_text(value) + b"\0"
         return value
 
-    def _first_length(self, value: Any, max_length: int | None) -> int:
-        length = len(value)
+    def _first_length(self, value: object, max_length: int | None) -> int:
+        raw = self._text_bytes(value)
         if max_length is None:
-            return max(length, MAX_STRING_SIZE)
-        return super()._first_length(list(value), max(2, max_length))
+            return max(len(raw), MAX_STRING_SIZE)
+        return super()._first_length(list(raw), max(2, max_length))
 
-    def _elements(self, value: Any) -> Elements:
-        raw = self._normal(value)
-        if not isinstance(raw, (bytes, bytearray)):
-            raise CaprotoTypeError(f"{self._whoami()} takes text, not {value!r}")
+    def _elements(self, value: object) -> Elements:
+        raw = self._text_bytes(value)
         if len(raw) > self.max_length:
             raise CaprotoValueError(
                 f"{self._whoami()} has room for {self.max_length} bytes, not {len(raw)}"
             )
+        return raw
+
+    def _text_bytes(self, value: object) -> bytes:
+        raw = self._normal(value)
+        if not isinstance(raw, (bytes, bytearray)):
+            raise CaprotoTypeError(f"{self._whoami()} takes text, not {value!r}")
         return bytes(raw)
 
     def _freeze(self, elements: Elements) -> Elements:
         return bytes(elements)
 
-    def _for_putter(self, elements: Elements) -> Any:
+    def _for_putter(self, elements: Elements) -> str:
         return text_of_bytes(bytes(elements))
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
 from .._errors import CaprotoValueError
 from .._protocol.constants import MAX_STRING_SIZE
@@ -45,7 +45,11 @@ class Elements(Protocol):
 
     def __iter__(self) -> Iterator[Any]: ...
 
-    def __getitem__(self, index: Any, /) -> Any: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> Elements: ...
 
 
 class TextFormat(NamedTuple):
@@ -103,7 +107,7 @@ def _float(value: float) -> float:
     return struct.unpack(">f", struct.pack(">f", value))[0]  # type: ignore[no-any-return]
 
 
-_NUMBERS: dict[ChannelType, Callable[[float], Any]] = {
+_NUMBERS: dict[ChannelType, Callable[[float], float]] = {
     SHORT: _short,
     FLOAT: _float,
     ENUM: _enum,
@@ -182,7 +186,7 @@ def _enum_text(value: int, form: TextFormat) -> str:
     return form.states[value] if 0 <= value < len(form.states) else str(value)
 
 
-def _number_to_number(target: ChannelType) -> Callable[[Any, TextFormat], Any]:
+def _number_to_number(target: ChannelType) -> Callable[[float, TextFormat], float]:
     element = _NUMBERS[target]
     return lambda value, form: element(value)
 
@@ -201,7 +205,7 @@ _TO_TEXT: dict[ChannelType, Callable[[Any, TextFormat], str]] = {
     DOUBLE: _float_text,
 }
 
-_FROM_TEXT: dict[ChannelType, Callable[[str, TextFormat], Any]] = {
+_FROM_TEXT: dict[ChannelType, Callable[[str, TextFormat], str | float]] = {
     STRING: lambda value, form: cut(value),
     SHORT: _integer_from_text(SHORT),
     FLOAT: lambda text, form: _float(_parse(text)),

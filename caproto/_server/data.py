@@ -17,11 +17,12 @@ from __future__ import annotations
 import dataclasses
 import operator
 import struct
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, cast
 
 from .. import _locks
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._protocol.arrays import Buffer
 from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.dbr import (
     LAYOUTS,
@@ -33,9 +34,10 @@ from .._protocol.dbr import (
     TimeStamp,
 )
 from .._protocol.payload import native_view
+from .._protocol.timestamp import Moment
 from .conversions import Elements, TextFormat, convert, text_of_bytes
 from .properties import Property, check_text
-from .snapshot import NATIVE, ChannelAlarm, Snapshot
+from .snapshot import NATIVE, ChannelAlarm, Properties, Snapshot
 
 if TYPE_CHECKING:
     import threading
@@ -116,7 +118,7 @@ class ChannelData:
     """
 
     data_type: ClassVar[ChannelType]
-    _default: ClassVar[Any]
+    _default: ClassVar[object]
 
     reported_record_type = Property(
         "caproto", check_text, "What clients that ask for the record type (CLASS_NAME) are told."
@@ -128,20 +130,20 @@ class ChannelData:
     def __init__(
         self,
         *,
-        value: Any = None,
+        value: object = None,
         alarm: ChannelAlarm | None = None,
-        timestamp: Any = None,
+        timestamp: Moment | None = None,
         max_length: int | None = None,
         access_rights: AccessRights = AccessRights.READ | AccessRights.WRITE,
         clock: Callable[[], TimeStamp] = TimeStamp.now,
-        **properties: Any,
+        **properties: object,
     ) -> None:
         #: What time it is, for values that are written without a time stamp.
         self.clock = clock
-        self.getter: Callable[[Any], Any] | None = None
-        self.putter: Callable[[Any, Any], Any] | None = None
-        self.startup: Callable[[Any], Any] | None = None
-        self.scan: Callable[[Any], Any] | None = None
+        self.getter: Callable[[ChannelData], object] | None = None
+        self.putter: Callable[[ChannelData, Any], object] | None = None
+        self.startup: Callable[[ChannelData], object] | None = None
+        self.scan: Callable[[ChannelData], object] | None = None
         self.scan_period: float | ChannelData | None = None
         #: Set when the server stops; None for a channel without a group.
         self.stopping: threading.Event | None = None
@@ -152,14 +154,16 @@ class ChannelData:
         self._listeners: tuple[RightsListener, ...] = ()
         self._access_rights = AccessRights(access_rights)
         checked = self._check_properties(properties)
-        whole = {name: member.default for name, member in self.properties().items()}
+        whole = cast(
+            Properties, {name: member.default for name, member in self.properties().items()}
+        )
         whole.update(checked)
         self._text_format = _text_format(whole)
         value = self._normal(self._default if value is None else value)
         self.max_length = self._first_length(value, max_length)
         elements = self._elements(value)
-        self._posted: Any = elements[0] if len(elements) else None
-        self._logged: Any = self._posted
+        self._posted: object = elements[0] if len(elements) else None
+        self._logged: object = self._posted
         self._snapshot = Snapshot(
             self.data_type,
             elements,
@@ -170,7 +174,7 @@ class ChannelData:
             self._texts,
         )
 
-    def _first_length(self, value: Any, max_length: int | None) -> int:
+    def _first_length(self, value: object, max_length: int | None) -> int:
         length = len(value) if is_sequence(value) else 1
         if max_length is None:
             max_length = max(1, length)
@@ -181,7 +185,7 @@ class ChannelData:
         return max_length
 
     @classmethod
-    def properties(cls) -> dict[str, Property[Any]]:
+    def properties(cls) -> dict[str, Property[object]]:
         """List everything that describes a channel of this class: name -> `Property`."""
         return {
             name: member
@@ -190,7 +194,7 @@ class ChannelData:
             if isinstance(member, Property)
         }
 
-    def _check_properties(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _check_properties(self, values: Mapping[str, object]) -> Properties:
         legal = self.properties()
         unknown = values.keys() - legal.keys()
         if unknown:
@@ -198,7 +202,7 @@ class ChannelData:
                 f"{type(self).__name__} has no property {', '.join(sorted(unknown))}; "
                 f"it has {', '.join(sorted(legal))}"
             )
-        return {name: legal[name].check(value) for name, value in values.items()}
+        return cast(Properties, {name: legal[name].check(value) for name, value in values.items()})
 
     # What it is now
 
@@ -267,13 +271,13 @@ class ChannelData:
 
     def write(
         self,
-        value: Any = None,
+        value: object = None,
         *,
-        timestamp: Any = None,
+        timestamp: Moment | None = None,
         alarm: ChannelAlarm | None = None,
         status: int | None = None,
         severity: int | None = None,
-        **properties: Any,
+        **properties: object,
     ) -> None:
         """Change the channel and tell its subscribers. This does not call the putter.
 
@@ -301,18 +305,28 @@ class ChannelData:
         elements = None if value is None else self._elements(value)
         self._change(elements, timestamp, alarm, status, severity, properties)
 
-    def write_metadata(self, **changes: Any) -> None:
+    def write_metadata(
+        self,
+        *,
+        timestamp: Moment | None = None,
+        alarm: ChannelAlarm | None = None,
+        status: int | None = None,
+        severity: int | None = None,
+        **properties: object,
+    ) -> None:
         """Change alarm, time stamp or properties: `write` without a value."""
-        self.write(None, **changes)
+        self.write(
+            timestamp=timestamp, alarm=alarm, status=status, severity=severity, **properties
+        )
 
     def _change(
         self,
         elements: Elements | None,
-        timestamp: Any,
+        timestamp: Moment | None,
         alarm: ChannelAlarm | None,
         status: int | None,
         severity: int | None,
-        properties: dict[str, Any],
+        properties: Mapping[str, object],
     ) -> None:
         checked = self._check_properties(properties) if properties else {}
         stamp = self._stamp(timestamp)
@@ -331,7 +345,7 @@ class ChannelData:
         alarm: ChannelAlarm | None,
         status: int | None,
         severity: int | None,
-        changes: dict[str, Any],
+        changes: Properties,
     ) -> tuple[Snapshot, int]:
         """Put another snapshot in the place of the present one; returns it, and the events."""
         events = PROPERTY if changes else 0
@@ -367,7 +381,7 @@ class ChannelData:
         status: int | None,
         severity: int | None,
         elements: Elements,
-        properties: dict[str, Any],
+        properties: Properties,
     ) -> ChannelAlarm:
         """Derive the next alarm state: from *status* and *severity* if given, else from limits."""
         if status is None and severity is None:
@@ -377,7 +391,7 @@ class ChannelData:
             alarm.severity if severity is None else severity,
         )
 
-    def _value_events(self, elements: Elements, properties: dict[str, Any]) -> int:
+    def _value_events(self, elements: Elements, properties: Properties) -> int:
         """Return VALUE and LOG if the value has changed. Arrays always count as changed."""
         if self.max_length != 1 or elements[0] != self._posted:
             self._posted = elements[0] if len(elements) else None
@@ -385,7 +399,7 @@ class ChannelData:
         return 0
 
     def _limit_alarm(
-        self, elements: Elements, properties: dict[str, Any], alarm: ChannelAlarm
+        self, elements: Elements, properties: Properties, alarm: ChannelAlarm
     ) -> ChannelAlarm:
         return alarm
 
@@ -428,7 +442,7 @@ class ChannelData:
             if value is not None:
                 self.write(value)
 
-    def from_client(self, payload: Any, data_type: int, data_count: int) -> Elements:
+    def from_client(self, payload: Buffer, data_type: int, data_count: int) -> Elements:
         """Convert what a client has sent to elements of this channel.
 
         Elements beyond `max_length` are dropped, as a real IOC does.
@@ -494,7 +508,7 @@ class ChannelData:
                 elements = self._elements(replacement)
         self._change(elements, None, None, None, None, {})
 
-    def _for_putter(self, elements: Elements) -> Any:
+    def _for_putter(self, elements: Elements) -> object:
         return elements[0] if self.max_length == 1 else elements
 
     def acknowledge(self, data_type: int, number: int) -> None:
@@ -513,7 +527,7 @@ class ChannelData:
 
     # Values
 
-    def _elements(self, value: Any) -> Elements:
+    def _elements(self, value: object) -> Elements:
         """Check what the server's own code writes, and convert it to elements of this channel."""
         value = self._normal(value)
         if self.max_length == 1:
@@ -531,11 +545,11 @@ class ChannelData:
             )
         return self._freeze(self._array(values))
 
-    def _normal(self, value: Any) -> Any:
+    def _normal(self, value: object) -> object:
         """Bring *value* to the form that the checks below understand: a scalar or a sequence."""
         return value
 
-    def _stamp(self, timestamp: Any) -> TimeStamp:
+    def _stamp(self, timestamp: Moment | None) -> TimeStamp:
         if timestamp is None:
             return self.clock()
         if isinstance(timestamp, TimeStamp):
@@ -545,11 +559,11 @@ class ChannelData:
     def _whoami(self) -> str:
         return f"{type(self).__name__} {self.name}".rstrip()
 
-    def _element(self, value: Any) -> Any:
+    def _element(self, value: object) -> object:
         """Check one element."""
         raise NotImplementedError
 
-    def _array(self, values: Any) -> Elements:
+    def _array(self, values: Elements) -> Elements:
         """Check several elements."""
         return [self._element(value) for value in values]
 
@@ -558,7 +572,7 @@ class ChannelData:
         raise NotImplementedError
 
 
-def is_sequence(value: Any) -> bool:
+def is_sequence(value: object) -> TypeGuard[Elements]:
     """Tell whether *value* is an array, rather than a number or a text."""
     if isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
         return False  # numpy has arrays without dimensions
@@ -576,6 +590,6 @@ def _notify_rights(listeners: Iterable[RightsListener]) -> None:
         listener.rights_changed()
 
 
-def _text_format(properties: dict[str, Any]) -> TextFormat:
+def _text_format(properties: Properties) -> TextFormat:
     """Make the format for conversions to the channel. Floats become texts with six digits."""
     return TextFormat(properties.get("precision", 6), properties.get("enum_strings", ()))

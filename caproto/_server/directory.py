@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._errors import CaprotoKeyError, CaprotoValueError
+from .._protocol.arrays import Buffer
 from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType
 from .._protocol.names import (
@@ -105,7 +106,7 @@ class View:
             stamp=self.data.clock() if self._stamps else snapshot.stamp,
         )
 
-    def from_client(self, payload: Any, data_type: int, data_count: int) -> Elements:
+    def from_client(self, payload: Buffer, data_type: int, data_count: int) -> Elements:
         """Convert what a client has sent through this view; see `ChannelData.from_client`.
 
         A section counts for reading only: what is written goes to the beginning of the array.
@@ -216,7 +217,7 @@ _FILTERS: dict[type, Callable[[Any], Filter]] = {
 }
 
 
-def _maker(wish: Any) -> Callable[[], Filter]:
+def _maker(wish: object) -> Callable[[], Filter]:
     """Return what makes a new filter for each monitor.
 
     Raises

@@ -48,7 +48,7 @@ __all__ = [
     "pvproperty",
 ]
 
-Function = Callable[..., Any]
+Function = Callable[..., object]
 
 _BY_CHANNEL_TYPE: dict[ChannelType, type[ChannelData]] = {
     ChannelType.STRING: ChannelString,
@@ -82,7 +82,7 @@ _BY_NUMPY_TYPE: dict[str, type[ChannelData]] = {
 }
 
 
-def channel_class(dtype: Any = None, value: Any = None) -> type[ChannelData]:
+def channel_class(dtype: type | int | None = None, value: object = None) -> type[ChannelData]:
     """Find the channel class that fits a data type, or a first value.
 
     Parameters
@@ -158,12 +158,12 @@ class pvproperty:
         startup: Function | None = None,
         *,
         name: str | None = None,
-        dtype: Any = None,
-        value: Any = None,
+        dtype: type | int | None = None,
+        value: object = None,
         max_length: int | None = None,
         doc: str | None = None,
         read_only: bool = False,
-        **properties: Any,
+        **properties: object,
     ) -> None:
         self._origin = self
         self.__doc__ = doc
@@ -181,7 +181,7 @@ class pvproperty:
             properties["access_rights"] = AccessRights.READ
         self.arguments: dict[str, Any] = {"value": value, "max_length": max_length, **properties}
 
-    def _with(self, **changes: Any) -> pvproperty:
+    def _with(self, **changes: object) -> pvproperty:
         new = copy.copy(self)
         for name, value in changes.items():
             setattr(new, name, value)
@@ -225,14 +225,14 @@ class pvproperty:
     def __get__(self, instance: None, owner: type) -> pvproperty: ...
 
     @overload
-    def __get__(self, instance: PVGroup, owner: type) -> Any: ...
+    def __get__(self, instance: PVGroup, owner: type) -> ChannelData: ...
 
-    def __get__(self, instance: PVGroup | None, owner: type) -> Any:
+    def __get__(self, instance: PVGroup | None, owner: type) -> pvproperty | ChannelData:
         if instance is None:
             return self
         return instance.attr_pvdb[self.attr_name]
 
-    def __set__(self, instance: PVGroup, value: Any) -> None:
+    def __set__(self, instance: PVGroup, value: object) -> None:
         raise CaprotoTypeError(
             f"{self.attr_name} is a PV; its value is changed by .{self.attr_name}.write(value)"
         )
@@ -258,7 +258,7 @@ class _Member:
         self._subgroup = subgroup
         self._name = name
 
-    def _add(self, **changes: Any) -> SubGroup:
+    def _add(self, **changes: object) -> SubGroup:
         return self._subgroup.changed(self._name, **changes)
 
     def getter(self, function: Function) -> SubGroup:
@@ -315,7 +315,7 @@ class SubGroup:
         self.arguments = arguments
         self.attr_name = ""
 
-    def changed(self, name: str, **changes: Any) -> SubGroup:
+    def changed(self, name: str, **changes: object) -> SubGroup:
         """Return a copy, with another declaration of its PV *name*."""
         new = copy.copy(self)
         declaration = self.group.declarations()[name]._with(**changes)
@@ -337,7 +337,7 @@ class SubGroup:
     @overload
     def __get__(self, instance: PVGroup, owner: type) -> Any: ...
 
-    def __get__(self, instance: PVGroup | None, owner: type) -> Any:
+    def __get__(self, instance: PVGroup | None, owner: type) -> SubGroup | PVGroup:
         if instance is None:
             return self
         return instance.groups[self.attr_name]
@@ -388,7 +388,7 @@ class PVGroup:
     _subgroups: ClassVar[dict[str, SubGroup]] = {}
     _order: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, **arguments: Any) -> None:
+    def __init_subclass__(cls, **arguments: object) -> None:
         super().__init_subclass__(**arguments)
         members = {
             name: member for kind in reversed(cls.__mro__) for name, member in vars(kind).items()
@@ -497,7 +497,7 @@ def get_pv_pair_wrapper(
     """
 
     def pair(*, name: str | None = None, doc: str | None = None, **arguments: Any) -> SubGroup:
-        def put_setpoint(group: PVGroup, instance: ChannelData, value: Any) -> None:
+        def put_setpoint(group: PVGroup, instance: ChannelData, value: object) -> None:
             group.attr_pvdb["readback"].write(value)
 
         body = {

@@ -3,9 +3,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 __all__ = ["ioc_arg_parser"]
+
+
+class _Prefixed(TypedDict):
+    prefix: str
+
+
+class IocOptions(_Prefixed, total=False):
+    """Arguments of a `PVGroup`; the macros only if there are any."""
+
+    macros: dict[str, str]
+
+
+class RunOptions(TypedDict):
+    """Arguments of `run`."""
+
+    interfaces: list[str] | None
+    port: int | None
+    print_ports: bool
+    print_names: bool
+    log_level: str
 
 
 def _port(text: str) -> int:
@@ -20,7 +40,7 @@ def ioc_arg_parser(
     default_prefix: str,
     argv: Sequence[str] | None = None,
     macros: Mapping[str, str] | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[IocOptions, RunOptions]:
     """Read the command line of an IOC.
 
     ``--prefix TEXT``, ``--interfaces ADDRESS …``, ``--port N`` (0: any free one),
@@ -67,7 +87,7 @@ def ioc_arg_parser(
     for macro, default in (macros or {}).items():
         parser.add_argument(f"--{macro}", dest=macro, default=default, help="macro in PV names")
     options = parser.parse_args(argv)
-    ioc_options: dict[str, Any] = {"prefix": options.prefix}
+    ioc_options: IocOptions = {"prefix": options.prefix}
     if macros:
         ioc_options["macros"] = {macro: getattr(options, macro) for macro in macros}
     return ioc_options, {

@@ -1,15 +1,15 @@
 """`Property`: units, limits, states ... of a channel, as attributes of its class."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from .._errors import CaprotoTypeError
 from .snapshot import Snapshot
 
 __all__ = ["Property", "check_text"]
 
-_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 
 class Channel(Protocol):
@@ -23,7 +23,7 @@ class Channel(Protocol):
         """Change properties."""
 
 
-class Property(Generic[_T]):
+class Property(Generic[_T_co]):
     """A property of a channel: read from its snapshot; assigning publishes a PROPERTY event.
 
     Parameters
@@ -36,7 +36,7 @@ class Property(Generic[_T]):
         What it means.
     """
 
-    def __init__(self, default: _T, check: Callable[[Any], _T], doc: str) -> None:
+    def __init__(self, default: _T_co, check: Callable[[Any], _T_co], doc: str) -> None:
         self.default = default
         self.check = check
         self.__doc__ = doc
@@ -45,22 +45,22 @@ class Property(Generic[_T]):
         self.name = name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Property[_T]: ...
+    def __get__(self, instance: None, owner: type) -> Property[_T_co]: ...
 
     @overload
-    def __get__(self, instance: Channel, owner: type) -> _T: ...
+    def __get__(self, instance: Channel, owner: type) -> _T_co: ...
 
-    def __get__(self, instance: Channel | None, owner: type) -> Property[_T] | _T:
+    def __get__(self, instance: Channel | None, owner: type) -> Property[_T_co] | _T_co:
         if instance is None:
             return self
-        value: _T = instance.snapshot.properties[self.name]
-        return value
+        values: Mapping[str, object] = instance.snapshot.properties
+        return cast("_T_co", values[self.name])
 
-    def __set__(self, instance: Channel, value: Any) -> None:
+    def __set__(self, instance: Channel, value: object) -> None:
         instance.write_metadata(**{self.name: value})
 
 
-def check_text(value: Any) -> str:
+def check_text(value: object) -> str:
     """Return *value* if it is a str; raise if not."""
     if not isinstance(value, str):
         raise CaprotoTypeError(f"expected a str, got {value!r} ({type(value).__name__})")

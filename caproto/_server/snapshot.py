@@ -10,21 +10,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from .._errors import CaprotoError, CaprotoValueError
-from .._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType, TimeStamp
+from .._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType, DbrMetadata, TimeStamp
 from .._protocol.payload import encode, payload_size
 from .._protocol.status import CAStatus
 from .._protocol.text import encode_text
 from .conversions import CONVERTERS, Elements, TextFormat, convert, text_of_bytes
 
-__all__ = ["NATIVE", "ChannelAlarm", "Refused", "Snapshot"]
+__all__ = ["NATIVE", "ChannelAlarm", "Properties", "Refused", "Snapshot"]
 
 #: A snapshot keeps at most this many of its encodings.
 _MAX_ENCODINGS = 16
-#: Limits that a DBR structure may have; the properties of a channel go by the same names.
-_LIMITS = (
+Limit: TypeAlias = Literal[
     "upper_disp_limit",
     "lower_disp_limit",
     "upper_alarm_limit",
@@ -33,7 +32,9 @@ _LIMITS = (
     "lower_alarm_limit",
     "upper_ctrl_limit",
     "lower_ctrl_limit",
-)
+]
+#: Limits that a DBR structure may have; the properties of a channel go by the same names.
+_LIMITS: tuple[Limit, ...] = get_args(Limit)
 
 
 class Refused(CaprotoError):
@@ -52,6 +53,25 @@ class Refused(CaprotoError):
     def __init__(self, message: str, status: CAStatus = CAStatus.ECA_PUTFAIL) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Properties(TypedDict, total=False):
+    """Values of the `Property` members of a channel, by name; classes of users may have more."""
+
+    reported_record_type: str
+    units: str
+    precision: int
+    enum_strings: tuple[str, ...]
+    upper_disp_limit: float
+    lower_disp_limit: float
+    upper_alarm_limit: float
+    upper_warning_limit: float
+    lower_warning_limit: float
+    lower_alarm_limit: float
+    upper_ctrl_limit: float
+    lower_ctrl_limit: float
+    value_atol: float
+    log_atol: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +143,7 @@ class Snapshot:
         elements: Elements,
         alarm: ChannelAlarm,
         stamp: TimeStamp,
-        properties: dict[str, Any],
+        properties: Properties,
         serial: int,
         is_text: bool = False,
     ) -> None:
@@ -237,7 +257,7 @@ def _times(snapshot: Snapshot, data_type: int) -> tuple[int, int, TimeStamp]:
     return alarm.status, alarm.severity, snapshot.stamp
 
 
-def _structure(snapshot: Snapshot, data_type: int) -> Any:
+def _structure(snapshot: Snapshot, data_type: int) -> DbrMetadata:
     """Fill the DBR structure of *data_type* with what the channel has."""
     structure = LAYOUTS[data_type].struct()
     alarm = snapshot.alarm
@@ -273,7 +293,7 @@ _TARGETS = (*NATIVE * 5, *[ChannelType.STRING] * 4)
 _FLOATS = (ChannelType.FLOAT, ChannelType.DOUBLE)
 #: The limits of channels that have no such property.
 _NOT_DEFINED = {name: math.nan for name in _LIMITS if "alarm" in name or "warning" in name}
-_METADATA: tuple[Callable[[Snapshot, int], Any], ...] = (
+_METADATA: tuple[Callable[[Snapshot, int], object], ...] = (
     _no_metadata, _times, _times, _structure, _structure, _structure
 )
 _ENCODERS = (_encode_regular,) * 5 + (_encode_special,)

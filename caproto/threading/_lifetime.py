@@ -13,7 +13,7 @@ import atexit
 import os
 import weakref
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from ._waiting import Deadline
 
@@ -24,7 +24,7 @@ EXIT_TIME = 0.5
 class Closeable(Protocol):
     """Something with threads."""
 
-    def _at_exit(self, deadline: Any) -> None:
+    def _at_exit(self, deadline: Deadline) -> None:
         """Close; wait for threads until *deadline*."""
 
     def _after_fork(self) -> None:

@@ -16,10 +16,11 @@ import socket
 from _thread import RLock, allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from .._errors import CaprotoNetworkError
 from .._os.sockets import Address, WakeUp, abort, finish_connect, start_connect, wait_writable
+from .._protocol.message import Payload
 from . import _waiting
 from ._waiting import Deadline
 
@@ -62,7 +63,7 @@ class Transport:
         self.error: OSError | None = None
         self._connect_by = _waiting.now() + timeout
         self._socket: socket.socket | None = None
-        self.outbox: deque[Any] = deque()
+        self.outbox: deque[Payload] = deque()
         #: How much the socket took of the first buffer in the outbox, by piece.
         self._sent: list[int] = []
         self._gate = allocate_lock()  # taken with the token; it can be asked whether it is free
@@ -122,7 +123,7 @@ class Transport:
 
     # ---- for everybody
 
-    def queue(self, buffers: Iterable[Any]) -> None:
+    def queue(self, buffers: Iterable[Payload]) -> None:
         """Have *buffers* written after all that is queued already. Under the owner's lock."""
         self.outbox.extend(buffers)
 
@@ -150,7 +151,7 @@ class Transport:
             raise
         return True  # or the thread flushes as soon as there is somebody to write to
 
-    def _write(self, outbox: deque[Any], sent: list[int]) -> bool:
+    def _write(self, outbox: deque[Payload], sent: list[int]) -> bool:
         """Write until the outbox is empty or the socket is full; whether it is full. With token."""
         sock = self._socket
         if sock is None:
@@ -235,7 +236,7 @@ class Waker:
     def __init__(self, wakeup: WakeUp) -> None:
         self._wakeup = wakeup
 
-    def __call__(self, _reference: Any) -> None:
+    def __call__(self, _reference: object) -> None:
         self._wakeup.set()
 
 

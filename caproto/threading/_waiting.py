@@ -23,7 +23,7 @@ _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 now: Callable[[], float] = time.monotonic
 
 #: Lets another thread run that could; where the system has no such call, nothing happens.
-yield_cpu: Callable[[], Any] = getattr(os, "sched_yield", lambda: None)
+yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
 def start_thread(thread: threading.Thread) -> None:
@@ -77,7 +77,7 @@ class Deadline:
 class Waiter(Protocol):
     """Somebody who is to be told that something has happened."""
 
-    def answered(self, response: Any, batch: Any = None) -> None:
+    def answered(self, response: object, batch: object = None) -> None:
         """It has; called once, by any thread, holding nothing. Must be quick."""
 
 
@@ -124,12 +124,12 @@ class OneShot(Latched):
     def __init__(self) -> None:
         self.arm()
 
-    def answered(self, response: Any, batch: Any = None) -> None:
+    def answered(self, response: object, batch: object = None) -> None:
         """Fill the box and wake the waiter."""
         self.response = response
         self._latch.release()
 
-    def failed(self, error: Exception, batch: Any = None) -> None:
+    def failed(self, error: Exception, batch: object = None) -> None:
         """Tell the waiter why there will be no answer."""
         self.error = error
         self._latch.release()
@@ -149,7 +149,7 @@ class Poller:
     def __init__(self, sock: socket.socket, wake: WakeUp) -> None:
         self._sock = sock
         self._wake = wake
-        self._poll: Any = None
+        self._poll: select.poll | None = None
         if hasattr(select, "poll"):  # everywhere but on Windows
             self._poll = select.poll()
             self._fd = sock.fileno()
@@ -178,7 +178,7 @@ class Poller:
             timeout = LONGEST_SLEEP if timeout > LONGEST_SLEEP else max(0.0, timeout)
         if self._poll is None:
             watched = [self._sock] if writing else []
-            sources: list[Any] = [self._sock, self._wake]
+            sources: list[socket.socket | WakeUp] = [self._sock, self._wake]
             reads, writes, failed = select.select(sources, watched, watched, timeout)
             if self._wake in reads:
                 self._wake.clear()
@@ -196,7 +196,7 @@ class Poller:
             elif event == _POLLIN:
                 readable = True
             else:
-                failed = event & ~(select.POLLIN | select.POLLOUT)
-                readable = bool(event & select.POLLIN or failed)
-                writable = bool(event & select.POLLOUT or failed)
+                failure = event & ~(select.POLLIN | select.POLLOUT)
+                readable = bool(event & select.POLLIN or failure)
+                writable = bool(event & select.POLLOUT or failure)
         return readable, writable

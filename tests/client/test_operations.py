@@ -18,6 +18,7 @@ from caproto._client.operations import (
     Read,
     TypedRead,
     Write,
+    fail_all,
     failure,
     read_type,
     refusal,
@@ -183,6 +184,16 @@ def test_a_failure_is_logged_and_no_response(caplog):
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == "The write of 'T:x' failed: the server is gone"
+
+
+def test_one_error_may_strike_many(caplog):
+    made = [operation(None), operation(None, verb="write")]
+    with caplog.at_level(logging.WARNING, "caproto"):
+        for target, argument in fail_all(made, DisconnectedError("it is gone")):
+            target.deliver(argument)
+    assert [record.getMessage() for record in caplog.records] == [
+        "The read of 'T:x' failed: it is gone", "The write of 'T:x' failed: it is gone"
+    ]
 
 
 def test_a_refused_write_is_logged_and_reaches_the_callback(caplog):

@@ -481,6 +481,9 @@ def test_the_room_of_a_long_text_can_be_chosen():
     for bad in (5, ["a"], None):
         with pytest.raises(CaprotoTypeError, match="takes text"):
             channel._elements(bad)
+    for first in (5, ["a"]):
+        with pytest.raises(CaprotoTypeError, match="takes text"):
+            ChannelChar(value=first)
 
 
 def test_what_clients_write_to_a_long_text():

@@ -4,12 +4,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
-from typing import Any
 
-from ..._client.arguments import check_callback, check_count, check_data_type, check_timeout
+from ..._client.arguments import (
+    DataType,
+    check_callback,
+    check_count,
+    check_data_type,
+    check_timeout,
+)
 from ..._client.operations import Operation, Read, TypedRead, Write
 from ..._errors import CaprotoError, CaprotoTypeError
-from ..._protocol.dbr import ChannelType
+from ..._protocol.commands import ErrorResponse, ReadNotifyResponse, WriteNotifyResponse
 from .._waiting import Deadline
 from ._circuit_manager import VirtualCircuitManager
 from ._pv import PV
@@ -58,8 +63,8 @@ class Batch:
     def read(
         self,
         pv: PV,
-        callback: Callable[[Any], Any],
-        data_type: ChannelType | int | str | None = None,
+        callback: Callable[[ReadNotifyResponse], object],
+        data_type: DataType | None = None,
         data_count: int | None = None,
     ) -> None:
         """Read *pv* and call *callback* with the response. See `PV.read`."""
@@ -75,9 +80,9 @@ class Batch:
     def write(
         self,
         pv: PV,
-        data: Any,
-        callback: Callable[[Any], Any] | None = None,
-        data_type: ChannelType | int | str | None = None,
+        data: object,
+        callback: Callable[[WriteNotifyResponse | ErrorResponse], object] | None = None,
+        data_type: DataType | None = None,
         data_count: int | None = None,
     ) -> None:
         """Write *data* to *pv*; with *callback*, ask for a confirmation. See `PV.write`."""
@@ -93,7 +98,7 @@ class Batch:
     def __enter__(self) -> Batch:
         return self
 
-    def __exit__(self, kind: Any, _value: Any, _traceback: Any) -> None:
+    def __exit__(self, kind: object, _value: object, _traceback: object) -> None:
         requests, self._requests = self._requests, []
         deadline, self._deadline = self._deadline, Deadline(self.timeout)
         if kind is None:
@@ -110,7 +115,7 @@ class Batch:
             _report(waiting.failures)
 
 
-def check_pv(pv: Any) -> None:
+def check_pv(pv: object) -> None:
     """Raise CaprotoTypeError unless *pv* is a PV."""
     if not isinstance(pv, PV):
         raise CaprotoTypeError(f"pv must be a PV, as get_pvs returns them, not {pv!r}")

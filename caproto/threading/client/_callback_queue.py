@@ -13,9 +13,9 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from _thread import RLock
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
 
 from ... import _locks
 from ..._client.deliveries import DeliveryBatch, Target
@@ -110,7 +110,7 @@ class CallbackQueue:
         self._backlog.below = below
         self._backlog.when_below = function
 
-    def put_quietly(self, target: Target, argument: Any) -> None:
+    def put_quietly(self, target: Target, argument: object) -> None:
         """Queue one call from a finalizer: takes no lock and starts nothing."""
         self._queue.put((0, ((target, argument),), False, _waiting.now()))
 
@@ -212,16 +212,16 @@ class _StopOnCollect:
         self._queue = queue
         self._workers = workers
 
-    def __call__(self, _reference: Any) -> None:
+    def __call__(self, _reference: object) -> None:
         for _ in range(self._workers):
             self._queue.put(None)
 
 
 def _run(
-    _alive: Any,
+    _alive: object,
     queue: SimpleQueue[Item | None],
     backlog: _Backlog,
-    lock: Any,
+    lock: RLock,
     predecessors: tuple[threading.Event, ...],
     over: threading.Event,
 ) -> None:
@@ -236,7 +236,7 @@ def _run(
         over.set()
 
 
-def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog, lock: Any) -> bool:
+def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog, lock: RLock) -> bool:
     """Run the callbacks of one batch; False at the end.
 
     A function of its own, so that the last response is not kept alive by local names while the

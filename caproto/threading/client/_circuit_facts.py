@@ -4,6 +4,8 @@ Nothing here takes a lock; each answer is made of facts that are read in one ste
 """
 from __future__ import annotations
 
+from typing import cast
+
 from ..._addresses import Address
 from ..._client.circuit_session import CircuitSession
 from ..._client.descriptions import CircuitState, name_rights
@@ -63,7 +65,7 @@ class CircuitFacts:
     @property
     def channels(self) -> dict[int, ClientChannel]:
         """The channels by their cid."""
-        return self.circuit.channels
+        return cast("dict[int, ClientChannel]", self.circuit.channels)
 
     @property
     def pvs(self) -> dict[int, PV]:

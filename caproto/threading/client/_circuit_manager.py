@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ... import _locks
 from ..._client.backoff import Loss
 from ..._client.circuit_session import CircuitSession
-from ..._client.deliveries import Deliveries, DeliveryBatch
+from ..._client.deliveries import Deliveries, Delivery, DeliveryBatch
 from ..._client.descriptions import (
     CircuitState,
     log_deviation,
@@ -39,7 +39,7 @@ from ..._client.descriptions import (
 )
 from ..._client.flow_control import cost
 from ..._client.interfaces import PV, Subscription
-from ..._client.operations import Operation
+from ..._client.operations import Operation, fail_all
 from ..._client.routing import FollowUp
 from ..._errors import (
     CaprotoError,
@@ -83,20 +83,20 @@ class CircuitOwner(Protocol):
     def lock(self) -> RLock:
         """The lock of the PVs."""
 
-    def channels_created(self, manager: VirtualCircuitManager, pvs: list[Any]) -> list[Any]:
+    def channels_created(self, manager: VirtualCircuitManager, pvs: list[Any]) -> list[Delivery]:
         """These PVs are connected."""
 
     def channels_lost(
         self, manager: VirtualCircuitManager, pvs: list[Any], reason: str, loss: Loss
-    ) -> list[Any]:
+    ) -> list[Delivery]:
         """These PVs have lost their channels."""
 
     def responsiveness_changed(
         self, manager: VirtualCircuitManager, pvs: list[Any], state: str
-    ) -> list[Any]:
+    ) -> list[Delivery]:
         """The circuit stopped or resumed responding."""
 
-    def pv_idle(self, manager: VirtualCircuitManager, pv: Any) -> list[Any]:
+    def pv_idle(self, manager: VirtualCircuitManager, pv: Any) -> list[Delivery]:
         """This PV has given its channel back."""
 
     def circuit_over(self, manager: VirtualCircuitManager) -> None:
@@ -460,7 +460,7 @@ class VirtualCircuitManager(CircuitFacts):
         if then.lost:
             host, port = self.circuit.address
             error = DisconnectedError(f"{host}:{port} dropped the channel")
-            batch = _fail(then.failed.values(), error)
+            batch = fail_all(then.failed.values(), error)
             batch += owner.channels_lost(self, then.lost, "the server dropped it", Loss.REFUSED)
             self._deliver(batch)
             self._close_if_unused()
@@ -491,7 +491,7 @@ class VirtualCircuitManager(CircuitFacts):
         """Give up operations that no caller waits for and whose time is over."""
         with self._lock:
             expired = self.session.expire(now)
-        batch: list[Any] = []
+        batch: list[Delivery] = []
         for operation in expired:
             timeout = operation.deadline.timeout
             error = CaprotoTimeoutError(
@@ -547,7 +547,7 @@ class VirtualCircuitManager(CircuitFacts):
         seconds = self.time_since_last_heard()
         text = f"{host}:{port} does not respond, last heard {seconds:.1f} s ago"
         self.log.warning("%s; %d PVs are unusable until it answers", text, len(lost.pvs))
-        batch = _fail(lost.operations.values(), DisconnectedError(text))
+        batch = fail_all(lost.operations.values(), DisconnectedError(text))
         batch += self._owner.responsiveness_changed(self, lost.pvs, "disconnected")
         self._deliver(batch)
 
@@ -570,7 +570,7 @@ class VirtualCircuitManager(CircuitFacts):
             log_end(self.log, address, error, reason, len(end.pvs), end.connecting)
         # Reads are sent again after a DisconnectedError; not those that broke the circuit, perhaps.
         kind = RemoteProtocolError if isinstance(error, RemoteProtocolError) else DeadCircuitError
-        batch = _fail(end.operations.values(), kind(f"{host}:{port}: {reason}"))
+        batch = fail_all(end.operations.values(), kind(f"{host}:{port}: {reason}"))
         if self._silent:
             batch = []  # who closed the Context knows that no callback will come
         self._owner.circuit_over(self)
@@ -580,13 +580,6 @@ class VirtualCircuitManager(CircuitFacts):
         else:
             self._deliver(batch)
             self.delivery.stop()
-
-
-def _fail(operations: Iterable[Operation], error: CaprotoError) -> list[Any]:
-    batch: list[Any] = []
-    for operation in operations:
-        operation.failed(error, batch)
-    return batch
 
 
 def _serve(reference: Callable[[], VirtualCircuitManager | None], transport: Transport) -> None:

@@ -9,7 +9,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 from ... import _locks
 from ..._client.announcements import PVCallback
@@ -22,7 +22,7 @@ from ..._client.arguments import (
     check_priority,
     check_timeout,
 )
-from ..._client.callbacks import Reference, make_reference
+from ..._client.callbacks import Function, Reference, make_reference
 from ..._client.explanation import Explanation
 from ..._client.pvs import PVKey, PVPhase
 from ..._environment import ClientConfiguration
@@ -128,8 +128,8 @@ class Context(Home):
         self,
         *names: str,
         priority: int = 0,
-        connection_state_callback: Callable[[PV, str], Any] | None = None,
-        access_rights_callback: Callable[[PV, AccessRights], Any] | None = None,
+        connection_state_callback: Callable[[PV, str], object] | None = None,
+        access_rights_callback: Callable[[PV, AccessRights], object] | None = None,
         timeout: Timeout = DEFAULT,
     ) -> list[PV]:
         """Get PVs by name, at once; they are searched and connected in the background.
@@ -319,7 +319,7 @@ class Context(Home):
         )
 
 
-def _reference(function: Callable[..., Any] | None) -> Reference | None:
+def _reference(function: Function | None) -> Reference | None:
     """Make a weak reference to a callback, one for all PVs; None for none."""
     check_callback(function)
     return None if function is None else make_reference(function, False, None)

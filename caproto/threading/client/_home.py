@@ -14,12 +14,12 @@ import os
 import threading
 from _thread import RLock
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from ... import _locks
 from ..._addresses import Address
 from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING
+from ..._client.deliveries import Delivery
 from ..._client.pvs import CircuitKey, PVKey, PVState, PVTable, Steps, Waiter
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
@@ -203,7 +203,7 @@ class Home:
         self,
         steps: Steps[ClientPV, VirtualCircuitManager],
         circuit: VirtualCircuitManager | None = None,
-    ) -> list[Any]:
+    ) -> list[Delivery]:
         """Do what the table has decided, about *circuit*; return what to deliver to callbacks."""
         for carrier, pvs in steps.attach.items():
             self._attach(carrier, pvs)
@@ -301,7 +301,7 @@ class Home:
 
     def channels_created(
         self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV]
-    ) -> list[Any]:
+    ) -> list[Delivery]:
         """Subscribe again for PVs that are connected, and wake the callers that wait."""
         with self.lock:
             steps = self.table.created(manager, pvs, self.now())
@@ -309,7 +309,7 @@ class Home:
 
     def channels_lost(
         self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], reason: str, loss: Loss
-    ) -> list[Any]:
+    ) -> list[Delivery]:
         """Search again for PVs that have lost their server."""
         with self.lock:
             steps = self.table.lost(manager, pvs, reason, loss, self.now())
@@ -317,13 +317,13 @@ class Home:
 
     def responsiveness_changed(
         self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], state: str
-    ) -> list[Any]:
+    ) -> list[Delivery]:
         """Tell that the server of connected PVs stopped or resumed responding."""
         with self.lock:
             steps = self.table.responsive(manager, pvs, state == "connected")
         return self._carry_out(steps, manager)
 
-    def pv_idle(self, manager: VirtualCircuitManager, pv: ClientPV) -> list[Any]:
+    def pv_idle(self, manager: VirtualCircuitManager, pv: ClientPV) -> list[Delivery]:
         """Note that a PV has given its channel back; if it is needed by now, search for it."""
         with self.lock:
             steps = self.table.idle(manager, pv, self.now())
@@ -428,7 +428,7 @@ class _Alarm(OneShot):
 
     __slots__ = ()
 
-    def answered(self, response: Any, out: Any = None) -> None:
+    def answered(self, response: object, batch: object = None) -> None:
         """Wake the waiter, unless that has been done."""
         if self._latch.locked():
             with contextlib.suppress(RuntimeError):  # another thread has, in this moment

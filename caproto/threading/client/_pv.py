@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast, overload
 
 from ... import _locks
 from ..._client.arguments import (
     DEFAULT,
+    DataType,
     Timeout,
     check_callback,
     check_count,
@@ -23,6 +24,7 @@ from ..._client.arguments import (
 )
 from ..._client.operations import (
     NORMAL,
+    Callback,
     NotSent,
     Operation,
     Read,
@@ -33,8 +35,14 @@ from ..._client.operations import (
 )
 from ..._client.pvs import Link
 from ..._errors import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, DisconnectedError
-from ..._protocol.commands import event_payload
-from ..._protocol.dbr import ChannelType, SubscriptionType
+from ..._protocol.commands import (
+    ErrorResponse,
+    ReadNotifyResponse,
+    ReadResponse,
+    WriteNotifyResponse,
+    event_payload,
+)
+from ..._protocol.dbr import SubscriptionType
 from .._waiting import Deadline, OneShot
 from . import _reentry
 from ._circuit_manager import VirtualCircuitManager
@@ -144,16 +152,64 @@ class PV(ClientPV):
 
     # ---- reading and writing
 
+    @overload
+    def read(
+        self,
+        *,
+        wait: Literal[True] = True,
+        callback: Callable[[ReadNotifyResponse], object] | None = None,
+        timeout: Timeout = DEFAULT,
+        data_type: DataType | None = None,
+        data_count: int | None = None,
+        notify: Literal[True] = True,
+    ) -> ReadNotifyResponse: ...
+
+    @overload
+    def read(
+        self,
+        *,
+        wait: Literal[False],
+        callback: Callable[[ReadNotifyResponse], object] | None = None,
+        timeout: Timeout = DEFAULT,
+        data_type: DataType | None = None,
+        data_count: int | None = None,
+        notify: Literal[True] = True,
+    ) -> None: ...
+
+    @overload
+    def read(
+        self,
+        *,
+        wait: Literal[True] = True,
+        callback: Callable[[ReadResponse], object] | None = None,
+        timeout: Timeout = DEFAULT,
+        data_type: DataType | None = None,
+        data_count: int | None = None,
+        notify: Literal[False],
+    ) -> ReadResponse: ...
+
+    @overload
     def read(
         self,
         *,
         wait: bool = True,
-        callback: Callable[[Any], Any] | None = None,
+        callback: Callable[[ReadNotifyResponse | ReadResponse], object] | None = None,
         timeout: Timeout = DEFAULT,
-        data_type: ChannelType | int | str | None = None,
+        data_type: DataType | None = None,
         data_count: int | None = None,
         notify: bool = True,
-    ) -> Any:
+    ) -> ReadNotifyResponse | ReadResponse | None: ...
+
+    def read(
+        self,
+        *,
+        wait: bool = True,
+        callback: Callback | None = None,
+        timeout: Timeout = DEFAULT,
+        data_type: DataType | None = None,
+        data_count: int | None = None,
+        notify: bool = True,
+    ) -> ReadNotifyResponse | ReadResponse | None:
         """Ask the server for the value.
 
         Parameters
@@ -208,29 +264,56 @@ class PV(ClientPV):
             return None
         while True:
             try:
-                return self._ask(
+                response: ReadNotifyResponse | ReadResponse = self._ask(
                     BlockingRead(self, callback, deadline) if plain
                     else BlockingTypedRead(
                         self, callback, deadline, data_type, data_count, notify
                     ),
                     deadline,
                 )
+                return response
             except DisconnectedError:
                 # A read does no harm, so it is repeated on the next circuit; time bounds it.
                 if deadline.expired:
                     raise
 
+    @overload
     def write(
         self,
-        data: Any,
+        data: object,
         *,
-        wait: bool = True,
-        callback: Callable[[Any], Any] | None = None,
+        wait: Literal[True] = True,
+        callback: Callable[[WriteNotifyResponse], object] | None = None,
         timeout: Timeout = DEFAULT,
         notify: bool | None = None,
-        data_type: ChannelType | int | str | None = None,
+        data_type: DataType | None = None,
         data_count: int | None = None,
-    ) -> Any:
+    ) -> WriteNotifyResponse: ...
+
+    @overload
+    def write(
+        self,
+        data: object,
+        *,
+        wait: bool,
+        callback: Callable[[WriteNotifyResponse | ErrorResponse], object] | None = None,
+        timeout: Timeout = DEFAULT,
+        notify: bool | None = None,
+        data_type: DataType | None = None,
+        data_count: int | None = None,
+    ) -> WriteNotifyResponse | None: ...
+
+    def write(
+        self,
+        data: object,
+        *,
+        wait: bool = True,
+        callback: Callback | None = None,
+        timeout: Timeout = DEFAULT,
+        notify: bool | None = None,
+        data_type: DataType | None = None,
+        data_count: int | None = None,
+    ) -> WriteNotifyResponse | None:
         """Send a value to the server; it is never sent twice.
 
         Parameters
@@ -284,11 +367,12 @@ class PV(ClientPV):
         if not wait:
             self._send(Write(*arguments), deadline)
             return None
-        return self._ask(BlockingWrite(*arguments), deadline)
+        response: WriteNotifyResponse = self._ask(BlockingWrite(*arguments), deadline)
+        return response
 
     def subscribe(
         self,
-        data_type: ChannelType | int | str | None = None,
+        data_type: DataType | None = None,
         data_count: int | None = None,
         low: float = 0.0,
         high: float = 0.0,

@@ -1,11 +1,19 @@
 """Reads and writes for whose outcome the caller waits."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..._client.interfaces import PV
-from ..._client.operations import NORMAL, Operation, Out, Read, TimeLimit, TypedRead, Write
+from ..._client.operations import (
+    NORMAL,
+    Callback,
+    Operation,
+    Out,
+    Read,
+    TimeLimit,
+    TypedRead,
+    Write,
+)
 from .._waiting import LATCH, Latched
 
 
@@ -34,7 +42,7 @@ class BlockingRead(Blocking, Read):
     __slots__ = LATCH
 
     def __init__(
-        self, pv: PV, callback: Callable[[Any], Any] | None, deadline: TimeLimit
+        self, pv: PV, callback: Callback | None, deadline: TimeLimit
     ) -> None:
         self.pv = pv
         self.callback = callback

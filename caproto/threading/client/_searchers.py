@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from ..._client.pvs import PVKey
 from ..._os.sockets import Address, WakeUp
 from .._transport import Waker
 
@@ -17,10 +18,10 @@ from .._transport import Waker
 class Searcher(Protocol):
     """What a broadcaster tells a Context."""
 
-    def found(self, address: Address, version: int, keys: Sequence[Any]) -> None:
+    def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
         """Take in that *keys* are served at *address*, by a server of this minor version."""
 
-    def found_elsewhere(self, key: Any, first: Address, second: Address) -> None:
+    def found_elsewhere(self, key: PVKey, first: Address, second: Address) -> None:
         """Take in that a second server has answered."""
 
     def beacon(self, address: Address, good: bool) -> None:

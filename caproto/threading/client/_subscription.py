@@ -6,8 +6,8 @@ background threads. A Subscription has no lock of its own: its callbacks change 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection
+from typing import NoReturn, TypeVar, overload
 
 from ... import _locks
 from ..._client.callbacks import Entry, Function, accepts_two
@@ -16,6 +16,8 @@ from ..._client.subscriptions import SubscriptionState
 from ..._errors import CaprotoTypeError
 from ._home import ClientPV
 from ._reentry import must_not_wait, refusal
+
+_F = TypeVar("_F", bound=Function)
 
 #: Of a callback that died before it was removed.
 _DIED = (
@@ -51,7 +53,17 @@ class Subscription(SubscriptionState):
 
     pv: ClientPV
 
-    def add_callback(self, function: Function | None = None, *, strong: bool = False) -> Any:
+    @overload
+    def add_callback(self, function: Function, *, strong: bool = False) -> int: ...
+
+    @overload
+    def add_callback(
+        self, function: None = None, *, strong: bool = False
+    ) -> Callable[[_F], _F]: ...
+
+    def add_callback(
+        self, function: Function | None = None, *, strong: bool = False
+    ) -> int | Callable[[_F], _F]:
         """Call *function* with every update from now on.
 
         Parameters
@@ -68,7 +80,7 @@ class Subscription(SubscriptionState):
         Returns
         -------
         int
-            A token for :meth:`remove_callback`.
+            A token for :meth:`remove_callback`; without *function*, a decorator.
 
         Raises
         ------
@@ -156,7 +168,7 @@ class Subscription(SubscriptionState):
             f"connection; pass the name of the PV, {self.pv.name!r}, and subscribe where it is used"
         )
 
-    def _decorate(self, function: Function, strong: bool) -> Function:
+    def _decorate(self, function: _F, strong: bool) -> _F:
         self.add_callback(function, strong=strong)
         return function
 
