@@ -14,6 +14,7 @@ from .._addresses import Address
 from .._errors import (
     AccessError,
     CaprotoError,
+    CaprotoTypeError,
     CaprotoValueError,
     DisconnectedError,
     ErrorResponseReceived,
@@ -245,9 +246,15 @@ class Write(Operation):
         """See `Operation.compose`."""
         if not _allowed(channel, _WRITE):
             raise _forbidden(self.pv, channel, "write", CAStatus.ECA_NOWTACCESS)
-        data_type = None if self.data_type is None else write_type(channel, self.data_type)
         ioid = number if self.has_reply else None
-        return channel.write(self.data, data_type, self.data_count, self.has_reply, ioid)
+        try:
+            data_type = None if self.data_type is None else write_type(channel, self.data_type)
+            return channel.write(self.data, data_type, self.data_count, self.has_reply, ioid)
+        except (CaprotoTypeError, CaprotoValueError) as error:
+            name = repr(self.pv.name)
+            if name in str(error):
+                raise
+            raise type(error)(f"{name}: {error}") from None
 
 
 # ---- types of requests

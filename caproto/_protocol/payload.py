@@ -472,6 +472,9 @@ def _shown(value: Any) -> str:
 
 _NUMBER_HINT = "it takes numbers; to let the server convert text, use data_type='STRING'"
 _HINTS = {
+    ChannelType.STRING: (
+        "it takes str or bytes; to let the server convert a number, use data_type='DOUBLE'"
+    ),
     ChannelType.ENUM: "it takes the number of a state; to send its name, use data_type='STRING'",
 }
 
@@ -495,7 +498,7 @@ def _encode_texts(data: Any, layout: Layout) -> tuple[bytes, int]:
 
         data = numpy.ravel(data).tolist()
     elif not isinstance(data, Sequence):
-        raise _wrong_type(data, layout, "it takes str or bytes")
+        raise _wrong_type(data, layout, _HINTS[ChannelType.STRING])
     return b"".join([_text(text, layout).ljust(40, b"\0") for text in data]), len(data)
 
 
@@ -510,7 +513,7 @@ def _split_texts(data: bytes) -> list[bytes]:
 def _text(text: object, layout: Layout) -> bytes:
     """Convert one text to the bytes that travel, without padding."""
     if not isinstance(text, (str, bytes)):
-        raise _wrong_type(text, layout, "it takes str or bytes")
+        raise _wrong_type(text, layout, _HINTS[ChannelType.STRING])
     raw = text if isinstance(text, bytes) else encode_text(text)
     raw = raw.rstrip(b"\0")
     if len(raw) >= MAX_STRING_SIZE:

@@ -270,7 +270,7 @@ def test_what_cannot_be_sent_does_not_stop_the_rest(server, ctx, caplog, wait_fo
     assert y.read().data[0] == 9.0
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(told) == 3
-    assert told[0].startswith("Not sent: 'no number' of type str cannot be sent as DOUBLE")
+    assert told[0].startswith("Not sent: 'x': 'no number' of type str cannot be sent as DOUBLE")
     assert [record.pv for record in caplog.records if record.levelname == "WARNING"] == [
         "x", "nobody", "noone",
     ]

@@ -148,7 +148,8 @@ class TestValues:
     @pytest.mark.parametrize("wait", [True, False])
     def test_what_cannot_be_sent_raises_at_the_call(self, server, pv, wait):
         for name, data, arguments, error in IMPOSSIBLE:
-            with pytest.raises(error):
+            named = f"{name!r}|^data_(count|type)"  # the value or an argument
+            with pytest.raises(error, match=named):
                 pv(name).write(data, wait=wait, **arguments)
                 pytest.fail(f"{name}, {data!r}, {arguments}")
         pv("x").write(0.5)  # the circuit is none the worse
@@ -396,6 +397,13 @@ class TestRealIOC:
     def test_scalars(self, ioc, keep, record, data, seen):
         keep(record).write(data)
         assert ioc.get(record).split(" = ")[-1].strip('"') == seen
+
+    def test_the_server_converts_a_number_to_text_and_back(self, keep):
+        """As the message for a wrong type of value recommends."""
+        text, number = keep("string"), keep("double")
+        text.write(2.5, data_type="DOUBLE")
+        number.write("1.25", data_type="STRING")
+        assert float(text.read().strings[0]) == 2.5 and number.read().data[0] == 1.25
 
     def test_a_state_that_is_none_is_refused(self, keep):
         with pytest.raises(WriteError):
