@@ -4,7 +4,7 @@ This is the public face of the core, which speaks the protocol without input or 
 the circuit and the broadcaster with their states, data types, addresses, errors, logging. For a
 client see `caproto.threading.client`, for servers `caproto.server`.
 
-No logic here: names are imported, listed, and told where they are public.
+No logic here: names are imported and listed, and get their public module.
 """
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ from ._protocol.roles import (
 from ._protocol.status import CASeverity, CAStatus
 from .backend import select_backend
 
-#: Data values for servers, and where they live: loaded when first asked for.
+#: Data values for servers, and their modules: loaded at the first use.
 _SERVER_DATA = {
     "ChannelAlarm": "._server.snapshot",
     "ChannelByte": "._server.channel_types",

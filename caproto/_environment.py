@@ -2,7 +2,7 @@
 
 Two immutable objects, `ClientConfiguration` and `ServerConfiguration`, hold what a client or a
 server needs to know about the network. They come from the environment (`from_environment`), read
-once, or from arguments, so that two clients in one process can live in different networks. The
+once, or from arguments, so that two clients in one process can use different networks. The
 functions beside them answer single questions about the present environment.
 
 Texts are read by the rules of EPICS base. What is wrong in the environment is logged and replaced

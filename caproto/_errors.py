@@ -96,7 +96,7 @@ class CaprotoTimeoutError(CaprotoError, TimeoutError):
 class CaprotoNetworkError(CaprotoError, OSError):
     """The network refused."""
 
-    def __str__(self) -> str:  # without the number in front, which tells people nothing
+    def __str__(self) -> str:  # without the number, which does not help people
         return self.strerror or Exception.__str__(self)
 
 

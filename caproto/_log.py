@@ -1,4 +1,4 @@
-"""Loggers: one tree of names, and facts about the object that speaks on every record.
+"""Loggers: one tree of names, and the context of the object that logs on every record.
 
 ::
 
@@ -9,8 +9,8 @@
      └─ caproto.ctx      a Context: how many names are being searched, what is connected
 
 Each PV, circuit, broadcaster and Context has a logger of its own below one of these, made by
-`adapter` when it is first asked for. Its level is its own: ``pv.log.setLevel('DEBUG')`` turns up
-one PV and no other. It is deliberately not registered by name, so it dies with its object, and the
+`adapter` when it is first asked for. Its level is its own: ``pv.log.setLevel('DEBUG')`` applies to
+one PV and no other. It is deliberately not registered by name, so it goes with its object, and the
 dots and braces of PV names mean nothing.
 
 The records carry, where known, the attributes ``pv`` (a name), ``our_address`` and
@@ -18,7 +18,7 @@ The records carry, where known, the attributes ``pv`` (a name), ``our_address`` 
 receive) and ``role`` (``'CLIENT'`` or ``'SERVER'``); the filters here select by them.
 
 If the program configures no logging at all, what passes the levels is printed on stderr. As soon as
-any other handler is in place, here or at the root, this module prints nothing by itself.
+any other handler is in place, here or at the root, this module prints nothing.
 
 Hot code asks `isEnabledFor` and `turned_up` once per chunk of data, never once per message.
 """

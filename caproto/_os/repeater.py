@@ -2,7 +2,7 @@
 
 Beacons come to one UDP port, which several programs cannot share reliably. One process binds it and
 copies every datagram to the clients that have registered with it. It keeps nothing on disk, sends
-nothing on its own account, and never ends by itself.
+nothing itself, and never exits on its own.
 
 The rules are those of the repeater that comes with EPICS; clients of either work with the other:
 
@@ -144,7 +144,7 @@ class Repeater:
     def _receive(self) -> None:
         try:
             data, sender = self._socket.recvfrom(MAX_DATAGRAM)
-        except OSError:  # spurious wake-up, or news about an earlier datagram of ours
+        except OSError:  # spurious wake-up, or an ICMP error about an earlier datagram
             return
         if not data or (len(data) >= _HEADER.size and _command(data) == _REGISTER):
             self._register(sender)

@@ -1,4 +1,4 @@
-"""Being stop_requested to end: SIGINT (Ctrl-C) and SIGTERM, for programs that serve until then."""
+"""Requests to end, SIGINT (Ctrl-C) and SIGTERM, for programs that serve until then."""
 from __future__ import annotations
 
 import math

@@ -64,7 +64,7 @@ class Pollable(Protocol):
 
 @contextmanager
 def making_socket() -> Iterator[None]:
-    """Turn a failure to make a socket into an error of ours: there may be no descriptors left."""
+    """Turn a failure to make a socket into a CaprotoError: there may be no descriptors left."""
     try:
         yield
     except OSError as exc:
@@ -103,7 +103,7 @@ def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
             if reuse:
                 share_port(sock)
-        except BaseException:  # Ctrl-C, too: no descriptor is left behind
+        except BaseException:  # Ctrl-C, too: no descriptor stays open
             sock.close()
             raise
     return sock
@@ -283,7 +283,7 @@ class WakeUp:
         try:
             self._receiver.setblocking(False)
             self._sender.setblocking(False)
-        except BaseException:  # Ctrl-C: no descriptor is left behind
+        except BaseException:  # Ctrl-C: no descriptor stays open
             self.close()
             raise
 
@@ -294,7 +294,7 @@ class WakeUp:
         try:
             self._pending = True
             self._send()
-        except BaseException:  # Ctrl-C: others may rely on the byte by now
+        except BaseException:  # Ctrl-C: another thread may rely on the byte
             self._send()
             raise
 
@@ -395,7 +395,7 @@ def is_local_host(host: str) -> bool:
 
 
 def user_name() -> str:
-    """Return the login name, which servers are told; in a container the user may have none."""
+    """Return the login name, which is sent to servers; in a container the user may have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

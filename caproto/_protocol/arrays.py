@@ -1,13 +1,12 @@
 """Arrays: from numpy, or from the standard library where numpy is not installed.
 
 numpy is used when it can be imported, and is imported when the first array is made, not before: a
-program that handles scalars as text never pays for it. :func:`select_backend` overrules the choice.
+program that handles scalars as text never imports it. :func:`select_backend` overrides the choice.
 
-What depends on the choice is here and nowhere else: how a payload is looked at as an array. The
+Everything that depends on the choice is here: how a payload is viewed as an array. The
 arrays of the 'numpy' backend are read-only views of the payload in the byte order of the wire;
 those of the 'array' backend are ``array.array`` copies in machine order, and lists of bytes for
-texts.
-The choice is made once, when it is first needed; it is not meant to change while others read.
+texts. The choice is made once, at the first use; do not change it while other threads read.
 """
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from .dbr import LAYOUTS, ChannelType, Layout
 
 __all__ = ["Backend", "backend_name", "select_backend"]
 
-#: What payloads are.
+#: The types of payloads.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 #: Makes an array of the payload of a message and its element count.
 Viewer = Callable[[Buffer, int], Any]
@@ -63,7 +62,7 @@ class Backend:
     name : str
         'numpy' or 'array'.
     viewers : tuple of callables
-        ``viewers[data_type](payload, count)`` gives the values as an array, without a copy where
+        ``viewers[data_type](payload, count)`` returns the values as an array, without a copy where
         the backend can.
     natives : tuple of callables
         The same in machine byte order.

@@ -1,10 +1,10 @@
-"""Broadcaster: one UDP conversation, seen from either end, without the UDP.
+"""Broadcaster: the datagrams of a client or a server, without the socket.
 
 Searches and their replies, beacons, and the registration with the repeater. Datagrams may come
 from any host: :meth:`Broadcaster.recv` never raises because of what they contain. What is legal
 before the first fault is returned, the rest is dropped and noted in the log.
 
-``_client.search_plan`` decides when to search which name; this module knows no sockets and no
+``_client.search_plan`` decides when to search which name; this module uses no sockets and no
 clock, and it is not thread-safe.
 """
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Broadcaster:
     our_role : Role
         ``CLIENT`` or ``SERVER``.
     protocol_version : int
-        The minor version that we speak.
+        Our minor version.
 
     Attributes
     ----------
@@ -190,7 +190,7 @@ def searches_in(commands: Iterable[Message]) -> Iterator[tuple[VersionRequest, S
     ------
     RemoteProtocolError
         At the first search that no VERSION message precedes, or that comes from a client that is
-        too old. What is left of the datagram is to be ignored.
+        too old. Ignore the rest of the datagram.
     """
     version = None
     for command in commands:
@@ -214,7 +214,7 @@ def extract_address(
     response : SearchResponse or Beacon
         As received: its ``sender_address`` counts.
     default_port : int
-        Port of servers that do not name theirs.
+        Port of servers that do not send their own.
 
     Returns
     -------
@@ -229,7 +229,7 @@ def extract_address(
     -----
     Over UDP the port in the reply counts from version 4.5 on, the address from 4.8 on; 0xFFFFFFFF
     means the sender. Over TCP the reply has no payload, and there 0xFFFFFFFF means the peer of the
-    circuit itself, whatever the port says.
+    circuit itself, whatever the port is.
     """
     if isinstance(response, Beacon):
         port = response.server_port or default_port

@@ -1,4 +1,4 @@
-"""The two ends of one channel: they compose commands and hold what is known about it.
+"""The two ends of one channel: they compose commands and hold its state.
 
 A channel composes, its circuit decides: a command that a method returns has no effect until
 ``circuit.send`` has accepted it. The methods refuse what could never be right (an impossible type,
@@ -55,7 +55,7 @@ _WRITABLE = frozenset((0, 1, 2, 3, 4, 5, 6, ChannelType.PUT_ACKT, ChannelType.PU
 
 
 class Circuit(Protocol):
-    """What a channel knows of its circuit; see :class:`~caproto.VirtualCircuit`."""
+    """A circuit, as its channels see it; see :class:`~caproto.VirtualCircuit`."""
 
     priority: int | None
     peer_version: int
@@ -243,7 +243,7 @@ class ClientChannel(Channel):
         data_count : int, optional
             By default the length of *data*.
         notify : bool
-            Whether the server shall reply when everything that follows from it is done.
+            Whether the server is to reply when everything that the write triggers is done.
         ioid : int, optional
             By default a new one; without *notify*, the cid, so that an error can be related.
         metadata : DBR structure or (status, severity, TimeStamp), optional
@@ -278,8 +278,8 @@ class ClientChannel(Channel):
             host, port = circuit.address
             raise CaprotoValueError(
                 f"{len(payload)} bytes are too large for channel {self.name!r}: the server "
-                f"{host}:{port} speaks version 4.{circuit.peer_version} of the "
-                f"protocol, whose messages carry {MARKER - 7} bytes"
+                f"{host}:{port} has protocol version 4.{circuit.peer_version}, "
+                f"with messages of at most {MARKER - 7} bytes"
             )
         if notify:
             ioid = self.circuit.new_ioid() if ioid is None else u32("ioid", ioid)
@@ -306,7 +306,7 @@ class ClientChannel(Channel):
         Parameters
         ----------
         data_type : ChannelType or int, optional
-            By default the native type. A plain type cannot tell an empty array from other things:
+            By default the native type. With a plain type an empty array cannot be recognised:
             prefer the TIME or STS types for arrays.
         data_count : int, optional
             By default as many elements as there are each time. Clipped to what the channel has.
@@ -337,7 +337,7 @@ class ClientChannel(Channel):
         )
 
     def unsubscribe(self, subscriptionid: int) -> EventCancelRequest:
-        """End a subscription. Updates that are under way still come.
+        """End a subscription. Updates that were sent before still come.
 
         Raises
         ------
@@ -364,7 +364,7 @@ class ClientChannel(Channel):
         return VersionRequest(self.circuit.priority or 0, DEFAULT_PROTOCOL_VERSION)
 
     def _count(self, data_count: int | None) -> int:
-        """Choose the element count to ask for; servers before 4.13 do not know 0."""
+        """Choose the element count to ask for; servers before 4.13 do not support 0."""
         if data_count is not None and u32("data_count", data_count):
             native = self.native_data_count
             if native is not None and data_count > native:

@@ -3,12 +3,12 @@
 It turns commands into bytes (:meth:`VirtualCircuit.send`) and bytes into commands
 (:meth:`~VirtualCircuit.recv`, or :meth:`~VirtualCircuit.get_buffer` and
 :meth:`~VirtualCircuit.buffer_updated`), and says of each whether the protocol allows it:
-:meth:`~VirtualCircuit.process_command` for what was received; ``send`` does it by itself.
+:meth:`~VirtualCircuit.process_command` for what was received; ``send`` does so for what it sends.
 
-The rules are in ``_circuit_rules``. They do not know which side is to blame and raise
+The rules are in ``_circuit_rules``. They do not distinguish the sides and raise
 ProtocolError; here it is known, and becomes LocalProtocolError or RemoteProtocolError.
 
-A circuit does not know sockets, threads or PVs. It is not thread-safe: touch it under its owner's
+A circuit has no sockets, threads or PVs. It is not thread-safe: touch it under its owner's
 lock. The exception is the framer (``get_buffer``, ``buffer_updated``, ``recv``), which only the
 reading thread touches.
 """
@@ -104,7 +104,7 @@ class VirtualCircuit(CircuitRules):
     pending : dict of int to command
         By ioid: reads and writes without reply so far.
     subscriptions : dict of int to EventAddRequest
-        By subscriptionid: those that are live.
+        The live ones, by subscriptionid.
     log : logging.Logger
 
     Raises
@@ -332,7 +332,7 @@ class VirtualCircuit(CircuitRules):
             what = f"{error}" if name in str(error) else f"{name}: {error}"
             return f"{what} (circuit to {self.host}:{self.port})"
         if type(command) in handlers:
-            raise error  # a KeyError that is not about the handler is a mistake of ours
+            raise error  # a KeyError that is not about the handler is our defect
         sender = self.our_role if handlers is self._send else self.their_role
         return f"a {sender.value} does not send a {name} over a circuit"
 

@@ -2,7 +2,7 @@
 
 Each command class has one handler, whichever end sends it. It runs the state machines, keeps the
 channels, the ids and the open requests, and raises ProtocolError for what is not allowed. Which
-end is to blame is not known here; ``_circuit`` knows. No bytes here.
+end broke a rule is decided in ``circuit``. No bytes here.
 
 We send only what is right. What we receive may be wrong in two ways. A message that contradicts the
 state of the circuit raises ProtocolError: the circuit cannot go on. A message that is merely not

@@ -1,4 +1,4 @@
-"""All commands, and the tables that tell which number is which class.
+"""All commands, and the tables from numbers to classes.
 
 One short class per command, in three modules: ``_commands_search``, ``_commands_circuit``,
 ``_commands_values``. Each class only declares: its number, its direction, what its header fields
@@ -106,7 +106,7 @@ CIRCUIT_REQUESTS = (
     CreateChanRequest, WriteNotifyRequest, ClientNameRequest, HostNameRequest, EchoRequest,
 )
 #: What a server may send over TCP. EventCancelResponse shares its number with EventAddResponse:
-#: only the circuit can tell them apart, see ``_circuit``.
+#: only the circuit can distinguish them, see ``circuit``.
 CIRCUIT_RESPONSES = (
     VersionResponse, EventAddResponse, EventCancelResponse, ReadResponse, SearchResponse,
     ReadSyncResponse, ErrorResponse, ClearChannelResponse, NotFoundResponse, ReadNotifyResponse,

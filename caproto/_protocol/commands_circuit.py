@@ -220,7 +220,7 @@ class ErrorResponse(Message):
 
     @property
     def status(self) -> CAStatus:
-        """The ECA status; numbers that we do not know are kept."""
+        """The ECA status; unknown numbers are kept."""
         return status_from_code(self.fields[5])
 
     @property
@@ -236,7 +236,7 @@ class ErrorResponse(Message):
 
     @property
     def original_request(self) -> Header:
-        """The header of the request that failed; its ``command`` tells which it was."""
+        """The header of the request that failed; its ``command`` is the number of that request."""
         return make_header(self.original_fields)
 
     @property

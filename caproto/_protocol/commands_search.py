@@ -61,7 +61,7 @@ class SearchRequest(Message):
 class SearchResponse(Message):
     """I have it.
 
-    ``_broadcaster.extract_address`` tells which address this means.
+    ``broadcaster.extract_address`` returns the address that this means.
 
     Parameters
     ----------

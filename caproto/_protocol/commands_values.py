@@ -162,7 +162,7 @@ class _WriteRequest(DataMessage):
 
 
 class WriteNotifyRequest(_WriteRequest):
-    """Write a value and tell when everything that follows from it is done.
+    """Write a value; the server confirms when everything that this triggers is done.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ Everything comes from one table, :data:`_TABLE`: for each of the 39 types the fi
 that stand in front of the value, their format with its gaps, and the format of one element. The
 ``DBR_*`` structures, the layouts and the maps between the families are derived from it.
 
-This module knows where things are. It does not convert values: :mod:`caproto._protocol.payload`
+This module describes the layouts. It does not convert values: :mod:`caproto._protocol.payload`
 does.
 """
 from __future__ import annotations
@@ -256,7 +256,7 @@ _ELEMENTS: dict[str, tuple[ChannelType, str, int]] = {
 class DbrMetadata(ctypes.BigEndianStructure):
     """What stands in front of the values: alarm, time, units, limits, states, as the type has them.
 
-    The base of the ``DBR_*`` structures, whose fields are those of the wire. Where the fields allow
+    The base of the ``DBR_*`` structures, with the fields of the wire. Where the fields allow
     it, ``status`` is an :class:`AlarmStatus` and ``severity`` an :class:`AlarmSeverity`; ``stamp``
     is a :class:`TimeStamp` and ``timestamp`` the same as POSIX seconds (both accept whatever
     :meth:`TimeStamp.from_flexible_value` does); ``enum_strings`` is a tuple of the states' names.

@@ -45,7 +45,7 @@ class ClosedIntEnum(_Readable):
 
 
 class OpenIntEnum(_Readable):
-    """Named numbers of which peers may know more: an unknown one becomes a nameless member.
+    """Named numbers. A peer may use others: an unknown one becomes a member without a name.
 
     Nameless members compare, hash and calculate as the number; they are made on each call and not
     remembered, so a peer that sends many cannot fill our memory.

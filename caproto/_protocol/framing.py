@@ -5,10 +5,10 @@ reads like the specification. :class:`Framer` keeps what a stream has not finish
 caller the memory to receive into. Small messages are cut out of one read buffer that is used again,
 so that a command owns its few bytes and a user who keeps one does not keep 64 KiB alive. A message
 that is larger than the read buffer is received into memory of its own and never copied again; but
-first its header is shown to the circuit, which says how large a payload can be right.
+first the circuit decides from its header how large the payload may be.
 
-Nothing here knows what a command means, or when it is allowed. A Framer belongs to the one thread
-that reads its stream.
+Nothing here depends on what a command means, or when it is allowed. A Framer belongs to the one
+thread that reads its stream.
 
 The invariants: any bytes give commands or :class:`RemoteProtocolError`, nothing else; any way of
 cutting a stream gives the same commands; no payload takes memory that is larger than it may be, and
@@ -71,7 +71,7 @@ def _constructors(commands: dict[int, type[Message]]) -> dict[int, Constructor]:
     return {number: cls.from_wire for number, cls in commands.items()}
 
 
-#: Who speaks -> command number -> how to make the command.
+#: Role of the sender -> command number -> how to make the command.
 CIRCUIT_CONSTRUCTORS: dict[Role, Constructors] = {
     role: _constructors(commands) for role, commands in CIRCUIT_COMMANDS.items()
 }
@@ -101,16 +101,15 @@ def split(
     out : list
         What was complete before an error is in it even if an error is raised.
     limit : int
-        Payloads of more bytes than this are passed over.
+        Payloads of more bytes than this are skipped.
 
     Returns
     -------
     start : int
         Where the first incomplete message begins. Beyond the end of *data* if bytes that have not
-        arrived yet belong to a message that is passed over.
+        arrived yet belong to a message that is skipped.
     needed : int
-        How many bytes from there on make the smallest thing we can go on with: a header or a whole
-        message.
+        How many bytes from there on are needed to go on: a header or a whole message.
 
     Raises
     ------
@@ -160,7 +159,7 @@ def _split_alike(
     sender: Address | None,
     append: Callable[[Message], None],
 ) -> int:
-    """Append the messages that are like the one in front of *start*; return where they end.
+    """Append the messages that are like the one before *start*; return where they end.
 
     Streams of updates are mostly runs of one command and one size. Unpacking such a run with an
     iterator takes 480 ns a message where the loop above takes 650.
@@ -179,8 +178,8 @@ def _split_alike(
 class Framer:
     """Cuts a stream into commands.
 
-    The methods are those of ``asyncio.BufferedProtocol``: receive into :meth:`get_buffer`, then say
-    with :meth:`buffer_updated` how much came.
+    The methods are those of ``asyncio.BufferedProtocol``: receive into :meth:`get_buffer`, then
+    report with :meth:`buffer_updated` how many bytes came.
 
     Parameters
     ----------
@@ -191,7 +190,7 @@ class Framer:
     empty_constructors : mapping of int to callable, optional
         How to make a command without payload, where that differs from *constructors*.
     max_payload : int, optional
-        Larger payloads (bytes) are passed over as they come and replaced by an
+        Larger payloads (bytes) are skipped as they come and replaced by an
         :class:`OversizedMessage`.
     payload_limit : callable, optional
         ``payload_limit(fields)``: how many bytes of payload a message with this header can rightly
@@ -200,7 +199,7 @@ class Framer:
     Attributes
     ----------
     error : RemoteProtocolError or None
-        What ended the conversation. The commands in front of the offending bytes are returned as
+        What ended the conversation. The commands before the offending bytes are returned as
         usual; the next call of any method raises this.
     """
 
@@ -227,7 +226,7 @@ class Framer:
         self._view = memoryview(self._buffer)
         self._filled = 0  # bytes in the read buffer
         self._needed = HEADER.size  # nothing is complete before it holds this many
-        self._skip = 0  # bytes still to come of a payload that is passed over
+        self._skip = 0  # bytes still to come of a payload that is skipped
         self._fields: Fields | None = None  # of the large message that is being received, and
         self._body: bytearray | mmap = bytearray()  # the memory for its payload, and
         self._received = 0  # how much of that is there
@@ -329,7 +328,7 @@ class Framer:
         limit = self._payload_limit(fields)
         try:
             body = _memory(size) if size <= limit else None
-        except (OSError, MemoryError, OverflowError):  # the system has less
+        except (OSError, MemoryError, OverflowError):  # the system has not enough
             body, limit = None, READ_SIZE
         if body is None:
             commands.append(OversizedMessage.skipped(fields, self._sender, limit))
@@ -355,19 +354,19 @@ def _memory(size: int) -> bytearray | mmap:
 def read_datagram(
     data: bytes, sender: Address | None, speaker: Role
 ) -> tuple[list[Message], RemoteProtocolError | None]:
-    """Take a datagram apart.
+    """Split a datagram into commands.
 
     Parameters
     ----------
     data : bytes
     sender : tuple of (str, int) or None
     speaker : Role
-        Who sent it.
+        The role of its sender.
 
     Returns
     -------
     commands : list of Message
-        What is complete and legal in front of the first fault.
+        What is complete and legal before the first fault.
     error : RemoteProtocolError or None
         Why the rest, if any, was dropped.
     """

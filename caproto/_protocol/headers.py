@@ -2,7 +2,7 @@
 
 Everywhere in the core a header *is* the tuple ``(command, payload_size, data_type, data_count,
 parameter1, parameter2)``, whichever form it had on the wire. This module turns that tuple into
-bytes and into ctypes structures. It does not know what the numbers mean.
+bytes and into ctypes structures. It does not interpret the numbers.
 
 The protocol's rule for senders: the extended form exactly if the payload size or the element count
 does not fit the 16 bit fields, where 0xFFFF counts as not fitting because it is the marker. For

@@ -2,11 +2,11 @@
 
 A command is made in two ways. The public constructor of its class is for people: it checks every
 argument and raises at the call. :meth:`Message.from_wire` is for bytes that have arrived, and for
-channels that compose commands in bulk from numbers they know to be right: it stores, nothing else.
+channels that compose commands in bulk from checked numbers: it only stores them.
 Both give the same object.
 
-Nothing here converts values (``_payload`` does) or knows whether a command is allowed
-(``_states``). Commands are immutable by agreement; a response is shared between threads and
+Nothing here converts values (``payload`` does) or decides whether a command is allowed
+(``states``). Commands are immutable by agreement; a response is shared between threads and
 callbacks.
 """
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Message:
     payload : bytes or memoryview
         Read-only; includes the padding.
     sender_address : tuple of (str, int) or None
-        Who sent it; None if we made it.
+        Its sender; None if we made it.
     ID : int
         The command number on the wire.
     DIRECTION : Direction
@@ -152,7 +152,7 @@ class Message:
         kind = type(self).__name__
         try:
             arguments = ", ".join(f"{name}={show(self._shown(name))}" for name in self._arguments)
-        except RemoteProtocolError as error:  # a peer sent nonsense, and it goes to the log
+        except RemoteProtocolError as error:  # an invalid message of a peer, in the log
             return f"<{kind} {self.fields}: {error}>"
         return f"{kind}({arguments})"
 
@@ -250,7 +250,7 @@ class DataMessage(TypedMessage):
 
     @property
     def metadata(self) -> DbrMetadata | None:
-        """A snapshot of what stands in front of the value: a ``DBR_*`` structure, or None."""
+        """A copy of what precedes the value: a ``DBR_*`` structure, or None."""
         return metadata_of(self.payload, self.fields[2]) if self._has_metadata() else None
 
     def _has_metadata(self) -> bool:
@@ -283,7 +283,7 @@ class StatusMixin:
 
     @property
     def status(self) -> CAStatus:
-        """The ECA status; numbers that we do not know are kept."""
+        """The ECA status; unknown numbers are kept."""
         return status_from_code(self.fields[4])
 
 

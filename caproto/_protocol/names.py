@@ -81,7 +81,7 @@ class StateGate(NamedTuple):
 
 
 class UserTag(NamedTuple):
-    """``{"utag": {"M": 1, "V": 1}}``: updates whose tag, masked, has that value."""
+    """``{"utag": {"M": 1, "V": 1}}``: updates with a tag that, masked, has that value."""
 
     mask: int = -1
     value: int = 0
@@ -222,7 +222,7 @@ def parse_channel_filter(text: str) -> tuple[ChannelFilter, ...]:
     CaprotoTypeError
         *text* is not a str.
     CaprotoValueError
-        The text is not JSON, or a filter or a parameter is not known. A server answers such a name
+        The text is not JSON, or a filter or a parameter is unknown. A server answers such a name
         with CREATE_CH_FAIL.
     """
     if not isinstance(text, str):

@@ -528,7 +528,7 @@ def _text(text: object, layout: Layout) -> bytes:
 
 _TO_BYTES = {ChannelType.STRING: _encode_texts, ChannelType.CHAR: _encode_chars}
 
-#: By type: its layout, and what turns values into their bytes and number.
+#: By type: its layout, and the function from values to their bytes and number.
 _ENCODERS: dict[int, tuple[Layout, Callable[[Any, Layout], tuple[bytes, int]]]] = {
     layout.channel_type: (layout, _TO_BYTES.get(layout.native, _encode_numbers))
     for layout in LAYOUTS

@@ -73,7 +73,7 @@ def check_value(command: Message, request: Message) -> bool:
     Returns
     -------
     bool
-        Whether it carries a value; False for a failure, whose data mean nothing.
+        Whether it carries a value; False for a failure, which has no valid data.
 
     Raises
     ------

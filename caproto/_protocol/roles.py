@@ -32,7 +32,7 @@ __all__ = [
 
 
 class _Named(enum.Enum):
-    """An enum whose members print as the bare name that users import."""
+    """An enum whose members print as the name that users import."""
 
     def __repr__(self) -> str:
         return self.name
@@ -60,7 +60,7 @@ class Direction(_Named):
 class State(_Named):
     """Where one end of a circuit or of a channel stands; the transitions are in ``_states``."""
 
-    #: Circuit: this end has not yet told its protocol version.
+    #: Circuit: this end has not yet sent its protocol version.
     SEND_VERSION_REQUEST = "send version request"
     SEND_VERSION_RESPONSE = "send version response"
     #: Channel, server's end: no client has asked for it.

@@ -1,11 +1,11 @@
 """The two state machines of Channel Access, as tables: one for a circuit, one for a channel.
 
-Everything that can change a state is in this file, and nothing in it knows which role we play. Each
+Everything that can change a state is in this file, and is the same for both roles. Each
 machine has two ends, CLIENT and SERVER. Every command goes through both ends, whoever sends it: it
 is legal if both tables have it, and then both ends move.
 
 Circuit
-    The client must tell its version before anything else. The server tells its own as soon as it
+    The client must send its version before anything else. The server sends its own as soon as it
     has accepted the connection, which is not a reply: it may come first, late, or (servers below
     4.11) never. So anything a server says moves its end to CONNECTED. DISCONNECTED is final, and
     reached by no command but by the loss of the connection; it closes the channels.
@@ -16,7 +16,7 @@ Channel
     After ClearChannelRequest replies that were already under way still arrive: they are legal in
     MUST_CLOSE. CLOSED and FAILED are final.
 
-At run time a channel holds one :class:`StatePair`, the states of its two ends, which knows its
+At run time a channel holds one :class:`StatePair`, the states of its two ends, with its
 successors. They are computed from the tables below, so they cannot disagree with them; so is
 :data:`STEADY`, the set of commands that leave a connected channel as it is.
 ``docs/make_state_diagrams.py`` draws the pictures of the manual from the same tables.
@@ -221,8 +221,8 @@ OPEN_CHANNEL = CHANNEL_PAIRS[CONNECTED, CONNECTED]
 CLEARED_CHANNEL = CHANNEL_PAIRS[MUST_CLOSE, MUST_CLOSE]
 CLOSED_CHANNEL = CHANNEL_PAIRS[CLOSED, CLOSED]
 
-#: Commands that leave an open channel on an open circuit as they are. Whoever knows that a channel
-#: is open need not run the machines for them.
+#: Commands that leave an open channel on an open circuit as they are. Code that has checked that a
+#: channel is open need not run the machines for them.
 STEADY = frozenset(
     command
     for command, pair in OPEN_CHANNEL.after.items()

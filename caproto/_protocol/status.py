@@ -133,7 +133,7 @@ class CAStatus(OpenIntEnum):
         member.number = value >> 3
         member.severity = CASeverity(value & 7)
         member._name_ = f"ECA_UNKNOWN({member.number})"
-        member.description = f"status {member.number}, which this version of caproto does not know"
+        member.description = f"status {member.number}, unknown to this version of caproto"
         return member
 
 

@@ -1,6 +1,6 @@
 """How reads, writes and monitors are answered: from a request and a PV to a message.
 
-Nothing here knows a circuit or a queue. Each function takes the request, the channel that it is
+Nothing here uses a circuit or a queue. Each function takes the request, the channel that it is
 about, and what messages the client can take; it returns the message.
 """
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Reach(NamedTuple):
 
 
 def call_getter(view: View) -> CAStatus:
-    """Call the getter, the user's code, if there is one; returns what became of it."""
+    """Call the getter, the user's code, if there is one; returns its status."""
     try:
         view.data.refresh()
     except Refused as exc:
@@ -122,7 +122,7 @@ def read_answer(
 def update_message(
     monitor: Monitor, snapshot: Snapshot, readable: bool, reach: Reach
 ) -> Message:
-    """Tell the client of *snapshot*, or, if it may not read, send zeros and say so."""
+    """Compose an update with *snapshot* or, if the client may not read, with zeros."""
     _, _, data_type, data_count, _, subid = monitor.request
     status = int(CAStatus.ECA_NORMAL)
     try:
@@ -169,7 +169,7 @@ def written_elements(
     Raises
     ------
     Refused
-        With what the client is told.
+        With the status to send to the client.
     """
     _, _, data_type, count, _, _ = command.fields
     if not channel.rights & AccessRights.WRITE:
@@ -195,7 +195,7 @@ def written_elements(
 
 
 def call_putter(view: View, elements: Elements | None) -> CAStatus:
-    """Call the putter, the user's code, if there is one, then store; returns what became of it."""
+    """Call the putter, the user's code, if there is one, then store; returns its status."""
     if elements is None:
         return CAStatus.ECA_NORMAL
     try:

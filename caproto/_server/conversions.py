@@ -1,7 +1,7 @@
 """Elements of one native type to elements of another, the way an EPICS IOC converts them.
 
 Clients ask for any type, and write any type, whatever the channel holds; the server converts. This
-module knows the rules element by element and nothing about channels, alarms or bytes. One table,
+module has the rules element by element, without channels, alarms or bytes. One table,
 ``CONVERTERS[source][target]``, holds a function for every pair; arrays of numbers take a short cut
 through numpy that gives the same results.
 

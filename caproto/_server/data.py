@@ -5,11 +5,11 @@ properties, and replaces it as a whole. Readers take the picture that is there; 
 of a change.
 
 Threads: any thread may call anything here. Each `ChannelData` has one lock, held for the moment in
-which the snapshot is replaced; subscribers are told after it is released, with the snapshot, whose
-``serial`` number tells them what is newer. Getters and putters are the user's code and run with no
-lock held.
+which the snapshot is replaced; subscribers are notified after it is released, with the snapshot;
+its ``serial`` number shows which one is newer. Getters and putters are the user's code and run with
+no lock held.
 
-This module knows nothing of circuits, sockets or sessions; a subscriber is anything with a ``mask``
+This module uses no circuits, sockets or sessions; a subscriber is anything with a ``mask``
 and a ``post`` method. The types of channels are in ``_channel_types``.
 """
 from __future__ import annotations
@@ -61,7 +61,7 @@ _EVERY_EVENT = VALUE | LOG | ALARM | PROPERTY
 
 
 class Subscriber(Protocol):
-    """What is told of changes."""
+    """Is notified of changes."""
 
     mask: int
 
@@ -70,7 +70,7 @@ class Subscriber(Protocol):
 
 
 class RightsListener(Protocol):
-    """What is told of changes of the access rights."""
+    """Is notified of changes of the access rights."""
 
     def rights_changed(self) -> None:
         """Look at the rights: they may have changed. Must neither block nor call back."""
@@ -88,7 +88,7 @@ class ChannelData:
     timestamp : TimeStamp, float, tuple or datetime, optional
         Time of the first value; now by default. A float counts seconds since 1970.
     max_length : int, optional
-        Most elements that the value may have: what clients are told as element count. Default: the
+        Most elements that the value may have, the element count of the channel. Default: the
         length of *value*. A channel with 1 is a scalar.
     access_rights : AccessRights, optional
         What clients may do; everything by default.
@@ -109,7 +109,7 @@ class ChannelData:
     scan : callable or None
         ``scan(instance)`` is called every `scan_period` seconds.
     scan_period : float, ChannelData or None
-        Seconds, or the channel whose value says how many.
+        Seconds, or a channel with the number of seconds as its value.
 
     Raises
     ------
@@ -121,7 +121,7 @@ class ChannelData:
     _default: ClassVar[object]
 
     reported_record_type = Property(
-        "caproto", check_text, "What clients that ask for the record type (CLASS_NAME) are told."
+        "caproto", check_text, "Sent to clients that ask for the record type (CLASS_NAME)."
     )
 
     #: What arrays of this type may hold besides sequences of numbers.
@@ -138,7 +138,7 @@ class ChannelData:
         clock: Callable[[], TimeStamp] = TimeStamp.now,
         **properties: object,
     ) -> None:
-        #: What time it is, for values that are written without a time stamp.
+        #: Returns the present time, for values that are written without a time stamp.
         self.clock = clock
         self.getter: Callable[[ChannelData], object] | None = None
         self.putter: Callable[[ChannelData, Any], object] | None = None
@@ -234,7 +234,7 @@ class ChannelData:
 
     @property
     def access_rights(self) -> AccessRights:
-        """What clients may do. Assigning tells the clients that are connected."""
+        """What clients may do. Assigning notifies the clients that are connected."""
         return self._access_rights
 
     @access_rights.setter
@@ -253,7 +253,7 @@ class ChannelData:
         Parameters
         ----------
         host_name, client_name : str
-            What the client says about itself; nothing proves it.
+            Names that the client sends; they are not verified.
 
         Returns
         -------
@@ -279,7 +279,7 @@ class ChannelData:
         severity: int | None = None,
         **properties: object,
     ) -> None:
-        """Change the channel and tell its subscribers. This does not call the putter.
+        """Change the channel and notify its subscribers. This does not call the putter.
 
         Value, alarm, time stamp and properties given in one call change together.
 
@@ -334,7 +334,7 @@ class ChannelData:
             snapshot, events = self._replace(elements, stamp, alarm, status, severity, checked)
             _notify(self._subscribers, snapshot, events)
         except BaseException:
-            # Interrupted (Ctrl-C), perhaps after the change: what clients see must not stay behind.
+            # Interrupted (Ctrl-C), perhaps after the change: clients must get the present value.
             _notify(self._subscribers, self._snapshot, _EVERY_EVENT)
             raise
 
@@ -406,7 +406,7 @@ class ChannelData:
     # Clients
 
     def subscribe(self, subscriber: Subscriber) -> Snapshot:
-        """Tell *subscriber* of changes from now on; returns the present state."""
+        """Notify *subscriber* of changes from now on; return the present state."""
         with self._lock:
             self._subscribers = (*self._subscribers, subscriber)
             return self._snapshot
@@ -420,7 +420,7 @@ class ChannelData:
             )
 
     def listen(self, listener: RightsListener) -> None:
-        """Tell *listener* of changes of the access rights."""
+        """Notify *listener* of changes of the access rights."""
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
@@ -430,7 +430,7 @@ class ChannelData:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
 
     def abandon(self) -> None:
-        """Forget all clients, in the child of a fork, where the lock may be taken for good."""
+        """Forget all clients, in the child of a fork, where the lock may stay taken."""
         self._lock = _locks.Lock()
         self._subscribers = ()
         self._listeners = ()

@@ -53,9 +53,9 @@ class View:
     Attributes
     ----------
     data_type : ChannelType
-        What the client is told as native type.
+        The native type that the client is sent.
     data_count : int
-        What the client is told as the largest number of elements.
+        The largest number of elements that the client is sent.
 
     Raises
     ------

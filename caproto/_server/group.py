@@ -136,7 +136,7 @@ class pvproperty:
         instance)``: plain functions, see `ChannelData`. More conveniently given by the decorators
         of the same names.
     name : str, optional
-        Name of the PV behind the group's prefix; ``{macro}`` is replaced.
+        Name of the PV after the group's prefix; ``{macro}`` is replaced.
     dtype : type or ChannelType, optional
         See `channel_class`. By default it follows *value*; without a value, float.
     value : optional
@@ -212,9 +212,9 @@ class pvproperty:
         Parameters
         ----------
         period : float or pvproperty
-            Seconds between the starts; or another PV of the same group, whose value is the period:
-            a new one takes effect at once. A period that is not positive pauses the scan. If a call
-            takes longer than the period the next one follows immediately.
+            Seconds between the starts; or another PV of the same group, with the period as its
+            value: a new one takes effect at once. A period that is not positive pauses the scan. If
+            a call takes longer than the period the next one follows immediately.
         """
         return lambda function: self._with(scan_function=function, scan_period=period)
 

@@ -1,4 +1,4 @@
-"""`OpenChannel`: one channel of one client, as the server knows it."""
+"""`OpenChannel`: one channel of one client, as the server sees it."""
 from __future__ import annotations
 
 from .._protocol.commands import AccessRightsResponse
@@ -8,7 +8,7 @@ from .updates import Monitor, UpdateQueue
 
 __all__ = ["OpenChannel"]
 
-#: Rights are looked at again after the client was told: another thread may have changed them.
+#: Rights are checked again after the client was notified: another thread may have changed them.
 _RIGHTS_TRIES = 3
 
 
@@ -18,7 +18,7 @@ class OpenChannel:
     Parameters
     ----------
     updates : UpdateQueue
-        Where the client is told of other rights.
+        Where changes of the rights are sent from.
     view : View
         The PV as the client asked for it.
     cid, sid : int
@@ -29,7 +29,7 @@ class OpenChannel:
     Attributes
     ----------
     rights : AccessRights
-        What the client was told last; belongs to the lock of *updates*.
+        The rights that were sent last; belongs to the lock of *updates*.
     closed : bool
         The client has cleared it, or is gone; belongs to the lock of *updates*.
     monitors : dict of int to Monitor

@@ -29,7 +29,7 @@ class Property(Generic[_T_co]):
     Parameters
     ----------
     default
-        Its value if the constructor is not told otherwise.
+        Its value if the constructor has no argument for it.
     check : callable
         Returns the value in its proper form, or raises.
     doc : str

@@ -1,6 +1,6 @@
 """`ServerSession`: what a server says to one client, without sockets, threads or a clock.
 
-It models an EPICS IOC wherever clients could tell the difference. Where an IOC would drop the
+It behaves like an EPICS IOC wherever clients could see a difference. Where an IOC would drop the
 circuit for one bad request, the session refuses that request with an ERROR message, and the others
 go on.
 
@@ -15,9 +15,9 @@ Bytes go in, bytes come out::
         ...                                 # hang up when all is sent
     session.close()                         # when the connection is over
 
-Requests that call the user's functions (getters and putters) come out as *jobs*: whoever drives the
+Requests that call the user's functions (getters and putters) come out as *jobs*: the driver of the
 session runs them when and where it likes, and each answers its request when it is done. So a write
-whose completion is delayed holds up no other request. All else that happens to the PVs
+whose completion is delayed does not delay other requests. All else that happens to the PVs
 (``data.write``, ``data.access_rights = ...``) appears in what the next `take` returns.
 
 One thread, the client's, owns a session and calls its methods. The exception is the `UpdateQueue`,
@@ -102,7 +102,7 @@ _NO_CHANNEL = 0xFFFFFFFF
 _MAX_NAME = 512
 #: The bits that a mask may have.
 _MASKS = 0xFF
-#: Clients below 4.9 are told at most this many elements.
+#: The largest element count that clients below 4.9 are sent.
 _MAX_SMALL_COUNT = 65534
 
 _Read = TypeVar("_Read", ReadRequest, ReadNotifyRequest)
@@ -142,7 +142,7 @@ class ServerSession:
     closing : bool
         Send what is queued, then close the connection.
     host_name, client_name : str
-        What the client says about itself.
+        Names that the client has sent.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class ServerSession:
             return None
 
     def broken(self, error: RemoteProtocolError) -> None:
-        """Say that the client's bytes make no sense any more, then close."""
+        """Send the error about bytes that break the protocol, then close."""
         self._reply(
             ErrorResponse(MessageHeader(), _NO_CHANNEL, CAStatus.ECA_INTERNAL, str(error))
         )

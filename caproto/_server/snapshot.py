@@ -3,7 +3,7 @@
 A `Snapshot` is immutable and shared between threads. It encodes itself once per (type, count),
 whoever asks first, so that a thousand subscribers share the same bytes.
 
-This module knows nothing of changes, subscribers or circuits.
+This module uses no changes, subscribers or circuits.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LIMITS: tuple[Limit, ...] = get_args(Limit)
 
 
 class Refused(CaprotoError):
-    """A read or a write cannot be done; *status* is what the client is told.
+    """A read or a write cannot be done; *status* is sent to the client.
 
     A getter or a putter may raise it: unlike other exceptions it is not logged.
 
@@ -85,7 +85,7 @@ class ChannelAlarm:
     severity : AlarmSeverity
         How bad it is.
     must_acknowledge_transient : bool
-        Whether an alarm that has gone by itself still waits to be acknowledged (``ackt``).
+        Whether an alarm that is over must still be acknowledged (``ackt``).
     severity_to_acknowledge : AlarmSeverity
         Highest severity that has not been acknowledged yet (``acks``).
     """

@@ -1,7 +1,7 @@
-"""What waits to be sent to one client: replies, and the updates of its monitors (subscriptions).
+"""The queue to one client: replies, and the updates of its monitors (subscriptions).
 
-This is the one part of a session that other threads touch. Whoever changes a PV calls `post` for
-each monitor, workers that have finished a put call `reply`, and the client's own thread takes
+This is the one part of a session that other threads touch. A thread that changes a PV calls `post`
+for each monitor, workers that have finished a put call `reply`, and the client's own thread takes
 everything from here.
 
 Guarantees: no call blocks. The updates that wait are bounded in number and in bytes; beyond the
@@ -10,10 +10,10 @@ and the last one never is. The updates of one monitor are never reordered. After
 monitor keeps its newest update only, until `release`. Replies are not held and go first; they
 are bounded by the requests that were read.
 
-One lock guards all of it, and what it says about monitors and channels (`alive`, `closed`,
-`rights`). Nothing foreign is called under it. A finalizer or signal handler may write a PV although
-it has interrupted a call here in the same thread: what it posts is queued when that call is done.
-An interrupt (Ctrl-C) in a call leaves everything such that the call can be repeated.
+One lock protects all of it, and its attributes of monitors and channels (`alive`, `closed`,
+`rights`). No code of others is called under it. A finalizer or signal handler may write a PV
+although it has interrupted a call here in the same thread: what it posts is queued when that call
+is done. After an interrupt (Ctrl-C) the interrupted call can be repeated.
 """
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = ["Monitor", "UpdateQueue"]
 
 #: More updates than this are merged.
 MAX_UPDATES = 2000
-#: So are updates whose values occupy more than this (bytes), all together.
+#: Updates are also merged when their values together occupy more than this (bytes).
 MAX_UPDATE_BYTES = 1 << 22
 
 
 class Channel(Protocol):
-    """A channel of the client, as its monitors and the queue know it."""
+    """A channel of the client, as its monitors and the queue see it."""
 
     closed: bool
     rights: AccessRights
@@ -102,13 +102,13 @@ class Monitor:
         self.alive = True
 
     def post(self, snapshot: Snapshot, events: int) -> None:
-        """Queue a change, if the client's filter passes it; called by whoever made it."""
+        """Queue a change, if the client's filter passes it; called by the thread that made it."""
         self._queue.post(self, snapshot, events)
 
     def _passed(self, snapshot: Snapshot, events: int) -> Snapshot | None:
-        """What the client's filter makes of *snapshot*. Under the queue's lock.
+        """Pass *snapshot* through the client's filter. Under the queue's lock.
 
-        Two threads may tell of their changes in another order than they made them. The filter then
+        Two threads may post their changes in another order than they made them. The filter then
         sees the newest snapshot twice, rather than an old one after it.
         """
         if self._filter is None:
@@ -125,8 +125,8 @@ class UpdateQueue:
     Parameters
     ----------
     wake : callable
-        Called when there is something to send and the client's thread sleeps, perhaps more than
-        once before it takes it; must not block.
+        Called when there is something to send and the client's thread sleeps, perhaps several
+        times before it takes it; must not block.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -201,7 +201,7 @@ class UpdateQueue:
             for monitor in monitors:
                 if monitor.alive:
                     self._enqueue(monitor, present())
-            channel.rights = rights  # at last: if it is interrupted, it is told once more
+            channel.rights = rights  # last: after an interrupt it is sent once more
         self._done()
 
     def _enqueue(self, monitor: Monitor, snapshot: Snapshot) -> None:
@@ -230,7 +230,7 @@ class UpdateQueue:
             self._wake()
 
     def take(self, limit: int) -> tuple[list[Message], list[tuple[Monitor, Snapshot, bool]]]:
-        """Everything to be sent next.
+        """Return everything to be sent next.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class UpdateQueue:
         -------
         replies : list of Message
         updates : list of (Monitor, Snapshot, bool)
-            The last one tells whether the client may read the value.
+            The third item tells whether the client may read the value.
         """
         updates = []
         with self._lock:
@@ -265,7 +265,7 @@ class UpdateQueue:
         return replies, updates
 
     def sleep(self) -> bool:
-        """Called before the client's thread sleeps: False if there is something to send."""
+        """Prepare for sleep of the client's thread; return False if there is something to send."""
         with self._lock:
             if self._late or self._replies or (self._updates and not self._held):
                 return False
@@ -273,7 +273,7 @@ class UpdateQueue:
             return True
 
     def hold(self) -> None:
-        """EVENTS_OFF: keep the newest update of each monitor."""
+        """Keep only the newest update of each monitor from now on (EVENTS_OFF)."""
         with self._lock:
             self._held = True
             newest = {id(update.monitor): update for update in self._updates}
@@ -281,17 +281,17 @@ class UpdateQueue:
             self._keep(newest.values())
 
     def release(self) -> None:
-        """EVENTS_ON."""
+        """Send updates again (EVENTS_ON)."""
         with self._lock:
             self._held = False
 
     def cancel(self, monitors: Iterable[Monitor]) -> None:
-        """No update of *monitors* is taken from now on."""
+        """Drop the updates of *monitors*, now and from now on."""
         with self._lock:
             self._forget(monitors)
 
     def close_channel(self, channel: Channel, monitors: Iterable[Monitor]) -> None:
-        """No update and no late reply of *channel* is queued from now on."""
+        """Queue no update and no late reply of *channel* from now on."""
         with self._lock:
             channel.closed = True
             self._forget(monitors)
@@ -321,7 +321,7 @@ class UpdateQueue:
             self._nbytes = 0
 
     def abandon(self) -> None:
-        """Take nothing from now on; in the child of a fork the lock may be taken for good."""
+        """Take nothing from now on: in the child of a fork the lock may stay taken."""
         self._lock = _locks.Lock()
         self._is_inside = self._lock._is_owned  # type: ignore[attr-defined]
         self.close()

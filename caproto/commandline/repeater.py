@@ -30,7 +30,8 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_port, help="UDP port to listen on (default: EPICS_CA_REPEATER_PORT or 5065)"
     )
     parser.add_argument(
-        "-v", "--verbose", action="store_true", help="say who registers and who is forgotten"
+        "-v", "--verbose", action="store_true",
+        help="print which clients register and which are forgotten",
     )
     return parser
 
@@ -43,7 +44,7 @@ def _port(text: str) -> int:
 
 
 def _multicast_groups() -> list[str]:
-    """The multicast groups that servers send beacons to, as far as the environment tells."""
+    """List the multicast groups that servers send beacons to, from the environment."""
     addresses = ServerConfiguration.from_environment().beacon_addr_list
     addresses = addresses or ClientConfiguration.from_environment().addr_list
     groups = []

@@ -1,9 +1,9 @@
 # mypy: disable-error-code="no-redef"
-"""An IOC whose puts take their time: a client that waits for its write waits for the motion.
+"""An IOC with slow puts: a client that waits for its write waits for the motion.
 
 =============  ====================================================================
 slow:delay     seconds that a write to slow:motor takes
-slow:motor     takes so long to get where it is told; moving meanwhile
+slow:motor     takes a while to reach its setpoint; moving meanwhile
 slow:moving    whether it does
 slow:refuses   every write fails, after the delay
 slow:quick     has nothing to do with it: is served meanwhile

@@ -1,4 +1,4 @@
-"""What ends Contexts and broadcasters: the end of the interpreter, and a fork.
+"""What ends Contexts, broadcasters and servers: the exit of the interpreter, and a fork.
 
 At exit everything that is still open is closed, within a fraction of a second: the threads are
 daemons, and a daemon that is stopped in the middle of writing to stdout would abort the process.
@@ -22,7 +22,7 @@ EXIT_TIME = 0.5
 
 
 class Closeable(Protocol):
-    """Something with threads."""
+    """An object with threads."""
 
     def _at_exit(self, deadline: Deadline) -> None:
         """Close; wait for threads until *deadline*."""
@@ -38,7 +38,7 @@ _living: dict[int, weakref.ref[Closeable]] = {}
 
 def register(closeable: Closeable) -> None:
     """Have *closeable* closed at exit and marked after a fork."""
-    key = id(closeable)  # no other object's before the reference has told that this one is gone
+    key = id(closeable)  # not reused before the weak reference has removed this entry
     _living[key] = weakref.ref(closeable, lambda _reference: _living.pop(key, None))
 
 

@@ -12,11 +12,11 @@ __all__ = ["ServiceThread"]
 
 
 class ServiceThread:
-    """Runs one function once, whoever starts it, and however often starting is interrupted.
+    """Runs one function once, whichever thread starts it, even if starting was interrupted.
 
-    A thread is noted before it is started, without any lock; whether it runs is asked of the thread
-    itself. Of several that were started in the same moment the first one runs the function, and the
-    others end at once. So a start that was interrupted or failed is simply repeated.
+    A thread is noted before it is started, without any lock, and asked itself whether it runs. If
+    several are started at the same moment the first one runs the function, and the others end at
+    once. So a start that was interrupted or failed is simply repeated.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class ServiceThread:
         Raises
         ------
         RuntimeError
-            If the system has no thread for us. The next call tries again.
+            If the system cannot start one. The next call tries again.
         """
         if self.started:
             return
@@ -70,6 +70,6 @@ class ServiceThread:
 def _run(vacancy: deque[None], target: Callable[[], None]) -> None:
     try:
         vacancy.pop()
-    except IndexError:  # another thread was faster
+    except IndexError:  # another thread runs it
         return
     target()

@@ -1,13 +1,14 @@
 """Transport: one TCP socket that never blocks its owner, and the loop of the thread that serves it.
 
 The outbox holds what the socket has not taken yet. What goes into it, and in which order, is
-decided under the owner's lock. Who writes holds the token and nothing else; others leave it to the
-one who has it, because that thread writes for all. The socket is opened, read and closed by one
+decided under the owner's lock. The thread that writes holds the token and nothing else; others
+leave their bytes to it, because it writes for all. The socket is opened, read and closed by one
 thread only.
 
 A KeyboardInterrupt may strike the main thread between any two steps of :meth:`Transport.flush`. The
-token is taken by a ``with`` statement, which leaves no gap; how many bytes the socket took is noted
-in the same step of C that sends them; and the thread that serves the socket is woken to go on.
+token is taken by a ``with`` statement, which leaves no gap; the number of bytes that the socket
+took is noted in the same step of C that sends them; and the thread that serves the socket is woken
+to go on.
 """
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ HANG_UP_TIME = 0.5
 
 
 class Transport:
-    """A TCP connection to be.
+    """A TCP connection, from before it is made.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class Transport:
     outbox : deque of bytes-like
         What is to be written; its owner adds to it under its lock.
     error : OSError or None
-        Why writing failed, if it did; the thread then gives the connection up.
+        Why writing failed, if it did; the thread then closes the connection.
     taken_at : float
         When the socket last took bytes although others had to wait, or they began to wait.
     token : RLock
@@ -85,7 +86,7 @@ class Transport:
         return self._socket
 
     def connect(self, writable: bool) -> float | None:
-        """See how connecting goes: when to look again at the latest, or None if it is done.
+        """Check the connection attempt; return the next deadline, or None if it is connected.
 
         Raises
         ------
@@ -103,13 +104,13 @@ class Transport:
         return self._connect_by
 
     def our_address(self) -> Address:
-        """Our end of the connection."""
+        """Return our end of the connection."""
         assert self._socket is not None
         host, port = self._socket.getsockname()
         return host, port
 
     def receive_into(self, buffer: memoryview) -> int | None:
-        """Read what is there: the number of bytes, 0 at the end of the stream, None for nothing."""
+        """Read; return the number of bytes, 0 at the end of the stream, None if none wait."""
         assert self._socket is not None
         try:
             return self._socket.recv_into(buffer)
@@ -117,42 +118,42 @@ class Transport:
             return None
 
     def detach(self) -> None:
-        """Write nothing more to the socket, nor to its number: it is about to be closed."""
+        """Write nothing more to the socket, nor to its descriptor: it is about to be closed."""
         with self._gate, self.token:
             self._socket = None
 
-    # ---- for everybody
+    # ---- for any thread
 
     def queue(self, buffers: Iterable[Payload]) -> None:
         """Have *buffers* written after all that is queued already. Under the owner's lock."""
         self.outbox.extend(buffers)
 
     def flush(self, *, serving: bool = False) -> bool:
-        """Write what the socket takes, without waiting; whether nothing is left to push.
+        """Write what the socket takes, without waiting; return whether nothing is left to push.
 
-        Called holding nothing: a reply may come before the call of the system returns, and must not
-        find the owner's lock taken. If something is left the thread that serves the socket is woken
+        Call it without a lock: a reply may come before the system call returns, and must not find
+        the owner's lock taken. If something is left the thread that serves the socket is woken
         to push it, unless it is *serving* itself.
         """
         outbox, gate = self.outbox, self._gate
         try:
-            # Looked at again when the token has been given back: others may have found it taken.
+            # Checked again after the token was released: others may have found it taken.
             while outbox and self.established:
                 if gate.locked():
-                    return True  # whoever has the token writes ours, too
+                    return True  # the thread with the token writes ours, too
                 with gate, self.token:
                     full = self._write(outbox, self._sent)
                 if full:
                     if not serving:
                         self.wakeup.set()  # only now: with the token taken it could do nothing
                     return False
-        except BaseException:  # Ctrl-C: what others left to us must not stay here
+        except BaseException:  # Ctrl-C: the bytes that others left to us must not stay here
             self.wakeup.set()
             raise
-        return True  # or the thread flushes as soon as there is somebody to write to
+        return True  # or the thread flushes as soon as it is connected
 
     def _write(self, outbox: deque[Payload], sent: list[int]) -> bool:
-        """Write until the outbox is empty or the socket is full; whether it is full. With token."""
+        """Write until the outbox is empty or the socket is full; return the latter. With token."""
         sock = self._socket
         if sock is None:
             outbox.clear()
@@ -183,10 +184,10 @@ class Transport:
         return full
 
     def push(self, deadline: Deadline) -> None:
-        """Wait until the socket has taken everything; holding nothing.
+        """Wait until the socket has taken everything; call it without a lock.
 
-        Who sends faster than the server reads is slowed down here. Before there is a connection
-        nothing can be sent, so no thread waits.
+        A caller that sends faster than the server reads is slowed down here. Before there is a
+        connection nothing can be sent, so no thread waits.
         """
         if self.token._is_owned():  # type: ignore[attr-defined]
             return  # this thread was interrupted while it wrote; it goes on when we return
@@ -199,18 +200,18 @@ class Transport:
                     return  # the thread goes on pushing
             except CaprotoNetworkError:
                 return  # closed meanwhile
-            # While somebody else writes it is not yet known how far he will come.
+            # While another thread writes it is not known how much it will write.
             clear = self.flush() and not self.outbox and not self._gate.locked()
 
     def abandon(self) -> None:
-        """Give back our copies of what belongs to another process."""
+        """Close our copies of the descriptors of another process."""
         if self._socket is not None:
             self._socket.close()
         self.wakeup.close()
 
 
 def describe(error: Exception) -> str:
-    """Why a connection was lost, for people."""
+    """Tell why a connection was lost, for people."""
     return getattr(error, "strerror", None) or str(error) or repr(error)
 
 
@@ -223,8 +224,7 @@ class Serviced(Protocol):
         Returns
         -------
         tuple of (float or None, bool), or None
-            When to come back at the latest, and whether to wait for the socket to take bytes. None:
-            it is over.
+            The next deadline, and whether to wait for the socket to take bytes. None at the end.
         """
 
 
@@ -243,7 +243,7 @@ class Waker:
 def serve_socket(
     reference: Callable[[], Serviced | None], sock: socket.socket, wakeup: WakeUp
 ) -> _waiting.Poller:
-    """The loop of a thread: sleep, wake, let the owner of *sock* do its turn.
+    """Run the loop of a thread: sleep, wake, let the owner of *sock* do its work.
 
     While asleep only the socket is held, so that an owner that nothing refers to can be collected.
     """

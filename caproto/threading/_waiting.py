@@ -1,4 +1,4 @@
-"""How threads of the client wait, start and tell the time.
+"""How threads wait, start and read the clock.
 
 This is the seam for tests and other drivers: the functions and classes of this file are looked up
 in the module at each use, as ``_waiting.now()``, so that they can be replaced.
@@ -22,7 +22,7 @@ _POLLIN = 1  #: as a number: this is looked at once for each chunk received
 #: The present time: seconds, monotonic. Asked for by attribute, so that tests can replace it.
 now: Callable[[], float] = time.monotonic
 
-#: Lets another thread run that could; where the system has no such call, nothing happens.
+#: Lets another thread run that is ready; does nothing where the system has no such call.
 yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
@@ -32,7 +32,7 @@ def start_thread(thread: threading.Thread) -> None:
     Raises
     ------
     RuntimeError
-        If the system has no thread for us.
+        If the system cannot start one.
     """
     thread.start()
 
@@ -58,11 +58,11 @@ class Deadline:
         self.moment = math.inf if timeout is None else now() + timeout
 
     def restart(self) -> None:
-        """Let the time begin now."""
+        """Begin the time now."""
         self.moment = math.inf if self.timeout is None else now() + self.timeout
 
     def remaining(self) -> float | None:
-        """Seconds left, not below zero; None if there is no end."""
+        """Return the seconds left, not below zero; None if there is no end."""
         if self.timeout is None:
             return None
         left = self.moment - now()
@@ -75,10 +75,10 @@ class Deadline:
 
 
 class Waiter(Protocol):
-    """Somebody who is to be told that something has happened."""
+    """An object that is called once, when something has happened."""
 
     def answered(self, response: object, batch: object = None) -> None:
-        """It has; called once, by any thread, holding nothing. Must be quick."""
+        """Note it, quickly; called once, by any thread, without a lock."""
 
 
 #: The attributes of what is `Latched`, for its ``__slots__``.
@@ -86,7 +86,7 @@ LATCH: Final = ("_latch", "error", "response")
 
 
 class Latched:
-    """What one thread waits for and another one fills, once.
+    """An object that one thread waits for and another one fills, once.
 
     A raw lock serves as the latch: it wakes the waiter in half the time of a ``threading.Event``
     and is made in a thirtieth.
@@ -107,7 +107,7 @@ class Latched:
         self.error = None  # type: ignore[misc]
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait at most *timeout* seconds (None: without end); whether it was filled."""
+        """Wait at most *timeout* seconds (None: without end); return whether it was filled."""
         if timeout is None:
             return self._latch.acquire()
         try:
@@ -130,7 +130,7 @@ class OneShot(Latched):
         self._latch.release()
 
     def failed(self, error: Exception, batch: object = None) -> None:
-        """Tell the waiter why there will be no answer."""
+        """Wake the waiter with the reason why there will be no answer."""
         self.error = error
         self._latch.release()
 

@@ -1,6 +1,6 @@
-"""The law of locks, enforced in a test: one at a time, and nothing foreign or blocking under it.
+"""The rule of locks, enforced in a test: one at a time, and nothing foreign or blocking under it.
 
-The law stands in ``caproto/_locks.py``.
+The rule is in ``caproto/_locks.py``.
 """
 from __future__ import annotations
 

@@ -129,10 +129,10 @@ def _send(requests: list[Operation], deadline: Deadline, waiting: _Waiting) -> N
     """Send what can be sent now, and the rest as soon as their PVs are connected."""
     while requests:
         groups: dict[VirtualCircuitManager, list[Operation]] = {}
-        # All requests of a PV go one way, in their order.
+        # All requests of a PV go the same way, in their order.
         circuits: dict[PV, VirtualCircuitManager | None] = {}
         for request in requests:
-            pv: PV = request.pv  # a Batch takes no other
+            pv: PV = request.pv  # checked by `check_pv`
             circuit = circuits.setdefault(pv, pv.circuit_manager)
             if circuit is None:
                 waiting.add(request)
@@ -165,7 +165,7 @@ class _Notify:
 
 
 class _Waiting:
-    """Requests whose PVs are not connected yet, until they are or their time is over."""
+    """Requests of PVs that are not connected yet, until they are or the time is over."""
 
     def __init__(self, deadline: Deadline) -> None:
         self.failures: list[Failure] = []
@@ -200,7 +200,7 @@ class _Waiting:
             try:
                 changed = [self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))]
             except Empty:
-                return self._give_up()
+                return self._take_rest()
             changed += [self._queue.get() for _ in range(self._queue.qsize())]
             for pv in dict.fromkeys(changed):
                 if pv not in self._requests:
@@ -212,7 +212,7 @@ class _Waiting:
         return ready
 
     def stop(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         for pv, notify in self._notifiers.items():
             pv.context.unwatch(pv, notify)
 
@@ -224,8 +224,8 @@ class _Waiting:
         except CaprotoError as error:  # the Context was disconnected
             self.failures += [(request, error) for request in self._requests.pop(pv)]
 
-    def _give_up(self) -> list[Operation]:
-        """Wait no more; return the requests whose PVs are connected in this moment."""
+    def _take_rest(self) -> list[Operation]:
+        """Stop waiting; return the requests of PVs that are connected at this moment."""
         ready: list[Operation] = []
         for pv, requests in self._requests.items():
             pv.context.unwatch(pv, self._notifiers[pv])

@@ -3,7 +3,7 @@
 A queue item is a batch: pairs ``(target, argument)``, each handled by
 ``target.deliver(argument)``. The reader thread puts one batch for each chunk of bytes it received.
 Nothing else runs user code, so a slow callback delays the callbacks of its own circuit only, and
-never a reply that somebody waits for.
+never a reply that a thread waits for.
 
 A sleeping thread holds the queue and nothing else, so it keeps no Context alive. `SimpleQueue.put`
 is reentrant by contract, so finalizers may call :meth:`CallbackQueue.put`.
@@ -24,8 +24,8 @@ from .. import _waiting
 log = logging.getLogger("caproto.ctx")
 
 
-#: How much a batch counts in the backlog, the batch, whether it is run after a discard, too, and
-#: when it was queued.
+#: The cost of a batch in the backlog, the batch, whether it is run even after a discard, and when
+#: it was queued.
 Item = tuple[int, DeliveryBatch, bool, float]
 
 
@@ -35,20 +35,20 @@ class CallbackQueue:
     Parameters
     ----------
     name : str
-        Goes into the names of the threads.
+        Part of the names of the threads.
     workers : int
         Number of threads. With more than one, order is only the order of starting.
     predecessor : CallbackQueue, optional
-        Nothing is run before this one has finished: callbacks of a lost circuit come before those
-        of the circuit that replaces it.
+        This one finishes first: callbacks of a lost circuit come before those of the circuit that
+        replaces it.
 
     Attributes
     ----------
     lock : RLock
-        Of the counters and of starting.
+        Protects the counters and the start of threads.
     starved : bool
-        Whether the system had no thread for us when we last asked. The owner then puts something
-        (an empty batch will do) from time to time.
+        Whether the last attempt to start a thread failed. The owner then puts something (an empty
+        batch is enough) from time to time.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CallbackQueue:
         self.lock = _locks.Lock()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._backlog = _Backlog()
-        self._over = threading.Event()  # nothing will be run any more
+        self._over = threading.Event()  # set when nothing more will be run
         self._waits_for = predecessor._ends() if predecessor is not None else ()
         self._threads: list[threading.Thread] = []
         self._stopped = False
@@ -81,7 +81,7 @@ class CallbackQueue:
         return tuple(self._threads)
 
     def load(self, now: float) -> tuple[int, float]:
-        """The backlog, and how many seconds ago what is running now was queued."""
+        """Return the backlog, and how many seconds ago the running batch was queued."""
         backlog = self.backlog
         return backlog, now - self._backlog.since if backlog else 0.0
 
@@ -97,15 +97,15 @@ class CallbackQueue:
         if self._workers == 1:
             self._queue.put((cost, batch, False, now))
             return
-        for pair in batch:  # one by one, so that a slow callback holds up no other worker
+        for pair in batch:  # one by one, so that a slow callback delays no other worker
             self._queue.put((0, (pair,), False, now))
         self._queue.put((cost, (), False, now))
 
     def call_below(self, function: Callable[[], None] | None, below: int = 0) -> None:
-        """Have *function* called after each batch that leaves a backlog *below* so many bytes.
+        """Call *function* after each batch that leaves a backlog of less than *below* bytes.
 
-        It must be quick and take no lock: it wakes the reader that holds the server's updates. None
-        ends that.
+        It must be quick and take no lock: it wakes the reader, so that the server sends updates
+        again. None ends that.
         """
         self._backlog.below = below
         self._backlog.when_below = function
@@ -146,11 +146,11 @@ class CallbackQueue:
                 thread.join(deadline.remaining())
 
     def abandon(self) -> None:
-        """We are the child of a fork: there are no threads to wait for."""
+        """Forget the threads: they do not exist in the child of a fork."""
         self._threads = []
 
     def _ends(self) -> tuple[threading.Event, ...]:
-        """What a successor has to wait for: our end, and what we would wait for ourselves."""
+        """Return what a successor has to wait for: our end, and what we wait for ourselves."""
         return tuple(end for end in (self._over, *self._waits_for) if not end.is_set())
 
     def _start(self) -> None:
@@ -251,7 +251,7 @@ def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog, lock: RLoc
             break
         try:
             target.deliver(argument)
-        except Exception:  # a defect of ours: errors of the user's were caught below
+        except Exception:  # our defect: errors of user callbacks were caught below
             log.exception("Delivery to %r failed", target)
     with lock:
         backlog.done += cost

@@ -1,6 +1,6 @@
-"""What can be asked of a circuit: by users, by its PVs, and for explanations.
+"""The properties of a circuit: for users, for its PVs, and for explanations.
 
-Nothing here takes a lock; each answer is made of facts that are read in one step.
+Nothing here takes a lock; each answer is made of values that are read in one step.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONNECTED = CircuitState.CONNECTED  # looked at for each request; members are s
 
 
 class CircuitFacts:
-    """The facts about one circuit.
+    """The properties of one circuit.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class CircuitFacts:
     Attributes
     ----------
     session : CircuitSession
-        What is decided about the circuit.
+        Decides about the circuit.
     circuit : VirtualCircuit
         The protocol's side of the connection.
     log : logging.Logger
@@ -93,7 +93,7 @@ class CircuitFacts:
         return self.session.begun
 
     def time_since_last_heard(self) -> float:
-        """Seconds since the server sent anything."""
+        """Return the seconds since the server sent anything."""
         return _waiting.now() - self.session.heartbeat.last_heard
 
     def time_up(self, now: float) -> float:
@@ -112,7 +112,7 @@ class CircuitFacts:
     # ---- facts for PVs and the Context
 
     def serves(self, channel: ClientChannel) -> bool:
-        """Whether operations on *channel* can be sent now."""
+        """Tell whether operations on *channel* can be sent now."""
         return self.session.state is _CONNECTED and channel.connected
 
     def describe(self, channel: ClientChannel) -> str:
@@ -120,7 +120,7 @@ class CircuitFacts:
         return self.session.describe(channel)
 
     def report(self, channel: ClientChannel) -> CircuitReport:
-        """What `Context.explain` says about this circuit, and *channel* on it."""
+        """Report about this circuit, and *channel* on it, for `Context.explain`."""
         return CircuitReport(
             address=self.circuit.address,
             state=self.session.state.value,

@@ -1,18 +1,18 @@
 """VirtualCircuitManager: the threads, socket and lock of one circuit.
 
-What is decided about a circuit, ``_client.circuit_session`` decides; here it is carried out.
+``_client.circuit_session`` decides what happens on a circuit; here it is carried out.
 
-Who may touch what:
+Which thread may touch what:
 
 * The session belongs to the lock, but for three things that only the reader thread touches: the
   buffers of the protocol object, the flow control, and ``useful`` and ``deviated``.
 * Locked sections change the session, which fills the outbox of the transport; what follows
   (writing, logging, callbacks, searches, other circuits) is done after the release.
-* Channels, subscriptions and the end are the business of background threads, which no Ctrl-C
-  interrupts: users' threads leave notes for the reader. They themselves send reads and writes.
-* The socket is opened, read and closed by the reader thread only. Any thread writes to it, holding
-  nothing and without waiting; what it does not take stays in the outbox, and is pushed by the
-  sender and by the reader, whichever comes first.
+* Only background threads, which no Ctrl-C interrupts, make and clear channels and subscriptions,
+  and end the circuit: users' threads leave notes for the reader. They send reads and writes.
+* The socket is opened, read and closed by the reader thread only. Any thread writes to it, without
+  a lock and without waiting; what it does not take stays in the outbox, and is written by the
+  sender or by the reader, whichever comes first.
 * While asleep the reader holds the socket, not the manager (see ``_transport.serve_socket``).
 """
 from __future__ import annotations
@@ -63,7 +63,7 @@ from ._reentry import serving
 if TYPE_CHECKING:
     import socket
 
-#: Blocks received in a row before the reader looks after its timers again.
+#: Blocks received in a row before the reader checks its timers again.
 BLOCKS_AT_ONCE = 16
 #: Seconds until a thread for callbacks is asked for again that the system did not have.
 THREAD_RETRY = 1.0
@@ -77,30 +77,30 @@ P = TypeVar("P", bound=PV)
 
 
 class CircuitOwner(Protocol):
-    """What a manager tells its Context; what is returned is delivered to callbacks."""
+    """The Context of a manager, with its events; what they return is delivered to callbacks."""
 
     @property
     def lock(self) -> RLock:
         """The lock of the PVs."""
 
     def channels_created(self, manager: VirtualCircuitManager, pvs: list[Any]) -> list[Delivery]:
-        """These PVs are connected."""
+        """Note that these PVs are connected."""
 
     def channels_lost(
         self, manager: VirtualCircuitManager, pvs: list[Any], reason: str, loss: Loss
     ) -> list[Delivery]:
-        """These PVs have lost their channels."""
+        """Note that these PVs have lost their channels."""
 
     def responsiveness_changed(
         self, manager: VirtualCircuitManager, pvs: list[Any], state: str
     ) -> list[Delivery]:
-        """The circuit stopped or resumed responding."""
+        """Note that the circuit stopped or resumed responding."""
 
     def pv_idle(self, manager: VirtualCircuitManager, pv: Any) -> list[Delivery]:
-        """This PV has given its channel back."""
+        """Note that the channel of this PV was cleared, as it wanted."""
 
     def circuit_over(self, manager: VirtualCircuitManager) -> None:
-        """The circuit takes no more channels."""
+        """Note that the circuit takes no more channels."""
 
 
 class VirtualCircuitManager(CircuitFacts):
@@ -145,10 +145,10 @@ class VirtualCircuitManager(CircuitFacts):
         super().__init__(session, delivery)
         self._owner = owner
         self._lock = _locks.Lock()
-        self._changed: deque[Subscription] = deque()  # whose callbacks have come or gone
+        self._changed: deque[Subscription] = deque()  # with callbacks added or removed
         self._notes = Notes()
         self._command_log = CommandLog(self.session)
-        self._silent = False  # whether what waits for callbacks is dropped at the end
+        self._silent = False  # whether queued callbacks are dropped at the end
         self.locks = self._all_locks()
         host, port = address
         self._thread = threading.Thread(
@@ -196,7 +196,7 @@ class VirtualCircuitManager(CircuitFacts):
             self._thread.join(timeout)
 
     def abandon(self) -> None:
-        """We are the child of a fork: the parent goes on with this circuit, and we do not."""
+        """Give the circuit up in the child of a fork; the parent goes on with it."""
         self._lock = _locks.Lock()
         self.session.state = CircuitState.DEAD
         self._transport.abandon()
@@ -204,19 +204,19 @@ class VirtualCircuitManager(CircuitFacts):
         self.locks = self._all_locks()
 
     def beacon(self, good: bool) -> None:
-        """The server sent a beacon, in its rhythm or not."""
+        """Note a beacon of the server, in its rhythm or not."""
         with self._lock:
             self.session.beacon(good, _waiting.now())
 
     # ---- what others leave to the reader thread
 
     def note(self, function: Callable[[], object], name: str = "") -> None:
-        """Have *function* called by the reader thread, holding nothing. Takes no lock.
+        """Have *function* called by the reader thread, without a lock. Takes no lock.
 
         Parameters
         ----------
         function : callable
-            Called once, soon; to call it twice must do no harm.
+            Called once, soon. A second call must do no harm.
         name : str
             Of the PV concerned, for the log if *function* fails.
         """
@@ -232,9 +232,9 @@ class VirtualCircuitManager(CircuitFacts):
         self._transport.wakeup.set()
 
     def idle(self, pv: PV, channel: ClientChannel, done: Waiter | None = None) -> None:
-        """Give *channel* back as soon as its operations are finished, if nothing needs it then.
+        """Clear *channel* as soon as its operations are finished, if nothing needs it then.
 
-        *done* is told when it was given back, or has to wait for operations.
+        *done* is called when it was cleared, or has to wait for operations.
         """
         self.note(functools.partial(self._idle, pv, channel, done), pv.name)
 
@@ -263,7 +263,7 @@ class VirtualCircuitManager(CircuitFacts):
         Returns
         -------
         int
-            The id under which it may be forgotten.
+            Its id, for `forget`.
 
         Raises
         ------
@@ -329,15 +329,15 @@ class VirtualCircuitManager(CircuitFacts):
         return unsent, failed
 
     def forget(self, number: int) -> bool:
-        """Give up an operation; False if it has been finished already."""
+        """Forget an operation; return False if it has finished already."""
         with self._lock:
             found = self.session.forget(number)
-        if self.session.idling:  # perhaps this was what it waited for
+        if self.session.idling:  # perhaps its channel can be cleared now
             self._transport.wakeup.set()
         return found
 
     def withdraw(self, operations: Iterable[Operation]) -> None:
-        """Undo requests that were interrupted, however far they came."""
+        """Undo requests that were interrupted, in whatever state they are."""
         with self._lock:
             self.session.withdraw(operations)
         self._transport.wakeup.set()  # what was queued meanwhile must not stay there
@@ -345,7 +345,7 @@ class VirtualCircuitManager(CircuitFacts):
     # ---- sending
 
     def _flush(self) -> None:
-        """Write what the socket takes; holding nothing."""
+        """Write what the socket takes; call it without holding a lock."""
         if self.session.sent:
             self._command_log.sent()
         self._transport.flush()
@@ -408,8 +408,8 @@ class VirtualCircuitManager(CircuitFacts):
             return session.deadline, held_up
         except (OSError, CaprotoError) as error:
             self._end(error)
-        except Exception as error:  # a defect of ours must not leave PVs waiting
-            self.log.exception("Unexpected error; the circuit is given up")
+        except Exception as error:  # our defect; it must not leave PVs waiting
+            self.log.exception("Unexpected error; closing the circuit")
             self._end(error)
         return None
 
@@ -431,10 +431,10 @@ class VirtualCircuitManager(CircuitFacts):
                 raise DeadCircuitError("the server closed the connection")
             self._take(circuit.buffer_updated(received), received)
             if circuit.error is not None:
-                raise circuit.error  # what was in front of it has been dealt with
+                raise circuit.error  # the messages before it have been handled
             if received < len(buffer):
                 return
-            # A flood. On one core we would read on until our time is over, and each update that
+            # A flood. On one core we would read until our time slice ends, and each update that
             # waits costs time in the garbage collector: 2.3 us per update instead of 2.05.
             if self.delivery.backlog:
                 _waiting.yield_cpu()
@@ -455,7 +455,7 @@ class VirtualCircuitManager(CircuitFacts):
             raise error
 
     def _follow_up(self, then: FollowUp) -> None:
-        """Do what special commands have led to."""
+        """Do what follows from other commands than updates and replies."""
         owner = self._owner
         if then.lost:
             host, port = self.circuit.address
@@ -488,7 +488,7 @@ class VirtualCircuitManager(CircuitFacts):
             self.session.reconcile(changed)
 
     def _expire(self, now: float) -> None:
-        """Give up operations that no caller waits for and whose time is over."""
+        """Fail the operations past their deadline for which no caller waits."""
         with self._lock:
             expired = self.session.expire(now)
         batch: list[Delivery] = []
@@ -503,7 +503,7 @@ class VirtualCircuitManager(CircuitFacts):
     def _idle(self, pv: PV, channel: ClientChannel, done: Waiter | None) -> None:
         with self._lock:
             self.session.idle(pv, channel)
-        self._reconcile()  # callbacks that were removed before: their updates are cancelled first
+        self._reconcile()  # first cancel the updates of callbacks that were removed before
         self._clear_idle()
         if done is not None:
             done.answered(None)
@@ -538,7 +538,7 @@ class VirtualCircuitManager(CircuitFacts):
             self.session.hold(hold)
 
     def _beat(self, now: float) -> None:
-        """Do what the heartbeat asks for, now that its deadline has come."""
+        """Do what the heartbeat asks for at its deadline."""
         with self._lock:
             lost = self.session.beat(now, self._transport.taken_at)
         if lost is None:
@@ -557,7 +557,7 @@ class VirtualCircuitManager(CircuitFacts):
         self._end(None)
 
     def _end(self, error: Exception | None) -> None:
-        """Tell all that are concerned that the circuit has ended.
+        """End the circuit; fail its operations, and notify its Context.
 
         By the reader thread, unless it cannot be started.
         """
@@ -568,11 +568,12 @@ class VirtualCircuitManager(CircuitFacts):
         reason = "the circuit was closed" if error is None else describe(error)
         if error is not None:
             log_end(self.log, address, error, reason, len(end.pvs), end.connecting)
-        # Reads are sent again after a DisconnectedError; not those that broke the circuit, perhaps.
+        # Reads are repeated after a DisconnectedError, but not those that may have broken the
+        # circuit.
         kind = RemoteProtocolError if isinstance(error, RemoteProtocolError) else DeadCircuitError
         batch = fail_all(end.operations.values(), kind(f"{host}:{port}: {reason}"))
         if self._silent:
-            batch = []  # who closed the Context knows that no callback will come
+            batch = []  # after `close` no callback comes
         self._owner.circuit_over(self)
         batch += self._owner.channels_lost(self, end.pvs, reason, end.loss)
         if self._silent:
@@ -583,7 +584,7 @@ class VirtualCircuitManager(CircuitFacts):
 
 
 def _serve(reference: Callable[[], VirtualCircuitManager | None], transport: Transport) -> None:
-    """Serve the socket; the reader thread."""
+    """Run the reader thread: serve the socket."""
     with serving():
         manager = reference()
         sock = manager._open() if manager is not None else None

@@ -1,4 +1,4 @@
-"""The log of the commands of one circuit; nothing of it is written under a lock."""
+"""The log of the commands of one circuit; it is never written under a lock."""
 from __future__ import annotations
 
 import logging
@@ -26,12 +26,12 @@ class CommandLog:
         while waiting:
             try:
                 command = waiting.popleft()
-            except IndexError:  # another thread was faster
+            except IndexError:  # another thread has logged it
                 break
             self._log(command, SENT)
 
     def received(self, commands: Iterable[Message]) -> None:
-        """Log what was received, before it is processed: a reply ends what tells its PV."""
+        """Log what was received, before it is processed: after a reply its PV is unknown."""
         for command in commands:
             self._log(command, RECEIVED)
 
@@ -39,12 +39,12 @@ class CommandLog:
         """Log one command of the circuit, or else of its PV, if one of them is at DEBUG."""
         circuit = self._session.circuit
         channel = circuit.channel_of(command)
-        facts = {**circuit.log.context, "direction": direction}
+        extra = {**circuit.log.context, "direction": direction}
         if channel is not None:
-            facts["pv"] = channel.name
+            extra["pv"] = channel.name
         if circuit.log.isEnabledFor(logging.DEBUG):
-            circuit.log.debug("%r", command, extra=facts)
+            circuit.log.debug("%r", command, extra=extra)
         elif channel is not None:
             pv = self._session.routes.pvs.get(channel.cid)
             if pv is not None:
-                pv.debug("%r", command, extra=facts)
+                pv.debug("%r", command, extra=extra)

@@ -1,6 +1,4 @@
-"""Context: what a user makes to get PVs.
-
-What happens to the PVs is in ``_home``.
+"""Context: the user's way to PVs. What happens to these is in ``_home``.
 """
 from __future__ import annotations
 
@@ -49,21 +47,21 @@ class Context(Home):
     Parameters
     ----------
     broadcaster : SharedBroadcaster, optional
-        Searches for our PVs. Default: one of our own, closed with us.
+        Searches for the PVs. Default: a new one, closed with the Context.
     timeout : float or None, optional
         Default timeout of all operations in seconds, 2.0 unless the environment variable
         CAPROTO_DEFAULT_TIMEOUT says otherwise; None means to wait without end.
     host_name, client_name : str, optional
-        What we tell servers, whose access rules may depend on it. Default: this host, this user.
+        Sent to servers, which may have access rules for them. Default: this host, this user.
     max_workers : int
         Number of threads per circuit that run callbacks. With more than one, their order is only
         the order of starting.
     configuration : ClientConfiguration, optional
-        The network, instead of the environment. With a *broadcaster* it rules circuits only
-        (conn_tmo, size of arrays): searches go where the broadcaster's own configuration says.
+        The network, instead of the environment. With a *broadcaster* it applies to circuits
+        only (conn_tmo, size of arrays); searches follow the configuration of the broadcaster.
     flow_control : bool
-        Whether to ask a server to hold updates while callbacks are far behind. The last value
-        always arrives; False lets memory grow instead.
+        Whether to ask a server to hold updates while callbacks are too slow. The last value always
+        arrives. With False, memory grows instead.
 
     Attributes
     ----------
@@ -71,17 +69,17 @@ class Context(Home):
     host_name, client_name : str
     timeout : float or None
     log : logging.Logger
-        At DEBUG it reports now and then how many searches are still unanswered.
+        At DEBUG it reports from time to time how many searches are still unanswered.
 
     Raises
     ------
     CaprotoTypeError, CaprotoValueError
-        Naming the argument.
+        The message names the argument.
 
     Notes
     -----
     A Context ends with ``disconnect()``, at the end of a ``with`` block, when the garbage collector
-    finds that nothing refers to it or its PVs any more, or with the interpreter.
+    finds that nothing refers to it or its PVs any more, or when the interpreter exits.
     """
 
     def __init__(
@@ -159,8 +157,8 @@ class Context(Home):
         ContextDisconnectedError
             If the Context was disconnected.
         CaprotoTypeError, CaprotoValueError
-            For a name that is not a str, empty or too long, an impossible priority, or what cannot
-            be a callback. No PV is made then.
+            For a name that is not a str, empty or too long, a priority out of range, or a
+            callback that cannot be called. No PV is made then.
         """
         check_names(names)
         states = _reference(connection_state_callback)
@@ -188,7 +186,7 @@ class Context(Home):
                     self._listen(pv, states, access, pv not in new, added)
             self._announce([pv for pv in pvs if pv.phase is PVPhase.NEW])
             return cast("list[PV]", pvs)
-        except BaseException:  # Ctrl-C: asked again, they would be told twice
+        except BaseException:  # Ctrl-C: if the user repeats the call, they would be called twice
             for listener in added:
                 listener.cancel()
             raise
@@ -201,10 +199,10 @@ class Context(Home):
         known: bool,
         added: list[PVCallback],
     ) -> None:
-        """Add callbacks; tell them the present state of a PV that was *known*."""
+        """Add callbacks, and have them called with the present state of a PV that was *known*."""
         dead = pv.dead_listeners()
-        told = None if known else "disconnected"
-        on_states = PVCallback(states, told) if states is not None else None
+        last_state = None if known else "disconnected"
+        on_states = PVCallback(states, last_state) if states is not None else None
         on_access = PVCallback(access) if access is not None else None
         added += filter(None, (on_states, on_access))
         with self.lock:
@@ -224,7 +222,7 @@ class Context(Home):
         return cast("dict[PVKey, PV]", self.table.pvs.copy())  # in one step: it needs no lock
 
     def explain(self, pv: PV | str) -> Explanation:
-        """Explain why a PV is not connected: all that is known about it, with hints.
+        """Explain why a PV is not connected: its state in every detail, with hints.
 
         Parameters
         ----------
@@ -280,13 +278,13 @@ class Context(Home):
         """Close all circuits and end all threads. May be called twice.
 
         Requests that were sent before still reach the servers; callbacks that are queued are
-        dropped, but for connection state callbacks, which are told 'disconnected'.
+        dropped, except connection state callbacks, which are called with 'disconnected'.
 
         Parameters
         ----------
         wait : bool
-            Whether to wait for the threads to end. A callback that is running is waited for a
-            moment only.
+            Whether to wait for the threads to end, but for a callback that is running only a
+            moment.
         """
         reason = "the Context was disconnected"
         if wait:
@@ -320,7 +318,7 @@ class Context(Home):
 
 
 def _reference(function: Function | None) -> Reference | None:
-    """Make a weak reference to a callback, one for all PVs; None for none."""
+    """Make one weak reference to a callback, for all PVs; None for None."""
     check_callback(function)
     return None if function is None else make_reference(function, False, None)
 

@@ -1,9 +1,9 @@
-"""Home: a Context as its PVs, its circuits and the broadcaster know it.
+"""Home: the part of a Context that its PVs, its circuits and the broadcaster use.
 
-Where each PV stands, and what has to happen next, is decided by the table (``_client.pvs``), under
-the lock of the Context. What it says is carried out here, when the lock is released: names go to
-the broadcaster, found names to circuits, created channels to the callers that wait, lost ones back
-to the broadcaster.
+The table (``_client.pvs``) decides the phase of each PV, and what happens next, under the lock of
+the Context. Its steps are carried out here, after the lock is released: names go to
+the broadcaster, found names to circuits, created channels to the callers that wait, lost ones
+back to the broadcaster.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ._shared_broadcaster import SharedBroadcaster
 
 
 class ClientPV(PVState[VirtualCircuitManager]):
-    """A PV that knows its Context, as this knows it."""
+    """A PV with its Context."""
 
     __slots__ = ("context",)
 
@@ -62,13 +62,13 @@ class Home:
     Attributes
     ----------
     lock : RLock
-        Of the table, and of the callbacks of subscriptions.
+        Protects the table, and the callbacks of subscriptions.
     locks : tuple of RLock
         All that a call about a PV without circuit may need; see ``_reentry``.
     table : PVTable
-        What is decided about the PVs.
+        Decides about the PVs.
     dead_callbacks : LogAllowance
-        Of warnings about callbacks of subscriptions that died; a program may have thousands.
+        Limits warnings about garbage-collected callbacks; a program may have thousands.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class Home:
         self.log: logging.Logger = adapter(CONTEXT_LOGGER, role="CLIENT")
         self.lock: RLock = _locks.Lock()
         self.table: PVTable[ClientPV, VirtualCircuitManager] = PVTable(self.lock)
-        # Of circuits that are over, and have perhaps not told everything yet.
+        # Of circuits that have ended, whose callbacks may not all have run yet.
         self._earlier: list[tuple[CircuitKey, CallbackQueue]] = []
         self.dead_callbacks = LogAllowance(10)
-        # For callbacks about PVs that no circuit has; its thread starts only if that happens.
+        # For callbacks of PVs without a circuit; its thread starts only if one is called.
         self._callbacks = CallbackQueue("without circuit", max_workers)
         self.locks = (self.lock, self.broadcaster.lock, self._callbacks.lock)
 
@@ -115,16 +115,16 @@ class Home:
 
     @staticmethod
     def now() -> float:
-        """Look at the clock of all waiting: seconds, monotonic."""
+        """Return the present time on the monotonic clock, in seconds."""
         return _waiting.now()
 
     def wait(self, pv: ClientPV, ready: Callable[[], bool], deadline: Deadline) -> None:
-        """Wait until *ready* or *deadline*, having *pv* searched if nothing else does.
+        """Wait until *ready* or *deadline*; have *pv* searched if it is not yet.
 
         Raises
         ------
         CaprotoTimeoutError
-            Why it is not ready by then.
+            It is not ready in time; the message says why.
         """
         self.check_reentry(f"A wait for {pv.name!r}, which")
         notified = True
@@ -146,12 +146,12 @@ class Home:
             )
 
     def watch(self, pv: ClientPV, waiter: Waiter, ready: Callable[[], bool]) -> bool:
-        """Have *waiter* told when something has happened to *pv*, which is searched if need be.
+        """Have *waiter* called when something has happened to *pv*; have it searched if necessary.
 
         Returns
         -------
         bool
-            False if it is *ready* already; then nothing is told.
+            False if it is *ready* already; then *waiter* is not called.
         """
         with self.lock:
             self.check_open(pv)
@@ -162,7 +162,7 @@ class Home:
         return True
 
     def unwatch(self, pv: ClientPV, waiter: Waiter) -> None:
-        """Tell *waiter* nothing more."""
+        """Do not call *waiter* any more."""
         with self.lock:
             self.table.unwatch(pv, waiter)
 
@@ -184,7 +184,7 @@ class Home:
         reason = self.table.closed
         if reason:
             if reason is EXITING and threading.current_thread().daemon:
-                raise SystemExit(EXITING)  # it ends the thread without a word
+                raise SystemExit(EXITING)  # it ends the thread without a message
             raise ContextDisconnectedError(reason if pv is None else f"{pv.name!r}: {reason}")
 
     def check_reentry(self, call: str) -> None:
@@ -193,7 +193,7 @@ class Home:
             raise refusal(call)
 
     def _must_not_wait(self) -> bool:
-        """Tell whether this thread would wait for itself if it waited for one of ours."""
+        """Tell whether this thread, if it waited for one of our threads, would wait for itself."""
         circuits = self.circuit_managers.values()
         return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
 
@@ -204,7 +204,7 @@ class Home:
         steps: Steps[ClientPV, VirtualCircuitManager],
         circuit: VirtualCircuitManager | None = None,
     ) -> list[Delivery]:
-        """Do what the table has decided, about *circuit*; return what to deliver to callbacks."""
+        """Carry out *steps* about *circuit*; return what to deliver to callbacks."""
         for carrier, pvs in steps.attach.items():
             self._attach(carrier, pvs)
         for searched, lost, delay in steps.searches:
@@ -222,7 +222,7 @@ class Home:
         return steps.deliver
 
     def _announce(self, pvs: Sequence[ClientPV]) -> None:
-        """Have those searched that are at rest; may be repeated at any time."""
+        """Have PVs searched that are new or idle; may be repeated at any time."""
         if pvs and not self.closed:
             self.broadcaster.note(functools.partial(self._begin, pvs))
 
@@ -236,7 +236,7 @@ class Home:
             names = [pv.name for pv in pvs]
             self.broadcaster.search(self, names, [pv.key for pv in pvs], lost=lost, delay=delay)
             if self.closed:
-                self.broadcaster.forget(self)  # closed meanwhile: these came too late for that
+                self.broadcaster.forget(self)  # closed meanwhile, before these were added
 
     def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
         """Give PVs that were found to the circuit to their server."""
@@ -257,13 +257,13 @@ class Home:
             if circuit in steps.attach:
                 self.broadcaster.circuit_opened(address)
                 circuit.start()
-            else:  # another thread was faster
+            else:  # another thread has made the same one
                 circuit.abandon()
 
     def _make_circuits(
         self, missing: Mapping[CircuitKey, CallbackQueue | None], version: int
     ) -> tuple[dict[CircuitKey, VirtualCircuitManager], str]:
-        """Make circuits, and tell why others cannot be made. They have sockets: holding nothing."""
+        """Make circuits, and tell why others cannot be made. Without a lock: they open sockets."""
         made: dict[CircuitKey, VirtualCircuitManager] = {}
         for where, earlier in missing.items():
             (host, port), priority = where
@@ -285,12 +285,12 @@ class Home:
         return made, ""
 
     def _latest_queue(self, where: CircuitKey) -> CallbackQueue | None:
-        """Find the queue of the circuit before, if it has not told everything yet. Locked."""
+        """Find the queue of the previous circuit, if its callbacks have not all run. Locked."""
         return next((queue for key, queue in reversed(self._earlier) if key == where), None)
 
     def _attach(self, circuit: VirtualCircuitManager, pvs: list[ClientPV]) -> None:
         channels = circuit.attach(pvs)
-        if channels is None:  # over in this moment
+        if channels is None:  # it has just ended
             self._search(pvs)
             return
         with self.lock:
@@ -318,13 +318,13 @@ class Home:
     def responsiveness_changed(
         self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], state: str
     ) -> list[Delivery]:
-        """Tell that the server of connected PVs stopped or resumed responding."""
+        """Note that the server of connected PVs stopped or resumed responding."""
         with self.lock:
             steps = self.table.responsive(manager, pvs, state == "connected")
         return self._carry_out(steps, manager)
 
     def pv_idle(self, manager: VirtualCircuitManager, pv: ClientPV) -> list[Delivery]:
-        """Note that a PV has given its channel back; if it is needed by now, search for it."""
+        """Note that the channel of a PV was cleared; if the PV is needed again, search for it."""
         with self.lock:
             steps = self.table.idle(manager, pv, self.now())
         return self._carry_out(steps, manager)
@@ -339,7 +339,7 @@ class Home:
             self._earlier.append((where, manager.delivery))
         self.broadcaster.circuit_closed(manager.address)
 
-    # ---- what else the broadcaster tells
+    # ---- other events from the broadcaster
 
     def found_elsewhere(self, key: PVKey, first: Address, second: Address) -> None:
         """Warn that two servers have the same name; the first one is kept."""
@@ -351,7 +351,7 @@ class Home:
         )
 
     def beacon(self, address: Address, good: bool) -> None:
-        """Tell the circuits to a server of its beacon: in its rhythm, it replaces an echo."""
+        """Pass a beacon on to the circuits of its server: in its rhythm, it replaces an echo."""
         for (where, _), manager in self.circuit_managers.items():
             if where == address:
                 manager.beacon(good)

@@ -1,8 +1,8 @@
-"""NameServer: searches over TCP, for networks that let no broadcast through.
+"""NameServer: searches over TCP, for networks without broadcasts between client and server.
 
 A server that is named in EPICS_CA_NAME_SERVERS gets the same searches as the UDP destinations, over
-a circuit of its own, which is opened again whenever it breaks. A `NameServerSession` decides what
-is said, and when; here are the socket and the thread that sleeps on it.
+a circuit of its own, which is opened again whenever it breaks. A `NameServerSession` decides
+what to send, and when; here are the socket and its thread.
 
 The session belongs to the lock.
 """
@@ -27,7 +27,7 @@ from ._reentry import serving
 
 
 class SearchOwner(Protocol):
-    """What a name server tells the broadcaster."""
+    """The broadcaster of a name server, with its events."""
 
     def answered_by_tcp(self, responses: Sequence[SearchResponse], version: int) -> None:
         """Take in that searches were answered by a server of this minor version."""
@@ -44,7 +44,7 @@ class NameServer:
     owner : SharedBroadcaster
     address : tuple of (str, int)
     connection_timeout : float
-        EPICS_CA_CONN_TMO: the watchdog's time, and the longest to wait for a connection.
+        EPICS_CA_CONN_TMO: the time of the watchdog, and the longest time to connect.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class NameServer:
         Raises
         ------
         RuntimeError
-            If the system has no thread for us.
+            If the system cannot start a thread.
         """
         try:
             _waiting.start_thread(self._thread)
@@ -119,7 +119,7 @@ class NameServer:
             self._thread.join(timeout)
 
     def abandon(self) -> None:
-        """Give the descriptors back: we are the child of a fork."""
+        """Close the descriptors in the child of a fork."""
         self._transport.abandon()
 
     def __repr__(self) -> str:
@@ -187,8 +187,8 @@ class NameServer:
             raise news.error
 
     def _lost(self, error: Exception) -> None:
-        if not isinstance(error, (OSError, CaprotoError)):  # a defect of ours
-            self._log.error("Unexpected error; the connection is made again", exc_info=error)
+        if not isinstance(error, (OSError, CaprotoError)):  # our defect
+            self._log.error("Unexpected error; connecting again", exc_info=error)
         with self._lock:
             self._session.lost(describe(error), _waiting.now())
         self._report()
@@ -207,7 +207,7 @@ class NameServer:
 
 
 def _serve(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> None:
-    """Make one connection after the other; the thread."""
+    """Run the thread: make one connection after the other."""
     with serving():
         again_at: float | None = 0.0
         while again_at is not None and (server := reference()) is not None:
@@ -222,7 +222,7 @@ def _serve(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> None:
 
 
 def _rest(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> float | None:
-    """Sleep until it is time to connect again; None if that will not be."""
+    """Sleep until it is time to connect again; return None if it is closed."""
     server = reference()
     again_at = server._resume_at() if server is not None else None
     del server
@@ -251,7 +251,7 @@ class NameServers:
         self._timeout = connection_timeout
         self._log = log
         self._running: dict[Address, NameServer] = {}
-        self._failures: dict[Address, str] = {}  # why those that have no thread have none
+        self._failures: dict[Address, str] = {}  # why some have no thread
 
     def start(self, addresses: Sequence[Address]) -> None:
         """Start those that do not run yet; without descriptors or threads, the next call does."""
@@ -279,7 +279,7 @@ class NameServers:
             server.search(searches)
 
     def problems(self) -> dict[Address, str]:
-        """Each name server, with why it cannot be asked; empty if it can. For any thread."""
+        """Map each name server to why it cannot be asked; empty if it can. For any thread."""
         running = {address: server.problem for address, server in self._running.copy().items()}
         return self._failures.copy() | running
 
@@ -294,6 +294,6 @@ class NameServers:
             server.join(deadline.remaining())
 
     def abandon(self) -> None:
-        """Give the descriptors back: we are the child of a fork."""
+        """Close the descriptors in the child of a fork."""
         for server in self._running.values():
             server.abandon()

@@ -1,6 +1,6 @@
-"""Notes: what other threads, finalizers and signal handlers leave to a background thread.
+"""Notes: functions that a background thread is to call, left by other threads or finalizers.
 
-Leaving one takes no lock and is a single step of the interpreter.
+To leave one takes no lock and is a single step of the interpreter.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Notes:
     Attributes
     ----------
     waiting : deque
-        What was noted and is not done yet.
+        Those that were not called yet.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,20 @@ class Notes:
         Parameters
         ----------
         function : callable
-            Called once; calling it twice, or without need, must do no harm.
+            Called once; a second or needless call must do no harm.
         name : str
             Of the PV concerned, for the log if *function* fails.
         """
         self.waiting.append((function, name))
 
     def run(self, log: logging.Logger) -> None:
-        """Do what was noted so far, holding nothing; one that fails does not affect the others."""
+        """Call what was left so far, without a lock; a failure does not affect the others."""
         for _ in range(len(self.waiting)):
             function, name = self.waiting.popleft()
             try:
                 function()
             except CaprotoError as error:
-                with contextlib.suppress(Exception):  # a log handler is foreign code
+                with contextlib.suppress(Exception):  # a log handler is the user's code
                     log.warning("%s%s", f"{name!r}: " if name else "", error)
             except Exception:
                 with contextlib.suppress(Exception):

@@ -1,7 +1,7 @@
-"""PV: what the user holds.
+"""PV: one process variable, for users.
 
-Where it stands is ``_client.pvs``; here are the calls that check arguments, wait, and send. A PV
-has no lock and no socket: its circuit has.
+Its state is in ``_client.pvs``; here are the calls that check arguments, wait, and send. A PV has
+no lock and no socket: its circuit has.
 """
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ IDLE_TIME = 1.0
 class PV(ClientPV):
     """A process variable, found and connected in the background.
 
-    Made by :meth:`Context.get_pvs`. It reconnects by itself after a loss, for as long as its
-    Context lives. Any method may be called from any thread, also from callbacks.
+    Made by :meth:`Context.get_pvs`. It reconnects after a loss, until its Context is
+    closed. Any method may be called from any thread, also from callbacks.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class PV(ClientPV):
     priority : int
         Priority of the circuit, 0 to 99.
     context : Context
-        Whose PV this is.
+        The Context that made it.
     """
 
     __slots__ = ("_timeout",)
@@ -83,7 +83,7 @@ class PV(ClientPV):
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """What :meth:`subscribe` has returned so far."""
+        """The Subscriptions that :meth:`subscribe` has returned so far."""
         return cast("list[Subscription]", super().subscriptions)
 
     @property
@@ -106,7 +106,7 @@ class PV(ClientPV):
         )
 
     def describe(self, now: float) -> str:
-        """Tell where it stands, in a few words."""
+        """Describe its state, in a few words."""
         if self.context.closed:
             return "disconnected, the Context is closed"
         return super().describe(now)
@@ -221,15 +221,15 @@ class PV(ClientPV):
             never after the timeout. Not called after a failure; with ``wait=False`` that is only
             logged.
         timeout : float or None, optional
-            Seconds without endything, a reconnection included; None waits without end.
+            Seconds for everything, a reconnection included; None waits without end.
         data_type : ChannelType, int or str, optional
             Wanted type: a member, number or name (``'DBR_TIME_DOUBLE'``, ``'time_double'``), or one
             of ``'native' 'status' 'time' 'graphic' 'control'``. Default: the channel's own.
         data_count : int, optional
             Wanted number of elements. Default: as many as the channel has now.
         notify : bool
-            Use READ_NOTIFY; False uses the obsolete READ, whose failures come as ERROR messages,
-            and which without *data_count* gives as many elements as the channel can have.
+            Use READ_NOTIFY. False uses the obsolete READ: its failures come as ERROR messages, and
+            without *data_count* it returns as many elements as the channel can have.
 
         Returns
         -------
@@ -245,7 +245,7 @@ class PV(ClientPV):
         AccessError
             If the access rights forbid reading; nothing is sent then.
         CaprotoValueError
-            If *data_type* is none.
+            If *data_type* is not a type.
         """
         if callback is not None:
             check_callback(callback)
@@ -273,7 +273,7 @@ class PV(ClientPV):
                 )
                 return response
             except DisconnectedError:
-                # A read does no harm, so it is repeated on the next circuit; time bounds it.
+                # A read changes nothing, so it is repeated on the next circuit, until the timeout.
                 if deadline.expired:
                     raise
 
@@ -326,7 +326,7 @@ class PV(ClientPV):
             Called with the server's reply; never after the timeout. With ``wait=False`` also after
             a refusal (see its ``status``); any other failure is only logged.
         timeout : float or None, optional
-            Seconds without endything; None waits without end.
+            Seconds for everything; None waits without end.
         notify : bool, optional
             Whether to ask for a confirmation (WRITE_NOTIFY). Default: if *wait* or *callback*.
         data_type : ChannelType, int or str, optional
@@ -400,8 +400,8 @@ class PV(ClientPV):
         Raises
         ------
         CaprotoValueError
-            If *data_type* is none, *mask* is empty (servers drop the circuit for that), or a number
-            fits into no message.
+            If *data_type* is not a type, *mask* is empty (servers drop the circuit for that), or a
+            number does not fit into a message.
         """
         check_data_type(data_type)
         check_count(data_count)
@@ -426,9 +426,9 @@ class PV(ClientPV):
             subscription.clear()
 
     def go_idle(self) -> None:
-        """Give the connection back until the PV is used again.
+        """Close the channel until the PV is used again.
 
-        When this returns the PV is idle, unless operations are under way: then it will be, after
+        When this returns the PV is idle, unless operations are pending: then it goes idle after
         them, if it is not used before. Ignored while a subscription has callbacks.
         """
         link = self._link
@@ -473,7 +473,7 @@ class PV(ClientPV):
             self.context.wait(self, lambda: self.connected, deadline)
 
     def _send(self, operation: Operation, deadline: Deadline) -> None:
-        """Send an operation for which nothing waits; inside another call of ours, after that."""
+        """Send an operation without waiting for it; inside another call of ours, after that."""
         link = self._link
         if must_not_wait(self.context.locks if link is None else link.carrier.locks):
             self._leave(operation, deadline)
@@ -485,19 +485,19 @@ class PV(ClientPV):
                     link.carrier.request(link.channel, operation, deadline)
                     return
                 except NotSent:
-                    pass  # not connected, or lost in this moment
+                    pass  # not connected, or just lost
             link = self.wait_until_usable(deadline)
 
     def _leave(self, operation: Operation, deadline: Deadline) -> None:
         """Leave an operation to the reader thread."""
         link = self._link
         if link is None or not link.carrier.serves(link.channel):
-            # A connection would have to be waited for.
+            # It would have to wait for a connection.
             raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}, which is not connected,")
         link.carrier.note(functools.partial(self._send_noted, operation, deadline), self.name)
 
     def _send_noted(self, operation: Operation, deadline: Deadline) -> None:
-        """Send what was asked for inside another call of ours; in the reader thread."""
+        """Send an operation that was requested inside another call; in the reader thread."""
         self._idle_wish = False
         link = self._link
         if link is None:
@@ -525,12 +525,12 @@ class PV(ClientPV):
                         raise self._no_reply(operation, manager, deadline)
                     break
                 except NotSent:
-                    pass  # not connected, or lost in this moment
-                except BaseException:  # for example Ctrl-C: nothing waits for it any more
+                    pass  # not connected, or just lost
+                except BaseException:  # for example Ctrl-C: no thread waits for it any more
                     manager.withdraw((operation,))
                     raise
             link = self.wait_until_usable(deadline)
-        # If the operation was no longer to be forgotten, its reply is there or about to be.
+        # If the operation could not be forgotten any more, its reply has come or is about to.
         if operation.response is None and operation.error is None:
             operation.wait(None)
         if operation.error is not None:

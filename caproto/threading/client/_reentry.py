@@ -1,10 +1,10 @@
 """Calls that are made from inside a call of ours: by a finalizer, a signal or log handler.
 
 The garbage collector runs finalizers, and the main thread runs signal handlers, between any two
-steps of ours; a log handler runs where we log. Such code may use the client. What needs no answer
-it may always ask for: if this thread holds a lock that is needed, a background thread does it a
-moment later. What needs an answer is refused if this thread holds such a lock, and in the threads
-that serve sockets, because there is nothing to wait for: the answer would come through this thread.
+steps of ours; a log handler runs where we log. Such code may use the client. Calls that need no
+answer always work: if this thread holds a lock that is needed, a background thread does it a moment
+later. Calls that need an answer are refused if this thread holds such a lock, and in the threads
+that serve sockets, because the answer would come through this thread.
 """
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def serving() -> Iterator[None]:
 
 
 def must_not_wait(locks: tuple[RLock, ...]) -> bool:
-    """Whether this thread would wait for itself if it waited for an answer.
+    """Tell whether this thread would wait for itself if it waited for an answer.
 
     Parameters
     ----------
     locks : tuple of locks
-        Those that the call or the answer needs.
+        The locks that the call or the answer needs.
     """
     if get_ident() in _serving:
         return True
@@ -53,7 +53,7 @@ def must_not_wait(locks: tuple[RLock, ...]) -> bool:
 
 
 def refusal(call: str) -> ReentrantCallError:
-    """The error to raise for *call*, for example ``"PV.read('x')"``; names what it interrupted."""
+    """Make the error for *call*, ``"PV.read('x')"`` for example; it names what it interrupted."""
     inside = _interrupted()
     return ReentrantCallError(
         f"{call} waits for an answer, but was called by a finalizer, signal handler or log handler "
@@ -62,7 +62,7 @@ def refusal(call: str) -> ReentrantCallError:
 
 
 def _interrupted() -> str:
-    """The function of ours that was interrupted: the first one below foreign frames."""
+    """Find our function that was interrupted: the first one below frames of other code."""
     frame: FrameType | None = sys._getframe(1)
     foreign = False
     while frame is not None:
@@ -75,7 +75,7 @@ def _interrupted() -> str:
 
 
 def _name(frame: FrameType) -> str:
-    """The name of the function that *frame* runs, with that of its class."""
+    """Return the name of the function that *frame* runs, with that of its class."""
     code = frame.f_code
     if sys.version_info >= (3, 11):
         return code.co_qualname

@@ -1,4 +1,4 @@
-"""Reads and writes for whose outcome the caller waits."""
+"""Reads and writes for which the caller waits."""
 from __future__ import annotations
 
 from typing import Any
@@ -21,17 +21,17 @@ class Blocking(Latched, Operation):
     """An operation that a thread waits for; a callback, if there is one, gets a success, too."""
 
     __slots__ = ()
-    expires = False  # who waits looks at the clock
+    expires = False  # the caller checks the time
 
     def answered(self, response: Any, out: Out) -> None:
-        """Wake the caller; an error is for the caller alone."""
+        """Wake the caller; the callback gets a success, too, but not an error."""
         if self.callback is not None and response.status == NORMAL:
             out.append((self, response))
         self.response = response
         self._latch.release()
 
     def failed(self, error: Exception, out: Out) -> None:
-        """Tell the caller why there will be no answer."""
+        """Wake the caller with the reason why there will be no answer."""
         self.error = error  # type: ignore[misc]  # the slot is the subclass's
         self._latch.release()
 

@@ -1,8 +1,8 @@
-"""SearchService: what the search thread does.
+"""SearchService: the work of the search thread.
 
-All that changes the book of searches is done here, by that thread. Others leave it requests and
-notes, and wake it. The book belongs to the lock, which is taken to change it and, by other threads,
-to read it; nothing that is not ours is called under it. The socket belongs to the thread. While
+Only that thread changes the book of searches. Others leave it requests and notes, and wake it. The
+book belongs to the lock, which is taken to change it and, by other threads, to read it; no code of
+others is called under it. The socket belongs to the thread. While
 asleep, the thread holds the socket and the wake-up, nothing else.
 """
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ._searchers import Searchers, Token
 
 #: Datagrams received in a row before searches that are due are sent.
 DATAGRAMS_AT_ONCE = 200
-#: Seconds until names are searched again for which passing on the answer failed.
+#: Seconds until names are searched again if passing on their answer failed.
 RETRY_DELAY = 5.0
 #: Seconds between two log messages about how many searches are open.
 REPORT_INTERVAL = 2.0
@@ -55,7 +55,7 @@ class SearchRequest(NamedTuple):
 
 
 class SearchService:
-    """One UDP socket, one thread, and what is searched there.
+    """One UDP socket, its thread, and the searches there.
 
     Parameters
     ----------
@@ -67,10 +67,10 @@ class SearchService:
     Attributes
     ----------
     closed : str
-        Why it is over; empty while it is not.
+        Why it was closed; empty if it was not.
     log : logging.Logger
     lock : RLock
-        What the book belongs to.
+        The lock of the book.
     book : SearchBook
     notes : Notes
     requests : deque of SearchRequest
@@ -83,7 +83,7 @@ class SearchService:
     Raises
     ------
     CaprotoNetworkError
-        If the system has no socket for us.
+        If the system cannot open a socket.
     """
 
     def __init__(self, configuration: ClientConfiguration, registration_retry_time: float) -> None:
@@ -180,13 +180,13 @@ class SearchService:
             self.close_sockets()
 
     def close_sockets(self) -> None:
-        """Give the descriptors back; while no thread uses them."""
+        """Close the descriptors; only while no thread uses them."""
         for name in ("socket", "_wakeup"):
             if hasattr(self, name):
                 getattr(self, name).close()
 
     def abandon(self, reason: str) -> None:
-        """Be useless: we are in the child of a fork."""
+        """Close in the child of a fork, which has no search thread."""
         self.lock = _locks.Lock()
         self.closed = reason
         self.close_sockets()
@@ -211,7 +211,7 @@ class SearchService:
             self._register()
             with self.lock:
                 return self.book.next_deadline(), False
-        except Exception:  # a defect of ours must not end the search
+        except Exception:  # our defect; it must not end the search
             self._log_failure("the search")
             return _waiting.now() + 1.0, False
 
@@ -222,13 +222,13 @@ class SearchService:
             self.requests.popleft()  # only now, for `report`
 
     def _forget_gone(self) -> None:
-        """Give up the searches of those that are gone."""
+        """Stop the searches of searchers that are gone."""
         for token in self.searchers.gone():
             self._locked(self.book.forget, token)
 
     def _add(self, request: SearchRequest) -> None:
         token, names, keys, lost, delay = request
-        if token.searcher() is not None:  # else it was struck off, or is about to be
+        if token.searcher() is not None:  # else it was forgotten, or will be at once
             with self.lock:
                 self.book.add(token, names, keys, _waiting.now(), lost=lost, delay=delay)
 
@@ -278,10 +278,10 @@ class SearchService:
             self.book.search_now(_waiting.now())
 
     def _receive(self) -> None:
-        """Take in what has arrived, then tell the searchers.
+        """Process what has arrived, then notify the searchers.
 
         A name that was answered is not searched any more. So whatever happens to one datagram, the
-        searchers are told of the answers in all.
+        searchers get the answers in all others.
         """
         news: SearchNews[Token] = SearchNews()
         try:
@@ -308,7 +308,7 @@ class SearchService:
             self._pass_on(news)
 
     def _pass_on(self, news: SearchNews[Token]) -> None:
-        """Tell the searchers, holding nothing; names that cannot be told are searched again."""
+        """Notify the searchers, without a lock; if that fails the names are searched again."""
         for (token, address, version), (names, keys) in news.found.items():
             searcher = token.searcher()
             if searcher is not None and not self._call(searcher.found, address, version, keys):
@@ -322,7 +322,7 @@ class SearchService:
                 self._call(searcher.beacon, address, good)
 
     def _call(self, function: Callable[..., object], *args: object) -> bool:
-        """Do one thing of many; False if it failed, which must not affect the others."""
+        """Call *function*; return False if it failed, which must not affect other calls."""
         try:
             function(*args)
         except Exception:
@@ -331,8 +331,8 @@ class SearchService:
         return True
 
     def _log_failure(self, what: object) -> None:
-        """Report a defect, of ours or of a searcher."""
-        with contextlib.suppress(Exception):  # a log handler is foreign code, too
+        """Log a defect, ours or a searcher's."""
+        with contextlib.suppress(Exception):  # a log handler is the user's code, too
             self.log.exception("Unexpected error in %s; the search goes on", what)
 
 

@@ -1,6 +1,6 @@
 """SearchSocket: the UDP socket of a client, and the destinations of its searches.
 
-It belongs to the search thread. Other threads may read its facts at any time.
+It belongs to the search thread. Other threads may read its attributes at any time.
 """
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SearchSocket:
     Raises
     ------
     CaprotoNetworkError
-        If the system has no socket for us.
+        If the system cannot open a socket.
     """
 
     def __init__(self, configuration: ClientConfiguration, log: Logger) -> None:
@@ -63,7 +63,7 @@ class SearchSocket:
             raise
 
     def resolve(self) -> None:
-        """Look up where to search, once. Resolving host names may take its time."""
+        """Look up where to search, once. Resolving host names may take seconds."""
         if self.resolved:
             return
         self.unresolved.clear()
@@ -87,7 +87,7 @@ class SearchSocket:
         return tuple(found)
 
     def problems(self) -> dict[Address, str]:
-        """Each destination, with why sending failed the last time; empty if it did not."""
+        """Map each destination to why sending failed the last time; empty if it did not."""
         errors = self._errors.copy()
         return {
             address: (errors[address].strerror or "") if address in errors else ""
@@ -102,7 +102,7 @@ class SearchSocket:
             except OSError as error:
                 known = self._errors.get(destination)
                 self._errors[destination] = error
-                if known is None or known.errno != error.errno:  # once, not each time
+                if known is None or known.errno != error.errno:  # log it once
                     self._log.warning(
                         "Cannot send searches to %s:%d: %s", *destination, error.strerror
                     )
@@ -125,9 +125,9 @@ class SearchSocket:
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an earlier datagram of ours could not be delivered
+                continue  # an earlier datagram could not be delivered
             yield datagram
 
     def close(self) -> None:
-        """Give the socket back. May be called twice."""
+        """Close the socket. May be called twice."""
         self.socket.close()

@@ -1,8 +1,8 @@
 """Searchers: those that a broadcaster searches for, held weakly.
 
-The book of searches must not touch a searcher, because under a lock nothing that is not ours may
-run: not even a look at a weak reference, as the last strong one may go in that moment. So in the
-book a `Token` stands for each searcher.
+The book of searches must not touch a searcher, because under a lock no code of others may run, and
+a look at a weak reference may drop the last strong one and run a finalizer. So in the book a
+`Token` stands for each searcher.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .._transport import Waker
 
 
 class Searcher(Protocol):
-    """What a broadcaster tells a Context."""
+    """A Context, with the events that a broadcaster passes on."""
 
     def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
         """Take in that *keys* are served at *address*, by a server of this minor version."""
@@ -31,7 +31,7 @@ class Searcher(Protocol):
         """Report on open searches, some of which have just been sent."""
 
     def last_heard(self) -> dict[Address, float]:
-        """Tell how many seconds ago each server with a circuit sent anything."""
+        """Return how many seconds ago each server with a circuit sent anything."""
 
 
 class Token:
@@ -45,14 +45,14 @@ class Token:
         self._reference = weakref.ref(searcher, wake)
 
     def searcher(self) -> Searcher | None:
-        """Look at the searcher, holding nothing; None if it is gone or forgotten."""
+        """Return the searcher, None if it is gone or forgotten; call it without a lock."""
         return None if self.forgotten else self._reference()
 
 
 class Searchers:
     """The searchers of one broadcaster.
 
-    All methods are called holding nothing. Any thread may call them, since each change is one step
+    All methods are called without a lock. Any thread may call them, since each change is one step
     of the interpreter; only the search thread calls `gone`.
 
     Parameters
@@ -90,13 +90,13 @@ class Searchers:
         return [searcher for searcher in found if searcher is not None]
 
     def forget(self, searcher: Searcher) -> None:
-        """Have *searcher* told nothing more, and its tokens given out by `gone`."""
+        """Notify *searcher* of nothing more; `gone` then returns its tokens."""
         for token in self.tokens(searcher):
             token.forgotten = True
         self._wakeup.set()
 
     def gone(self) -> list[Token]:
-        """Give out, once, each token of a searcher that is gone or forgotten."""
+        """Return, once, each token of a searcher that is gone or forgotten."""
         tokens = [token for token in self._tokens.copy() if token.searcher() is None]
         for token in tokens:
             del self._tokens[token]

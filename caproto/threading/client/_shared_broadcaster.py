@@ -1,8 +1,8 @@
 """SharedBroadcaster: searches for any number of Contexts.
 
-What users and Contexts call is here; a `SearchService` does the work, in its thread. A call leaves
-it a request or a note and wakes it. So a call that is interrupted between any two lines leaves
-everything whole, and a finalizer may make any of them.
+Users and Contexts call it; a `SearchService` does the work, in its thread. A call leaves it a
+request or a note and wakes it. So an interrupt between any two lines of a call breaks nothing, and
+a finalizer may make any of these calls.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SharedBroadcaster:
     ----------
     registration_retry_time : float
         Longest pause, in seconds, between attempts to register with the repeater (the first is one
-        second), which passes the beacons of servers on to us.
+        second), which passes on the beacons of servers.
     configuration : ClientConfiguration, optional
         The network to search. Default: the EPICS_CA_* environment variables, read now.
 
@@ -43,7 +43,7 @@ class SharedBroadcaster:
     Raises
     ------
     CaprotoNetworkError
-        If the system has no socket for us.
+        If the system cannot open a socket.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class SharedBroadcaster:
     def search_now(self) -> None:
         """Search at once for everything that is not found yet, and start the back-off again.
 
-        Names that pause after a failure of their server (see `Context.explain`) are not hurried.
+        Names that wait after a failure of their server (see `Context.explain`) go on waiting.
         """
         self._service.search_now()
 
     def time_since_last_heard(self) -> dict[Address, float]:
-        """Tell how many seconds ago each server that we have a circuit to sent anything.
+        """Return how many seconds ago each server with a circuit sent anything.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class SharedBroadcaster:
         Raises
         ------
         ReentrantCallError
-            If it is to wait in a thread that would wait for itself.
+            If this thread would wait for itself.
         """
         if wait and must_not_wait((self.lock,)):
             raise refusal("SharedBroadcaster.disconnect")
@@ -117,7 +117,7 @@ class SharedBroadcaster:
     # ---- for Contexts
 
     def add_searcher(self, searcher: Searcher) -> None:
-        """Tell *searcher* what concerns it, for as long as it lives.
+        """Notify *searcher* of its events, until it is garbage-collected.
 
         Raises
         ------
@@ -144,11 +144,11 @@ class SharedBroadcaster:
         Parameters
         ----------
         searcher : Searcher
-            What is to be told.
+            The searcher to notify.
         names : sequence of str
             Names of PVs.
         keys : sequence
-            What the searcher calls them.
+            How the searcher identifies them.
         lost : bool
             Whether they were lost with their server, and so will probably be back soon.
         delay : float
@@ -164,18 +164,18 @@ class SharedBroadcaster:
             self._service.request(SearchRequest(token, tuple(names), tuple(keys), lost, delay))
 
     def forget(self, searcher: Searcher) -> None:
-        """Give up all searches of *searcher*, and tell it nothing more."""
+        """Stop all searches of *searcher*, and notify it of nothing more."""
         self._service.searchers.forget(searcher)
 
     def note(self, function: Callable[[], object], name: str = "") -> None:
-        """Have *function* called by the search thread, soon, holding nothing. Takes no lock.
+        """Have *function* called by the search thread, soon, without a lock. Takes no lock.
 
         After `disconnect` nothing is called.
 
         Parameters
         ----------
         function : callable
-            Called once; calling it twice, or without need, must do no harm.
+            Called once; a second or needless call must do no harm.
         name : str
             Of the PV concerned, for the log if *function* fails.
 
@@ -215,7 +215,7 @@ class SharedBroadcaster:
         return self._service.socket.unresolved.copy()
 
     def why_not_found(self) -> str:
-        """Tell why a name is not found, as far as that can be said of all of them."""
+        """Tell why a name is not found, as far as the reason is the same for all names."""
         if self._service.closed:
             return f"it is not searched: {self._service.closed}"
         return self._service.targets().why_not_found()
@@ -223,7 +223,8 @@ class SharedBroadcaster:
     def report(self, searcher: Searcher, key: Key) -> SearchReport:
         """Tell how the search of *searcher* for *key* goes."""
         tokens = self._service.searchers.tokens(searcher)
-        # First what the thread has not begun yet: so what it begins now is not overlooked.
+        # First the requests that the thread has not begun, so that none is missed that it begins
+        # now.
         delays = [
             request.delay
             for request in self._service.requests.copy()

@@ -1,6 +1,6 @@
-"""Subscription: what the user holds to be told of changes.
+"""Subscription: the updates of a PV, for users.
 
-What it wishes and knows is ``_client.subscriptions``; here it is locked, and left as notes to
+Its state is in ``_client.subscriptions``; here it is changed under the lock, and left as notes to
 background threads. A Subscription has no lock of its own: its callbacks change under the Context's.
 """
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ._reentry import must_not_wait, refusal
 
 _F = TypeVar("_F", bound=Function)
 
-#: Of a callback that died before it was removed.
+#: The warning about a callback that was garbage-collected before it was removed.
 _DIED = (
     "%r: the callback %s was garbage-collected before it was removed, so it gets no more updates. "
-    "Subscriptions hold callbacks weakly; what dies at once is, for example, a lambda, "
-    "list.append, or a bound method of a temporary object. Keep a reference to the function (or to "
-    "its object), or pass strong=True to add_callback.%s"
+    "Subscriptions hold callbacks weakly, so a lambda, list.append or a bound method of a "
+    "temporary object is garbage-collected at once. Keep a reference to the function (or to its "
+    "object), or pass strong=True to add_callback.%s"
 )
 
 
@@ -32,13 +32,13 @@ class Subscription(SubscriptionState):
     """Updates of one PV in one form, fanned out to any number of callbacks.
 
     Made by :meth:`PV.subscribe`. Nothing is requested from the server before the first callback is
-    added; when the last one goes the server is told to stop. Lost circuits are survived without the
-    user's doing: after each reconnection the server sends the present value and goes on.
+    added; when the last one goes the updates are cancelled. After each reconnection the updates
+    go on by themselves, beginning with the present value.
 
     Attributes
     ----------
     pv : PV
-        What is watched.
+        The PV with the updates.
     data_type : ChannelType, int, str or None
         As given to `PV.subscribe`.
     data_count : int or None
@@ -74,8 +74,8 @@ class Subscription(SubscriptionState):
             default do not count. Left out, a decorator is returned.
         strong : bool
             By default only a weak reference is kept: a function to which nothing else refers (a
-            lambda, ``list.append``, a method of a temporary object) dies and is removed, with a
-            warning in the log. True keeps it alive until it is removed.
+            lambda, ``list.append``, a method of a temporary object) is garbage-collected and
+            removed, with a warning in the log. True keeps it alive until it is removed.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class Subscription(SubscriptionState):
 
         Notes
         -----
-        The first callback gets the first update that the server sends. A later one is told the
+        The first callback gets the first update that the server sends. A later one gets the
         latest update at once, in the callback thread, before any newer one.
         """
         if function is None:
@@ -105,7 +105,7 @@ class Subscription(SubscriptionState):
         entry = self._callbacks.make_entry(token, function, strong, two, self._died)
         try:
             self._add(entry)
-        except BaseException:  # Ctrl-C: a caller who does not get the token cannot remove it
+        except BaseException:  # Ctrl-C: a caller without the token cannot remove it
             self._remove_now({token})
             raise
         return token
@@ -122,7 +122,7 @@ class Subscription(SubscriptionState):
         circuit.reconcile((self,))
         if late:
             # Not put here: the first one starts a thread, which Ctrl-C must not interrupt.
-            welcome = ((Call(self._welcome), entry),)
+            welcome = ((Call(self._call_first), entry),)
             circuit.note(functools.partial(circuit.delivery.put, welcome), pv.name)
 
     def remove_callback(self, token: int) -> None:
@@ -138,7 +138,7 @@ class Subscription(SubscriptionState):
         CaprotoKeyError
             If no callback was ever given this token.
         CaprotoTypeError
-            If it is none.
+            If it is not an int.
         """
         if not isinstance(token, int):
             raise CaprotoTypeError(f"token must be what add_callback returned, not {token!r}")
@@ -195,7 +195,7 @@ class Subscription(SubscriptionState):
             self.log.warning(_DIED, self.pv.name, name, others)
         self._reconcile()
 
-    def _welcome(self, entry: Entry) -> None:
+    def _call_first(self, entry: Entry) -> None:
         """Tell a late callback the latest update, then let it have the next ones."""
         self._deliver_latest(entry)
         with self.pv.context.lock:

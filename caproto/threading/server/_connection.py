@@ -4,10 +4,9 @@ It owns the socket and the session: it alone reads, processes and writes. It wai
 and, for a moment (`GRACE`), for a getter or putter. Other threads hand in work through the
 session's `UpdateQueue` and wake it.
 
-No client can stall another one. What a client has not read yet stays here; once that is more than a
-limit, no further request is read and no further update taken (the queue merges them). Slow getters
-and putters run in the workers; if a client asks for more than they can do, no further request of it
-is read, either.
+No client can delay another one. The bytes that a client has not read yet stay here; above a limit,
+no further request is read and no further update is taken (the queue merges them). Slow getters and
+putters run in the workers; while a client has too many requests for them, no further one is read.
 """
 from __future__ import annotations
 
@@ -63,7 +62,7 @@ class Connection:
     Raises
     ------
     OSError
-        There are too few descriptors; *sock* is left to the caller.
+        If there are no descriptors left; the caller keeps *sock*.
     """
 
     def __init__(
@@ -100,12 +99,12 @@ class Connection:
         )
 
     def start(self) -> None:
-        """Greet, and serve.
+        """Start to serve.
 
         Raises
         ------
         RuntimeError
-            There can be no further thread; the connection is closed.
+            If the system cannot start a thread; the connection is closed.
         """
         try:
             self.thread.start()
@@ -169,7 +168,7 @@ class Connection:
                 return
 
     def _watch(self, selector: selectors.BaseSelector, watched: int, wanted: int) -> int:
-        """Tell the selector what we want to know about the socket."""
+        """Register the wanted events of the socket."""
         if wanted != watched:
             if not watched:
                 selector.register(self._sock, wanted)
@@ -207,7 +206,7 @@ class Connection:
             self._start(job)
 
     def _start(self, job: Job) -> None:
-        """Run a job in the workers; be patient for a moment, if nothing else is under way."""
+        """Run a job in the workers; wait for it a moment, if no other is pending."""
         with self._lock:
             self._jobs += 1
         done = self._workers.submit(job.data, lambda: self._do(job))
@@ -217,7 +216,7 @@ class Connection:
             self._ticket = done
 
     def _do(self, job: Job) -> None:
-        """In a worker."""
+        """Do a job, in a worker."""
         try:
             job.run()
         finally:
@@ -228,13 +227,13 @@ class Connection:
                 self._wake.set()
 
     def _send(self) -> bool:
-        """Write what the socket takes; False if it takes no more for now."""
+        """Write what the socket takes; return False if it takes no more for now."""
         out = self._out
         if self._waiting_bytes < HIGH_WATER:
             try:
                 buffers = self.session.take()
             except LocalProtocolError:
-                # Our mistake, and the circuit's state is unknown: a new one is better.
+                # Our defect, and the state of the circuit is unknown: a new one is better.
                 self.log.exception("cannot answer")
                 self.session.closing = True
                 buffers = []

@@ -1,4 +1,4 @@
-"""`ServerLoop`: what the thread ``ca-server`` serves.
+"""`ServerLoop`: the work of the thread ``ca-server``.
 
 It answers searches over UDP, accepts clients, sends beacons, and hands scans that are due to the
 workers. It runs no code of the user and waits for nothing but its `select`.
@@ -29,7 +29,7 @@ __all__ = ["ServerLoop"]
 _log = adapter(CONTEXT_LOGGER, role="SERVER")
 _search_log = adapter(SEARCH_LOGGER, role="SERVER")
 
-#: Datagrams taken from one socket before the others are looked at.
+#: Datagrams taken from one socket before the others are served.
 _BURST = 200
 #: Seconds until the next try after the system refused a descriptor or a thread.
 RETRY_PAUSE = 1.0
@@ -107,7 +107,7 @@ class ServerLoop:
         self._opened.close()
 
     def abandon(self) -> None:
-        """Close the sockets in the child of a fork, where any lock may be taken for good."""
+        """Close the sockets in the child of a fork, where any lock may stay taken."""
         self._opened.close()
 
     def run(self) -> None:
@@ -181,7 +181,7 @@ class ServerLoop:
         self._wake.set()
 
     def _retry(self, now: float) -> None:
-        """Do again what failed for lack of threads or descriptors, if its pause is over."""
+        """Try again what failed because of too few threads or descriptors, after a pause."""
         if now >= self._workers_at:
             self._workers_at = math.inf
             self.workers.start_missing()

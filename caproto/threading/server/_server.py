@@ -1,4 +1,4 @@
-"""`Server` puts PVs on the network; `run` does so until the process is told to end.
+"""`Server` puts PVs on the network; `run` does so until the process gets a signal to end.
 
 ::
 
@@ -84,8 +84,8 @@ class Server:
         #: Whether the stop events are ours to set: PVs may be served by other servers, too.
         self._served = False
         self._loop: ServerLoop | None = None
-        #: Who takes the one element closes the loop: the thread when it ends or, if the thread
-        #: never begins, whatever ends the server.
+        #: The thread that takes the one element closes the loop: the one of the loop at its end or,
+        #: if that never begins, the one that ends the server.
         self._to_close = [True]
         self._startups: list[threading.Thread] = []
         max_payload = self.configuration.max_payload
@@ -148,9 +148,9 @@ class Server:
     def stop(self) -> None:
         """Close everything; may be called twice.
 
-        Functions of the user that do not return within a second are left alone. If this is
-        interrupted (Ctrl-C) everything ends nevertheless, without being waited for; so it does if a
-        signal handler or finalizer calls this in the middle of another call.
+        Functions of the user that do not return within a second are left running. If this is
+        interrupted (Ctrl-C), or called by a signal handler or finalizer inside another call,
+        everything still ends, but this does not wait for it.
         """
         try:
             self._end()
@@ -180,7 +180,7 @@ class Server:
     # --- the end
 
     def _end(self) -> None:
-        """Have everything end, without waiting; may be called again and again, by any thread."""
+        """Have everything end, without waiting; may be called repeatedly, by any thread."""
         if self._served:
             for event in self._stop_events():
                 event.set()
@@ -194,7 +194,7 @@ class Server:
             self._loop.stop()
 
     def _is_to_close(self) -> bool:
-        """Whether it is the caller, and nothing else, that calls `_close`."""
+        """Tell whether the caller, and no other thread, must call `_close`."""
         try:
             return self._to_close.pop()
         except IndexError:
@@ -293,7 +293,7 @@ class Server:
 
 
 def _raise_as_ours(error: BaseException) -> None:
-    """Raise what the system refused to a start as an error of ours; leave other errors alone."""
+    """Raise a refusal of the system as a CaprotoError; ignore other errors."""
     if isinstance(error, CaprotoError):
         return
     if isinstance(error, OSError):

@@ -5,11 +5,11 @@ in which they were submitted; jobs of different PVs do not wait for each other. 
 when there are fewer than PVs with jobs, up to a limit, and stay.
 
 If the system refuses to start a thread, the threads that exist do the work. If there are none, the
-jobs wait: each later `submit` tries again, and the owner is told to call `start_missing` after a
+jobs wait: each later `submit` tries again, and calls the owner, which calls `start_missing` after a
 pause.
 
-Jobs are the user's code: they run with no lock of ours held, and they may never return. The threads
-are daemons, so such a job does not keep the process alive.
+Jobs are the user's code: they run without our locks, and may never return. The threads are daemons,
+so such a job does not keep the process running.
 """
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ class Workers:
         return done
 
     def start_missing(self) -> None:
-        """Start threads, as long as there are fewer than PVs with jobs and the system lets us."""
+        """Start threads while there are fewer than PVs with jobs, and the system allows it."""
         while self._needs_thread() and self._start_thread():
             pass
 
     def _start_thread(self) -> bool:
-        """Start one more thread, if still needed; whether that worked."""
+        """Start one more thread, if still needed; return whether that worked."""
         thread = threading.Thread(
             target=self._run, name=f"{self._name} {len(self._threads)}", daemon=True
         )
@@ -126,7 +126,7 @@ class Workers:
             self._ready.put(None)
         deadline = _waiting.Deadline(timeout)
         for thread in threads:
-            # One that is just being started is not alive yet, and ends by itself.
+            # One that is just being started is not alive yet, and ends at once.
             if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(deadline.remaining())
         return not any(thread.is_alive() for thread in threads)
@@ -139,7 +139,7 @@ class Workers:
             job, done = self._jobs[key][0]
             try:
                 job()
-            except BaseException:  # SystemExit too: it must not end a thread that others count on
+            except BaseException:  # SystemExit too: it must not end the thread of other jobs
                 _log.exception("a job of %s failed", key)
             done.answered(None)
             with self._lock:
