@@ -101,6 +101,7 @@ class System:
         self.current = thread
         before = sys.gettrace()  # where coverage is measured
         if self.lines:
+            before = sys.gettrace()
             sys.settrace(self.trace)
         try:
             thread.greenlet.switch()
