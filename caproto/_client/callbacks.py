@@ -162,7 +162,8 @@ def make_reference(
         return weakref.ref(function, died)
     except TypeError:
         raise CaprotoTypeError(
-            f"{function!r} cannot be referred to weakly; pass strong=True"
+            f"{function!r} cannot be held weakly; give a function or a method, or add it to a "
+            "subscription with strong=True"
         ) from None
 
 
@@ -199,6 +200,20 @@ def accepts_two(function: Function) -> bool:
             f"{function!r} accepts neither"
         ) from None
     return two
+
+
+def check_accepts(function: Function, form: str, count: int) -> None:
+    """Raise CaprotoTypeError if *function* cannot be called as *form*, with *count* arguments."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some built-in functions have no signature
+        return
+    try:
+        signature.bind(*(None,) * count)
+    except TypeError:
+        raise CaprotoTypeError(
+            f"the callback is called as {form}; {function!r} does not accept that"
+        ) from None
 
 
 def call(entry: Entry, owner: object, argument: object) -> None:

@@ -14,6 +14,7 @@ from caproto._client.callbacks import (
     Callbacks,
     accepts_two,
     call,
+    check_accepts,
     make_reference,
     name_of,
 )
@@ -92,6 +93,17 @@ def test_two_arguments_for_functions_that_require_two(function, answer):
 def test_what_cannot_be_called_is_refused(function):
     with pytest.raises(CaprotoTypeError):
         accepts_two(function)
+
+
+def test_the_form_of_other_callbacks():
+    for function in (
+        Machine().two, Machine(), lambda pv, state: None, lambda *news: None, lambda a, b=1: None,
+        functools.partial(print, "state:"), max, dict,
+    ):
+        check_accepts(function, "f(pv, state)", 2)
+    for function in (Machine().one, lambda: None, lambda a, b, c: None, lambda a, *, b: None):
+        with pytest.raises(CaprotoTypeError, match=r"is called as f\(pv, state\); <.* not accept"):
+            check_accepts(function, "f(pv, state)", 2)
 
 
 def test_functions_die_when_nobody_holds_them():

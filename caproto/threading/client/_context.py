@@ -20,7 +20,7 @@ from ..._client.arguments import (
     check_priority,
     check_timeout,
 )
-from ..._client.callbacks import Function, Reference, make_reference
+from ..._client.callbacks import Function, Reference, check_accepts, make_reference
 from ..._client.explanation import Explanation
 from ..._client.pvs import PVKey, PVPhase
 from ..._environment import ClientConfiguration
@@ -161,8 +161,8 @@ class Context(Home):
             callback that cannot be called. No PV is made then.
         """
         check_names(names)
-        states = _reference(connection_state_callback)
-        access = _reference(access_rights_callback)
+        states = _reference(connection_state_callback, "f(pv, state)")
+        access = _reference(access_rights_callback, "f(pv, access_rights)")
         check_priority(priority)
         timeout = check_default_timeout(timeout)
         self.check_open()
@@ -317,10 +317,13 @@ class Context(Home):
         )
 
 
-def _reference(function: Function | None) -> Reference | None:
-    """Make one weak reference to a callback, for all PVs; None for None."""
+def _reference(function: Function | None, form: str) -> Reference | None:
+    """Make one weak reference to a callback called as *form*, for all PVs; None for None."""
     check_callback(function)
-    return None if function is None else make_reference(function, False, None)
+    if function is None:
+        return None
+    check_accepts(function, form, 2)
+    return make_reference(function, False, None)
 
 
 def _default_timeout() -> float | None:

@@ -96,6 +96,8 @@ class TestGetPVs:
             ((), {"timeout": "1"}, CaprotoTypeError),
             ((), {"connection_state_callback": 5}, CaprotoTypeError),
             ((), {"access_rights_callback": "text"}, CaprotoTypeError),
+            ((), {"connection_state_callback": lambda state: None}, CaprotoTypeError),
+            ((), {"access_rights_callback": lambda: None}, CaprotoTypeError),
         ):
             with pytest.raises(error):
                 ctx.get_pvs("x", *arguments, **options)
