@@ -405,6 +405,7 @@ def test_a_subscription_is_cancelled_once(server, ctx, wait_for):
     sub.remove_callback(second)
     sub.clear()
     x.unsubscribe_all()
+    wait_for(lambda: server.received(ca.EventCancelRequest))  # by the reader thread
     x.read()
     (cancel,) = server.received(ca.EventCancelRequest)
     (request,) = server.received(ca.EventAddRequest)
