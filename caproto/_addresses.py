@@ -6,13 +6,12 @@ opened here: host names stay names until `_sockets.resolve_addresses` looks them
 """
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ._errors import CaprotoRuntimeError, CaprotoTypeError, CaprotoValueError
-from ._log import CONTEXT_LOGGER
+from ._log import CONTEXT_LOGGER, adapter
 
 __all__ = [
     "Address",
@@ -25,7 +24,7 @@ __all__ = [
 #: An IPv4 host (dotted quad or name) and a port.
 Address = tuple[str, int]
 
-_log = logging.getLogger(CONTEXT_LOGGER)
+_log = adapter(CONTEXT_LOGGER)
 
 ANY_INTERFACE: Final = "0.0.0.0"
 #: Reaches the network of one interface, whatever its address; used if the interfaces are unknown.

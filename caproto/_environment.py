@@ -15,7 +15,6 @@ turns them into numbers.
 """
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -25,7 +24,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses
 from ._errors import CaprotoTypeError, CaprotoValueError
-from ._log import CONTEXT_LOGGER
+from ._log import CONTEXT_LOGGER, adapter
 from ._protocol.constants import REPEATER_PORT, SERVER_PORT
 
 __all__ = [
@@ -40,7 +39,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_log = logging.getLogger(CONTEXT_LOGGER)
+_log = adapter(CONTEXT_LOGGER)
 
 LOOPBACK: Final = "127.0.0.1"
 #: Variables ask for at least this; a shorter one would flood the network.

@@ -11,7 +11,8 @@
 Each PV, circuit, broadcaster and Context has a logger of its own below one of these, made by
 `adapter` when it is first asked for. Its level is its own: ``pv.log.setLevel('DEBUG')`` applies to
 one PV and no other. It is deliberately not registered by name, so it goes with its object, and the
-dots and braces of PV names mean nothing.
+dots and braces of PV names mean nothing. A handler or filter that raises is reported on stderr and
+disturbs nothing else, so everything here logs through such a logger.
 
 The records carry, where known, the attributes ``pv`` (a name), ``our_address`` and
 ``their_address`` ((host, port)), ``direction`` (``'--->>>'`` what we send, ``'<<<---'`` what we
@@ -24,9 +25,11 @@ Hot code asks `isEnabledFor` and `turned_up` once per chunk of data, never once 
 """
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import logging
 import sys
+import threading
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn, TextIO
@@ -104,6 +107,17 @@ class ObjectLogger(logging.Logger):
             name, level, fn, lno, msg, args, exc_info, func, context, sinfo
         )
 
+    def handle(self, record: logging.LogRecord) -> None:
+        # Handlers and filters are the user's. One that fails must not end what was being reported,
+        # nor the thread that did it; the user is told in the way of `logging`, on stderr.
+        try:
+            super().handle(record)
+        except BaseException as error:
+            if _stops_the_program(error):
+                raise
+            with contextlib.suppress(Exception):  # stderr may be closed
+                _last_resort.handleError(record)
+
     def __repr__(self) -> str:
         context = " ".join(f"{key}={_shown(value)}" for key, value in self.context.items())
         level = logging.getLevelName(self.getEffectiveLevel())
@@ -111,6 +125,12 @@ class ObjectLogger(logging.Logger):
 
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError("the logger of a single object cannot be pickled")
+
+
+def _stops_the_program(error: BaseException) -> bool:
+    """Tell whether *error* is Ctrl-C or an exit in the main thread, which we do not hold up."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and not isinstance(error, Exception)
 
 
 #: Weak references to the loggers of single objects that have DEBUG as their own level. Mostly there

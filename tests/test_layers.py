@@ -125,9 +125,10 @@ FORBIDDEN = {
 }
 # What TimeStamp.now() is asked for *is* the present moment.
 # The lock is handed to the core, which knows no thread. Functions of a group wait for its event
-# `stopping`, which the core makes and the server sets.
+# `stopping`, which the core makes and the server sets. The log asks which thread it runs in.
 ALLOWED = {
     "_locks": {"threading"},
+    "_log": {"threading"},
     "_protocol.timestamp": {"time"},
     "_server.group": {"threading"},
 }

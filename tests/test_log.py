@@ -7,6 +7,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -296,3 +297,54 @@ def test_the_loggers_at_debug_are_known_while_they_live() -> None:
 def test_a_line_names_the_pv_once(message: str, line: str) -> None:
     text = LogFormatter().format(record(msg=message, pv="x:y"))
     assert text.partition("] ")[2] == line
+
+
+class Failing(logging.Handler):
+    """Raises what it is given, as a handler that uses the client where it must not does."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise self.error
+
+
+def test_a_handler_that_fails_is_reported_and_disturbs_nothing_else(capsys) -> None:
+    log = adapter(CIRCUIT_LOGGER)
+    log.addHandler(Failing(RuntimeError("the disk is full")))
+    log.error("what happened")
+    printed = capsys.readouterr().err
+    assert "the disk is full" in printed
+    assert "what happened" in printed
+
+
+def test_a_filter_that_fails_is_reported_and_disturbs_nothing_else(capsys) -> None:
+    log = adapter(CIRCUIT_LOGGER)
+    log.addFilter(lambda record: record.no_such_attribute)
+    log.error("what happened")
+    assert "no_such_attribute" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_ctrl_c_and_an_exit_in_the_main_thread_pass(error: type[BaseException]) -> None:
+    log = adapter(CIRCUIT_LOGGER)
+    log.addHandler(Failing(error()))
+    with pytest.raises(error):
+        log.error("what happened")
+
+
+def test_a_handler_that_exits_ends_no_other_thread(capsys) -> None:
+    log = adapter(CIRCUIT_LOGGER)
+    log.addHandler(Failing(SystemExit()))
+    went_on = []
+
+    def work() -> None:
+        log.error("what happened")
+        went_on.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert went_on
+    assert "SystemExit" in capsys.readouterr().err

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import getpass
-import logging
 import math
 import os
 import select
@@ -25,7 +24,7 @@ from typing import Final, Protocol
 
 from .._addresses import Address
 from .._errors import CaprotoNetworkError
-from .._log import SEARCH_LOGGER
+from .._log import SEARCH_LOGGER, adapter
 
 __all__ = [
     "READABLE",
@@ -46,7 +45,7 @@ __all__ = [
     "wait_writable",
 ]
 
-_log = logging.getLogger(SEARCH_LOGGER)
+_log = adapter(SEARCH_LOGGER)
 
 _STARTED = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 #: Seconds. The kernel counts milliseconds in 31 bits; to wake up once in eleven days does no harm.

@@ -5,11 +5,10 @@ about, and what messages the client can take; it returns the message.
 """
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 from .._errors import CaprotoError
-from .._log import CHANNEL_LOGGER
+from .._log import CHANNEL_LOGGER, adapter
 from .._protocol.commands import (
     ErrorResponse,
     EventAddRequest,
@@ -45,7 +44,7 @@ __all__ = [
     "written_elements",
 ]
 
-_log = logging.getLogger(CHANNEL_LOGGER)
+_log = adapter(CHANNEL_LOGGER)
 
 _ACKNOWLEDGEMENTS = (ChannelType.PUT_ACKT, ChannelType.PUT_ACKS)
 

@@ -26,12 +26,11 @@ the ``clock`` of each `ChannelData`; nothing else depends on time.
 """
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from .._errors import CaprotoKeyError, CaprotoValueError, RemoteProtocolError
-from .._log import CHANNEL_LOGGER
+from .._log import CHANNEL_LOGGER, adapter
 from .._protocol.circuit import VirtualCircuit
 from .._protocol.commands import (
     AccessRightsResponse,
@@ -95,7 +94,7 @@ from .updates import Monitor, UpdateQueue
 
 __all__ = ["Job", "ServerSession"]
 
-_log = logging.getLogger(CHANNEL_LOGGER)
+_log = adapter(CHANNEL_LOGGER)
 
 _NO_CHANNEL = 0xFFFFFFFF
 #: Longest text of CLIENT_NAME and HOST_NAME, in bytes, with its terminating zero.

@@ -10,7 +10,6 @@ is reentrant by contract, so finalizers may call :meth:`CallbackQueue.put`.
 """
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from _thread import RLock
@@ -19,9 +18,10 @@ from queue import SimpleQueue
 
 from ... import _locks
 from ..._client.deliveries import DeliveryBatch, Target
+from ..._log import CONTEXT_LOGGER, adapter
 from .. import _waiting
 
-log = logging.getLogger("caproto.ctx")
+log = adapter(CONTEXT_LOGGER)
 
 
 #: The cost of a batch in the backlog, the batch, whether it is run even after a discard, and when

@@ -4,7 +4,6 @@ To leave one takes no lock and is a single step of the interpreter.
 """
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -45,8 +44,6 @@ class Notes:
             try:
                 function()
             except CaprotoError as error:
-                with contextlib.suppress(Exception):  # a log handler is the user's code
-                    log.warning("%s%s", f"{name!r}: " if name else "", error)
+                log.warning("%s%s", f"{name!r}: " if name else "", error)
             except Exception:
-                with contextlib.suppress(Exception):
-                    log.exception("Unexpected error in %s", repr(name) if name else function)
+                log.exception("Unexpected error in %s", repr(name) if name else function)

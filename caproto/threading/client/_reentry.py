@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from ... import _locks
+from ... import _locks, _log
 from ..._errors import ReentrantCallError
 
 _PACKAGE = str(Path(_locks.__file__).parent)
@@ -66,7 +66,8 @@ def _interrupted() -> str:
     frame: FrameType | None = sys._getframe(1)
     foreign = False
     while frame is not None:
-        ours = frame.f_code.co_filename.startswith(_PACKAGE)
+        filename = frame.f_code.co_filename
+        ours = filename.startswith(_PACKAGE) and filename != _log.__file__
         if ours and foreign:
             return _name(frame)
         foreign = foreign or not ours

@@ -7,7 +7,6 @@ asleep, the thread holds the socket and the wake-up, nothing else.
 """
 from __future__ import annotations
 
-import contextlib
 import logging
 import weakref
 from collections import deque
@@ -332,8 +331,7 @@ class SearchService:
 
     def _log_failure(self, what: object) -> None:
         """Log a defect, ours or a searcher's."""
-        with contextlib.suppress(Exception):  # a log handler is the user's code, too
-            self.log.exception("Unexpected error in %s; the search goes on", what)
+        self.log.exception("Unexpected error in %s; the search goes on", what)
 
 
 def _serve(

@@ -13,19 +13,18 @@ so such a job does not keep the process running.
 """
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from queue import SimpleQueue
 
 from ... import _locks
-from ..._log import CONTEXT_LOGGER
+from ..._log import CONTEXT_LOGGER, adapter
 from .. import _waiting
 
 __all__ = ["Workers"]
 
-_log = logging.getLogger(CONTEXT_LOGGER)
+_log = adapter(CONTEXT_LOGGER)
 
 #: Jobs of more PVs than this at the same time wait for each other.
 MAX_THREADS = 100

@@ -549,3 +549,39 @@ def test_operations_on_a_channel_that_the_server_drops_fail(server):
         )
         assert x.read().data[0] == 1.5, "a read is repeated"
         assert y.read().data[0] == 2.5
+
+
+class ReadsForEachRecord(logging.Handler):
+    """A careless log handler: in our threads each read raises ReentrantCallError."""
+
+    def __init__(self, pv) -> None:
+        super().__init__()
+        self.pv = pv
+        self.reading = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.reading:
+            self.reading = True
+            try:
+                self.pv.read(timeout=0.01)
+            finally:
+                self.reading = False
+
+
+def test_a_log_handler_that_uses_the_client_costs_no_circuit(capsys, loggers_as_before):
+    with FakeServer({"x": 1.5, "y": 2.5}) as server:
+        with Context(configuration=quiet(server), timeout=10) as ctx:
+            x, y = ctx.get_pvs("x", "y")
+            x.wait_for_connection()
+            y.wait_for_connection()
+            log = logging.getLogger("caproto")
+            handler = ReadsForEachRecord(y)
+            log.addHandler(handler)
+            log.setLevel(logging.DEBUG)
+            assert x.read().data[0] == 1.5
+            assert len(server.connections) == 1
+            server.drop_all()
+            assert x.read().data[0] == 1.5
+            log.removeHandler(handler)
+            assert len(server.connections) == 2
+    assert "ReentrantCallError" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 import caproto as ca
+from caproto._log import CIRCUIT_LOGGER, adapter
 from caproto.threading.client._notes import Notes
 
 log = logging.getLogger("caproto.ctx")
@@ -65,7 +66,7 @@ def test_a_log_handler_that_fails_stops_nothing():
     def fail() -> None:
         raise ZeroDivisionError
 
-    private = logging.Logger("private")
+    private = adapter(CIRCUIT_LOGGER)
     private.addHandler(Failing())
     notes.leave(fail)
     notes.leave(lambda: done.append(True))
