@@ -146,7 +146,14 @@ class CallbackQueue:
                 thread.join(deadline.remaining())
 
     def abandon(self) -> None:
-        """Forget the threads: they do not exist in the child of a fork."""
+        """Forget the threads: they do not exist in the child of a fork.
+
+        One of them may have held a lock in the moment of the fork, so the locks are replaced, too.
+        """
+        self.lock = _locks.Lock()
+        self._over = threading.Event()
+        self._over.set()
+        self._stopped = True
         self._threads = []
 
     def _ends(self) -> tuple[threading.Event, ...]:

@@ -412,11 +412,11 @@ class Home:
 
     def _after_fork(self) -> None:
         self.lock = _locks.Lock()
-        self.locks = (self.lock, self.broadcaster.lock, self._callbacks.lock)
         for circuit in self.circuit_managers.values():
             circuit.abandon()
         for queue in (*(queue for _, queue in self._earlier), self._callbacks):
             queue.abandon()
+        self.locks = (self.lock, self.broadcaster.lock, self._callbacks.lock)
         self.table.abandon(
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

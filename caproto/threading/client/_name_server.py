@@ -119,7 +119,8 @@ class NameServer:
             self._thread.join(timeout)
 
     def abandon(self) -> None:
-        """Close the descriptors in the child of a fork."""
+        """Close the descriptors in the child of a fork; a thread may have held the lock."""
+        self._lock = _locks.Lock()
         self._transport.abandon()
 
     def __repr__(self) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import signal
 import threading
 import weakref
 from time import monotonic
@@ -324,3 +326,30 @@ def test_a_long_batch_keeps_who_gets_what_in_order():
         batch.append(pair)
     assert len(batch) == 5
     assert list(batch) == list(batch) == pairs
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_the_child_of_a_fork_does_not_wait_for_what_a_thread_of_the_parent_held():
+    queue = CallbackQueue("test")
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with queue.lock, queue._over._cond:  # in the middle of a batch, and of the end
+            held.set()
+            assert go_on.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(5)  # ends us, should we hang
+        queue.abandon()
+        queue.put([(Call(print), "lost")])
+        queue.finish(())
+        queue.join()
+        os._exit(0 if queue.over and not queue.threads else 1)
+    _, status = os.waitpid(pid, 0)
+    go_on.set()
+    thread.join()
+    assert status == 0
