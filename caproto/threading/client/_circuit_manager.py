@@ -546,8 +546,8 @@ class VirtualCircuitManager(CircuitFacts):
         host, port = self.circuit.address
         seconds = self.time_since_last_heard()
         text = f"{host}:{port} does not respond, last heard {seconds:.1f} s ago"
-        self.log.warning("%s; %d PVs are unusable until it answers", text, len(lost.pvs))
         batch = fail_all(lost.operations.values(), DisconnectedError(text))
+        self.log.warning("%s; %d PVs are unusable until it answers", text, len(lost.pvs))
         batch += self._owner.responsiveness_changed(self, lost.pvs, "disconnected")
         self._deliver(batch)
 
@@ -564,14 +564,15 @@ class VirtualCircuitManager(CircuitFacts):
         host, port = address = self.circuit.address
         with self._lock:
             end = self.session.end(error)
-        self._notes.run(self.log)
         reason = "the circuit was closed" if error is None else describe(error)
-        if error is not None:
-            log_end(self.log, address, error, reason, len(end.pvs), end.connecting)
         # Reads are repeated after a DisconnectedError, but not those that may have broken the
         # circuit.
         kind = RemoteProtocolError if isinstance(error, RemoteProtocolError) else DeadCircuitError
+        # First, because a caller whose time is over waits for this, perhaps in a log handler.
         batch = fail_all(end.operations.values(), kind(f"{host}:{port}: {reason}"))
+        self._notes.run(self.log)
+        if error is not None:
+            log_end(self.log, address, error, reason, len(end.pvs), end.connecting)
         if self._silent:
             batch = []  # after `close` no callback comes
         self._owner.circuit_over(self)
