@@ -46,6 +46,7 @@ def nowhere():
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CA_SERVER_PORT": str(free_port()),
         "EPICS_CA_REPEATER_PORT": str(free_port()),
+        "CAPROTO_USE_REPEATER": "NO",  # one would outlive the test
     }
 
 
