@@ -25,7 +25,7 @@ def play(environ=None, script="tutorial.py", *arguments):
 def check_tutorial(done):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Everything as described" in done.stdout
-    assert done.stdout.count("garbage-collected") == 1  # the trap of the weak reference
+    assert done.stdout.count("was garbage-collected before") == 1  # the trap of the weak reference
     assert done.stderr == ""
 
 
