@@ -1,8 +1,8 @@
 """A pure-Python EPICS Channel Access library.
 
-This is the public face of the core, which speaks the protocol without input or output: commands,
-the circuit and the broadcaster with their states, data types, addresses, errors, logging. For a
-client see `caproto.threading.client`, for servers `caproto.server`.
+This is the public face of the core, which implements the protocol without input or output:
+commands, the circuit and the broadcaster with their states, data types, addresses, errors, logging.
+For a client see `caproto.threading.client`, for servers `caproto.server`.
 
 No logic here: names are imported and listed, and get their public module.
 """

@@ -1,8 +1,8 @@
 """IPv4 addresses as EPICS users write them, and those of this host.
 
-Channel Access knows IPv4 only. A list is separated by white space; an item is a dotted quad, a host
+Channel Access uses IPv4 only. A list is separated by white space; an item is a dotted quad, a host
 name or a plain 32 bit number, each with or without ``:port``. Nothing is resolved and no socket is
-opened here: host names stay names until `_sockets.resolve_addresses` looks them up.
+opened here: host names stay names until `sockets.resolve_addresses` looks them up.
 """
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def parse_address(text: str, default_port: int) -> Address:
     Raises
     ------
     CaprotoValueError
-        Naming the text and what is wrong with it.
+        The message names the text and what is wrong with it.
     """
     host, colon, port = text.strip().partition(":")
     if not colon:
@@ -88,7 +88,7 @@ def parse_address(text: str, default_port: int) -> Address:
 def read_addresses(
     value: object, default_port: int, what: str, reject: Callable[[CaprotoValueError], None]
 ) -> tuple[Address, ...]:
-    """Read addresses from a text or a sequence; hand errors in single items to *reject*."""
+    """Read addresses from a text or a sequence; pass errors in single items to *reject*."""
     items: Iterable[object]
     if isinstance(value, str):
         items = value.split()

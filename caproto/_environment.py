@@ -1,17 +1,17 @@
 """The EPICS_CA_* and EPICS_CAS_* variables as values.
 
-Two immutable objects, `ClientConfiguration` and `ServerConfiguration`, hold what a client or a
-server needs to know about the network. They come from the environment (`from_environment`), read
-once, or from arguments, so that two clients in one process can use different networks. The
-functions beside them answer single questions about the present environment.
+Two immutable objects, `ClientConfiguration` and `ServerConfiguration`, hold the network settings of
+a client or a server. They come from the environment (`from_environment`), read once, or from
+arguments, so that two clients in one process can use different networks. The functions here return
+single values of the present environment.
 
-Texts are read by the rules of EPICS base. What is wrong in the environment is logged and replaced
-by the default, as EPICS users expect: a typing error in a login script must not stop a client. What
-is wrong in an argument raises.
+Texts are read by the rules of EPICS base. A wrong variable is logged and replaced by the default,
+as EPICS users expect: a typing error in a login script must not stop a client. A wrong argument
+raises.
 
 This module reads `os.environ` and asks for the addresses of the network interfaces; it opens no
-socket and resolves no host name. Hosts may therefore be names here; `_sockets.resolve_addresses`
-turns them into numbers.
+socket and resolves no host name. Hosts may therefore be names here; `sockets.resolve_addresses`
+resolves them.
 """
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ T = TypeVar("T")
 _log = adapter(CONTEXT_LOGGER)
 
 LOOPBACK: Final = "127.0.0.1"
-#: Variables ask for at least this; a shorter one would flood the network.
+#: The least value for a variable; a shorter period would flood the network.
 MINIMUM_SEARCH_PERIOD: Final = 60.0
-#: Variables ask for at least this.
+#: The least value for a variable.
 MINIMUM_ARRAY_BYTES: Final = 16384
 #: Ports below belong to other services; the variables may not name them.
 LOWEST_PORT: Final = 5001
-#: A message of an array has this much in front of the payload (the extended header).
+#: Bytes before the payload of an array (the extended header).
 ARRAY_HEADER_BYTES: Final = 24
 
 
@@ -92,7 +92,7 @@ def _parse_seconds(text: str) -> float:
 
 def _parse_period(text: str) -> float:
     period = _parse_float(text)
-    if period == math.inf:  # the search for a name would end some day
+    if period == math.inf:  # the search for a name would end
         raise CaprotoValueError("is not a finite number of seconds")
     return period
 
@@ -118,7 +118,7 @@ def _parse_list(text: str) -> str:
 
 
 class _Variable(NamedTuple):
-    """How one variable is read."""
+    """How to read one variable."""
 
     default: Any
     parse: Callable[[str], Any]
@@ -168,7 +168,7 @@ def _value(name: str, text: str | None, default: object) -> Any:
 
 
 def get_environment_variables(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Read all EPICS_CA_* and EPICS_CAS_* variables that caproto knows.
+    """Read all EPICS_CA_* and EPICS_CAS_* variables that caproto uses.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def _unique(addresses: Iterable[T]) -> list[T]:
 
 @dataclass(frozen=True)
 class ClientConfiguration:
-    """What a client needs to know about its network; the EPICS_CA_* variables as values.
+    """The network settings of a client; the EPICS_CA_* variables as values.
 
     Addresses may be given as in the variables, ``'10.0.0.255 ioc7:5066'``, or as a sequence of such
     texts or of (host, port) pairs. Use `dataclasses.replace` to make a variant.
@@ -269,12 +269,12 @@ class ClientConfiguration:
         Time-to-live of multicast searches (EPICS_CA_MCAST_TTL, 1).
     use_repeater : bool
         Register with a repeater, and start one if none runs; without, beacons are not heard
-        (CAPROTO_USE_REPEATER, a variable of our own).
+        (CAPROTO_USE_REPEATER, a variable of caproto).
 
     Raises
     ------
     CaprotoValueError, CaprotoTypeError
-        Naming the argument and what it should be.
+        The message names the argument and what it should be.
     """
 
     addr_list: tuple[Address, ...] = ()
@@ -311,7 +311,8 @@ class ClientConfiguration:
         Parameters
         ----------
         environ : mapping of str to str, optional
-            Default: `os.environ`. What cannot be read is logged and replaced by the default.
+            Default: `os.environ`. A variable that cannot be read is logged and replaced by the
+            default.
         """
         values = get_environment_variables(environ)
         port = values["EPICS_CA_SERVER_PORT"]
@@ -367,7 +368,7 @@ class ClientConfiguration:
 
 @dataclass(frozen=True)
 class ServerConfiguration:
-    """What a server needs to know about its network; the EPICS_CAS_* variables as values.
+    """The network settings of a server; the EPICS_CAS_* variables as values.
 
     Attributes
     ----------
@@ -394,7 +395,7 @@ class ServerConfiguration:
     Raises
     ------
     CaprotoValueError, CaprotoTypeError
-        Naming the argument and what it should be.
+        The message names the argument and what it should be.
     """
 
     interfaces: tuple[str, ...] = (ANY_INTERFACE,)
@@ -436,7 +437,8 @@ class ServerConfiguration:
         Parameters
         ----------
         environ : mapping of str to str, optional
-            Default: `os.environ`. What cannot be read is logged and replaced by the default.
+            Default: `os.environ`. A variable that cannot be read is logged and replaced by the
+            default.
         """
         values = get_environment_variables(environ)
 

@@ -11,7 +11,7 @@
      ├─ CaprotoNotImplementedError (NotImplementedError)
      ├─ CaprotoTimeoutError (TimeoutError)    CaprotoNetworkError (OSError)
      ├─ ProtocolError
-     │   ├─ LocalProtocolError                we tried to break the protocol
+     │   ├─ LocalProtocolError                we tried to send what it forbids
      │   └─ RemoteProtocolError               the peer broke it
      │       └─ MessageError                  in one message, which the circuit survives
      ├─ DisconnectedError                     the channel was lost before the reply came
@@ -52,13 +52,13 @@ __all__ = [
 
 
 class CaprotoError(Exception):
-    """Base of everything that caproto raises."""
+    """Base of all exceptions that caproto raises."""
 
 
 class CaprotoKeyError(CaprotoError, KeyError):
-    """An id or a name is not known."""
+    """An id or a name is unknown."""
 
-    def __str__(self) -> str:  # KeyError shows the repr of its argument, which spoils a sentence
+    def __str__(self) -> str:  # KeyError shows the repr of its argument
         return Exception.__str__(self)
 
 
@@ -71,11 +71,11 @@ class CaprotoTypeError(CaprotoError, TypeError):
 
 
 class CaprotoRuntimeError(CaprotoError, RuntimeError):
-    """Something was asked for at the wrong moment."""
+    """A call came at the wrong moment."""
 
 
 class ReentrantCallError(CaprotoRuntimeError):
-    """A finalizer, signal handler or log handler asked for an answer inside a call of caproto's.
+    """A finalizer, signal or log handler made a call that waits, inside another call of caproto.
 
     The thread cannot wait for it, because it would wait for itself. Nothing was sent.
     """
@@ -86,11 +86,11 @@ class CaprotoAttributeError(CaprotoError, AttributeError):
 
 
 class CaprotoNotImplementedError(CaprotoError, NotImplementedError):
-    """The protocol allows it; caproto does not do it."""
+    """The protocol allows it; caproto does not support it."""
 
 
 class CaprotoTimeoutError(CaprotoError, TimeoutError):
-    """Something did not happen in time; the message says what, and how far it came."""
+    """Something did not happen in time; the message says what, and in which phase."""
 
 
 class CaprotoNetworkError(CaprotoError, OSError):
@@ -113,14 +113,14 @@ class RemoteProtocolError(ProtocolError):
 
 
 class MessageError(RemoteProtocolError):
-    """One message is not what its receiver may expect; the circuit goes on without harm.
+    """One message is not what its receiver may expect; the circuit continues.
 
     Parameters
     ----------
     message : str
         What is wrong with it, for people.
     usable : bool
-        Whether its receiver can use it all the same, as the C library does: a value of another
+        Whether its receiver can still use it, as the C library does: a value of another
         type than was asked for, for example, but not one that is cut off.
     """
 

@@ -9,7 +9,7 @@
      └─ caproto.ctx      a Context: how many names are being searched, what is connected
 
 Each PV, circuit, broadcaster and Context has a logger of its own below one of these, made by
-`adapter` when it is first asked for. Its level is its own: ``pv.log.setLevel('DEBUG')`` applies to
+`adapter` at its first use. Its level is its own: ``pv.log.setLevel('DEBUG')`` applies to
 one PV and no other. It is deliberately not registered by name, so it goes with its object, and the
 dots and braces of PV names mean nothing. A handler or filter that raises is reported on stderr and
 disturbs nothing else, so everything here logs through such a logger.
@@ -69,7 +69,7 @@ class ObjectLogger(logging.Logger):
     def __init__(self, parent: logging.Logger, context: Mapping[str, object]) -> None:
         super().__init__(parent.name)
         self.parent: logging.Logger = parent
-        #: What all records carry; may be added to.
+        #: The context of all records; may be extended.
         self.context = dict(context)
 
     def setLevel(self, level: int | str) -> None:
@@ -146,7 +146,8 @@ def adapter(name: str, **extra: object) -> ObjectLogger:
     name : str
         One of the five names of the tree, for example ``'caproto.ch'``.
     **extra
-        Facts for the records: ``pv``, ``our_address``, ``their_address``, ``direction``, ``role``.
+        The context of the records: ``pv``, ``our_address``, ``their_address``, ``direction``,
+        ``role``.
 
     Returns
     -------
@@ -203,7 +204,7 @@ def _shown(value: object) -> str:
 
 
 class LogFormatter(logging.Formatter):
-    """One line per record, the facts in front of the message.
+    """One line per record, the context before the message.
 
     ``[D 20:01:02.123 ch] x 10.0.0.3:5064 --->>> ReadNotifyRequest(…)``
 

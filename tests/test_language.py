@@ -24,6 +24,18 @@ WRONG = {
     r"(?<!there )is no (?!longer|more|such|way)\w+": "is not a",
     r"hardly begun": "only just started",
     r"turns off the light": "is the last one",
+    r"aloud": "with a warning, in the log",
+    r"(?:is|are|was|were|be) told": "is notified, gets, is asked",
+    r"holding nothing": "without a lock",
+    r"somebody|anybody|everybody": "a thread, a client, any caller",
+    r"so many (?!\w+ that)": "this many, or the number",
+    r"give(?:s|n)? (?:it|them|the \w+) back": "close, clear, return",
+    r"in this moment": "just, now",
+    r"takes? (?:its|their) time": "is slow, may take seconds",
+    r"no business of": "does not concern",
+    r"foreign code": "code of others, of the user",
+    r"want to know": "need",
+    r"was faster": "has done it already",
 }
 _PATTERN = re.compile(r"\b(?:" + "|".join(WRONG) + r")\b", re.IGNORECASE)
 
@@ -48,7 +60,10 @@ def test_the_words_are_plain_english():
 
 @pytest.mark.parametrize(
     "text",
-    ["lest it wait", "begins anew", "a want of threads", "3 is no integer", "for ever", "In vain"],
+    [
+        "lest it wait", "begins anew", "a want of threads", "3 is no integer", "for ever",
+        "In vain", "callbacks are told", "so many bytes", "gives the channel back", "was faster",
+    ],
 )
 def test_these_are_found(text):
     assert _PATTERN.search(text)

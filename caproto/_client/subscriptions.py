@@ -141,7 +141,7 @@ class SubscriptionState:
         self._targets = self._callbacks.entries
 
     def prune(self, _argument: object = None) -> None:
-        """Remove the callbacks that were garbage-collected; the driver does, holding nothing."""
+        """Remove the callbacks that were garbage-collected; a driver does, without a lock."""
         raise NotImplementedError
 
     # ---- the fact; for the circuit

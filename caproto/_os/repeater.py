@@ -7,7 +7,7 @@ nothing itself, and never exits on its own.
 The rules are those of the repeater that comes with EPICS; clients of either work with the other:
 
 - A datagram without content, or one that starts with REPEATER_REGISTER, registers its sender, which
-  must be on this host. Clients are told apart by their port alone. The repeater confirms the
+  must be on this host. Clients are distinguished by their port alone. The repeater confirms the
   registration, from another port than its own, and sends a VERSION message to all other clients; it
   does nothing but show whether they still exist.
 - Everything else is copied byte for byte to all clients but the sender. In a beacon that does not
@@ -127,7 +127,7 @@ class Repeater:
         self._wake.set()
 
     def close(self) -> None:
-        """Give the port back; for a repeater that is not running."""
+        """Close the socket; for a repeater that is not running."""
         self._socket.close()
         self._wake.close()
         for client in self._clients.values():

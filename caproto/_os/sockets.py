@@ -3,7 +3,7 @@
 Small functions over the standard library: broadcast sockets for searches and beacons, TCP sockets
 for circuits, the wake-up pair that ends a thread's sleep, and host names.
 
-It does not know what a Channel Access message is, starts no threads, and keeps no state between
+It does not interpret Channel Access messages, starts no threads, and keeps no state between
 calls. A socket belongs to the caller that asked for it; only `WakeUp.set` may be called from any
 thread.
 """

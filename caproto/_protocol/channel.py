@@ -423,7 +423,7 @@ class ServerChannel(Channel):
         return ClearChannelResponse(self._open_sid(), self.cid)
 
     def disconnect(self) -> ServerDisconnResponse:
-        """Drop the channel; the rest of the circuit goes on."""
+        """Drop the channel; the rest of the circuit continues."""
         return ServerDisconnResponse(self.cid)
 
     def read(

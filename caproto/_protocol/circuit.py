@@ -60,11 +60,11 @@ from .roles import CLIENT, Role
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
 #: than handing the kernel one buffer more.
 JOIN_LIMIT = 16384
-#: So many bytes more than can be right are taken, as the C library does: of values with more
+#: Payloads may be larger than expected by this many bytes. The C library accepts values with more
 #: elements than were asked for, or of another type.
 TOLERANCE = 1 << 20
 _WRITES = frozenset({WriteRequest.ID, WriteNotifyRequest.ID})
-#: Who speaks -> handlers of what it may send: not what stands for a payload that was not kept.
+#: Role of the sender -> handlers of its commands, without that of `OversizedMessage`.
 _SENDABLE: dict[Role, Handlers] = {
     role: {cls: handler for cls, handler in handlers.items() if cls is not OversizedMessage}
     for role, handlers in HANDLERS.items()
@@ -83,9 +83,9 @@ class VirtualCircuit(CircuitRules):
     priority : int or None
         0..99; a client must say it, a server learns it.
     protocol_version : int
-        The minor version that we speak.
+        Our minor version.
     peer_version : int, optional
-        The minor version that the peer is known to speak, from its search reply.
+        The minor version of the peer, from its search reply.
     max_payload : int, optional
         Larger payloads (bytes) are not received; see ``OversizedMessage``.
 
@@ -174,7 +174,7 @@ class VirtualCircuit(CircuitRules):
         Raises
         ------
         LocalProtocolError
-            For the first command that is not allowed. Those in front of it were accepted: the next
+            For the first command that is not allowed. Those before it were accepted: the next
             call returns their bytes too.
         """
         buffers, self._outgoing = self._outgoing, []
@@ -227,7 +227,7 @@ class VirtualCircuit(CircuitRules):
         Raises
         ------
         RemoteProtocolError
-            If bytes received *earlier* broke the protocol: commands in front of the offending bytes
+            If bytes received *earlier* broke the protocol: commands before the offending bytes
             are returned first, nothing is lost.
         """
         return self._framer.buffer_updated(nbytes)

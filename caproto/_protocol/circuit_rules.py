@@ -89,7 +89,7 @@ _CHAR_TYPES = frozenset(
     layout.channel_type for layout in LAYOUTS if layout.native is ChannelType.CHAR
 )
 
-#: By type: bytes in front of a value. For CHAR more than there can be, so that each reply is looked
+#: By type: bytes before a value. For CHAR more than there can be, so that each reply is looked
 #: at: it may need a mark.
 _OFFSETS = tuple(
     1 << 33 if number in _CHAR_TYPES else offset for number, offset in enumerate(VALUE_OFFSETS)
@@ -545,7 +545,7 @@ class CircuitRules:
 
 Handlers = dict[type, Callable[[CircuitRules, Any], None]]
 
-#: Who speaks -> class of the command -> handler, whichever end we are.
+#: Role of the sender -> class of the command -> handler, whichever end we are.
 HANDLERS: dict[Role, Handlers] = {
     CLIENT: {
         VersionRequest: CircuitRules._on_version_request,

@@ -125,17 +125,17 @@ def _by_number(classes: tuple[type[Message], ...]) -> dict[int, type[Message]]:
     return {cls.ID: cls for cls in classes if cls is not EventCancelResponse}
 
 
-#: Who speaks -> command number -> class, over TCP.
+#: Role of the sender -> command number -> class, over TCP.
 CIRCUIT_COMMANDS: dict[Role, dict[int, type[Message]]] = {
     CLIENT: _by_number(CIRCUIT_REQUESTS),
     SERVER: _by_number(CIRCUIT_RESPONSES),
 }
-#: Who speaks -> command number -> class, over UDP.
+#: Role of the sender -> command number -> class, over UDP.
 DATAGRAM_COMMANDS: dict[Role, dict[int, type[Message]]] = {
     CLIENT: _by_number(DATAGRAM_REQUESTS),
     SERVER: _by_number(DATAGRAM_RESPONSES),
 }
-#: Who speaks -> command number -> class, over either.
+#: Role of the sender -> command number -> class, over either.
 COMMANDS: dict[Role, dict[int, type[Message]]] = {
     role: {**CIRCUIT_COMMANDS[role], **DATAGRAM_COMMANDS[role]} for role in Role
 }

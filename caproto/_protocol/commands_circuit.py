@@ -153,7 +153,7 @@ class EchoResponse(Message):
 
 
 class ReadSyncRequest(Message):
-    """The echo of clients that speak to servers below 4.3; obsolete."""
+    """The echo of clients of servers below 4.3; obsolete."""
 
     __slots__ = ()
     ID, DIRECTION = 10, REQUEST

@@ -32,7 +32,7 @@ class SearchRequest(Message):
     Parameters
     ----------
     name : str
-        At most 59 characters in front of the first dot.
+        At most 59 characters before the first dot.
     cid : int
         The client's id of the channel, returned in the reply.
     version : int

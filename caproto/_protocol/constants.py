@@ -1,7 +1,7 @@
 """Numbers of the Channel Access protocol. No logic."""
 from __future__ import annotations
 
-#: Minor protocol version that we speak (4.13).
+#: Our minor protocol version (4.13).
 DEFAULT_PROTOCOL_VERSION = 13
 #: Peers below this minor version (4.4) cannot create a channel by name.
 MINIMUM_PROTOCOL_VERSION = 4

@@ -1,7 +1,7 @@
 """The data types of Channel Access (DBR): numbers, names, layouts, alarms.
 
 Everything comes from one table, :data:`_TABLE`: for each of the 39 types the fields of the metadata
-that stand in front of the value, their format with its gaps, and the format of one element. The
+that precede the value, their format with its gaps, and the format of one element. The
 ``DBR_*`` structures, the layouts and the maps between the families are derived from it.
 
 This module describes the layouts. It does not convert values: :mod:`caproto._protocol.payload`
@@ -123,7 +123,7 @@ class AccessRights(ReadableIntFlag):
 
 
 class SubscriptionType(ReadableIntFlag):
-    """The changes that a subscription is about; the bits of its mask."""
+    """The kinds of change to report; the bits of the mask of a subscription."""
 
     DBE_VALUE = 1
     DBE_LOG = 2
@@ -132,7 +132,7 @@ class SubscriptionType(ReadableIntFlag):
 
 
 class AlarmSeverity(OpenIntEnum):
-    """How bad an alarm is."""
+    """The severity of an alarm."""
 
     NO_ALARM = 0
     MINOR_ALARM = 1
@@ -141,7 +141,7 @@ class AlarmSeverity(OpenIntEnum):
 
 
 class AlarmStatus(OpenIntEnum):
-    """What an alarm is about."""
+    """The cause of an alarm."""
 
     NO_ALARM = 0
     READ = 1
@@ -254,7 +254,7 @@ _ELEMENTS: dict[str, tuple[ChannelType, str, int]] = {
 
 
 class DbrMetadata(ctypes.BigEndianStructure):
-    """What stands in front of the values: alarm, time, units, limits, states, as the type has them.
+    """What precedes the values: alarm, time, units, limits, states, as the type has them.
 
     The base of the ``DBR_*`` structures, with the fields of the wire. Where the fields allow
     it, ``status`` is an :class:`AlarmStatus` and ``severity`` an :class:`AlarmSeverity`; ``stamp``
@@ -268,13 +268,13 @@ class DbrMetadata(ctypes.BigEndianStructure):
     CaprotoTypeError
         A value that the field cannot hold, or a field that the type does not have.
     CaprotoAttributeError
-        Asked for a field that the type does not carry.
+        The type does not have the field.
     """
 
     __slots__ = ()
-    #: Which type this is the metadata of.
+    #: The type with this metadata.
     DBR_ID: ChannelType
-    #: The attributes that say everything, in the order of the wire.
+    #: The attributes that contain everything, in the order of the wire.
     _shown: tuple[str, ...]
 
     def __init__(self, *values: object, **fields: object) -> None:
@@ -336,7 +336,7 @@ def _set_stamp(self: DbrMetadata, value: Moment) -> None:
 
 
 def _get_states(self: DbrMetadata) -> tuple[bytes, ...]:
-    count = min(max(self.no_str, 0), MAX_ENUM_STATES)  # a peer may claim any number
+    count = min(max(self.no_str, 0), MAX_ENUM_STATES)  # a peer may send any number
     return tuple(state.value for state in self.strings[:count])
 
 

@@ -1,4 +1,4 @@
-"""The 16 or 24 bytes in front of every message: six numbers.
+"""The 16 or 24 bytes before every message: six numbers.
 
 Everywhere in the core a header *is* the tuple ``(command, payload_size, data_type, data_count,
 parameter1, parameter2)``, whichever form it had on the wire. This module turns that tuple into

@@ -1,10 +1,10 @@
-"""Channel names taken apart: ``record.FIELD$[start:increment:end]{"filter": {...}}``.
+"""Channel names and their parts: ``record.FIELD$[start:increment:end]{"filter": {...}}``.
 
 The record name ends at the first dot, so modifiers need one: ``X.[1:3]`` is a section of an array,
-``X[1:3]`` a strange record. Without a field, or with an empty one, the field is VAL.
+``X[1:3]`` a record of that name. Without a field, or with an empty one, the field is VAL.
 
-This module reads names and checks their form. Which records and fields exist, and what a filter
-does to an update, is the business of a server.
+This module reads names and checks their form. A server decides which records and fields
+exist, and what a filter does to an update.
 """
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ ChannelFilter: TypeAlias = (
 
 
 class RecordModifiers(NamedTuple):
-    """What a name asks for beside record and field.
+    """The parts of a name after record and field.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class RecordModifiers(NamedTuple):
 
 
 class RecordField(NamedTuple):
-    """A channel name taken apart."""
+    """The parts of a channel name."""
 
     record: str
     field: str
@@ -128,7 +128,7 @@ _AFTER_THE_DOT = re.compile(
 
 
 def parse_record_field(text: str) -> RecordField:
-    """Take a channel name apart.
+    """Split a channel name into its parts.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def parse_record_field(text: str) -> RecordField:
 
 
 def _section(text: str) -> ArraySection:
-    """Read ``[s]``, ``[s:e]`` or ``[s:i:e]``; what is left out has its default."""
+    """Read ``[s]``, ``[s:e]`` or ``[s:i:e]``; parts left out have their defaults."""
     match = _SECTION.fullmatch(text)
     if match is None or text == "[]":
         raise CaprotoValueError(

@@ -1,12 +1,12 @@
 """Values to payloads and back.
 
 A payload is the metadata of its type, the values, and zeros up to a multiple of 8 bytes. Every
-conversion between Python values and these bytes is here (how bytes are looked at as an array is in
-:mod:`caproto.backend`); all functions are pure, and pick what to do from tables by data type.
+conversion between Python values and these bytes is here (the view of bytes as an array is in
+:mod:`caproto.backend`); all functions are pure, and use tables by data type.
 
-Receiving is liberal: what lies in gaps and after the ends of texts is ignored, a single text may be
-cut short. Sending is strict: what does not fit the type is refused, with the value and the type in
-the message, and gaps are zeros.
+Receiving is liberal: bytes in gaps and after the ends of texts are ignored, and a single text may
+be cut short. Sending is strict: a value that does not fit the type is refused, with the value and
+the type in the message, and gaps are zeros.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def payload_size(data_type: int, count: int) -> int:
     try:
         front, item_size = _SIZES[data_type]
     except (KeyError, TypeError):
-        front, item_size = _SIZES[ChannelType(data_type)]  # raises the error that helps
+        front, item_size = _SIZES[ChannelType(data_type)]  # raises a helpful error
     return (front + item_size * count) & -8
 
 
@@ -124,10 +124,10 @@ def metadata_of(payload: Buffer, data_type: int) -> DbrMetadata:
 def strings_of(
     payload: Buffer, data_type: int, count: int, of_array: bool = False
 ) -> list[str]:
-    """Give the values of a payload as text. Does not need numpy.
+    """Return the values of a payload as text. Does not need numpy.
 
-    Texts are decoded as UTF-8, or as Latin-1 if they are not UTF-8. Enums are given by state name
-    where the metadata carries the names, else by number. An array of CHAR is one text; a single
+    Texts are decoded as UTF-8, or as Latin-1 if they are not UTF-8. Enums are returned by state
+    name if the metadata has the names, else by number. An array of CHAR is one text; a single
     CHAR is a number, unless *of_array* says that the channel has room for more.
 
     Raises
@@ -151,7 +151,7 @@ def _received_layout(data_type: int) -> Layout:
 def _numbers(payload: Buffer, layout: Layout, count: int) -> tuple[Any, ...]:
     """Unpack the values as Python numbers."""
     if count and len(payload) < layout.value_offset + layout.item_size * count:
-        raise short_payload(payload, layout, count)  # before a format of absurd length is made
+        raise short_payload(payload, layout, count)  # before making a very long format
     if not count:
         return ()
     return struct.unpack_from(f">{count}{layout.typecode}", payload, layout.value_offset)
@@ -230,16 +230,16 @@ def encode(
     ----------
     data : scalar, str, bytes, sequence, numpy.ndarray or array.array
         The values. Arrays may have any byte order and element type, as long as the values fit.
-        bytes are the values as they travel, big-endian; for STRING they may also be one text, and
+        bytes are the values as on the wire, big-endian; for STRING they may also be one text, and
         for ENUM they are refused. str is text for STRING, and for CHAR UTF-8 with a zero at its
         end.
     data_type : ChannelType or int
-        What to make of them.
+        The type to convert them to.
     data_count : int, optional
         How many of them to send; all by default.
     metadata : DbrMetadata or tuple of (status, severity, TimeStamp), optional
-        What goes in front: the structure of this type, or a tuple, of which the type takes what it
-        has room for. Zeros by default.
+        What precedes the values: the structure of this type, or a tuple, of which the type uses the
+        items that it has. Zeros by default.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def encode(
     try:
         layout, encoder = _ENCODERS[data_type]
     except (KeyError, TypeError):
-        layout, encoder = _ENCODERS[ChannelType(data_type)]  # raises the error that helps
+        layout, encoder = _ENCODERS[ChannelType(data_type)]  # raises a helpful error
     values, count = encoder(data, layout)
     if data_count is not None and data_count != count:
         if not 0 <= data_count < count:
@@ -281,7 +281,7 @@ _TIME_FRONT = struct.Struct(">hhII")
 
 
 def _encode_metadata(metadata: object, layout: Layout) -> bytes:
-    """Make the bytes in front of the values."""
+    """Make the bytes before the values."""
     if metadata is None:
         return bytes(layout.value_offset)
     if isinstance(metadata, DbrMetadata):
@@ -295,7 +295,7 @@ def _encode_metadata(metadata: object, layout: Layout) -> bytes:
 
 
 def _encode_alarm(metadata: Any, layout: Layout) -> bytes:
-    """Make the bytes in front of the values from ``(status, severity, TimeStamp)``."""
+    """Make the bytes before the values from ``(status, severity, TimeStamp)``."""
     try:
         status, severity, stamp = metadata
         if layout.family == "time":
@@ -340,7 +340,7 @@ def _encode_numbers(data: object, layout: Layout) -> tuple[bytes, int]:
 
 
 def _raw(data: bytes, layout: Layout) -> tuple[bytes, int]:
-    """Take bytes that are already what travels; for the state of an enum they are text."""
+    """Take bytes that are in wire format already; for the state of an enum they are text."""
     if layout.native is ChannelType.ENUM:
         raise _wrong_type(data, layout, _HINTS[ChannelType.ENUM])
     count, rest = divmod(len(data), layout.item_size)
@@ -353,7 +353,7 @@ def _raw(data: bytes, layout: Layout) -> tuple[bytes, int]:
 
 
 def _encode_memoryview(data: memoryview, layout: Layout) -> tuple[bytes, int]:
-    """Take a view of bytes as what travels, and a view of anything else as its values."""
+    """Take a view of bytes as wire format, and a view of anything else as its values."""
     if data.format in ("B", "b", "c"):
         return _raw(bytes(data), layout)
     values = data.tolist()
@@ -412,7 +412,7 @@ def _pack(values: Sequence[Any], layout: Layout) -> bytes:
 
 
 def _number(value: Any, layout: Layout) -> float:
-    """Make *value* a number that fits exactly, or say why it does not; of whatever class it is."""
+    """Make *value*, of any class, a number that fits exactly, or raise the reason why not."""
     hint = _HINTS.get(layout.native, _NUMBER_HINT)
     if hasattr(value, "dtype"):
         if value.dtype.kind not in "biufO" or value.ndim:
@@ -462,7 +462,7 @@ def _real(value: Any, layout: Layout) -> float:
 
 
 def _shown(value: Any) -> str:
-    """Write a number as people do: ``1.5``, not ``np.float32(1.5)``; cut if it is long."""
+    """Write a number as a user would: ``1.5``, not ``np.float32(1.5)``; cut if it is long."""
     try:
         text = str(value)
     except ValueError:  # Python refuses to write integers of more than 4300 digits
@@ -511,7 +511,7 @@ def _split_texts(data: bytes) -> list[bytes]:
 
 
 def _text(text: object, layout: Layout) -> bytes:
-    """Convert one text to the bytes that travel, without padding."""
+    """Convert one text to its bytes on the wire, without padding."""
     if not isinstance(text, (str, bytes)):
         raise _wrong_type(text, layout, _HINTS[ChannelType.STRING])
     raw = text if isinstance(text, bytes) else encode_text(text)
@@ -519,10 +519,10 @@ def _text(text: object, layout: Layout) -> bytes:
     if len(raw) >= MAX_STRING_SIZE:
         raise CaprotoValueError(
             f"{short_repr(text)} has {len(raw)} bytes; {layout.native} holds "
-            f"{MAX_STRING_SIZE - 1}. Longer texts travel as arrays of CHAR"
+            f"{MAX_STRING_SIZE - 1}. Send longer texts as arrays of CHAR"
         )
     if b"\0" in raw:
-        raise CaprotoValueError(f"{text!r} has a zero byte inside, where receivers would cut it")
+        raise CaprotoValueError(f"{text!r} contains a zero byte, where receivers would cut it")
     return raw
 
 

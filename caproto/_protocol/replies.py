@@ -21,7 +21,7 @@ from .message import Message, TypedMessage
 
 Reply = ReadNotifyResponse | ReadResponse | WriteNotifyResponse
 
-#: By type: bytes in front of the value, and bytes of one element.
+#: By type: bytes before the value, and bytes of one element.
 VALUE_OFFSETS = tuple(layout.value_offset for layout in LAYOUTS)
 ITEM_SIZES = tuple(layout.item_size for layout in LAYOUTS)
 LAST_TYPE = len(LAYOUTS) - 1
@@ -37,7 +37,7 @@ _CARRIES_VALUE = frozenset({ReadNotifyResponse, ReadResponse, EventAddResponse})
 
 
 class Deviation(ProtocolError):
-    """One message is not what was asked for; the circuit goes on.
+    """One message is not what was asked for; the circuit continues.
 
     Parameters
     ----------

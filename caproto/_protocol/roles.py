@@ -1,4 +1,4 @@
-"""Who speaks, which way a command goes, and the states of a circuit and of a channel.
+"""Roles, directions of commands, and the states of a circuit and of a channel.
 
 Members are singletons: compare them with ``is``.
 """

@@ -67,7 +67,7 @@ def ioc_arg_parser(
     parser = argparse.ArgumentParser(
         description=desc, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--prefix", default=default_prefix, help="in front of all PV names")
+    parser.add_argument("--prefix", default=default_prefix, help="prefix of all PV names")
     parser.add_argument(
         "--interfaces", nargs="+", metavar="ADDRESS", help="listen on these addresses only"
     )

@@ -40,7 +40,7 @@ class SlowPutIOC(PVGroup):
 def main() -> None:
     """Serve until Ctrl-C."""
     ioc_options, run_options = ioc_arg_parser(
-        default_prefix="slow:", desc="Puts that take their time."
+        default_prefix="slow:", desc="Slow puts."
     )
     run(SlowPutIOC(**ioc_options), **run_options)
 

@@ -136,7 +136,7 @@ class OneShot(Latched):
 
 
 class Poller:
-    """Sleep until a socket is ready, somebody wakes us, or a deadline comes.
+    """Sleep until a socket is ready, another thread wakes us, or a deadline comes.
 
     Parameters
     ----------

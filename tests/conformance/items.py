@@ -43,7 +43,7 @@ PARTS: dict[str, dict[int, str]] = {
             "(all vectors pass)."
         ),
         10: (
-            "Decoding ignores gap bytes and bytes behind string terminators; encoding writes "
+            "Decoding ignores gap bytes and bytes after string terminators; encoding writes "
             "zeros there."
         ),
         11: "Zero-element payloads of every family decode to metadata and an empty array.",
@@ -175,8 +175,8 @@ PARTS: dict[str, dict[int, str]] = {
         54: "An empty array update of a TIME type reaches the user as an empty array.",
         55: (
             "EVENTS_OFF when the updates that wait for callbacks occupy too much memory, or are "
-            "many and late; EVENTS_ON when nearly all have been told; strictly alternating; the "
-            "last value arrives. (The C library, whose callbacks run in the receiving thread, "
+            "many and late; EVENTS_ON when nearly all have been delivered; strictly alternating; "
+            "the last value arrives. (The C library, whose callbacks run in the receiving thread, "
             "counts blocks received in a row instead.)"
         ),
         56: (

@@ -431,5 +431,5 @@ class _Alarm(OneShot):
     def answered(self, response: object, batch: object = None) -> None:
         """Wake the waiter, unless that has been done."""
         if self._latch.locked():
-            with contextlib.suppress(RuntimeError):  # another thread has, in this moment
+            with contextlib.suppress(RuntimeError):  # another thread has just done it
                 super().answered(response)

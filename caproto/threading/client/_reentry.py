@@ -64,13 +64,13 @@ def refusal(call: str) -> ReentrantCallError:
 def _interrupted() -> str:
     """Find our function that was interrupted: the first one below frames of other code."""
     frame: FrameType | None = sys._getframe(1)
-    foreign = False
+    outside = False
     while frame is not None:
         filename = frame.f_code.co_filename
         ours = filename.startswith(_PACKAGE) and filename != _log.__file__
-        if ours and foreign:
+        if ours and outside:
             return _name(frame)
-        foreign = foreign or not ours
+        outside = outside or not ours
         frame = frame.f_back
     return "a call of caproto's"
 
