@@ -109,7 +109,7 @@ class ObjectLogger(logging.Logger):
 
     def handle(self, record: logging.LogRecord) -> None:
         # Handlers and filters are the user's. One that fails must not end what was being reported,
-        # nor the thread that did it; the user is told in the way of `logging`, on stderr.
+        # nor the thread that did it; `logging` reports it on stderr, as usual.
         try:
             super().handle(record)
         except BaseException as error:
