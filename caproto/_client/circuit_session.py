@@ -109,7 +109,7 @@ class CircuitSession:
     useful : bool
         Whether it has brought values, or confirmations of writes.
     idling : set of PV
-        Those whose channels will be cleared; see `clear_idle`.
+        PVs with channels to clear; see `clear_idle`.
     expire_at : float
         When to call `expire`; infinite if there is nothing to wait for.
     sent : deque of Message

@@ -1,7 +1,7 @@
 """When a server's next beacon is due, and what it says.
 
 A server sends beacons in quick succession when it starts, then at intervals that double until they
-reach a period. Clients that listen learn that a server is new, or still there.
+reach a period. They show clients that a server is new, or still runs.
 """
 from __future__ import annotations
 

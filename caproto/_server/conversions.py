@@ -5,7 +5,7 @@ module has the rules element by element, without channels, alarms or bytes. One 
 ``CONVERTERS[source][target]``, holds a function for every pair; arrays of numbers take a short cut
 through numpy that gives the same results.
 
-The rules that surprise: a double that does not fit an integer becomes 0x80000000 (and is then cut
+Surprising rules: a double that does not fit an integer becomes 0x80000000 (and is then cut
 to the width of the target), integers wrap, text is cut at 39 bytes, floats are rounded to their
 precision with halves away from zero, an enum is written by the text of its state before its number
 is tried, and text that is not a number is an error.

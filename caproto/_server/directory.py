@@ -109,7 +109,7 @@ class View:
     def from_client(self, payload: Buffer, data_type: int, data_count: int) -> Elements:
         """Convert what a client has sent through this view; see `ChannelData.from_client`.
 
-        A section counts for reading only: what is written goes to the beginning of the array.
+        A section applies to reading only: a write goes to the beginning of the array.
         """
         if self._long_text and data_type == ChannelType.CHAR and data_count:
             text = cut(text_of_bytes(bytes(payload[:data_count])))
@@ -139,7 +139,7 @@ class Directory:
     Parameters
     ----------
     pvdb : mapping of str to ChannelData
-        Looked at on every request: PVs may be added while the server runs.
+        Read at every request: PVs may be added while the server runs.
     """
 
     def __init__(self, pvdb: Mapping[str, ChannelData]) -> None:
@@ -172,7 +172,7 @@ class Directory:
         CaprotoKeyError
             There is no such PV.
         CaprotoValueError
-            Its modifiers make no sense, or not for this PV.
+            Its modifiers are invalid, or do not fit this PV.
         """
         data = self._find(name)
         if data is None:

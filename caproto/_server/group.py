@@ -13,11 +13,11 @@
     run(RandomWalk(prefix='random_walk:'))
 
 A declaration (`pvproperty`) belongs to the class and never changes; every decorator makes a new
-one. An instance of the group makes one `ChannelData` of each declaration; that is what ``self.x``
-is.
+one. An instance of the group makes one `ChannelData` of each declaration, and returns it as
+``self.x``.
 
-This module makes names and channels. It starts no threads and opens no sockets; what serves a group
-(`caproto.threading.server`) calls its functions.
+This module makes names and channels. It starts no threads and opens no sockets; the server of a
+group (`caproto.threading.server`) calls its functions.
 """
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class pvproperty:
     """Declares one PV of a group.
 
     On the class, the attribute is this declaration; on an instance, it is the channel, a
-    `ChannelData`. A property without *name* is called as its attribute.
+    `ChannelData`. Without *name* the PV has the name of the attribute.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class pvproperty:
     max_length : int, optional
         Most elements; more than 1 makes an array.
     doc : str, optional
-        What the PV means.
+        A description of the PV.
     read_only : bool
         Clients cannot write.
     **properties
@@ -202,7 +202,7 @@ class pvproperty:
     def startup(self, function: Function) -> pvproperty:
         """Decorate ``f(self, instance)``, called in a thread of its own at the start.
 
-        It may go on endlessly; ``while not self.stopping.wait(seconds)`` ends with the server.
+        It may run endlessly; ``while not self.stopping.wait(seconds)`` ends with the server.
         """
         return self._with(startup_function=function)
 
@@ -294,7 +294,7 @@ class SubGroup:
     macros : dict of str to str, optional
         More macros for the names inside.
     doc : str, optional
-        What it is.
+        A description.
     **arguments
         For the constructor of *group*.
     """

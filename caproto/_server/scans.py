@@ -1,8 +1,8 @@
 """Which scan function is due, and when the next one will be.
 
-Time is an argument; nothing here waits. A scan's period is a number or another PV's value, whose
-changes are noticed at once. One thread, the server's, owns a `Scans`; only `ended` and `Scan.post`
-may be called by others.
+Time is an argument; nothing here waits. A scan's period is a number, or the value of another PV,
+and then a change of it takes effect at once. One thread, the server's, owns a `Scans`; only `ended`
+and `Scan.post` may be called by others.
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The state of a PV at one moment, and what it looks like as each of the 39 data types.
 
-A `Snapshot` is immutable and shared between threads. It encodes itself once per (type, count),
-whoever asks first, so that a thousand subscribers share the same bytes.
+A `Snapshot` is immutable and shared between threads. It is encoded once per (type, count), at
+the first request, so that a thousand subscribers share the same bytes.
 
-This module uses no changes, subscribers or circuits.
+This module does not deal with changes, subscribers or circuits.
 """
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ class ChannelAlarm:
     Parameters
     ----------
     status : AlarmStatus
-        What is wrong.
+        The cause.
     severity : AlarmSeverity
-        How bad it is.
+        Its severity.
     must_acknowledge_transient : bool
         Whether an alarm that is over must still be acknowledged (``ackt``).
     severity_to_acknowledge : AlarmSeverity
