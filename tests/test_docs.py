@@ -2,11 +2,21 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+import caproto
+from caproto._client import (
+    backoff,
+    circuit_session,
+    operations,
+    pvs,
+    routing,
+    search_book,
+)
 from caproto._environment import get_environment_variables
 from caproto._protocol.states import CHANNEL, CIRCUIT
 from tests.harness.ioc_process import ROOT
@@ -55,3 +65,23 @@ def test_snippets_of_the_client_page_run():
     page = (DOCS / "threading-client.rst").read_text()
     assert page.count(".. ipython::") > 20
     assert page.count(".. code-block:: python") < 10
+
+
+@pytest.mark.parametrize("page", ["design", "drive-the-client", "contributing"])
+def test_files_and_methods_that_a_page_names_exist(page):
+    text = (DOCS / f"{page}.rst").read_text()
+    classes = {
+        name: (thing, module)
+        for module in (backoff, circuit_session, operations, pvs, routing, search_book, caproto)
+        for name, thing in vars(module).items()
+        if isinstance(thing, type)
+    }
+    for name, attribute in re.findall(r"``(\w+)\.(\w+)(?:\(\))?``", text):
+        if name in classes:
+            cls, module = classes[name]
+            found = hasattr(cls, attribute) or f"self.{attribute}" in inspect.getsource(module)
+            assert found, f"{name}.{attribute}"
+    places = (ROOT, ROOT / "caproto", ROOT / "tests", ROOT / "tests" / "simulation",
+              ROOT / "caproto" / "threading" / "client")
+    for path in re.findall(r"``([\w/.-]+(?:\.py|/))``", text):
+        assert any((place / path).exists() for place in places), path
