@@ -1,6 +1,7 @@
-"""Fail if fewer branches are covered than was reached before; run it after ``make coverage``.
+"""Fail if fewer branches of the pure folders are covered than was reached.
 
-Whoever covers more raises the figure. A branch is one of the ways on from a line with several.
+Run it after ``make coverage``; a change that covers more raises the figure. A branch is one of the
+ways on from a line with several.
 """
 from __future__ import annotations
 
@@ -10,10 +11,9 @@ import sys
 
 #: Folder -> covered branches / all branches, in percent, that must be reached.
 GATES = {
-    "caproto/": 96.0,
     "caproto/_client/": 98.0,
+    "caproto/_protocol/": 98.0,
     "caproto/_server/": 98.0,
-    "caproto/threading/": 93.0,
 }
 
 

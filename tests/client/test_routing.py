@@ -308,3 +308,41 @@ def test_what_nobody_waits_for_ends_in_time():
     assert routes.take_expired(99.0) == ({3: late}, math.inf)
     assert routes.take_expired(math.inf) == ({}, math.inf)
     assert list(routes.operations.values()) == [waited]
+
+
+UNUSABLE = ca.MessageError("its payload is cut off")
+
+
+def test_a_reply_that_cannot_be_used_fails_its_operation_once(rig):
+    rig.routes.reject(read_reply(), UNUSABLE, rig.then)
+    rig.routes.reject(read_reply(), UNUSABLE, rig.then)
+    assert rig.operation.ended == [UNUSABLE]
+    assert rig.routes.operations == {}
+
+
+def test_an_update_that_cannot_be_used_is_reported_once_and_its_subscription_lives_on(rig):
+    rig.routes.reject(update(), UNUSABLE, rig.then)
+    rig.routes.reject(update(), UNUSABLE, rig.then)
+    assert rig.then.refused_updates == [(rig.sub, UNUSABLE)]
+    response = update()
+    assert rig.take(response).out == [(rig.sub, response)]
+
+
+def test_a_channel_created_in_a_way_that_cannot_be_used_is_lost(rig):
+    created = ca.CreateChanResponse(ChannelType.DOUBLE, 1, CID, SID)
+    rig.routes.reject(created, UNUSABLE, rig.then)
+    assert rig.then.lost == [rig.pv] and not rig.then.created
+
+
+@pytest.mark.parametrize("command", [update(99), read_reply(99), ca.EchoResponse()])
+def test_what_cannot_be_used_and_answers_nothing_costs_nothing(rig, command):
+    rig.routes.reject(command, UNUSABLE, rig.then)
+    assert empty(rig.then)
+    assert rig.routes.operations == {IOID: rig.operation}
+
+
+def test_an_update_under_the_id_of_a_read_answers_it(rig):
+    """Some servers answer reads in this way."""
+    response = update(IOID)
+    assert rig.take(response).out == [(rig.operation, response)]
+    assert rig.routes.operations == {}
