@@ -218,7 +218,7 @@ def test_many_records_and_counters(start_ioc):
 def test_a_call_is_interrupted_at_each_of_its_lines():
     names = []
     for where in interrupt_each_line(lambda: names.append(parse_record_field("a.DESC"))):
-        assert where.startswith("_names.py:")
+        assert where.startswith("_protocol/names.py:")
         assert names == [], "the interrupt went through"
     assert len(names) == 1, "the last call was not struck"
 

@@ -266,7 +266,7 @@ class TestExit:
         """
         done = Done(server, script)
         done.check()
-        assert done.output[-1] == "ContextDisconnectedError the interpreter is exiting"
+        assert done.output[-1] == "ContextDisconnectedError 'x': the interpreter is exiting"
 
     def test_the_exit_code_is_the_users(self, server):
         done = Done(server, "x.read()", END + "sys.exit(3)")
