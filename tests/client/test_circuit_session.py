@@ -636,3 +636,11 @@ def test_what_is_sent_is_kept_for_the_log_only_while_it_is_read(world, caplog):
         world.begin(read(x), x)
     assert [type(command) for command in world.session.sent] == [ca.ReadNotifyRequest]
     assert not caplog.records, "the driver logs, when its lock is released"
+
+
+def test_a_circuit_that_is_over_sends_nothing_for_a_subscription(world):
+    sub = FakeSubscription(FakePV("x"))
+    world.session.end(None)
+    world.session.data_to_send()
+    world.session.reconcile([sub])
+    assert world.session.data_to_send() == [] and sub.event_id is None

@@ -128,3 +128,10 @@ def test_a_subscription_without_updates(caplog):
     log_refused_updates(sub, update)
     (record,) = caplog.records
     assert record.getMessage().startswith("'T:x': the server sends no updates: ECA_NORDACCESS (")
+
+
+def test_an_update_that_could_not_be_used(caplog):
+    sub = Subscription(FakePV(), None, None, 0.0, 0.0, 0.0, ca.SubscriptionType.DBE_VALUE)
+    log_refused_updates(sub, ca.MessageError("its payload is cut off"))
+    (record,) = caplog.records
+    assert record.getMessage() == "'T:x': the server sends no updates: its payload is cut off"
