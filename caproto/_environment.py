@@ -19,13 +19,13 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses
 from ._errors import CaprotoTypeError, CaprotoValueError
 from ._log import CONTEXT_LOGGER, adapter
 from ._protocol.constants import REPEATER_PORT, SERVER_PORT
+from ._settings import Settings
 
 __all__ = [
     "ClientConfiguration",
@@ -235,12 +235,11 @@ def _unique(addresses: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(addresses))
 
 
-@dataclass(frozen=True)
-class ClientConfiguration:
+class ClientConfiguration(Settings):
     """The network settings of a client; the EPICS_CA_* variables as values.
 
     Addresses may be given as in the variables, ``'10.0.0.255 ioc7:5066'``, or as a sequence of such
-    texts or of (host, port) pairs. Use `dataclasses.replace` to make a variant.
+    texts or of (host, port) pairs. Use `replace` to make a variant.
 
     Attributes
     ----------
@@ -302,7 +301,7 @@ class ClientConfiguration:
         _check_int("mcast_ttl", self.mcast_ttl, 1, 255)
         for name in ("addr_list", "name_servers"):
             addresses = _argument_addresses(getattr(self, name), self.server_port, name)
-            object.__setattr__(self, name, addresses)
+            self.__dict__[name] = addresses
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> ClientConfiguration:
@@ -366,8 +365,7 @@ class ClientConfiguration:
         return _described(self)
 
 
-@dataclass(frozen=True)
-class ServerConfiguration:
+class ServerConfiguration(Settings):
     """The network settings of a server; the EPICS_CAS_* variables as values.
 
     Attributes
@@ -418,12 +416,12 @@ class ServerConfiguration:
         _check_number("max_array_bytes", self.max_array_bytes, MINIMUM_ARRAY_BYTES)
         _check_int("mcast_ttl", self.mcast_ttl, 1, 255)
         addresses = _argument_addresses(self.beacon_addr_list, self.beacon_port, "beacon_addr_list")
-        object.__setattr__(self, "beacon_addr_list", addresses)
+        self.__dict__["beacon_addr_list"] = addresses
         for name in ("interfaces", "ignore_addr_list"):
             hosts = _hosts(_argument_addresses(getattr(self, name), SERVER_PORT, name))
-            object.__setattr__(self, name, hosts)
+            self.__dict__[name] = hosts
         if not self.interfaces:
-            object.__setattr__(self, "interfaces", (ANY_INTERFACE,))
+            self.__dict__["interfaces"] = (ANY_INTERFACE,)
         if ANY_INTERFACE in self.interfaces and len(self.interfaces) > 1:
             raise CaprotoValueError(
                 f"interfaces: {ANY_INTERFACE} means all of them and cannot be combined: "
@@ -513,8 +511,7 @@ def _described(configuration: ClientConfiguration | ServerConfiguration) -> str:
         return " ".join(items) or "(empty)"
 
     return "\n".join(
-        f"{field.name} = {shown(getattr(configuration, field.name))}"
-        for field in fields(configuration)
+        f"{name} = {shown(value)}" for name, value in configuration
     )
 
 

@@ -6,16 +6,18 @@ lock. A thread that changes it holds the Context's lock.
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import os
 import weakref
 from collections.abc import Callable, Collection
-from types import MethodType
-from typing import NamedTuple
+from types import CodeType, MethodType
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._errors import CaprotoKeyError, CaprotoTypeError
 from .._log import LogAllowance
+
+if TYPE_CHECKING:
+    import inspect
 
 Function = Callable[..., object]
 #: Returns a function, or None if it was garbage-collected.
@@ -24,9 +26,6 @@ Reference = Callable[[], Function | None]
 #: Carried by the SystemExit that ends a user's callback, and its thread, as the interpreter exits;
 #: also why a Context is closed then.
 EXITING = "the interpreter is exiting"
-
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Entry(NamedTuple):
@@ -139,7 +138,7 @@ def name_of(function: Function) -> str:
     plain = function.func if isinstance(function, functools.partial) else function
     name = getattr(plain, "__qualname__", None) or type(plain).__qualname__
     code = getattr(plain, "__code__", None)
-    if not inspect.iscode(code):
+    if not isinstance(code, CodeType):
         return str(name)
     return f"{name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
 
@@ -171,6 +170,16 @@ def _identity(function: Function) -> Function:
     return function
 
 
+def _signature(function: Function) -> inspect.Signature | None:
+    """Return the signature of *function*; some built-in functions have none."""
+    import inspect  # here, because it takes long and a script that only reads does not need it
+
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return None
+
+
 def accepts_two(function: Function) -> bool:
     """Tell whether *function* is to be called with two arguments; else it is called with one.
 
@@ -185,12 +194,15 @@ def accepts_two(function: Function) -> bool:
     """
     if not callable(function):
         raise CaprotoTypeError(f"a callback must be callable, not {function!r}")
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # some built-in functions have no signature; one argument is usual
-        return False
+    signature = _signature(function)
+    if signature is None:
+        return False  # one argument is usual
     parameters = signature.parameters.values()
-    required = [one for one in parameters if one.kind in _POSITIONAL and one.default is one.empty]
+    required = [
+        one
+        for one in parameters
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.default is one.empty
+    ]
     two = len(required) == 2 or any(one.kind is one.VAR_POSITIONAL for one in parameters)
     try:
         signature.bind(*(None, None) if two else (None,))
@@ -204,9 +216,8 @@ def accepts_two(function: Function) -> bool:
 
 def check_accepts(function: Function, form: str, count: int) -> None:
     """Raise CaprotoTypeError if *function* cannot be called as *form*, with *count* arguments."""
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # some built-in functions have no signature
+    signature = _signature(function)
+    if signature is None:
         return
     try:
         signature.bind(*(None,) * count)

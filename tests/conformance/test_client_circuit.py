@@ -11,7 +11,6 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -39,7 +38,7 @@ def ctx(server):
 
 
 def quiet(server: FakeServer, **changes) -> ca.ClientConfiguration:
-    return replace(server.configuration, use_repeater=False, **changes)
+    return server.configuration.replace(use_repeater=False, **changes)
 
 
 def connect(ctx, *names, **options):

@@ -59,7 +59,7 @@ def ctx(server):
 
 
 def quiet(server: FakeServer) -> ca.ClientConfiguration:
-    return replace(server.configuration, use_repeater=False)
+    return server.configuration.replace(use_repeater=False)
 
 
 def connect(ctx, *names):

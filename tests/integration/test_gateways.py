@@ -5,7 +5,6 @@ import itertools
 import logging
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -168,7 +167,7 @@ def test_access_rights_may_change_all_the_time(server, ctx, updates, watch):
 
 def only_by_tcp(server: FakeServer):
     """The configuration of a client that asks *server* over TCP and nobody else."""
-    return replace(server.configuration, addr_list=(), name_servers=(server.address,))
+    return server.configuration.replace(addr_list=(), name_servers=(server.address,))
 
 
 @item(28)
@@ -214,7 +213,7 @@ def test_a_second_server_is_reported_once_however_often_it_answers(server, caplo
     server.pvs["here"] = FakePV(1.5)
     with Insistent({"n1": 0.0, "elsewhere": 2.5}) as rival:
         rival.answers = answers
-        configuration = replace(server.configuration, addr_list=(server.address, rival.address))
+        configuration = server.configuration.replace(addr_list=(server.address, rival.address))
         with Context(configuration=configuration, timeout=10) as ctx:
             pv, _ = ctx.get_pvs("n1", "here")
             assert pv.read().data.tolist() == [1.0]

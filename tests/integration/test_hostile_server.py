@@ -9,7 +9,6 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -43,7 +42,7 @@ def bad() -> Iterator[FakeServer]:
 @pytest.fixture
 def ctx(good, bad) -> Iterator[Context]:
     """A Context that finds both servers."""
-    configuration = replace(good.configuration, addr_list=(bad.address, good.address))
+    configuration = good.configuration.replace(addr_list=(bad.address, good.address))
     with Context(configuration=configuration, timeout=15) as context:
         yield context
 

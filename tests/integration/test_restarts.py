@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -59,9 +58,8 @@ def test_a_server_that_comes_back_at_another_port(own_ioc):
     """As with several IOCs on one host: the search goes where the address list says."""
     other = free_port()
     configuration = own_ioc.configuration
-    both = replace(
-        configuration,
-        addr_list=(f"127.0.0.1:{own_ioc.port}", f"127.0.0.1:{other}"),
+    both = configuration.replace(
+        addr_list=(f"127.0.0.1:{own_ioc.port}", f"127.0.0.1:{other}")
     )
     with Context(configuration=both, timeout=20) as ctx:
         story = Story()
@@ -112,9 +110,8 @@ def test_the_type_of_a_record_may_change_with_a_restart(start_ioc):
 
 def test_other_servers_are_not_disturbed(own_ioc, start_ioc):
     stable = start_ioc(prefix="S:")
-    configuration = replace(
-        own_ioc.configuration,
-        addr_list=(f"127.0.0.1:{own_ioc.port}", f"127.0.0.1:{stable.port}"),
+    configuration = own_ioc.configuration.replace(
+        addr_list=(f"127.0.0.1:{own_ioc.port}", f"127.0.0.1:{stable.port}")
     )
     with Context(configuration=configuration, timeout=20) as ctx:
         story, other = Story(), Story()
@@ -137,7 +134,7 @@ def test_other_servers_are_not_disturbed(own_ioc, start_ioc):
 
 @item(38, 39)
 def test_a_frozen_server_is_reported_and_refreshed_when_it_thaws(own_ioc, caplog):
-    configuration = replace(own_ioc.configuration, conn_tmo=1.0)
+    configuration = own_ioc.configuration.replace(conn_tmo=1.0)
     with Context(configuration=configuration, timeout=20) as ctx:
         story = Story()
         (pv,) = ctx.get_pvs(own_ioc.pv("double"), connection_state_callback=story.state)
@@ -179,7 +176,7 @@ def test_a_frozen_server_is_reported_and_refreshed_when_it_thaws(own_ioc, caplog
 
 
 def test_a_short_freeze_is_no_disconnection(own_ioc):
-    configuration = replace(own_ioc.configuration, conn_tmo=0.2)
+    configuration = own_ioc.configuration.replace(conn_tmo=0.2)
     with Context(configuration=configuration, timeout=20) as ctx:
         story = Story()
         (pv,) = ctx.get_pvs(own_ioc.pv("double"), connection_state_callback=story.state)

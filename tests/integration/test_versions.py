@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -140,7 +139,7 @@ def test_a_value_too_large_for_the_version_is_an_error_of_the_server(server, ctx
 
 @item(37)
 def test_an_idle_circuit_is_asked_by_echo(server):
-    configuration = replace(server.configuration, conn_tmo=0.15)
+    configuration = server.configuration.replace(conn_tmo=0.15)
     with Context(configuration=configuration, timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()
@@ -158,7 +157,7 @@ def test_a_server_that_owns_up_to_an_ancient_version_is_asked_by_read_sync():
         server.on[ca.ReadSyncRequest] = lambda connection, _: connection.send(
             ca.ReadSyncResponse()
         )
-        configuration = replace(server.configuration, conn_tmo=0.15)
+        configuration = server.configuration.replace(conn_tmo=0.15)
         with Context(configuration=configuration, timeout=10) as ctx:
             (x,) = ctx.get_pvs("x")
             x.wait_for_connection()

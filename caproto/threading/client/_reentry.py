@@ -8,17 +8,17 @@ that serve sockets, because the answer would come through this thread.
 """
 from __future__ import annotations
 
+import os
 import sys
 from _thread import RLock, get_ident
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from ... import _locks, _log
 from ..._errors import ReentrantCallError
 
-_PACKAGE = str(Path(_locks.__file__).parent)
+_PACKAGE = os.path.dirname(_locks.__file__)
 
 #: The threads that serve sockets, by their ident.
 _serving: set[int] = set()

@@ -13,7 +13,6 @@ after they are served.
 """
 from __future__ import annotations
 
-import dataclasses
 import logging
 import socket
 import threading
@@ -351,9 +350,9 @@ def run(
     )
     configuration = configuration or ServerConfiguration.from_environment()
     if interfaces is not None:
-        configuration = dataclasses.replace(configuration, interfaces=tuple(interfaces))
+        configuration = configuration.replace(interfaces=tuple(interfaces))
     if port is not None:
-        configuration = dataclasses.replace(configuration, server_port=port)
+        configuration = configuration.replace(server_port=port)
     with EndSignals() as end, Server(pvs, configuration) as server:
         if print_ports:
             print(f"Ports: tcp={server.tcp_port} udp={server.udp_port}", flush=True)

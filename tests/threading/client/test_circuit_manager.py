@@ -6,7 +6,6 @@ import logging
 import select
 import threading
 import weakref
-from dataclasses import replace
 
 import pytest
 
@@ -367,7 +366,7 @@ def test_values_above_the_configured_limit_are_refused_by_us(start_server, caplo
         "big": FakePV([1] * 30_000, ChannelType.CHAR),
         "small": FakePV([1] * 16_384, ChannelType.CHAR),
     })
-    config = replace(server.configuration, auto_array_bytes=False, max_array_bytes=16_384)
+    config = server.configuration.replace(auto_array_bytes=False, max_array_bytes=16_384)
     with Context(configuration=config, timeout=5) as ctx:
         big, small = connect(ctx, "big", "small")
         for options in ({}, {"notify": False}):

@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -27,7 +26,7 @@ def quick_retries(monkeypatch):
 
 
 def quiet(server: FakeServer, **changes) -> ca.ClientConfiguration:
-    return replace(server.configuration, use_repeater=False, **changes)
+    return server.configuration.replace(use_repeater=False, **changes)
 
 
 def once(server: FakeServer, kind: type, handler) -> None:

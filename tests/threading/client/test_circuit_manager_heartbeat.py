@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from dataclasses import replace
 from threading import Thread
 
 import numpy as np
@@ -47,7 +46,7 @@ def come_back(server, pv) -> None:
 @pytest.fixture
 def ctx(server):
     """A Context that asks for echoes soon."""
-    quick = replace(server.configuration, conn_tmo=QUIET, use_repeater=False)
+    quick = server.configuration.replace(conn_tmo=QUIET, use_repeater=False)
     with Context(configuration=quick, timeout=10) as context:
         yield context
 
@@ -97,7 +96,7 @@ def test_a_server_below_4_3_is_probed_by_read_sync(ctx, server, wait_for):
 @item(37)
 def test_traffic_postpones_the_echo(server):
     quiet = 0.4
-    config = replace(server.configuration, conn_tmo=quiet, use_repeater=False)
+    config = server.configuration.replace(conn_tmo=quiet, use_repeater=False)
     with Context(configuration=config, timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()
@@ -114,7 +113,7 @@ def test_traffic_postpones_the_echo(server):
 @item(37)
 @pytest.mark.parametrize("verdict, postpones", [(Verdict.GOOD, True), (Verdict.SUSPECT, False)])
 def test_a_good_beacon_postpones_the_echo(server, wait_for, monkeypatch, verdict, postpones):
-    config = replace(server.configuration, conn_tmo=60.0, use_repeater=False)
+    config = server.configuration.replace(conn_tmo=60.0, use_repeater=False)
     with Context(configuration=config, timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()
@@ -285,7 +284,7 @@ def test_an_unresponsive_circuit_that_breaks_is_searched(ctx, server, wait_for):
 
 
 def test_closing_an_unresponsive_circuit_takes_a_moment_only(server, wait_for):
-    quick = replace(server.configuration, conn_tmo=QUIET, use_repeater=False)
+    quick = server.configuration.replace(conn_tmo=QUIET, use_repeater=False)
     ctx = Context(configuration=quick, timeout=10)
     states = States(ctx, "x")
     fall_silent(server, states.pvs[0])
@@ -314,7 +313,7 @@ def narrow(pv) -> None:
 
 def test_a_large_write_over_a_slow_line_is_no_silence(wide):
     """It takes much longer than the watchdog's time and the probe's, which waits behind it."""
-    quick = replace(wide.configuration, conn_tmo=QUIET, use_repeater=False)
+    quick = wide.configuration.replace(conn_tmo=QUIET, use_repeater=False)
     with Context(configuration=quick, timeout=60) as ctx:
         states = States(ctx, "big")
         (big,) = states.pvs
@@ -331,7 +330,7 @@ def test_a_large_write_over_a_slow_line_is_no_silence(wide):
 
 def test_bytes_that_wait_keep_nobody_busy(wide, wait_for, monkeypatch):
     """The reader sleeps until the server takes some, also when it has given up asking."""
-    quick = replace(wide.configuration, conn_tmo=QUIET, use_repeater=False)
+    quick = wide.configuration.replace(conn_tmo=QUIET, use_repeater=False)
     with Context(configuration=quick, timeout=10) as ctx:
         states = States(ctx, "big")
         (big,) = states.pvs
@@ -369,7 +368,7 @@ def test_the_probe_has_its_time_from_the_last_bytes_on_that_had_waited(ctx, serv
 
 
 def test_a_server_that_sends_but_takes_nothing_is_unresponsive(wide, wait_for):
-    quick = replace(wide.configuration, conn_tmo=QUIET, use_repeater=False)
+    quick = wide.configuration.replace(conn_tmo=QUIET, use_repeater=False)
     with Context(configuration=quick, timeout=10) as ctx:
         states = States(ctx, "x", "big")
         x, big = states.pvs
@@ -401,7 +400,7 @@ def test_a_server_that_sends_but_takes_nothing_is_unresponsive(wide, wait_for):
 @item(38, 39)
 @pytest.mark.ioc
 def test_a_real_ioc_freezes_and_thaws(own_ioc, wait_for):
-    quick = replace(own_ioc.configuration, conn_tmo=QUIET, use_repeater=False)
+    quick = own_ioc.configuration.replace(conn_tmo=QUIET, use_repeater=False)
     with Context(configuration=quick, timeout=10) as ctx:
         states = States(ctx, "T:double")
         (pv,) = states.pvs

@@ -6,7 +6,6 @@ import logging
 import random
 import threading
 import weakref
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -190,7 +189,7 @@ def test_a_thread_holds_one_lock_at_most_whatever_happens(discipline, wait_for):
     pvs = {f"pv{i}": FakePV([float(i)] * 2000) for i in range(8)}
     # Not judged: what it sends while a channel is going breaks the rules of its own side.
     with FakeServer(pvs, judge=False) as server:
-        config = replace(server.configuration, conn_tmo=0.05, use_repeater=False)
+        config = server.configuration.replace(conn_tmo=0.05, use_repeater=False)
         ctx = Context(configuration=config, timeout=1)
         crowd = Crowd(server, ctx, discipline)
         threads = [threading.Thread(target=crowd.user, args=(seed,)) for seed in range(4)]

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 import weakref
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -242,8 +241,7 @@ class TestFacts:
         self, server, start_server, caplog, wait_for
     ):
         other = start_server({"x": 99.0})
-        configuration = replace(
-            server.configuration, addr_list=(server.address, other.address)
+        configuration = server.configuration.replace(addr_list=(server.address, other.address)
         )
         other.answers = lambda search: False
         with Context(configuration=configuration, timeout=10) as ctx:

@@ -8,7 +8,6 @@ import re
 import socket
 import threading
 import time
-from dataclasses import replace
 
 import numpy
 import pytest
@@ -82,7 +81,7 @@ def creating(server, ctx):
 @pytest.fixture
 def unresponsive(server, wait_for):
     """A PV whose server has been silent for long."""
-    configuration = replace(server.configuration, conn_tmo=0.1)
+    configuration = server.configuration.replace(conn_tmo=0.1)
     with Context(configuration=configuration, timeout=5) as ctx:
         (pv,) = ctx.get_pvs("x")
         pv.wait_for_connection()
