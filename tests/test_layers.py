@@ -19,7 +19,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 0: numbers, names, types
     ("_protocol", "_errors", "_locks"),
     ("_protocol.constants", "_protocol.headers", "_protocol.roles"),
-    ("_log", "_settings", "_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
+    ("_log", "_settings"),
+    ("_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
     ("_addresses", "_protocol.dbr", "_protocol.status"),
     ("_environment", "_protocol.arrays"),
     # --- 1: commands

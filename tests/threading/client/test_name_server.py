@@ -429,7 +429,8 @@ def test_a_name_server_that_is_old_or_silent_stops_nobody(start_server):
     by_udp = start_server({"x": 1.5})
     old = start_server(version=11)
     silent = start_server(greeting=False)
-    config = configuration(old.replace(by_udp.address), name_servers=(old.address, silent.address)
+    config = configuration(old, by_udp.address).replace(
+        name_servers=(old.address, silent.address)
     )
     for server in (old, silent):
         server.on[ca.SearchRequest] = ignore
