@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import enum
 import numbers
+import operator
 from collections.abc import Hashable, Iterable
 from typing import Final
 
@@ -35,12 +36,15 @@ def check_timeout(timeout: object) -> float | None:
     """Return *timeout* as a number of seconds, or None for no end."""
     if timeout is None:
         return None
-    if type(timeout) is float or type(timeout) is int:
-        seconds: float = timeout
+    if type(timeout) is float:
+        seconds = timeout
     elif isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
         raise CaprotoTypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
     else:
-        seconds = float(timeout)  # numpy's numbers, for example
+        try:
+            seconds = float(timeout)  # numpy's numbers, for example
+        except OverflowError:
+            raise CaprotoValueError("timeout is too large; None waits without end") from None
     if not seconds >= 0:
         raise CaprotoValueError(f"timeout must not be negative, got {timeout!r}")
     return seconds
@@ -51,13 +55,24 @@ def check_default_timeout(timeout: Timeout) -> Timeout:
     return timeout if isinstance(timeout, _Default) else check_timeout(timeout)
 
 
+def _whole(value: object) -> int:
+    """Return *value* as an int; raise TypeError if it is not a whole number."""
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)  # type: ignore[arg-type]
+
+
 def check_count(data_count: object) -> None:
     """Raise unless *data_count* is a possible number of elements or None."""
     if data_count is None:
         return
-    if isinstance(data_count, bool) or not hasattr(data_count, "__index__"):
-        raise CaprotoTypeError(f"data_count must be a whole number or None, not {data_count!r}")
-    if not 0 <= data_count.__index__() < 1 << 32:
+    try:
+        count = _whole(data_count)
+    except TypeError:
+        raise CaprotoTypeError(
+            f"data_count must be a whole number or None, not {data_count!r}"
+        ) from None
+    if not 0 <= count < 1 << 32:
         raise CaprotoValueError(f"data_count must be between 0 and 2**32 - 1, not {data_count!r}")
 
 
@@ -85,7 +100,10 @@ def check_mask(mask: SubscriptionType | int | None) -> SubscriptionType:
     """Return *mask* as a member; the default for None."""
     if mask is None:
         return _DEFAULT_MASK
-    number = mask.__index__() if hasattr(mask, "__index__") else 0
+    try:
+        number = _whole(mask)
+    except TypeError:
+        number = 0
     if not 0 < number <= _ALL_EVENTS:
         raise CaprotoValueError(
             f"mask must be a combination of SubscriptionType members, not {mask!r}"

@@ -11,6 +11,13 @@ from caproto._client import arguments
 from caproto._client.arguments import DEFAULT
 
 
+class WrongIndex:
+    """It claims to be a whole number."""
+
+    def __index__(self):
+        return "three"  # noqa: PLE0305 - that is what is wrong with it
+
+
 class TestTimeout:
     @pytest.mark.parametrize(
         "timeout", [0, 1, 2.5, float("inf"), numpy.float32(0.5), Fraction(1, 4)]
@@ -26,6 +33,10 @@ class TestTimeout:
     def test_other_things(self, timeout):
         with pytest.raises(CaprotoTypeError, match="timeout must be a number of seconds or None"):
             arguments.check_timeout(timeout)
+
+    def test_more_than_a_float_can_hold(self):
+        with pytest.raises(CaprotoValueError, match="timeout is too large; None waits without end"):
+            arguments.check_timeout(10**400)
 
     @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan")])
     def test_impossible_numbers(self, timeout):
@@ -45,7 +56,7 @@ class TestCount:
     def test_possible(self, count):
         arguments.check_count(count)
 
-    @pytest.mark.parametrize("count", [1.0, "1", True])
+    @pytest.mark.parametrize("count", [1.0, "1", True, WrongIndex(), numpy.array([1, 2])])
     def test_not_a_number(self, count):
         with pytest.raises(CaprotoTypeError, match="data_count must be a whole number or None"):
             arguments.check_count(count)
@@ -88,7 +99,7 @@ class TestMask:
     def test_any_bits(self, mask):
         assert arguments.check_mask(mask) == mask
 
-    @pytest.mark.parametrize("mask", [0, -1, 0x10000, "value"])
+    @pytest.mark.parametrize("mask", [0, -1, 0x10000, "value", WrongIndex(), numpy.array([1, 2])])
     def test_no_mask(self, mask):
         with pytest.raises(CaprotoValueError, match="combination of SubscriptionType members"):
             arguments.check_mask(mask)
