@@ -23,6 +23,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from threading import get_ident
 from types import FrameType
 
 _PACKAGE = __name__.partition(".")[0]
@@ -38,9 +39,9 @@ collecting: dict[int, FrameType | None] = {}
 def _watch_collector(phase: str, _info: dict[str, int]) -> None:
     """Note where the garbage collector runs; it calls this at its start and end."""
     if phase == "start":
-        collecting[threading.get_ident()] = sys._getframe().f_back
+        collecting[get_ident()] = sys._getframe().f_back
     else:
-        collecting.pop(threading.get_ident(), None)
+        collecting.pop(get_ident(), None)
 
 
 gc.callbacks.append(_watch_collector)
@@ -60,7 +61,7 @@ def held(*locks: threading.RLock) -> bool:
 
 def in_finalizer_inside_us() -> bool:
     """Tell whether this thread is in a finalizer, run by the collector in a function of ours."""
-    interrupted = collecting.get(threading.get_ident())
+    interrupted = collecting.get(get_ident())
     frame: FrameType | None = sys._getframe(1)
     while frame is not interrupted:  # after a Ctrl-C at its end the note may be an old one
         if frame is None:

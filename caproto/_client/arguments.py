@@ -45,6 +45,8 @@ def check_timeout(timeout: object) -> float | None:
             seconds = float(timeout)  # numpy's numbers, for example
         except OverflowError:
             raise CaprotoValueError("timeout is too large; None waits without end") from None
+        if type(timeout) is int:
+            seconds = timeout  # errors then say "2 s"
     if not seconds >= 0:
         raise CaprotoValueError(f"timeout must not be negative, got {timeout!r}")
     return seconds

@@ -201,6 +201,10 @@ class PVState(Generic[C]):
         subscriptions = self._subscriptions
         return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
 
+    def used(self) -> None:
+        """Note that it is used, so that it stays connected even if it was asked to go idle."""
+        self._idle_wish = False
+
     @property
     def may_idle(self) -> bool:
         """Whether the user asked it to go idle, and nothing needs it since."""

@@ -136,6 +136,7 @@ class Socket:
         data = self._stream.receive(size)
         if data is None:
             raise BlockingIOError(errno.EAGAIN, "nothing to read")
+        present().current.useless_polls = 0
         return data
 
     def recv_into(self, buffer: memoryview) -> int:
@@ -182,7 +183,7 @@ class Poll:
             sockets = [present().sockets[fd] for fd in self._watched if fd in present().sockets]
             for sock in sockets:
                 sock.polled_by.append(current)
-            current.polls = 0
+            current.polls = current.useless_polls = 0
             present().block(left)
             for sock in sockets:
                 sock.polled_by.remove(current)
@@ -191,7 +192,8 @@ class Poll:
         """Polling is not for nothing: a thread that never sleeps lets time pass."""
         thread = present().current
         thread.polls += 1
-        if thread.polls > MOST_POLLS:
+        thread.useless_polls += 1
+        if thread.useless_polls > MOST_POLLS:
             raise Spinning(f"thread {thread.name!r} polls again and again")
         if thread.polls % 20 == 0:
             present().give_way()

@@ -197,6 +197,7 @@ class Thread:
         self.asleep = self.woken = self.ended = False
         self.greenlet: Any = None
         self.polls = 0  # in a row that found something at once
+        self.useless_polls = 0  # those of them since it last received something
         self._target, self._args = target, args
         self._joining: list[Thread] = []
 

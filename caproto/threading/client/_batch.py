@@ -105,6 +105,8 @@ class Batch:
             pvs: set[PV] = {request.pv for request in requests}
             for context in {pv.context for pv in pvs}:
                 context.check_reentry("The end of a Batch")
+            for pv in pvs:
+                pv.used()
             deadline.restart()
             waiting = _Waiting(deadline)
             try:

@@ -255,6 +255,27 @@ def test_an_idle_pv_is_woken(server, ctx, wait_for):
     wait_for(lambda: set(seen) == {"x", "y"})
 
 
+def test_a_pv_that_was_to_go_idle_is_used_by_a_batch_and_stays(server, ctx, wait_for):
+    """`go_idle` waits for a pending operation; meanwhile the PV is used again."""
+    x, y = connect(ctx, "x", "y")
+    held: list = []
+    server.on[ca.ReadNotifyRequest] = lambda connection, command: held.append((connection, command))
+    seen: dict = {}
+    x.read(wait=False, callback=functools.partial(keep, seen, "first"), timeout=10)
+    wait_for(lambda: held)
+    x.go_idle()
+    with Batch(timeout=10) as batch:
+        batch.read(x, functools.partial(keep, seen, "second"))
+    wait_for(lambda: len(held) == 2)
+    del server.on[ca.ReadNotifyRequest]
+    for connection, command in held:
+        server.usual(connection, command)
+    wait_for(lambda: set(seen) == {"first", "second"})
+    y.read()  # the circuit's thread has been around since
+    assert x.connected
+    assert not server.received(ca.ClearChannelRequest)
+
+
 def test_what_cannot_be_sent_does_not_stop_the_rest(server, ctx, caplog, wait_for):
     readonly, x, y = connect(ctx, "readonly", "x", "y")
     nobody, noone = ctx.get_pvs("nobody", "noone")
