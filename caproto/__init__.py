@@ -4,194 +4,264 @@ This is the public face of the core, which implements the protocol without input
 commands, the circuit and the broadcaster with their states, data types, addresses, errors, logging.
 For a client see `caproto.threading.client`, for servers `caproto.server`.
 
-No logic here: names are imported and listed, and get their public module.
+No logic here. Each name is imported from its module at its first use, so that a script pays for the
+parts that it needs. A new name is entered three times: for the type checker, in ``_HOMES`` and in
+``__all__``; a test compares them.
 """
 from __future__ import annotations
 
 import importlib
+import typing
 
-from . import backend
-from ._addresses import get_netifaces_addresses
-from ._environment import (
-    ClientConfiguration,
-    ServerConfiguration,
-    get_address_list,
-    get_beacon_address_list,
-    get_client_address_list,
-    get_environment_variables,
-    get_server_address_list,
-)
-from ._errors import (
-    AccessError,
-    CaprotoAttributeError,
-    CaprotoError,
-    CaprotoKeyError,
-    CaprotoNetworkError,
-    CaprotoNotImplementedError,
-    CaprotoRuntimeError,
-    CaprotoTimeoutError,
-    CaprotoTypeError,
-    CaprotoValueError,
-    ContextDisconnectedError,
-    DeadCircuitError,
-    DisconnectedError,
-    ErrorResponseReceived,
-    LocalProtocolError,
-    MessageError,
-    ProtocolError,
-    ReadError,
-    ReentrantCallError,
-    RemoteProtocolError,
-    SubscriptionError,
-    WriteError,
-)
-from ._log import (
-    AddressFilter,
-    LogFormatter,
-    PVFilter,
-    RoleFilter,
-    config_caproto_logging,
-    set_handler,
-)
-from ._os.sockets import bcast_socket
-from ._protocol.broadcaster import Broadcaster, extract_address
-from ._protocol.channel import ClientChannel, ServerChannel
-from ._protocol.circuit import VirtualCircuit
-from ._protocol.commands import (
-    AccessRightsResponse,
-    Beacon,
-    ClearChannelRequest,
-    ClearChannelResponse,
-    ClientNameRequest,
-    CreateChanRequest,
-    CreateChanResponse,
-    CreateChFailResponse,
-    EchoRequest,
-    EchoResponse,
-    ErrorResponse,
-    EventAddRequest,
-    EventAddResponse,
-    EventCancelRequest,
-    EventCancelResponse,
-    EventsOffRequest,
-    EventsOnRequest,
-    HostNameRequest,
-    NotFoundResponse,
-    ReadNotifyRequest,
-    ReadNotifyResponse,
-    ReadRequest,
-    ReadResponse,
-    ReadSyncRequest,
-    ReadSyncResponse,
-    RepeaterConfirmResponse,
-    RepeaterRegisterRequest,
-    SearchRequest,
-    SearchResponse,
-    ServerDisconnResponse,
-    VersionRequest,
-    VersionResponse,
-    WriteNotifyRequest,
-    WriteNotifyResponse,
-    WriteRequest,
-)
-from ._protocol.constants import DEFAULT_PROTOCOL_VERSION, DO_REPLY, MAX_RECORD_LENGTH, NO_REPLY
-from ._protocol.dbr import (
-    DBR_CHAR,
-    DBR_CLASS_NAME,
-    DBR_CTRL_CHAR,
-    DBR_CTRL_DOUBLE,
-    DBR_CTRL_ENUM,
-    DBR_CTRL_FLOAT,
-    DBR_CTRL_INT,
-    DBR_CTRL_LONG,
-    DBR_CTRL_STRING,
-    DBR_DOUBLE,
-    DBR_ENUM,
-    DBR_FLOAT,
-    DBR_GR_CHAR,
-    DBR_GR_DOUBLE,
-    DBR_GR_ENUM,
-    DBR_GR_FLOAT,
-    DBR_GR_INT,
-    DBR_GR_LONG,
-    DBR_GR_STRING,
-    DBR_INT,
-    DBR_LONG,
-    DBR_PUT_ACKS,
-    DBR_PUT_ACKT,
-    DBR_STRING,
-    DBR_STS_CHAR,
-    DBR_STS_DOUBLE,
-    DBR_STS_ENUM,
-    DBR_STS_FLOAT,
-    DBR_STS_INT,
-    DBR_STS_LONG,
-    DBR_STS_STRING,
-    DBR_STSACK_STRING,
-    DBR_TIME_CHAR,
-    DBR_TIME_DOUBLE,
-    DBR_TIME_ENUM,
-    DBR_TIME_FLOAT,
-    DBR_TIME_INT,
-    DBR_TIME_LONG,
-    DBR_TIME_STRING,
-    AccessRights,
-    AlarmSeverity,
-    AlarmStatus,
-    ChannelType,
-    SubscriptionType,
-    TimeStamp,
-    control_types,
-    field_types,
-    graphic_types,
-    native_type,
-    native_types,
-    status_types,
-    time_types,
-)
-from ._protocol.framing import OversizedMessage
-from ._protocol.headers import ExtendedMessageHeader, MessageHeader
-from ._protocol.message import Message
-from ._protocol.names import RecordField, RecordModifiers, parse_channel_filter, parse_record_field
-from ._protocol.roles import (
-    AWAIT_CREATE_CHAN_RESPONSE,
-    CLIENT,
-    CLOSED,
-    CONNECTED,
-    DISCONNECTED,
-    FAILED,
-    IDLE,
-    MUST_CLOSE,
-    NEED_DATA,
-    REQUEST,
-    RESPONSE,
-    SEND_CREATE_CHAN_REQUEST,
-    SEND_CREATE_CHAN_RESPONSE,
-    SEND_VERSION_REQUEST,
-    SEND_VERSION_RESPONSE,
-    SERVER,
-    Direction,
-    Role,
-    Signal,
-    State,
-)
-from ._protocol.status import CASeverity, CAStatus
-from .backend import select_backend
+if typing.TYPE_CHECKING:
+    from . import backend
+    from ._addresses import get_netifaces_addresses
+    from ._environment import (
+        ClientConfiguration,
+        ServerConfiguration,
+        get_address_list,
+        get_beacon_address_list,
+        get_client_address_list,
+        get_environment_variables,
+        get_server_address_list,
+    )
+    from ._errors import (
+        AccessError,
+        CaprotoAttributeError,
+        CaprotoError,
+        CaprotoKeyError,
+        CaprotoNetworkError,
+        CaprotoNotImplementedError,
+        CaprotoRuntimeError,
+        CaprotoTimeoutError,
+        CaprotoTypeError,
+        CaprotoValueError,
+        ContextDisconnectedError,
+        DeadCircuitError,
+        DisconnectedError,
+        ErrorResponseReceived,
+        LocalProtocolError,
+        MessageError,
+        ProtocolError,
+        ReadError,
+        ReentrantCallError,
+        RemoteProtocolError,
+        SubscriptionError,
+        WriteError,
+    )
+    from ._log import (
+        AddressFilter,
+        LogFormatter,
+        PVFilter,
+        RoleFilter,
+        config_caproto_logging,
+        set_handler,
+    )
+    from ._os.sockets import bcast_socket
+    from ._protocol.broadcaster import Broadcaster, extract_address
+    from ._protocol.channel import ClientChannel, ServerChannel
+    from ._protocol.circuit import VirtualCircuit
+    from ._protocol.commands import (
+        AccessRightsResponse,
+        Beacon,
+        ClearChannelRequest,
+        ClearChannelResponse,
+        ClientNameRequest,
+        CreateChanRequest,
+        CreateChanResponse,
+        CreateChFailResponse,
+        EchoRequest,
+        EchoResponse,
+        ErrorResponse,
+        EventAddRequest,
+        EventAddResponse,
+        EventCancelRequest,
+        EventCancelResponse,
+        EventsOffRequest,
+        EventsOnRequest,
+        HostNameRequest,
+        NotFoundResponse,
+        ReadNotifyRequest,
+        ReadNotifyResponse,
+        ReadRequest,
+        ReadResponse,
+        ReadSyncRequest,
+        ReadSyncResponse,
+        RepeaterConfirmResponse,
+        RepeaterRegisterRequest,
+        SearchRequest,
+        SearchResponse,
+        ServerDisconnResponse,
+        VersionRequest,
+        VersionResponse,
+        WriteNotifyRequest,
+        WriteNotifyResponse,
+        WriteRequest,
+    )
+    from ._protocol.constants import DEFAULT_PROTOCOL_VERSION, DO_REPLY, MAX_RECORD_LENGTH, NO_REPLY
+    from ._protocol.dbr import (
+        DBR_CHAR,
+        DBR_CLASS_NAME,
+        DBR_CTRL_CHAR,
+        DBR_CTRL_DOUBLE,
+        DBR_CTRL_ENUM,
+        DBR_CTRL_FLOAT,
+        DBR_CTRL_INT,
+        DBR_CTRL_LONG,
+        DBR_CTRL_STRING,
+        DBR_DOUBLE,
+        DBR_ENUM,
+        DBR_FLOAT,
+        DBR_GR_CHAR,
+        DBR_GR_DOUBLE,
+        DBR_GR_ENUM,
+        DBR_GR_FLOAT,
+        DBR_GR_INT,
+        DBR_GR_LONG,
+        DBR_GR_STRING,
+        DBR_INT,
+        DBR_LONG,
+        DBR_PUT_ACKS,
+        DBR_PUT_ACKT,
+        DBR_STRING,
+        DBR_STS_CHAR,
+        DBR_STS_DOUBLE,
+        DBR_STS_ENUM,
+        DBR_STS_FLOAT,
+        DBR_STS_INT,
+        DBR_STS_LONG,
+        DBR_STS_STRING,
+        DBR_STSACK_STRING,
+        DBR_TIME_CHAR,
+        DBR_TIME_DOUBLE,
+        DBR_TIME_ENUM,
+        DBR_TIME_FLOAT,
+        DBR_TIME_INT,
+        DBR_TIME_LONG,
+        DBR_TIME_STRING,
+        AccessRights,
+        AlarmSeverity,
+        AlarmStatus,
+        ChannelType,
+        SubscriptionType,
+        TimeStamp,
+        control_types,
+        field_types,
+        graphic_types,
+        native_type,
+        native_types,
+        status_types,
+        time_types,
+    )
+    from ._protocol.framing import OversizedMessage
+    from ._protocol.headers import ExtendedMessageHeader, MessageHeader
+    from ._protocol.message import Message
+    from ._protocol.names import (
+        RecordField,
+        RecordModifiers,
+        parse_channel_filter,
+        parse_record_field,
+    )
+    from ._protocol.roles import (
+        AWAIT_CREATE_CHAN_RESPONSE,
+        CLIENT,
+        CLOSED,
+        CONNECTED,
+        DISCONNECTED,
+        FAILED,
+        IDLE,
+        MUST_CLOSE,
+        NEED_DATA,
+        REQUEST,
+        RESPONSE,
+        SEND_CREATE_CHAN_REQUEST,
+        SEND_CREATE_CHAN_RESPONSE,
+        SEND_VERSION_REQUEST,
+        SEND_VERSION_RESPONSE,
+        SERVER,
+        Direction,
+        Role,
+        Signal,
+        State,
+    )
+    from ._protocol.status import CASeverity, CAStatus
+    from ._server.channel_types import (
+        ChannelByte,
+        ChannelChar,
+        ChannelDouble,
+        ChannelEnum,
+        ChannelFloat,
+        ChannelInteger,
+        ChannelNumeric,
+        ChannelShort,
+        ChannelString,
+    )
+    from ._server.data import ChannelData
+    from ._server.snapshot import ChannelAlarm
+    from .backend import select_backend
 
-#: Data values for servers, and their modules: loaded at the first use.
-_SERVER_DATA = {
-    "ChannelAlarm": "._server.snapshot",
-    "ChannelByte": "._server.channel_types",
-    "ChannelChar": "._server.channel_types",
-    "ChannelData": "._server.data",
-    "ChannelDouble": "._server.channel_types",
-    "ChannelEnum": "._server.channel_types",
-    "ChannelFloat": "._server.channel_types",
-    "ChannelInteger": "._server.channel_types",
-    "ChannelNumeric": "._server.channel_types",
-    "ChannelShort": "._server.channel_types",
-    "ChannelString": "._server.channel_types",
+#: The names of each module, which is imported at the first use of one of them.
+_HOMES = {
+    "._addresses": "get_netifaces_addresses",
+    "._environment": """
+        ClientConfiguration ServerConfiguration get_address_list get_beacon_address_list
+        get_client_address_list get_environment_variables get_server_address_list
+        """,
+    "._errors": """
+        AccessError CaprotoAttributeError CaprotoError CaprotoKeyError CaprotoNetworkError
+        CaprotoNotImplementedError CaprotoRuntimeError CaprotoTimeoutError CaprotoTypeError
+        CaprotoValueError ContextDisconnectedError DeadCircuitError DisconnectedError
+        ErrorResponseReceived LocalProtocolError MessageError ProtocolError ReadError
+        ReentrantCallError RemoteProtocolError SubscriptionError WriteError
+        """,
+    "._log": "AddressFilter LogFormatter PVFilter RoleFilter config_caproto_logging set_handler",
+    "._os.sockets": "bcast_socket",
+    "._protocol.broadcaster": "Broadcaster extract_address",
+    "._protocol.channel": "ClientChannel ServerChannel",
+    "._protocol.circuit": "VirtualCircuit",
+    "._protocol.commands": """
+        AccessRightsResponse Beacon ClearChannelRequest ClearChannelResponse
+        ClientNameRequest CreateChanRequest CreateChanResponse CreateChFailResponse
+        EchoRequest EchoResponse ErrorResponse EventAddRequest EventAddResponse
+        EventCancelRequest EventCancelResponse EventsOffRequest EventsOnRequest
+        HostNameRequest NotFoundResponse ReadNotifyRequest ReadNotifyResponse ReadRequest
+        ReadResponse ReadSyncRequest ReadSyncResponse RepeaterConfirmResponse
+        RepeaterRegisterRequest SearchRequest SearchResponse ServerDisconnResponse
+        VersionRequest VersionResponse WriteNotifyRequest WriteNotifyResponse WriteRequest
+        """,
+    "._protocol.constants": "DEFAULT_PROTOCOL_VERSION DO_REPLY MAX_RECORD_LENGTH NO_REPLY",
+    "._protocol.dbr": """
+        DBR_CHAR DBR_CLASS_NAME DBR_CTRL_CHAR DBR_CTRL_DOUBLE DBR_CTRL_ENUM DBR_CTRL_FLOAT
+        DBR_CTRL_INT DBR_CTRL_LONG DBR_CTRL_STRING DBR_DOUBLE DBR_ENUM DBR_FLOAT DBR_GR_CHAR
+        DBR_GR_DOUBLE DBR_GR_ENUM DBR_GR_FLOAT DBR_GR_INT DBR_GR_LONG DBR_GR_STRING DBR_INT
+        DBR_LONG DBR_PUT_ACKS DBR_PUT_ACKT DBR_STRING DBR_STS_CHAR DBR_STS_DOUBLE
+        DBR_STS_ENUM DBR_STS_FLOAT DBR_STS_INT DBR_STS_LONG DBR_STS_STRING DBR_STSACK_STRING
+        DBR_TIME_CHAR DBR_TIME_DOUBLE DBR_TIME_ENUM DBR_TIME_FLOAT DBR_TIME_INT
+        DBR_TIME_LONG DBR_TIME_STRING AccessRights AlarmSeverity AlarmStatus ChannelType
+        SubscriptionType TimeStamp control_types field_types graphic_types native_type
+        native_types status_types time_types
+        """,
+    "._protocol.framing": "OversizedMessage",
+    "._protocol.headers": "ExtendedMessageHeader MessageHeader",
+    "._protocol.message": "Message",
+    "._protocol.names": "RecordField RecordModifiers parse_channel_filter parse_record_field",
+    "._protocol.roles": """
+        AWAIT_CREATE_CHAN_RESPONSE CLIENT CLOSED CONNECTED DISCONNECTED FAILED IDLE
+        MUST_CLOSE NEED_DATA REQUEST RESPONSE SEND_CREATE_CHAN_REQUEST
+        SEND_CREATE_CHAN_RESPONSE SEND_VERSION_REQUEST SEND_VERSION_RESPONSE SERVER
+        Direction Role Signal State
+        """,
+    "._protocol.status": "CASeverity CAStatus",
+    "._server.channel_types": """
+        ChannelByte ChannelChar ChannelDouble ChannelEnum ChannelFloat ChannelInteger
+        ChannelNumeric ChannelShort ChannelString
+        """,
+    "._server.data": "ChannelData",
+    "._server.snapshot": "ChannelAlarm",
+    ".backend": "select_backend",
 }
+#: Public modules that programs reach without an import of their own.
+_SUBMODULES = ("backend",)
 
 __all__ = [
     "AWAIT_CREATE_CHAN_RESPONSE",
@@ -373,17 +443,27 @@ __all__ = [
 ]
 
 
+def _load(home: str) -> None:
+    """Import the module *home*; make its public names ours."""
+    module = importlib.import_module(home, __name__)
+    for name in _HOMES[home].split():
+        thing = globals()[name] = getattr(module, name)
+        if getattr(thing, "__module__", "").startswith("caproto._"):
+            thing.__module__ = __name__
+
+
 def __getattr__(name: str) -> object:
-    try:
-        module = _SERVER_DATA[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    thing = globals()[name] = getattr(importlib.import_module(module, __name__), name)
-    thing.__module__ = __name__
-    return thing
+    if name in _SUBMODULES:
+        return importlib.import_module(f".{name}", __name__)
+    for home, names in _HOMES.items():
+        if name in names.split():
+            _load(home)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-for _name in __all__:
-    _thing = globals().get(_name)
-    if getattr(_thing, "__module__", "").startswith("caproto._"):
-        _thing.__module__ = __name__
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_load("._errors")  # whatever is imported needs it, and tracebacks show where an error comes from

@@ -1,10 +1,15 @@
 """The public surface: one list for each face, complete, in order, under its public name."""
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
+import subprocess
+import sys
 
 import pytest
+
+import caproto
 
 # Names that scripts and other packages rely on. They may be added to, never taken away.
 PROMISED = {
@@ -56,6 +61,37 @@ def test_the_list_is_in_order_and_true(name):
     face = importlib.import_module(name)
     assert list(face.__all__) == sorted(set(face.__all__))
     assert not [exported for exported in face.__all__ if not hasattr(face, exported)]
+
+
+def test_the_core_has_one_set_of_names():
+    """For the type checker, for the import at the first use, and for ``import *``."""
+    names = caproto.__all__
+    homes = [name for home in caproto._HOMES.values() for name in home.split()]
+    tree = ast.parse(inspect.getsource(caproto))
+    checked = {
+        (node.module, alias.name)
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted([*homes, *caproto._SUBMODULES]) == sorted(names)
+    assert checked == {
+        *((home[1:], name) for home, text in caproto._HOMES.items() for name in text.split()),
+        *((None, name) for name in caproto._SUBMODULES),
+    }
+
+
+def test_the_core_lists_its_names_before_they_are_imported():
+    code = "import caproto; assert 'VirtualCircuit' not in vars(caproto); print(*dir(caproto))"
+    printed = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert set(caproto.__all__) <= set(printed.split())
+
+
+def test_a_name_that_the_core_does_not_have():
+    with pytest.raises(AttributeError, match="module 'caproto' has no attribute 'Nonsense'"):
+        caproto.Nonsense  # noqa: B018
 
 
 @pytest.mark.parametrize("name", FACES)

@@ -76,6 +76,8 @@ class Message:
     def __init_subclass__(cls) -> None:
         code = cls.__init__.__code__
         cls._arguments = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+        if cls.__module__.startswith("caproto._"):
+            cls.__module__ = "caproto"  # also before it is imported from there
 
     def __init__(self) -> None:
         self._fill()

@@ -1,6 +1,10 @@
 """What all commands have in common."""
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 
 import caproto
@@ -130,7 +134,18 @@ SAMPLES = [
 
 @pytest.mark.parametrize("command", SAMPLES, ids=lambda command: type(command).__name__)
 def test_reprs_evaluate_back(command):
-    assert eval(repr(command), vars(caproto) | {"ChannelData": None}) == command
+    names: dict[str, object] = {}
+    exec("from caproto import *", names)
+    assert eval(repr(command), names) == command
+
+
+def test_commands_say_that_they_come_from_the_face_before_it_has_imported_them():
+    code = """
+        from caproto._protocol import commands
+        print(commands.ReadNotifyResponse.__module__, commands.EchoRequest.__module__)
+        """
+    printed = subprocess.check_output([sys.executable, "-c", textwrap.dedent(code)], text=True)
+    assert printed.split() == ["caproto", "caproto"]
 
 
 def test_the_repr_of_a_large_array_is_short():
