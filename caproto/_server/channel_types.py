@@ -300,6 +300,13 @@ class ChannelChar(ChannelData):
     _default = ""
     _texts = True
 
+    report_as_string = Property(
+        False,
+        bool,
+        "Clients see a DBR_STRING with the first 39 bytes, and the whole text as NAME.VAL$, or as "
+        "NAME$ if the name has a field (x.DESC), as of an EPICS record.",
+    )
+
     @property
     def value(self) -> str:
         """The present text."""

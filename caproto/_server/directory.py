@@ -64,8 +64,8 @@ class View:
     """
 
     __slots__ = (
-        "_filters", "_long_text", "_plain", "_sections", "_stamps", "data", "data_count",
-        "data_type", "name",
+        "_filters", "_long_text", "_plain", "_sections", "_short_text", "_stamps", "data",
+        "data_count", "data_type", "name",
     )
 
     def __init__(
@@ -76,6 +76,9 @@ class View:
         self.name = name
         self.data = data
         self._long_text = modifiers.long_string and data.data_type is ChannelType.STRING
+        self._short_text = not modifiers.long_string and data.snapshot.properties.get(
+            "report_as_string", False
+        )
         self._sections = tuple(f for f in modifiers.filters if isinstance(f, ArraySection))
         self._stamps = _TIME_STAMP in modifiers.filters
         self._filters = tuple(
@@ -83,9 +86,15 @@ class View:
             for f in modifiers.filters
             if f != _TIME_STAMP and not isinstance(f, ArraySection)
         )
-        self._plain = not (self._long_text or self._sections or self._stamps)
-        self.data_type = ChannelType.CHAR if self._long_text else data.data_type
-        elements = range(MAX_STRING_SIZE if self._long_text else data.max_length)
+        self._plain = not (
+            self._long_text or self._short_text or self._sections or self._stamps
+        )
+        self.data_type, length = data.data_type, data.max_length
+        if self._long_text:
+            self.data_type, length = ChannelType.CHAR, MAX_STRING_SIZE
+        elif self._short_text:
+            self.data_type, length = ChannelType.STRING, 1
+        elements = range(length)
         for section in self._sections:
             elements = elements[section.of(len(elements))]
         self.data_count = len(elements)
@@ -97,12 +106,14 @@ class View:
         elements = snapshot.elements
         if self._long_text:
             elements = encode_text(elements[0] if len(elements) else "") + b"\0"
+        elif self._short_text:
+            elements = snapshot.converted(ChannelType.STRING)
         for section in self._sections:
             elements = elements[section.of(len(elements))]
         return snapshot.replace(
             native=self.data_type,
             elements=elements,
-            is_text=self._long_text or snapshot.is_text,
+            is_text=self._long_text or (snapshot.is_text and not self._short_text),
             stamp=self.data.clock() if self._stamps else snapshot.stamp,
         )
 

@@ -44,7 +44,7 @@ def ioc_arg_parser(
     """Read the command line of an IOC.
 
     ``--prefix TEXT``, ``--interfaces ADDRESS …``, ``--port N`` (0: any free one),
-    ``--print-ports``, ``--quiet``, ``--log LEVEL``, and one option for each macro.
+    ``--print-ports``, ``--list-pvs``, ``--quiet``, ``--log LEVEL``, and one option for each macro.
 
     Parameters
     ----------
@@ -79,7 +79,11 @@ def ioc_arg_parser(
     parser.add_argument(
         "--print-ports", action="store_true", help="print the ports that are in use"
     )
-    parser.add_argument("--quiet", action="store_true", help="do not print the names of the PVs")
+    names = parser.add_mutually_exclusive_group()
+    names.add_argument(
+        "--list-pvs", action="store_true", help="print the names of the PVs: this is the default"
+    )
+    names.add_argument("--quiet", action="store_true", help="do not print the names of the PVs")
     parser.add_argument(
         "--log", type=str.upper, default="WARNING", metavar="LEVEL", help="DEBUG, INFO, WARNING...",
         choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],

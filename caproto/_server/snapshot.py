@@ -59,6 +59,7 @@ class Properties(TypedDict, total=False):
     """Values of the `Property` members of a channel, by name; classes of users may have more."""
 
     reported_record_type: str
+    report_as_string: bool
     units: str
     precision: int
     enum_strings: tuple[str, ...]

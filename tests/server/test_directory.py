@@ -125,6 +125,41 @@ def test_a_long_text_is_an_array_of_characters_already():
     assert bytes(one.select(one.data.snapshot).elements) == b"a long text\0"
 
 
+def reported():
+    """A text of 60 bytes that clients see as a string."""
+    return ChannelChar(value="ten bytes " * 6, max_length=200, report_as_string=True)
+
+
+def test_a_long_text_that_is_reported_as_a_string_is_cut_without_the_dollar():
+    one = view("valve.DESC", **{"valve.DESC": reported()})
+    assert (one.data_type, one.data_count) == (ChannelType.STRING, 1)
+    snapshot = one.select(one.data.snapshot)
+    payload, count = snapshot.encode(ChannelType.STRING, 0)
+    assert (payload.rstrip(b"\0"), count) == (b"ten bytes ten bytes ten bytes ten bytes", 1)
+    follow = one.filter()
+    one.data.write("new")
+    assert list(follow(one.data.snapshot, VALUE).elements) == ["new"]
+
+
+def test_a_long_text_that_is_reported_as_a_string_is_whole_with_the_dollar():
+    one = view("valve.DESC$", **{"valve.DESC": reported()})
+    assert (one.data_type, one.data_count) == (ChannelType.CHAR, 200)
+    assert bytes(one.select(one.data.snapshot).elements) == b"ten bytes " * 6 + b"\0"
+
+
+@pytest.mark.parametrize("name", ["long", "long.VAL$"])
+@pytest.mark.parametrize(
+    "data_type, payload, count",
+    [(ChannelType.STRING, b"new".ljust(8, b"\0"), 1), (ChannelType.CHAR, b"new\0\0\0\0\0", 4)],
+)
+def test_a_text_that_is_reported_as_a_string_may_be_written_as_both(
+    name, data_type, payload, count
+):
+    one = view(name, long=reported())
+    one.data.put(one.from_client(payload, data_type, count))
+    assert one.data.value == "new"
+
+
 @pytest.mark.parametrize("name", ["x.$", "wave.VAL$", "enum.$"])
 def test_other_types_are_no_texts(name):
     with pytest.raises(CaprotoValueError, match="is for texts"):

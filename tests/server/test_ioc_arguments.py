@@ -39,6 +39,12 @@ def test_all_arguments():
     assert list(WithMacros(**ioc_options).pvdb) == ["q:theta:x"]
 
 
+def test_names_are_printed_unless_told_otherwise():
+    assert parse("--list-pvs")[1] == parse()[1]
+    with pytest.raises(SystemExit):
+        parse("--list-pvs", "--quiet")
+
+
 def test_the_name_of_a_macro_may_have_a_dash():
     assert parse("--my-axis", "y", macros={"my-axis": "x"})[0]["macros"] == {"my-axis": "y"}
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import signal
 import sys
@@ -24,8 +25,9 @@ from tests.harness.waiting import wait_for
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(ioc_examples.__path__))
 PREFIXES = {
-    "random_walk": "random_walk:", "slow_put": "slow:", "types_and_enums": "types:",
-    "waveform": "waveform:",
+    "alarms": "alarms:", "camera": "cam:", "long_texts": "text:", "motors": "motor:",
+    "random_walk": "random_walk:", "settings": "settings:", "slow_put": "slow:",
+    "types_and_enums": "types:", "waveform": "waveform:",
 }
 
 
@@ -92,6 +94,15 @@ def test_it_prints_its_names_serves_them_and_ends_in_good_order(start, name, num
             assert client.ask(client.connect(pv).read(), ReadNotifyResponse).status == 1
         assert process.end(number) == 0  # while a client is connected
     assert process.output == [f"PVs: {names}"]  # nothing else, on stderr either
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"types_and_enums", "waveform"}))
+def test_a_table_in_its_documentation_names_the_pvs(name):
+    """Those of the second motor are like those of the first."""
+    module = importlib.import_module(f"caproto.ioc_examples.{name}")
+    (group,) = (kind for key, kind in vars(module).items() if key.endswith("IOC"))
+    for pv in group(prefix=PREFIXES[name]).pvdb:
+        assert pv.replace("motor:y", "motor:x") in module.__doc__
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -220,3 +231,121 @@ def test_waveform(start):
         assert all(len(shape) == 1000 and max(abs(shape)) <= 1 for shape in shapes)
         assert all((a != b).any() for a, b in zip(shapes[1:], shapes[2:], strict=False))
         wait_for(lambda: value(client, "waveform:phase") != [0.0])
+
+
+def test_alarms(start):
+    process = start("alarms")
+    with RawClient(process.address) as client:
+
+        def alarm(name: str) -> tuple[int, int]:
+            """Status and severity."""
+            channel = client.connect(f"alarms:{name}")
+            reply = client.ask(channel.read(channel.native_data_type + 7), ReadNotifyResponse)
+            return reply.metadata.status, reply.metadata.severity
+
+        for pressure, expected in ((1.0, (0, 0)), (2.0, (4, 1)), (3.5, (3, 2)), (0.4, (6, 1))):
+            assert put(client, "alarms:pressure", pressure) == 1
+            assert alarm("pressure") == expected  # NO_ALARM; HIGH, MINOR; HIHI, MAJOR; LOW, MINOR
+        assert alarm("door") == (0, 0)
+        put(client, "alarms:door", "Open")
+        assert alarm("door") == (7, 1)  # STATE, MINOR
+        put(client, "alarms:door", "Closed")
+        assert alarm("door") == (0, 0)
+        put(client, "alarms:cable", "Unplugged")
+        assert alarm("sensor") == (9, 3)  # COMM, INVALID
+        assert value(client, "alarms:sensor") == [21.5]
+        put(client, "alarms:cable", "Plugged")
+        assert alarm("sensor") == (0, 0)
+        # The temperature goes through its upper limits, with the right alarms.
+        temperature = client.connect("alarms:temperature")
+        client.send(temperature.subscribe(data_type=ChannelType.STS_DOUBLE))
+        seen = {}
+        while 100.0 not in seen:
+            update = client.receive(EventAddResponse)
+            seen[update.data[0]] = (update.metadata.status, update.metadata.severity)
+        assert {value: seen[value] for value in (75, 80, 85, 90, 95)} == {
+            75: (0, 0), 80: (4, 1), 85: (4, 1), 90: (3, 2), 95: (3, 2)
+        }
+
+
+def spot(pixels) -> tuple[float, float]:
+    """Find the middle of what is bright in an image of 320 x 240."""
+    bright = [(i % 320, i // 320) for i, pixel in enumerate(pixels.tolist()) if pixel > 100]
+    return sum(x for x, _ in bright) / len(bright), sum(y for _, y in bright) / len(bright)
+
+
+def test_camera(start):
+    process = start("camera")
+    with RawClient(process.address) as client:
+        size = [value(client, f"cam:image1:ArraySize{n}_RBV")[0] for n in (0, 1)]
+        assert size == [320, 240]
+        image = client.connect("cam:image1:ArrayData")
+        assert image.native_data_type is ChannelType.CHAR
+        client.ask(client.connect("cam:cam1:AcquirePeriod").write(0.01), WriteNotifyResponse)
+        client.send(image.subscribe())
+        spots = [spot(client.receive(EventAddResponse).data) for _ in range(4)]
+        for x, y in spots:  # on the circle around the middle
+            assert abs(((x - 160) ** 2 + (y - 120) ** 2) ** 0.5 - 80) < 2
+        assert len({(round(x), round(y)) for x, y in spots}) >= 3  # it moves
+
+
+def test_a_camera_that_does_not_acquire_takes_no_image():
+    from caproto.ioc_examples.camera import CameraIOC
+
+    camera = CameraIOC(prefix="")
+    camera.image.scan(camera.image)
+    camera.acquire.write("Done")
+    camera.image.scan(camera.image)
+    assert camera.counter.value == 1
+    camera.acquire.write("Acquire")
+    camera.image.scan(camera.image)
+    assert camera.counter.value == 2
+
+
+def test_motors(start):
+    process = start("motors")
+    with RawClient(process.address) as client, RawClient(process.address) as other:
+        assert put(client, "motor:x", 1.0) == 1
+        assert value(client, "motor:x.RBV") == [1.0]  # a complete write has arrived
+        assert value(client, "motor:detector") == [pytest.approx(1000 / math.e)]  # 2 mm from it
+        assert put(client, "motor:y", -20.0) == 1
+        assert value(client, "motor:y") == value(client, "motor:y.RBV") == [-10.0]  # the limit
+        # It is stopped by another client.
+        assert put(client, "motor:x.STOP", 1) == 1
+        assert put(client, "motor:x.VELO", 0.5) == 1
+        client.ask(client.connect("motor:x.DMOV").subscribe(), EventAddResponse)
+        client.send(client.connect("motor:x").write(10.0))  # would take 18 s
+        assert client.receive(EventAddResponse).data[0] == 0
+        assert value(other, "motor:x") == [10.0]
+        wait_for(lambda: value(other, "motor:x.RBV") > [1.0])
+        assert put(other, "motor:x.STOP", 1) == 1
+        assert client.receive(WriteNotifyResponse).status == 1
+        (stopped,) = value(client, "motor:x.RBV")
+        assert 1.0 < stopped < 10.0
+        assert value(client, "motor:x") == [stopped]
+        assert value(client, "motor:x.STOP") == [0] and value(client, "motor:x.DMOV") == [1]
+        # It ends while a motor moves.
+        client.send(client.connect("motor:x").write(10.0))
+        wait_for(lambda: value(other, "motor:x.RBV") > [stopped])
+        assert process.end(signal.SIGTERM) == 0
+
+
+def test_settings(start):
+    process = start("settings")
+    with RawClient(process.address) as client:
+        kinds = {client.connect(name).native_data_type for name in process.pv_names}
+        assert kinds == {ChannelType(number) for number in range(7)} - {ChannelType.FLOAT}
+        writable = [n for n in process.pv_names if client.connect(n).access_rights & 2]
+        assert set(process.pv_names) - set(writable) == {"settings:serial_number"}
+
+
+def test_long_texts(start):
+    process = start("long_texts")
+    with RawClient(process.address) as client:
+        whole = "Cooling water valve of the second mirror, upstream side"
+        assert value(client, "text:valve.DESC") == [whole[:39].encode()]
+        assert client.connect("text:valve.DESC").native_data_type is ChannelType.STRING
+        assert bytes(value(client, "text:valve.DESC$")) == whole.encode() + b"\0"
+        assert put(client, "text:valve.DESC$", b"short\0") == 1
+        assert value(client, "text:valve.DESC") == [b"short"]
+        assert client.connect("text:note").native_data_count == 2000
