@@ -25,14 +25,22 @@ extensions = [
     "numpydoc",
     "IPython.sphinxext.ipython_console_highlighting",
     "IPython.sphinxext.ipython_directive",
+    "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
-html_theme = "alabaster"
+html_theme = "furo"
+html_title = f"caproto {release}"
+html_static_path = ["_static"]
+html_css_files = ["caproto.css"]
+# Links are underlined in their own colour, and blue on both backgrounds.
 html_theme_options = {
-    "description": "EPICS Channel Access in pure Python",
-    "fixed_sidebar": True,
+    "light_css_variables": {"color-link-underline": "currentColor"},
+    "dark_css_variables": {"color-link-underline": "currentColor"},
 }
-html_static_path: list[str] = []
+
+# Of a session, the copy button takes what was typed: no prompts, no output.
+copybutton_prompt_text = r">>> |\.\.\. |\$ |In \[\d+\]: | +\.\.\.: "
+copybutton_prompt_is_regexp = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings name the types
