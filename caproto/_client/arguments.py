@@ -37,16 +37,15 @@ def check_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
     if type(timeout) is float:
-        seconds = timeout
+        seconds: float = timeout
     elif isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
         raise CaprotoTypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
     else:
         try:
-            seconds = float(timeout)  # numpy's numbers, for example
+            number = float(timeout)  # numpy's numbers, for example
         except OverflowError:
             raise CaprotoValueError("timeout is too large; None waits without end") from None
-        if type(timeout) is int:
-            seconds = timeout  # errors then say "2 s"
+        seconds = int(number) if number.is_integer() else number  # errors then say "2 s"
     if not seconds >= 0:
         raise CaprotoValueError(f"timeout must not be negative, got {timeout!r}")
     return seconds
