@@ -100,7 +100,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.client._shared_broadcaster",),
     # --- 8: what holds them together
     ("threading.client._home",),
-    ("threading.client._subscription",),
+    ("threading.client._sending", "threading.client._subscription"),
     ("threading.client._pv",),
     ("threading.client._batch", "threading.client._context"),
     # --- 8: the threads of a server

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Final, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from .._addresses import Address
 from .._errors import (
@@ -50,6 +50,7 @@ Out: TypeAlias = Deliveries | list[Delivery]
 Answer: TypeAlias = (
     ReadNotifyResponse | ReadResponse | WriteNotifyResponse | EventAddResponse | ErrorResponse
 )
+E = TypeVar("E", bound=Exception)
 #: A function of the user's for the reply; each kind of operation has its own kinds of reply.
 Callback: TypeAlias = Callable[[Any], object]
 
@@ -312,7 +313,7 @@ def too_large(size: int, limit: int) -> ReadError:
     )
 
 
-def failure(pv: PV, verb: str, error: Exception, address: tuple[str, int]) -> Exception:
+def failure(pv: PV, verb: str, error: E, address: Address | None) -> E:
     """Make the error of one operation from *error*, which may concern many at once."""
     text = f"{pv.name!r}: the {verb} failed: {error}"
     if isinstance(error, ErrorResponseReceived):

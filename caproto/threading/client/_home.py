@@ -20,7 +20,7 @@ from ..._addresses import Address
 from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING
 from ..._client.deliveries import Delivery
-from ..._client.pvs import CircuitKey, PVKey, PVState, PVTable, Steps, Waiter
+from ..._client.pvs import CircuitKey, Link, PVKey, PVState, PVTable, Steps, Waiter
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
 from ..._log import CONTEXT_LOGGER, LogAllowance, adapter
@@ -41,6 +41,14 @@ class ClientPV(PVState[VirtualCircuitManager]):
     def __init__(self, name: str, priority: int, context: Home, now: float) -> None:
         super().__init__(name, priority, now)
         self.context = context
+
+    def wait_until_usable(self, deadline: Deadline) -> Link[VirtualCircuitManager]:
+        """Wait until the PV is connected; return the link."""
+        while True:
+            link = self._link
+            if link is not None and link.carrier.serves(link.channel):
+                return link
+            self.context.wait(self, lambda: self.connected, deadline)
 
 
 class Home:

@@ -33,7 +33,6 @@ from ..._client.operations import (
     failure,
     refusal,
 )
-from ..._client.pvs import Link
 from ..._errors import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, DisconnectedError
 from ..._protocol.commands import (
     ErrorResponse,
@@ -463,14 +462,6 @@ class PV(ClientPV):
             return Deadline(check_timeout(timeout))
         own = self._timeout
         return Deadline(self.context.timeout if own is DEFAULT else own)
-
-    def wait_until_usable(self, deadline: Deadline) -> Link[VirtualCircuitManager]:
-        """Wait until the PV is connected; return the link."""
-        while True:
-            link = self._link
-            if link is not None and link.carrier.serves(link.channel):
-                return link
-            self.context.wait(self, lambda: self.connected, deadline)
 
     def _send(self, operation: Operation, deadline: Deadline) -> None:
         """Send an operation without waiting for it; inside another call of ours, after that."""

@@ -9,7 +9,7 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, ChannelType
-from caproto.threading.client import AccessError, Batch, Context, ContextDisconnectedError, _batch
+from caproto.threading.client import AccessError, Batch, Context, ContextDisconnectedError
 from tests.harness.fake_server import FakePV, ignore
 
 
@@ -197,29 +197,6 @@ def test_a_pv_that_nobody_has_delays_no_other(server, ctx, wait_for):
                 batch.write(pv, 4.5)
     assert set(seen) == {"x", "y"} and max(moments.values()) < 1.9
     assert [pv.read().data[0] for pv in ctx.get_pvs("x", "y")] == [4.5, 4.5]
-
-
-def test_a_pv_that_connects_in_the_middle_keeps_the_order_of_its_writes(
-    server, ctx, wait_for, monkeypatch
-):
-    add = _batch._Waiting.add
-
-    def add_and_connect(waiting, request):
-        add(waiting, request)
-        request.pv.wait_for_connection()
-
-    monkeypatch.setattr(_batch._Waiting, "add", add_and_connect)
-    server.answers = lambda search: "may be connected" in server.pvs
-    (x,) = ctx.get_pvs("x")
-    with Batch(timeout=10) as batch:
-        for value in (7.0, 8.0, 9.0):
-            batch.write(x, value)
-        server.pvs["may be connected"] = 0.0
-        assert not x.connected
-    server.wait_for(ca.WriteRequest, 3)
-    assert [command.data.tolist() for command in server.received(ca.WriteRequest)] == [
-        [7.0], [8.0], [9.0],
-    ]
 
 
 def test_a_context_that_is_closed_meanwhile_fails_its_own_requests_only(server, ctx, wait_for):
