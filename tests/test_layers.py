@@ -47,11 +47,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.registration",
         "_client.search_plan",
         "_client.search_targets",
+        "_client.tables",
     ),
     (
         "_client.announcements",
         "_client.explanation",
         "_client.interfaces",
+        "_client.results",
         "_client.name_server_session",
         "_client.search_book",
     ),
@@ -101,8 +103,10 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 8: what holds them together
     ("threading.client._home",),
     ("threading.client._sending", "threading.client._subscription"),
+    ("threading.client._gathering",),
     ("threading.client._pv",),
-    ("threading.client._batch", "threading.client._context"),
+    ("threading.client._batch", "threading.client._many"),
+    ("threading.client._context",),
     # --- 8: the threads of a server
     ("threading.server._listening", "threading.server._workers"),
     ("threading.server._connection", "threading.server._loop"),

@@ -120,12 +120,12 @@ def check_priority(priority: object) -> None:
         raise CaprotoValueError(f"priority must be between 0 and {MAX_PRIORITY}, not {priority}")
 
 
-def check_names(names: Iterable[object]) -> None:
-    """Raise unless all *names* can be searched."""
+def check_names(names: Iterable[object], call: str = "get_pvs") -> None:
+    """Raise unless all *names*, the arguments of *call*, can be searched."""
     for name in names:
         if not isinstance(name, str):
             raise CaprotoTypeError(
                 f"PV names must be str, not {name!r} ({type(name).__name__}); to pass a list, "
-                "write get_pvs(*names)"
+                f"write {call}(*names)"
             )
         name_payload(name)  # raises if it cannot be searched

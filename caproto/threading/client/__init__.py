@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from ..._client.explanation import Explanation
+from ..._client.results import ReadResults, WriteResults
 from ..._environment import ClientConfiguration
 from ..._errors import (
     AccessError,
@@ -43,16 +44,19 @@ __all__ = [
     "Explanation",
     "PV",
     "ReadError",
+    "ReadResults",
     "ReentrantCallError",
     "SharedBroadcaster",
     "Subscription",
     "SubscriptionError",
     "VirtualCircuitManager",
     "WriteError",
+    "WriteResults",
 ]
 
 for _class in (
-    Batch, Context, Explanation, PV, SharedBroadcaster, Subscription, VirtualCircuitManager,
+    Batch, Context, Explanation, PV, ReadResults, SharedBroadcaster, Subscription,
+    VirtualCircuitManager, WriteResults,
 ):
     _class.__module__ = __name__
 del _class

@@ -6,15 +6,17 @@ import functools
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn, cast
 
 from ... import _locks
 from ..._client.announcements import PVCallback
 from ..._client.arguments import (
     DEFAULT,
+    DataType,
     Timeout,
     check_callback,
+    check_data_type,
     check_default_timeout,
     check_names,
     check_priority,
@@ -23,6 +25,7 @@ from ..._client.arguments import (
 from ..._client.callbacks import Function, Reference, check_accepts, make_reference
 from ..._client.explanation import Explanation
 from ..._client.pvs import PVKey, PVPhase
+from ..._client.results import ReadResults, WriteResults
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from ..._os.sockets import user_name
@@ -31,6 +34,7 @@ from ..._protocol.message import text_payload
 from .. import _lifetime
 from .._waiting import Deadline
 from ._home import ClientPV, Home
+from ._many import read_many, write_many
 from ._pv import PV
 from ._reentry import refusal
 from ._shared_broadcaster import SharedBroadcaster
@@ -190,6 +194,106 @@ class Context(Home):
             for listener in added:
                 listener.cancel()
             raise
+
+    def get_pv(
+        self,
+        name: str,
+        *,
+        priority: int = 0,
+        connection_state_callback: Callable[[PV, str], object] | None = None,
+        access_rights_callback: Callable[[PV, AccessRights], object] | None = None,
+        timeout: Timeout = DEFAULT,
+    ) -> PV:
+        """Get one PV by its name; see :meth:`get_pvs`.
+
+        Parameters
+        ----------
+        name : str
+        priority, connection_state_callback, access_rights_callback, timeout
+            As for :meth:`get_pvs`.
+
+        Returns
+        -------
+        PV
+        """
+        (pv,) = self.get_pvs(
+            name,
+            priority=priority,
+            connection_state_callback=connection_state_callback,
+            access_rights_callback=access_rights_callback,
+            timeout=timeout,
+        )
+        return pv
+
+    def read(
+        self, *names: str, data_type: DataType | None = None, timeout: Timeout = DEFAULT
+    ) -> ReadResults:
+        """Read many PVs at once: one send and one round trip for each server.
+
+        Parameters
+        ----------
+        *names : str
+            Any number of names. PVs that are new are searched and connected first.
+        data_type : ChannelType, int or str, optional
+            As for :meth:`PV.read`. Default: ``'time'``, the own type of each channel with alarm and
+            time stamp, so that the results have these.
+        timeout : float or None, optional
+            Seconds for everything, searches and connections included; None waits without end.
+
+        Returns
+        -------
+        ReadResults
+            A dict with the response of each name, or with its exception: one of those that
+            :meth:`PV.read` raises. In the order of *names*; a name given twice is read once.
+            See its ``ok``, ``errors``, ``to_dict()``, ``to_pandas()`` and ``to_csv()``.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected before.
+        CaprotoTypeError, CaprotoValueError
+            For a wrong argument; nothing is sent then.
+        """
+        check_names(names, "read")
+        data_type = "time" if data_type is None else data_type
+        check_data_type(data_type)
+        deadline = self._deadline(timeout)
+        self.check_reentry("Context.read")
+        return read_many(self.get_pvs(*dict.fromkeys(names)), data_type, deadline)
+
+    def write(self, values: Mapping[str, object], *, timeout: Timeout = DEFAULT) -> WriteResults:
+        """Write to many PVs at once, and wait until the servers have finished.
+
+        Parameters
+        ----------
+        values : mapping of str to value
+            A value for each name, as for :meth:`PV.write`. None is sent twice.
+        timeout : float or None, optional
+            Seconds for everything, searches and connections included; None waits without end.
+
+        Returns
+        -------
+        WriteResults
+            A dict with the confirmation of each name, or with its exception: one of those that
+            :meth:`PV.write` raises. In the order of *values*. All that can be written is written,
+            whatever becomes of the others.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected before.
+        CaprotoTypeError, CaprotoValueError
+            For a wrong argument; nothing is sent then.
+        """
+        if not isinstance(values, Mapping):
+            raise CaprotoTypeError(f"values must be a dict of name -> value, not {values!r}")
+        check_names(values, "write")
+        deadline = self._deadline(timeout)
+        self.check_reentry("Context.write")
+        return write_many(self.get_pvs(*values), values, deadline)
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        return Deadline(self.timeout if timeout is DEFAULT else check_timeout(timeout))
 
     def _listen(
         self,

@@ -1,0 +1,193 @@
+"""Operations on many PVs for which one caller waits: all are sent, then all outcomes collected."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
+from typing import TYPE_CHECKING
+
+from ..._client.arguments import DataType
+from ..._client.operations import (
+    NORMAL,
+    Answer,
+    Operation,
+    Out,
+    TypedRead,
+    Write,
+    failure,
+    refusal,
+)
+from ..._errors import (
+    CaprotoError,
+    CaprotoTimeoutError,
+    ContextDisconnectedError,
+    DisconnectedError,
+)
+from .._waiting import Deadline
+from ._circuit_manager import VirtualCircuitManager
+from ._home import ClientPV
+from ._sending import send_all
+
+#: What became of an operation: the response of a success, or the error.
+Outcome = Answer | CaprotoError
+
+
+class _Gathered(Operation):
+    """An operation whose outcome goes to a `Gathering`."""
+
+    __slots__ = ()
+    expires = False  # the caller checks the time
+
+    if TYPE_CHECKING:
+
+        @property
+        def gathering(self) -> Gathering:
+            """What collects the outcome; the slot is the subclass's."""
+
+    def answered(self, response: Answer, out: Out) -> None:  # type: ignore[override]
+        """Pass *response* on to the caller that waits."""
+        self.gathering.finish(self, response)
+
+    def failed(self, error: CaprotoError, out: Out) -> None:
+        """Pass *error*, which may concern many at once, on to the caller that waits."""
+        pv: ClientPV = self.pv
+        self.gathering.finish(self, failure(pv, self.verb, error, pv.server))
+
+
+class GatheredRead(_Gathered, TypedRead):
+    """See `TypedRead`."""
+
+    __slots__ = ("gathering",)
+
+
+class GatheredWrite(_Gathered, Write):
+    """See `Write`."""
+
+    __slots__ = ("gathering",)
+
+
+def read_all(
+    pvs: Sequence[ClientPV],
+    forms: Sequence[tuple[DataType | None, int | None]],
+    deadline: Deadline,
+) -> list[tuple[Outcome, ...]]:
+    """Read each of *pvs*, in each of some *forms*, with one send for each circuit.
+
+    Reads that are lost with a circuit are repeated on the next one, until the deadline.
+
+    Parameters
+    ----------
+    pvs : sequence of PV
+    forms : sequence of (data type, data count)
+        As for `PV.read`.
+    deadline : Deadline
+        For everything.
+
+    Returns
+    -------
+    list of tuple of response or CaprotoError
+        For each of *pvs*, in each of *forms*. The errors name the PV.
+    """
+    wanted = [(pv, form) for pv in pvs for form in forms]
+    outcomes: dict[tuple[ClientPV, tuple[DataType | None, int | None]], Outcome] = {}
+    while wanted:
+        reads = [GatheredRead(pv, None, deadline, *form) for pv, form in wanted]
+        outcomes.update(zip(wanted, Gathering(deadline).run(reads), strict=True))
+        # A read changes nothing, so it may be sent again.
+        wanted = [] if deadline.expired else [
+            key for key in wanted if isinstance(outcomes[key], DisconnectedError)
+        ]
+    return [tuple(outcomes[pv, form] for form in forms) for pv in pvs]
+
+
+def write_all(values: Mapping[ClientPV, object], deadline: Deadline) -> list[Outcome]:
+    """Write a value to each PV, with one send for each circuit; none is sent twice."""
+    writes = [
+        GatheredWrite(pv, None, deadline, value, None, None, True) for pv, value in values.items()
+    ]
+    return Gathering(deadline).run(writes)
+
+
+class Gathering:
+    """Sends operations and collects what becomes of them. Used once.
+
+    Parameters
+    ----------
+    deadline : Deadline
+        Operations without outcome by then have failed.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        # Changed by the readers of several circuits, in single steps.
+        self._outcomes: dict[Operation, Outcome] = {}
+        self._pending: dict[Operation, None] = {}
+        self._over: SimpleQueue[None] = SimpleQueue()
+
+    def run(self, operations: Sequence[_Gathered]) -> list[Outcome]:
+        """Send *operations* and wait for their outcomes, until the deadline; return these."""
+        self._pending = dict.fromkeys(operations)
+        for operation in operations:
+            operation.gathering = self  # type: ignore[misc]  # the slots are the subclasses'
+        try:
+            for failed, error in send_all(list(operations), self._deadline):
+                self.finish(failed, error)
+            self._wait()
+        finally:  # also after a Ctrl-C
+            late = self._withdraw()
+        outcomes = self._outcomes.copy()  # those that come from now on are too late
+        for operation in operations:
+            if operation not in outcomes:
+                outcomes[operation] = self._no_reply(operation, late)
+        return [_judge(operation, outcomes[operation]) for operation in operations]
+
+    def finish(self, operation: Operation, outcome: Outcome) -> None:
+        """Note what became of *operation*; called by any thread."""
+        self._outcomes[operation] = outcome
+        self._pending.pop(operation, None)
+        if not self._pending:
+            self._over.put(None)
+
+    def _wait(self) -> None:
+        if self._pending:
+            timeout = self._deadline.remaining()
+            with contextlib.suppress(Empty):
+                self._over.get(timeout=timeout if timeout is None else min(timeout, TIMEOUT_MAX))
+
+    def _withdraw(self) -> dict[Operation, VirtualCircuitManager]:
+        """Withdraw the operations that are pending still; return these, with their circuits."""
+        late: dict[Operation, VirtualCircuitManager] = {}
+        circuits: dict[VirtualCircuitManager, list[Operation]] = {}
+        for operation in list(self._pending):
+            pv: ClientPV = operation.pv
+            circuit = pv.circuit_manager
+            if circuit is not None:
+                late[operation] = circuit
+                circuits.setdefault(circuit, []).append(operation)
+        for circuit, operations in circuits.items():
+            circuit.withdraw(operations)
+        return late
+
+    def _no_reply(
+        self, operation: Operation, late: Mapping[Operation, VirtualCircuitManager]
+    ) -> CaprotoError:
+        pv: ClientPV = operation.pv
+        circuit = late.get(operation)
+        text = f"{pv.name!r}: no reply to the {operation.verb} within {self._deadline.timeout} s"
+        if circuit is not None:
+            text += f"; {circuit.describe_last_heard(pv.context.now())}"
+        return CaprotoTimeoutError(text)
+
+
+def _judge(operation: Operation, outcome: Outcome) -> Outcome:
+    """Return *outcome*; an error instead of a refusal, or of a loss if the Context was closed."""
+    pv: ClientPV = operation.pv
+    if isinstance(outcome, DisconnectedError):
+        try:
+            pv.context.check_open(pv)
+        except ContextDisconnectedError as closed:
+            return closed
+    elif not isinstance(outcome, CaprotoError) and outcome.status != NORMAL:
+        return refusal(pv, operation.verb, outcome, outcome.sender_address)
+    return outcome
