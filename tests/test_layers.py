@@ -113,8 +113,10 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.server._server",),
     # --- 9: the faces
     ("backend",),
-    ("threading.client", "threading.server"),
-    ("server",),
+    ("sync", "threading.client", "threading.server"),
+    ("server", "sync._requests", "sync.repeater"),
+    ("sync._updates",),
+    ("sync.client",),
     ("",),
     # --- 10: programs
     ("commandline", "ioc_examples"),

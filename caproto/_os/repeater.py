@@ -39,6 +39,7 @@ _BEACON, _CONFIRM, _REGISTER = 13, 17, 24
 #: VERSION with all fields 0.
 _NO_OPERATION: Final = bytes(_HEADER.size)
 _PARAMETER2: Final = slice(12, 16)
+ALL_INTERFACES: Final = "0.0.0.0"
 
 
 class _Client:
@@ -73,7 +74,7 @@ class _Client:
         """Tell whether the client's port is free."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.bind(("0.0.0.0", self.address[1]))
+                probe.bind((ALL_INTERFACES, self.address[1]))
             except OSError:
                 return False
         return True
@@ -91,6 +92,8 @@ class Repeater:
         UDP port to listen on (EPICS_CA_REPEATER_PORT, 5065).
     groups : iterable of str
         Multicast groups to join: those that servers send beacons to.
+    host : str
+        Address of the interface to listen on; all of them by default.
 
     Raises
     ------
@@ -98,11 +101,13 @@ class Repeater:
         With errno EADDRINUSE if the port is taken: presumably another repeater runs.
     """
 
-    def __init__(self, port: int = REPEATER_PORT, groups: Iterable[str] = ()) -> None:
+    def __init__(
+        self, port: int = REPEATER_PORT, groups: Iterable[str] = (), host: str = ALL_INTERFACES
+    ) -> None:
         self.port = port
-        self.log = adapter(SEARCH_LOGGER, our_address=("0.0.0.0", port))
+        self.log = adapter(SEARCH_LOGGER, our_address=(host, port))
         self._clients: dict[int, _Client] = {}
-        self._socket = _bind(port)
+        self._socket = _bind(port, host)
         self._wake = WakeUp()
         for group in groups:
             self._join(group)
@@ -203,12 +208,12 @@ def _command(data: bytes) -> int:
     return int.from_bytes(data[:2], "big")
 
 
-def _bind(port: int) -> socket.socket:
-    """Bind the repeater's port on all interfaces, without sharing it: there can be only one."""
+def _bind(port: int, host: str = ALL_INTERFACES) -> socket.socket:
+    """Bind the repeater's port, without sharing it: there can be only one."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        sock.bind(("0.0.0.0", port))
+        sock.bind((host, port))
     except OSError as exc:
         sock.close()
         raise CaprotoNetworkError(

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import argparse
 import errno
-import ipaddress
 import logging
 import sys
 from collections.abc import Sequence
 
-from .._environment import ClientConfiguration, ServerConfiguration
 from .._errors import CaprotoNetworkError
 from .._log import config_caproto_logging
-from .._os.repeater import Repeater
-from .._os.signals import EndSignals
+from ..sync.repeater import run
 
 __all__ = ["main"]
 
@@ -43,20 +40,6 @@ def _port(text: str) -> int:
     return port
 
 
-def _multicast_groups() -> list[str]:
-    """List the multicast groups that servers send beacons to, from the environment."""
-    addresses = ServerConfiguration.from_environment().beacon_addr_list
-    addresses = addresses or ClientConfiguration.from_environment().addr_list
-    groups = []
-    for host, _ in addresses:
-        try:
-            if ipaddress.IPv4Address(host).is_multicast:
-                groups.append(host)
-        except ValueError:  # a host name; multicast groups have none
-            continue
-    return groups
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool.
 
@@ -73,21 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     level = logging.INFO if options.verbose else logging.WARNING
     config_caproto_logging(file=sys.stderr, level=level)
-    port = options.port
-    if port is None:
-        port = ClientConfiguration.from_environment().repeater_port
-    with EndSignals() as end:  # from the first on: whoever sees the socket may ask us to end
-        try:
-            repeater = Repeater(port, _multicast_groups())
-        except CaprotoNetworkError as exc:
-            if exc.errno == errno.EADDRINUSE:
-                if options.verbose:
-                    print(f"caproto-repeater: port {port} is taken; a repeater runs already",
-                          file=sys.stderr)
-                return 0
-            print(f"caproto-repeater: {exc.strerror}", file=sys.stderr)
-            return 1
-        repeater.run(until=end.wake)
+    try:
+        run(port=options.port)
+    except CaprotoNetworkError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            if options.verbose:
+                print(f"caproto-repeater: {exc.strerror}; a repeater runs already",
+                      file=sys.stderr)
+            return 0
+        print(f"caproto-repeater: {exc.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

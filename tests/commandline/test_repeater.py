@@ -1,6 +1,8 @@
 """caproto-repeater as users run it."""
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import socket
 import subprocess
@@ -90,8 +92,9 @@ def test_a_second_one_exits_quietly(capfd: pytest.CaptureFixture[str]) -> None:
         assert main(["--port", str(port), "--verbose"]) == 0
     finally:
         first.close()
-    told = f"caproto-repeater: port {port} is taken; a repeater runs already\n"
-    assert capfd.readouterr() == ("", told)
+    reason = f"the repeater cannot have port {port}: {os.strerror(errno.EADDRINUSE)}"
+    told = f"{reason}; a repeater runs already"
+    assert capfd.readouterr() == ("", f"caproto-repeater: {told}\n")
 
 
 def test_a_port_that_cannot_be_had_is_an_error(
