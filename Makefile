@@ -57,7 +57,7 @@ lint: $(STAMP)dev
 	$(BIN)/python -m mypy
 
 docs: $(STAMP)docs
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "The manual: docs/_build/html/index.html"
 
 bench: $(STAMP)test

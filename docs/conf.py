@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(DOCS))
 
 import make_state_diagrams  # noqa: E402
+import make_tables  # noqa: E402
 
 from tests.harness.ioc_process import DemoIOC  # noqa: E402
 
@@ -26,6 +27,7 @@ extensions = [
     "IPython.sphinxext.ipython_console_highlighting",
     "IPython.sphinxext.ipython_directive",
     "sphinx_copybutton",
+    "public_names",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
@@ -58,6 +60,7 @@ _demo = DemoIOC("random_walk")
 
 def _start(app):
     make_state_diagrams.write(DOCS / "generated")
+    make_tables.write(DOCS / "generated")
     for name in [name for name in os.environ if name.startswith("EPICS_")]:
         del os.environ[name]
     os.environ.update(_demo.start().environ)

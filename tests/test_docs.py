@@ -24,11 +24,17 @@ from tests.harness.ioc_process import ROOT
 DOCS = ROOT / "docs"
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("diagrams", DOCS / "make_state_diagrams.py")
+def from_docs(name):
+    """A module that the build of the manual uses."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    module = from_docs("make_state_diagrams")
     return {path.name: path for path in module.write(tmp_path_factory.mktemp("pictures"))}
 
 
@@ -91,3 +97,34 @@ def test_files_and_methods_that_a_page_names_exist(page):
               ROOT / "caproto" / "threading" / "client")
     for path in re.findall(r"``([\w/.-]+(?:\.py|/))``", text):
         assert any((place / path).exists() for place in places), path
+
+
+def reference():
+    """The names that the pages of the reference have entries for, as their directives say."""
+    entries = set()
+    tables = from_docs("make_tables").TABLES
+    for page in (DOCS / "api").glob("*.rst"):
+        text = re.sub(
+            r"\.\. include:: \.\./generated/([\w-]+)\.txt", lambda found: tables[found[1]](),
+            page.read_text(),
+        )
+        module = ""
+        for directive, name in re.findall(r"^\.\. (?:py:)?(\w+):: ([\w.]+)", text, re.MULTILINE):
+            if directive in ("module", "automodule", "currentmodule"):
+                module = name
+                entries |= {name} if directive != "currentmodule" else set()
+            elif directive.startswith("auto") or directive in ("class", "data", "function"):
+                entries.add(f"{module}.{name}")
+    return entries
+
+
+def test_every_public_name_has_an_entry_in_the_reference():
+    """The build of the manual checks the same with the inventory that it writes."""
+    assert not from_docs("public_names").missing(reference())
+
+
+def test_a_name_without_an_entry_is_found():
+    entries = reference()
+    lost = {"caproto.TimeStamp", "caproto.CLIENT", "caproto.server.run", "caproto.backend"}
+    assert lost <= entries
+    assert set(from_docs("public_names").missing(entries - lost)) == lost

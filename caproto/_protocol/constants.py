@@ -43,8 +43,9 @@ MAX_UNITS_SIZE = 8
 #: EPICS time stamps count seconds since 1990-01-01 UTC, POSIX since 1970.
 EPICS_EPOCH = 631152000
 
-#: Search request flags.
+#: In a search request: a server that does not have the channel answers, too (over TCP).
 DO_REPLY = 10
+#: In a search request: only a server that has the channel answers.
 NO_REPLY = 5
 #: In a search reply: "the address that this message came from".
 SENDER_ADDRESS = 0xFFFFFFFF

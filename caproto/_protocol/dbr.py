@@ -469,10 +469,15 @@ def _family(name: str) -> tuple[ChannelType, ...]:
     return tuple(layout.channel_type for layout in LAYOUTS if layout.family == name)
 
 
+#: The types that carry values alone.
 native_types = _family("native")
+#: The types that carry status and severity of the alarm with the value.
 status_types = _family("status")
+#: The types that carry status, severity and time stamp with the value.
 time_types = _family("time")
+#: The types that carry alarm, units, precision, limits or states with the value.
 graphic_types = _family("graphic")
+#: The types that carry what the graphic ones carry, and the limits for writing.
 control_types = _family("control")
 
 #: Family -> native type -> type of that family.
