@@ -28,12 +28,23 @@ class _Default(enum.Enum):
 DEFAULT: Final = _Default.DEFAULT
 Timeout = float | None | _Default
 
+#: How users name the kinds of event: members, their bits, or names such as 'value|alarm'.
+Mask = SubscriptionType | int | str
+#: The kinds of event by name.
+_EVENTS = {
+    name.removeprefix("DBE_"): int(member)
+    for name, member in SubscriptionType.__members__.items()
+}
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more bits than we do
 
 
 def check_timeout(timeout: object) -> float | None:
-    """Return *timeout* as a number of seconds, or None for no end."""
+    """Return *timeout* as a number of seconds, or None for no end.
+
+    A negative one is allowed: it comes from a deadline that has passed, as in
+    ``timeout=deadline - time.time()``.
+    """
     if timeout is None:
         return None
     if type(timeout) is float:
@@ -46,14 +57,29 @@ def check_timeout(timeout: object) -> float | None:
         except OverflowError:
             raise CaprotoValueError("timeout is too large; None waits without end") from None
         seconds = int(number) if number.is_integer() else number  # errors then say "2 s"
-    if not seconds >= 0:
-        raise CaprotoValueError(f"timeout must not be negative, got {timeout!r}")
+    if seconds != seconds:
+        raise CaprotoValueError("timeout must be a number of seconds or None, not NaN")
+    return seconds
+
+
+def check_lasting_timeout(timeout: object) -> float | None:
+    """Return *timeout*, the default of many calls, as `check_timeout` does; not a negative one."""
+    seconds = check_timeout(timeout)
+    if seconds is not None and seconds < 0:
+        raise CaprotoValueError(f"a default timeout must not be negative, got {timeout!r}")
     return seconds
 
 
 def check_default_timeout(timeout: Timeout) -> Timeout:
-    """Return *timeout* as `check_timeout` does, or `DEFAULT`."""
-    return timeout if isinstance(timeout, _Default) else check_timeout(timeout)
+    """Return *timeout* as `check_lasting_timeout` does, or `DEFAULT`."""
+    return timeout if isinstance(timeout, _Default) else check_lasting_timeout(timeout)
+
+
+def waited(preposition: str, timeout: float | None) -> str:
+    """Tell how long a call waited that had *timeout* seconds: ``within 2.0 s``."""
+    if timeout is not None and timeout < 0:
+        return f"{preposition} 0 s (timeout={timeout:.3g}: the time was over before the call)"
+    return f"{preposition} {timeout} s"
 
 
 def _whole(value: object) -> int:
@@ -97,19 +123,34 @@ def check_callback(callback: object) -> None:
         raise CaprotoTypeError(f"callback must be callable, not {callback!r}")
 
 
-def check_mask(mask: SubscriptionType | int | None) -> SubscriptionType:
+def check_mask(mask: Mask | None) -> SubscriptionType:
     """Return *mask* as a member; the default for None."""
     if mask is None:
         return _DEFAULT_MASK
-    try:
-        number = _whole(mask)
-    except TypeError:
-        number = 0
+    if isinstance(mask, str):
+        names = mask.upper().replace("|", " ").replace(",", " ").split()
+        number = _combined([_EVENTS.get(name.removeprefix("DBE_")) for name in names])
+    else:
+        try:
+            number = _whole(mask)
+        except TypeError:
+            number = 0
     if not 0 < number <= _ALL_EVENTS:
         raise CaprotoValueError(
-            f"mask must be a combination of SubscriptionType members, not {mask!r}"
+            f"mask={mask!r} is not a kind of event: give a combination of SubscriptionType "
+            f"members, or of their names, {', '.join(_EVENTS)}, for example 'value|alarm'"
         )
     return SubscriptionType(number)
+
+
+def _combined(bits: Iterable[int | None]) -> int:
+    """Combine *bits*; 0 if one of them is None."""
+    found = 0
+    for one in bits:
+        if one is None:
+            return 0
+        found |= one
+    return found
 
 
 def check_priority(priority: object) -> None:

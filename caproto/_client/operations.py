@@ -14,6 +14,7 @@ from .._addresses import Address
 from .._errors import (
     AccessError,
     CaprotoError,
+    CaprotoTimeoutError,
     CaprotoTypeError,
     CaprotoValueError,
     DisconnectedError,
@@ -28,12 +29,13 @@ from .._protocol.commands import (
     ReadNotifyResponse,
     ReadRequest,
     ReadResponse,
+    WriteNotifyRequest,
     WriteNotifyResponse,
 )
 from .._protocol.dbr import AccessRights, ChannelType, native_type, resolve_data_type
 from .._protocol.message import Message
 from .._protocol.status import CAStatus
-from .arguments import DataType
+from .arguments import DataType, waited
 from .callbacks import report
 from .deliveries import Call, Deliveries, Delivery
 from .interfaces import PV
@@ -102,6 +104,8 @@ class Operation:
     expires: ClassVar[bool] = True
     #: Whether the server answers it.
     has_reply: bool = True
+    #: What to say about a reply that did not come in time.
+    hint: ClassVar[str] = ""
     #: Whether `compose` takes next to no time, however large the value.
     quick: ClassVar[bool] = False
 
@@ -136,19 +140,33 @@ class Operation:
         It is called for a refused write, too, but not for a refused read, because that response
         carries zeros where the value should be.
         """
-        if self.deadline.expired:
-            self.pv.log.debug("A reply to a %s came after its timeout", self.verb)
+        if self.deadline.expired and self.dropped():
             return
         if response.status != NORMAL:
-            error = refusal(self.pv, self.verb, response, response.sender_address)
-            self.pv.log.warning("%s", error)
+            if self.expires:  # else it is raised for a caller that waits
+                error = refusal(self.pv, self.verb, response, response.sender_address)
+                self.pv.log.warning("%s", error)
             if self.verb == "read":
                 return
         if self.callback is not None:
-            try:
-                self.callback(response)
-            except BaseException as error:
-                report(error, self.pv, self.callback, self.pv.log)
+            self.call_back(self.callback, response)
+
+    def call_back(self, callback: Callback, response: Answer) -> None:
+        """Call the user's function, whose errors are logged."""
+        try:
+            callback(response)
+        except BaseException as error:
+            report(error, self.pv, callback, self.pv.log)
+
+    def dropped(self) -> bool:
+        """Drop a reply that is delivered after the deadline; False if it is to be used."""
+        self.pv.log.debug("A reply to a %s came after its timeout", self.verb)
+        return True
+
+    def no_reply(self, last_heard: str) -> str:
+        """Tell that no reply came in time, from a server that was *last_heard* then."""
+        within = waited("within", self.deadline.timeout)
+        return f"no reply to the {self.verb} {within}; {last_heard}{self.hint}"
 
     def _report(self, error: CaprotoError) -> None:
         self.pv.log.warning("The %s of %r failed: %s", self.verb, self.pv.name, error)
@@ -224,8 +242,9 @@ class Write(Operation):
         Whether to ask for a confirmation.
     """
 
-    __slots__ = ("data", "data_count", "data_type", "has_reply")
+    __slots__ = ("data", "data_count", "data_type", "has_reply", "request")
     verb = "write"
+    hint = "; what was written may still be in progress (pass a larger timeout= to wait longer)"
 
     def __init__(
         self,
@@ -242,6 +261,7 @@ class Write(Operation):
         self.data_type = data_type
         self.data_count = data_count
         self.has_reply = has_reply
+        self.request: Message | None = None  # until it is composed
 
     def compose(self, channel: ClientChannel, number: int) -> Message:
         """See `Operation.compose`."""
@@ -250,12 +270,83 @@ class Write(Operation):
         ioid = number if self.has_reply else None
         try:
             data_type = None if self.data_type is None else write_type(channel, self.data_type)
-            return channel.write(self.data, data_type, self.data_count, self.has_reply, ioid)
+            request = self._request(channel, data_type, ioid)
         except (CaprotoTypeError, CaprotoValueError) as error:
             name = repr(self.pv.name)
             if name in str(error):
                 raise
             raise type(error)(f"{name}: {error}") from None
+        self.request = request
+        return request
+
+    def _request(self, channel: ClientChannel, data_type: int | None, ioid: int | None) -> Message:
+        count, notify = self.data_count, self.has_reply
+        try:
+            return channel.write(self.data, data_type, count, notify, ioid)
+        except CaprotoTypeError:
+            numbers = numbers_in(self.data)
+            if numbers == self.data:
+                raise
+        return channel.write(numbers, data_type, count, notify, ioid)
+
+    def failed(self, error: CaprotoError, out: Out) -> None:
+        """Pass *error* on to the callback thread; the callback gets a stand-in for the reply."""
+        out.append((Call(self.conclude), error))
+
+    def dropped(self) -> bool:
+        """See `Operation.dropped`. A callback is called in any case, and once."""
+        if self.callback is None:
+            return super().dropped()
+        if self.expires:
+            self.conclude(CaprotoTimeoutError("the reply was not delivered before the timeout"))
+        return self.expires
+
+    def conclude(self, error: CaprotoError) -> None:
+        """Call the callback although there is no reply; in a callback thread."""
+        if self.expires:  # else it is raised for a caller that waits
+            self._report(error)
+        if self.callback is None or not isinstance(self.request, WriteNotifyRequest):
+            return
+        status = next(
+            (status for kind, status in _NO_REPLY.items() if isinstance(error, kind)),
+            CAStatus.ECA_INTERNAL,  # there was one, but it could not be understood
+        )
+        request = self.request
+        self.call_back(
+            self.callback,
+            WriteNotifyResponse(request.data_type, request.data_count, status, request.ioid),
+        )
+
+
+#: Why there is no reply to a write -> the status for its callback.
+_NO_REPLY: dict[type[CaprotoError], CAStatus] = {
+    CaprotoTimeoutError: CAStatus.ECA_TIMEOUT,
+    DisconnectedError: CAStatus.ECA_DISCONN,
+}
+
+
+def numbers_in(data: object) -> object:
+    """Convert text that is a number, also in a sequence; leave everything else as it is.
+
+    Whole numbers may be hexadecimal, as in ``'0x1F'``.
+    """
+    if isinstance(data, list | tuple):
+        return [_number_in(item) if isinstance(item, str) else item for item in data]
+    return _number_in(data) if isinstance(data, str) else data
+
+
+def _number_in(text: str) -> float | str:
+    if "_" in text:  # Python would take it for a separator
+        return text
+    hexadecimal = text.strip().lstrip("+-").lower().startswith("0x")
+    try:
+        return int(text, 16 if hexadecimal else 10)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 # ---- types of requests

@@ -23,6 +23,7 @@ from .._log import CHANNEL_LOGGER, adapter
 from .._protocol.channel import ClientChannel
 from .._protocol.dbr import AccessRights
 from .announcements import Announcements, PVCallback
+from .arguments import waited
 from .backoff import Failure, Loss, ServerBackoff
 from .deliveries import Delivery
 from .subscriptions import SubscriptionState
@@ -556,9 +557,10 @@ class PVTable(Generic[P, C]):
     def why_not_connected(self, pv: P, timeout: float | None, now: float) -> str:
         """Tell why *pv* is not connected after *timeout* seconds; empty if it was not found."""
         link, server, failure = pv._link, pv._server, self.failure(pv)
+        after = waited("after", timeout)
         if link is not None:
             carrier, phase = link.carrier, pv.describe(now)
-            text = f"{pv.name!r} was found but is not connected after {timeout} s: {phase}"
+            text = f"{pv.name!r} was found but is not connected {after}: {phase}"
             if not carrier.time_up(now):
                 return text
             return f"{text}; {carrier.describe_last_heard(now)}"
@@ -566,6 +568,6 @@ class PVTable(Generic[P, C]):
             return ""
         host, port = server
         return (
-            f"{pv.name!r} is not connected after {timeout} s: found at {host}:{port}, but it "
+            f"{pv.name!r} is not connected {after}: found at {host}:{port}, but it "
             f"failed {now - failure.when:.1f} s ago: {failure}; searching again"
         )

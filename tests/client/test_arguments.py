@@ -38,10 +38,20 @@ class TestTimeout:
         with pytest.raises(CaprotoValueError, match="timeout is too large; None waits without end"):
             arguments.check_timeout(10**400)
 
-    @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan")])
-    def test_impossible_numbers(self, timeout):
+    def test_not_a_number(self):
+        with pytest.raises(CaprotoValueError, match="timeout must be a number .* not NaN"):
+            arguments.check_timeout(float("nan"))
+
+    @pytest.mark.parametrize("timeout", [-1, -0.001, float("-inf")])
+    def test_a_deadline_that_has_passed(self, timeout):
+        """A call may have one; the default of many calls may not."""
+        assert arguments.check_timeout(timeout) == timeout
         with pytest.raises(CaprotoValueError, match="timeout must not be negative, got "):
-            arguments.check_timeout(timeout)
+            arguments.check_lasting_timeout(timeout)
+
+    def test_in_words(self):
+        assert arguments.waited("within", 2) == "within 2 s"
+        assert arguments.waited("after", -0.5).startswith("after 0 s (timeout=-0.5: the time was")
 
     def test_the_default_stays_the_default(self):
         assert arguments.check_default_timeout(DEFAULT) is DEFAULT
@@ -99,9 +109,23 @@ class TestMask:
     def test_any_bits(self, mask):
         assert arguments.check_mask(mask) == mask
 
-    @pytest.mark.parametrize("mask", [0, -1, 0x10000, "value", WrongIndex(), numpy.array([1, 2])])
+    @pytest.mark.parametrize(
+        ("mask", "bits"),
+        [
+            ("value", 1), ("LOG", 2), ("Alarm", 4), ("property", 8), ("DBE_LOG", 2),
+            ("value|alarm", 5), ("dbe_value | DBE_ALARM", 5), ("value,log,alarm", 7),
+            ("value log", 3), ("value, alarm|property", 13), ("value|value", 1),
+        ],
+    )
+    def test_names(self, mask, bits):
+        assert arguments.check_mask(mask) == bits
+
+    @pytest.mark.parametrize(
+        "mask",
+        [0, -1, 0x10000, "", "|", "values", "value|5", 1.0, WrongIndex(), numpy.array([1, 2])],
+    )
     def test_no_mask(self, mask):
-        with pytest.raises(CaprotoValueError, match="combination of SubscriptionType members"):
+        with pytest.raises(CaprotoValueError, match="mask=.* VALUE, LOG, ALARM, PROPERTY"):
             arguments.check_mask(mask)
 
 

@@ -20,6 +20,7 @@ from caproto._client.operations import (
     Write,
     fail_all,
     failure,
+    numbers_in,
     read_type,
     refusal,
     too_large,
@@ -174,16 +175,64 @@ def test_outcomes_travel_to_the_callback_thread():
     assert seen == [RESPONSE]
 
 
-def test_a_failure_is_logged_and_no_response(caplog):
+@pytest.mark.parametrize("verb", ["read", "write"])
+def test_a_failure_is_logged_and_no_response(caplog, verb):
+    """The write was not composed yet, or the callback would be called."""
     seen, batch = [], []
     with caplog.at_level(logging.WARNING, "caproto"):
-        operation(seen.append, verb="write").failed(DisconnectedError("the server is gone"), batch)
+        operation(seen.append, verb=verb).failed(DisconnectedError("the server is gone"), batch)
         ((target, argument),) = batch
         target.deliver(argument)
     assert not seen
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == "The write of 'T:x' failed: the server is gone"
+    assert record.getMessage() == f"The {verb} of 'T:x' failed: the server is gone"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ca.CaprotoTimeoutError("late"), CAStatus.ECA_TIMEOUT),
+        (DisconnectedError("lost"), CAStatus.ECA_DISCONN),
+        (ca.DeadCircuitError("dead"), CAStatus.ECA_DISCONN),
+        (ca.RemoteProtocolError("odd"), CAStatus.ECA_INTERNAL),
+    ],
+)
+def test_the_callback_of_a_write_that_was_sent_gets_a_stand_in_for_the_reply(
+    channel, caplog, error, status
+):
+    seen, batch = [], []
+    made = operation(seen.append, verb="write")
+    made.compose(channel, 7)
+    made.failed(error, batch)
+    assert not seen
+    ((target, argument),) = batch
+    target.deliver(argument)
+    assert seen == [ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, status, 7)]
+    assert caplog.records[0].getMessage() == f"The write of 'T:x' failed: {error}"
+
+
+def test_a_reply_that_is_delivered_too_late_is_a_timeout(channel):
+    seen = []
+    made = operation(seen.append, timeout=0, verb="write")
+    made.compose(channel, 7)
+    made.deliver(ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, CAStatus.ECA_NORMAL, 7))
+    assert seen == [ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, CAStatus.ECA_TIMEOUT, 7)]
+
+
+def test_a_write_without_confirmation_has_no_reply_to_stand_in_for(channel):
+    made = Write(FakePV(), None, Deadline(1), 2.5, None, None, False)
+    made.compose(channel, 7)
+    made.conclude(DisconnectedError("lost"))
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers"),
+    [("7", 7), ("-0X1f", -31), (" 1e3 ", 1e3), (["1", 2, "b"], [1, 2, "b"]), (("1",), [1]),
+     ("1_0", "1_0"), (b"7", b"7"), (None, None)],
+)
+def test_numbers_in_text(data, numbers):
+    assert numbers_in(data) == numbers
 
 
 def test_one_error_may_strike_many(caplog):

@@ -7,7 +7,7 @@ import pytest
 
 import caproto as ca
 from caproto import CAStatus, ChannelType
-from caproto._client.routing import EXPIRY_INTERVAL, HANDLERS, FollowUp, Routes
+from caproto._client.routing import EXPIRY_PAUSE, HANDLERS, FollowUp, Routes
 from caproto._protocol.circuit_rules import HANDLERS as RULES
 from caproto._protocol.framing import OversizedMessage
 from tests.conformance.items import item
@@ -298,11 +298,11 @@ class Limited:
 
 def test_what_nobody_waits_for_ends_in_time():
     routes = Routes()
-    over, just, soon, late = map(Limited, (9.0, 10.0, 10.2, 99.0))
+    over, just, soon, late = map(Limited, (9.0, 10.0, 10.00001, 99.0))
     waited = Operation()
     waited.expires = False
     routes.operations.update(enumerate([over, just, soon, late, waited]))
-    assert routes.take_expired(10.0) == ({0: over, 1: just}, 10.0 + EXPIRY_INTERVAL)
+    assert routes.take_expired(10.0) == ({0: over, 1: just}, 10.0 + 5 * EXPIRY_PAUSE)
     assert list(routes.operations.values()) == [soon, late, waited]
     assert routes.take_expired(10.6) == ({2: soon}, 99.0)
     assert routes.take_expired(99.0) == ({3: late}, math.inf)

@@ -26,7 +26,8 @@ class Batch:
     timeout : float or None
         Seconds, counted from leaving the block; None without end: how long to wait for PVs that are
         not connected yet, and when to stop waiting for replies. A reply that does not come in time
-        is logged; its callback is not called.
+        is logged; the callback of a read is not called then, that of a write with the status
+        ECA_TIMEOUT (see `PV.write`).
 
     Raises
     ------

@@ -491,13 +491,9 @@ class VirtualCircuitManager(CircuitFacts):
         """Fail the operations past their deadline for which no caller waits."""
         with self._lock:
             expired = self.session.expire(now)
-        batch: list[Delivery] = []
+        last_heard, batch = self.describe_last_heard(now), list[Delivery]()
         for operation in expired:
-            timeout = operation.deadline.timeout
-            error = CaprotoTimeoutError(
-                f"no reply within {timeout} s; {self.describe_last_heard(now)}"
-            )
-            operation.failed(error, batch)
+            operation.failed(CaprotoTimeoutError(operation.no_reply(last_heard)), batch)
         self._deliver(batch)
 
     def _idle(self, pv: PV, channel: ClientChannel, done: Waiter | None) -> None:

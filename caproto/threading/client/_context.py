@@ -18,6 +18,7 @@ from ..._client.arguments import (
     check_callback,
     check_data_type,
     check_default_timeout,
+    check_lasting_timeout,
     check_names,
     check_priority,
     check_timeout,
@@ -109,7 +110,7 @@ class Context(Home):
         client_name = user_name() if client_name is None else client_name
         text_payload("host_name", host_name)  # raises if it is not text
         text_payload("client_name", client_name)
-        timeout = _default_timeout() if timeout is DEFAULT else check_timeout(timeout)
+        timeout = _default_timeout() if timeout is DEFAULT else check_lasting_timeout(timeout)
         own = None if broadcaster is not None else SharedBroadcaster(configuration=configuration)
         broadcaster = broadcaster or own
         assert broadcaster is not None
@@ -435,7 +436,7 @@ def _default_timeout() -> float | None:
     if text is None:
         return DEFAULT_TIMEOUT
     try:
-        return check_timeout(float(text))
+        return check_lasting_timeout(float(text))
     except ValueError:
         raise CaprotoValueError(
             f"{TIMEOUT_VARIABLE} must be a number of seconds, 0 or more, not {text!r}"

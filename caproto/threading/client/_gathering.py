@@ -174,10 +174,11 @@ class Gathering:
     ) -> CaprotoError:
         pv: ClientPV = operation.pv
         circuit = late.get(operation)
-        text = f"{pv.name!r}: no reply to the {operation.verb} within {self._deadline.timeout} s"
-        if circuit is not None:
-            text += f"; {circuit.describe_last_heard(pv.context.now())}"
-        return CaprotoTimeoutError(text)
+        last_heard = (
+            "its circuit was lost" if circuit is None
+            else circuit.describe_last_heard(pv.context.now())
+        )
+        return CaprotoTimeoutError(f"{pv.name!r}: {operation.no_reply(last_heard)}")
 
 
 def _judge(operation: Operation, outcome: Outcome) -> Outcome:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ... import _locks
 from ..._addresses import Address
+from ..._client.arguments import waited
 from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING
 from ..._client.deliveries import Delivery
@@ -149,7 +150,7 @@ class Home:
             timeout = deadline.timeout
             raise CaprotoTimeoutError(
                 self.table.why_not_connected(pv, timeout, self.now())
-                or f"{pv.name!r} was not found within {timeout} s: "
+                or f"{pv.name!r} was not found {waited('within', timeout)}: "
                 f"{self.broadcaster.why_not_found()}"
             )
 

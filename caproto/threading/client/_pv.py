@@ -13,6 +13,7 @@ from ... import _locks
 from ..._client.arguments import (
     DEFAULT,
     DataType,
+    Mask,
     Timeout,
     check_callback,
     check_count,
@@ -22,6 +23,7 @@ from ..._client.arguments import (
     check_timeout,
     data_type_key,
 )
+from ..._client.deliveries import Delivery
 from ..._client.operations import (
     NORMAL,
     Callback,
@@ -41,7 +43,6 @@ from ..._protocol.commands import (
     WriteNotifyResponse,
     event_payload,
 )
-from ..._protocol.dbr import SubscriptionType
 from .._waiting import Deadline, OneShot
 from . import _reentry
 from ._circuit_manager import VirtualCircuitManager
@@ -318,12 +319,16 @@ class PV(ClientPV):
         Parameters
         ----------
         data : scalar, str, bytes, sequence or array
-            The value; an enum may be given by the name of its state.
+            The value; an enum may be given by the name of its state, a number as text (``'7'``).
+            A value that is not a whole number is refused for integer types, because digits would
+            be lost without notice.
         wait : bool
             Whether to wait until the server has finished: the record, and all that it triggers.
         callback : callable, optional
-            Called with the server's reply; never after the timeout. With ``wait=False`` also after
-            a refusal (see its ``status``); any other failure is only logged.
+            Called once for a write that was sent: with the server's reply, which may be a refusal
+            (see its ``status``), or, if none comes, with a WriteNotifyResponse with the status
+            ECA_TIMEOUT at the timeout, or ECA_DISCONN when the circuit is lost. A reply that comes
+            later is dropped. Not called after ``Context.disconnect()``.
         timeout : float or None, optional
             Seconds for everything; None waits without end.
         notify : bool, optional
@@ -341,7 +346,8 @@ class PV(ClientPV):
         Raises
         ------
         CaprotoTimeoutError
-            If there was no confirmation in time. The write may still happen.
+            If there was no confirmation in time. What was written may still be in progress: a motor
+            that is moving, for example. Pass a larger *timeout* to wait longer.
         DisconnectedError
             If the circuit was lost before the confirmation. The write may have happened.
         WriteError
@@ -376,7 +382,7 @@ class PV(ClientPV):
         low: float = 0.0,
         high: float = 0.0,
         to: float = 0.0,
-        mask: SubscriptionType | int | None = None,
+        mask: Mask | None = None,
     ) -> Subscription:
         """Make a Subscription; nothing is sent before it has a callback.
 
@@ -388,8 +394,9 @@ class PV(ClientPV):
             As for :meth:`read`.
         low, high, to : float
             Legacy limits of the EVENT_ADD message; servers ignore them.
-        mask : SubscriptionType or int, optional
-            Which kinds of change to report. Default: value and alarm.
+        mask : SubscriptionType, int or str, optional
+            Which kinds of change to report, also by name: ``'value|alarm'``. Default: value and
+            alarm.
 
         Returns
         -------
@@ -513,7 +520,7 @@ class PV(ClientPV):
                 try:
                     number = manager.request(link.channel, operation, deadline)
                     if not operation.wait(deadline.remaining()) and manager.forget(number):
-                        raise self._no_reply(operation, manager, deadline)
+                        raise self._no_reply(operation, manager)
                     break
                 except NotSent:
                     pass  # not connected, or just lost
@@ -533,9 +540,14 @@ class PV(ClientPV):
         return response
 
     def _no_reply(
-        self, operation: Blocking, manager: VirtualCircuitManager, deadline: Deadline
+        self, operation: Blocking, manager: VirtualCircuitManager
     ) -> CaprotoTimeoutError:
-        return CaprotoTimeoutError(
-            f"{self.name!r}: no reply to the {operation.verb} within {deadline.timeout} s; "
-            f"{manager.describe_last_heard(self.context.now())}"
-        )
+        """Make the error for a reply that did not come, and tell the callback of a write."""
+        last_heard = manager.describe_last_heard(self.context.now())
+        error = CaprotoTimeoutError(f"{self.name!r}: {operation.no_reply(last_heard)}")
+        told: list[Delivery] = []
+        operation.gave_up(error, told)
+        if told:
+            # Not put here: the first one starts a thread, which Ctrl-C must not interrupt.
+            manager.note(functools.partial(manager.delivery.put, told), self.name)
+        return error

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._client.deliveries import Call
 from ..._client.interfaces import PV
 from ..._client.operations import (
     NORMAL,
@@ -14,6 +15,7 @@ from ..._client.operations import (
     TypedRead,
     Write,
 )
+from ..._errors import CaprotoError
 from .._waiting import LATCH, Latched
 
 
@@ -30,10 +32,14 @@ class Blocking(Latched, Operation):
         self.response = response
         self._latch.release()
 
-    def failed(self, error: Exception, out: Out) -> None:
+    def failed(self, error: CaprotoError, out: Out) -> None:
         """Wake the caller with the reason why there will be no answer."""
+        self.gave_up(error, out)
         self.error = error  # type: ignore[misc]  # the slot is the subclass's
         self._latch.release()
+
+    def gave_up(self, error: CaprotoError, out: Out) -> None:
+        """Do what is to be done for the callback when the caller gets *error*."""
 
 
 class BlockingRead(Blocking, Read):
@@ -61,10 +67,22 @@ class BlockingTypedRead(Blocking, TypedRead):
 
 
 class BlockingWrite(Blocking, Write):
-    """See `Write`."""
+    """See `Write`; the callback is called once, also with what the caller gets as an exception."""
 
     __slots__ = LATCH
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.arm()
+
+    def answered(self, response: Any, out: Out) -> None:
+        """Wake the caller; the callback gets the response, too."""
+        if self.callback is not None:
+            out.append((self, response))
+        self.response = response
+        self._latch.release()
+
+    def gave_up(self, error: CaprotoError, out: Out) -> None:
+        """Have the callback called with a stand-in for the reply."""
+        if self.callback is not None:
+            out.append((Call(self.conclude), error))

@@ -11,6 +11,7 @@ import caproto as ca
 from caproto import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, ChannelType
 from caproto.threading.client import AccessError, Batch, Context, ContextDisconnectedError
 from tests.harness.fake_server import FakePV, ignore
+from tests.threading.client.told import Told, flush
 
 
 def connect(ctx, *names):
@@ -137,9 +138,16 @@ def test_impossible_arguments_raise_at_the_call(server, ctx, spoil, error):
         spoil(batch, x)
 
 
+def test_a_time_that_is_over(ctx):
+    (pv,) = ctx.get_pvs("not there")
+    with pytest.raises(CaprotoTimeoutError, match="'not there' was not found within 0 s"):
+        with Batch(timeout=-1) as batch:
+            batch.read(pv, print)
+
+
 def test_an_impossible_timeout():
     with pytest.raises(CaprotoValueError):
-        Batch(timeout=-1)
+        Batch(timeout=float("nan"))
 
 
 def test_a_block_that_fails_sends_nothing(server, ctx):
@@ -289,7 +297,8 @@ def test_no_callback_after_the_timeout(server, ctx, caplog, wait_for):
     with Batch(timeout=0.1) as batch:
         batch.read(x, lambda response: seen.append(response))
     wait_for(lambda: caplog.records)
-    assert "The read of 'x' failed: no reply within 0.1 s" in caplog.records[0].getMessage()
+    message = "The read of 'x' failed: no reply to the read within 0.1 s"
+    assert message in caplog.records[0].getMessage()
     assert not x.circuit_manager.circuit.pending, "the id is free again"
     (request,) = server.received(ca.ReadNotifyRequest)
     del server.on[ca.ReadNotifyRequest]
@@ -362,3 +371,19 @@ def test_many_batches_from_many_threads(server, ctx, wait_for):
     for thread in threads:
         thread.join(30)
     wait_for(lambda: len(seen) == 4 * 20 * len(pvs))
+
+
+def test_the_callback_of_a_write_without_reply_is_called_once_at_the_timeout(server, ctx):
+    x, y = connect(ctx, "x", "y")
+    held = []
+    server.on[ca.WriteNotifyRequest] = lambda *command: held.append(command)
+    told = Told()
+    with Batch(timeout=0.1) as batch:
+        batch.write(x, 1.0, told)
+        batch.write(y, 2.0, told)
+    told.wait_for_calls(2)
+    for command in held:
+        server.usual(*command)  # replies that are too late
+    flush(x)
+    assert [type(response) for response in told.responses] == 2 * [ca.WriteNotifyResponse]
+    assert {response.status for response in told.responses} == {ca.CAStatus.ECA_TIMEOUT}

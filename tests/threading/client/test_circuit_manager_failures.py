@@ -379,7 +379,9 @@ def test_the_server_stops_sending_but_not_listening(server, wait_for):
 
 
 @pytest.mark.parametrize("graceful", [False, True])
-def test_operations_fail_once_and_the_writes_are_not_repeated(server, graceful, caplog):
+def test_operations_fail_once_and_the_writes_are_not_repeated(
+    server, graceful, caplog, wait_for
+):
     with Context(configuration=quiet(server), timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()
@@ -387,7 +389,7 @@ def test_operations_fail_once_and_the_writes_are_not_repeated(server, graceful, 
         with caplog.at_level(logging.WARNING, "caproto.circ"):
             with pytest.raises(DeadCircuitError, match=f"127.0.0.1:{server.port}"):
                 x.write(2.5)
-        assert "searching for 1 PVs again" in caplog.text
+            wait_for(lambda: "searching for 1 PVs again" in caplog.text)
         assert x.read().data[0] == 1.5
         assert len(server.received(ca.WriteNotifyRequest)) == 1
 

@@ -163,7 +163,7 @@ def test_no_echo_in_time(ctx, server, wait_for, caplog):
 
 
 @item(38)
-def test_the_callbacks_of_reads_and_writes_are_not_called(ctx, server, wait_for, caplog):
+def test_reads_fail_and_the_callbacks_of_writes_are_told(ctx, server, wait_for, caplog):
     states = States(ctx, "x")
     (x,) = states.pvs
     fall_silent(server, x)
@@ -174,7 +174,7 @@ def test_the_callbacks_of_reads_and_writes_are_not_called(ctx, server, wait_for,
         x.write(1.0, wait=False, callback=seen.append)
         x.read(wait=False, callback=seen.append)
         wait_for(lambda: states.of("x") == ["connected", "disconnected"])
-    assert not seen
+    assert [response.status for response in seen] == [ca.CAStatus.ECA_DISCONN]
     assert [r.getMessage().split(":")[0] for r in caplog.records if r.name == "caproto.ch"] == [
         "The write of 'x' failed", "The read of 'x' failed",
     ]

@@ -307,14 +307,28 @@ class TestRefusals:
 class TestTimeouts:
     def test_impossible_ones_raise_at_the_call(self, ctx):
         (pv,) = ctx.get_pvs("not there")
-        for timeout in (-1, -0.1, float("nan")):
-            with pytest.raises(CaprotoValueError, match="timeout"):
-                pv.read(timeout=timeout)
+        with pytest.raises(CaprotoValueError, match="timeout"):
+            pv.read(timeout=float("nan"))
+        with pytest.raises(CaprotoValueError, match="timeout must not be negative"):
+            pv.timeout = -0.1
         for timeout in ("1", True, [1]):
             with pytest.raises(CaprotoTypeError, match="timeout"):
                 pv.read(timeout=timeout)
             with pytest.raises(CaprotoTypeError, match="timeout"):
                 pv.timeout = timeout
+
+    def test_a_deadline_that_has_passed(self, server, ctx):
+        """As in ``timeout=deadline - time.time()``: an answer that is not there is too late."""
+        (pv,) = ctx.get_pvs("not there")
+        for call in (pv.read, pv.wait_for_connection, pv.wait_for_search):
+            with pytest.raises(CaprotoTimeoutError, match="'not there' was not found within 0 s"):
+                call(timeout=-0.1)
+
+    def test_a_reply_that_is_not_there_yet(self, server, x):
+        server.on[ReadNotifyRequest] = ignore
+        with pytest.raises(CaprotoTimeoutError, match="'x': no reply to the read within 0 s"):
+            x.read(timeout=-0.1)
+        x.wait_for_connection(timeout=-0.1)  # nothing to wait for
 
     def test_not_found(self, server, ctx):
         (pv,) = ctx.get_pvs("not there")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import array
+import functools
 import threading
 import time
 
@@ -115,6 +116,26 @@ class TestValues:
             assert bytes(request.payload).hex() == payload, (name, data)
             assert request.data_type is server.pvs[name].data_type
 
+    @pytest.mark.parametrize(
+        ("name", "text", "number"),
+        [
+            ("x", "7", 7), ("x", " -2.5e1 ", -25), ("x", "0x1F", 31), ("wave", "7", 7),
+            ("wave", "7.0", 7), ("wave", "-0x10", -16), ("wave", ["1", "2.0", 3], [1, 2, 3]),
+        ],
+    )
+    def test_text_that_is_a_number(self, pv, name, text, number):
+        pv(name).write(text)
+        wanted = number if isinstance(number, list) else [number]
+        assert pv(name).read().data.tolist()[: len(wanted)] == wanted
+
+    @pytest.mark.parametrize("text", ["seven", "", "1_000", "7 mm", "5.5", ["1", "b"], "0x"])
+    def test_text_that_is_not_a_number_there(self, server, pv, text):
+        with pytest.raises((CaprotoTypeError, CaprotoValueError)) as caught:
+            pv("wave").write(text)
+        shown = {"5.5": "5.5", "['1', 'b']": "'b'"}.get(str(text), repr(text))
+        assert "'wave'" in str(caught.value) and shown in str(caught.value)
+        assert not server.received(WriteNotifyRequest)
+
     def test_a_state_of_an_enum_by_name_is_sent_as_text(self, server, pv):
         server.on[WriteNotifyRequest] = lambda connection, command: connection.send(
             WriteNotifyResponse(command.data_type, command.data_count, 1, command.ioid)
@@ -165,6 +186,8 @@ class TestValues:
         with pytest.raises(CaprotoTypeError, match="callback"):
             pv.write(1, callback=5)
         with pytest.raises(CaprotoValueError, match="timeout"):
+            pv.write(1, timeout=float("nan"))
+        with pytest.raises(CaprotoTimeoutError, match="'not there'"):
             pv.write(1, timeout=-1)
 
 
@@ -304,19 +327,60 @@ class TestNoConfirmation:
         with pytest.raises(CaprotoTimeoutError, match="'not there' was not found within 0.05 s"):
             ctx.get_pvs("not there")[0].write(1, wait=False, timeout=0.05)
 
-    def test_a_callback_never_comes_after_its_timeout(self, server, x, wait_for):
+    def test_the_message_says_that_it_may_go_on_and_how_to_wait_longer(self, server, x):
+        server.on[WriteNotifyRequest] = ignore
+        with pytest.raises(CaprotoTimeoutError, match="still be in progress.*larger timeout="):
+            x.write(2.0, timeout=0.01)
+
+    @pytest.mark.parametrize("wait", [True, False])
+    def test_a_callback_without_reply_is_called_once_at_its_timeout(self, server, x, wait):
         waiting, told = [], Told()
         server.on[WriteNotifyRequest] = lambda *command: waiting.append(command)
-        x.write(2.0, wait=False, callback=told, timeout=0.01)
-        with pytest.raises(CaprotoTimeoutError):  # sent after it, and not told before 0.05 s
-            x.write(3.0, timeout=0.05)
-        wait_for(lambda: len(waiting) == 2)
-        for command in waiting:
-            server.usual(*command)
+        begun = time.monotonic()
+        if wait:
+            with pytest.raises(CaprotoTimeoutError):
+                x.write(2.0, callback=told, timeout=0.2)
+        else:
+            x.write(2.0, wait=False, callback=told, timeout=0.2)
+        told.wait_for_calls(1)
+        assert time.monotonic() - begun >= 0.2
+        (response,) = told.responses
+        assert isinstance(response, WriteNotifyResponse)
+        assert response.status is CAStatus.ECA_TIMEOUT
+        assert response.data_type is ChannelType.DOUBLE and response.data_count == 1
+        server.usual(*waiting[0])  # the reply that is too late
         flush(x)
-        assert not told.responses
+        assert told.responses == [response]
 
-    def test_a_slow_callback_is_no_reason_to_call_another_one_too_late(self, x):
+    def test_each_of_many_is_called_at_its_own_timeout(self, server, x):
+        server.on[WriteNotifyRequest] = ignore
+        moments, told = {}, Told()
+
+        def note(number, response):
+            moments[number] = time.monotonic()
+            told(response)
+
+        begun = time.monotonic()
+        for number in range(40):
+            x.write(2.0, wait=False, callback=functools.partial(note, number),
+                    timeout=0.1 + 0.01 * number)
+        told.wait_for_calls(40)
+        assert all(moments[number] >= begun + 0.1 + 0.01 * number for number in range(40))
+        assert {response.status for response in told.responses} == {CAStatus.ECA_TIMEOUT}
+
+    @pytest.mark.parametrize("wait", [True, False])
+    def test_a_callback_is_told_at_once_that_the_circuit_is_lost(self, server, x, wait):
+        told = Told()
+        server.on[WriteNotifyRequest] = hang_up
+        if wait:
+            with pytest.raises(DisconnectedError):
+                x.write(2.0, callback=told, timeout=60)
+        else:
+            x.write(2.0, wait=False, callback=told, timeout=60)
+        told.wait_for_calls(1)
+        assert [response.status for response in told.responses] == [CAStatus.ECA_DISCONN]
+
+    def test_a_reply_that_waits_too_long_for_the_callback_thread(self, x):
         told = Told()
         with hold_callbacks(x):
             x.write(2.0, wait=False, callback=told, timeout=0.01)
@@ -324,7 +388,16 @@ class TestNoConfirmation:
             with pytest.raises(CaprotoTimeoutError):
                 x.context.get_pvs("not there")[0].read(timeout=0.02)
         flush(x)
-        assert not told.responses
+        assert [response.status for response in told.responses] == [CAStatus.ECA_TIMEOUT]
+
+    def test_the_callback_of_a_call_that_has_returned_gets_the_same_however_late(self, x):
+        told = Told()
+        with hold_callbacks(x):
+            response = x.write(2.0, callback=told, timeout=0.5)
+            with pytest.raises(CaprotoTimeoutError):
+                x.context.get_pvs("not there")[0].read(timeout=0.6)
+        flush(x)
+        assert told.responses == [response] and response.status is CAStatus.ECA_NORMAL
 
     def test_a_write_is_never_repeated(self, server, x):
         server.on[WriteNotifyRequest] = hang_up

@@ -58,10 +58,25 @@ def test_a_callback_gets_a_success_too(kind):
     assert out == [(operation, RESPONSE)] and operation.wait(0)
 
 
-def test_an_error_is_for_the_caller_alone(kind):
+@pytest.mark.parametrize("kind", [BlockingRead, BlockingTypedRead])
+def test_a_refused_read_is_for_the_caller_alone(kind):
     operation, out = make(kind, print), []
     operation.answered(REFUSED, out)
     assert not out and operation.wait(0) and operation.response is REFUSED
+
+
+def test_the_callback_of_a_write_gets_a_refusal_too():
+    operation, out = make(BlockingWrite, print), []
+    operation.answered(REFUSED, out)
+    assert out == [(operation, REFUSED)] and operation.wait(0) and operation.response is REFUSED
+
+
+@pytest.mark.parametrize("callback", [None, print])
+def test_a_write_without_a_reply_has_something_for_its_callback_only(callback):
+    operation, out, error = make(BlockingWrite, callback), [], ca.DisconnectedError("lost")
+    operation.failed(error, out)
+    assert [argument for _, argument in out] == ([error] if callback else [])
+    assert operation.error is error
 
 
 def test_it_is_one_small_object(kind):
