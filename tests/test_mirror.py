@@ -19,6 +19,7 @@ OF_THE_WHOLE = {
     "test_import_time.py", "test_language.py", "test_layers.py", "test_mirror.py",
     "test_vectors_support.py",
     "threading/client/test_client.py", "threading/client/test_interrupts.py",
+    "threading/client/test_tracebacks.py",
 }
 
 

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Hashable, Iterable
 from typing import Final
 
+from .._environment import ClientConfiguration
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._protocol.constants import MAX_PRIORITY
 from .._protocol.dbr import ChannelType, SubscriptionType, field_types, resolve_data_type
@@ -39,11 +40,11 @@ _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more bits than we do
 
 
-def check_timeout(timeout: object) -> float | None:
+def check_timeout(timeout: object, *, lasting: bool = False) -> float | None:
     """Return *timeout* as a number of seconds, or None for no end.
 
-    A negative one is allowed: it comes from a deadline that has passed, as in
-    ``timeout=deadline - time.time()``.
+    A negative one, as in ``timeout=deadline - time.time()``, is a deadline that has passed; it is
+    refused for *lasting* ones, the defaults of many calls.
     """
     if timeout is None:
         return None
@@ -59,20 +60,14 @@ def check_timeout(timeout: object) -> float | None:
         seconds = int(number) if number.is_integer() else number  # errors then say "2 s"
     if seconds != seconds:
         raise CaprotoValueError("timeout must be a number of seconds or None, not NaN")
-    return seconds
-
-
-def check_lasting_timeout(timeout: object) -> float | None:
-    """Return *timeout*, the default of many calls, as `check_timeout` does; not a negative one."""
-    seconds = check_timeout(timeout)
-    if seconds is not None and seconds < 0:
+    if lasting and seconds < 0:
         raise CaprotoValueError(f"a default timeout must not be negative, got {timeout!r}")
     return seconds
 
 
 def check_default_timeout(timeout: Timeout) -> Timeout:
-    """Return *timeout* as `check_lasting_timeout` does, or `DEFAULT`."""
-    return timeout if isinstance(timeout, _Default) else check_lasting_timeout(timeout)
+    """Return *timeout* as `check_timeout` does for lasting ones, or `DEFAULT`."""
+    return timeout if isinstance(timeout, _Default) else check_timeout(timeout, lasting=True)
 
 
 def waited(preposition: str, timeout: float | None) -> str:
@@ -80,6 +75,22 @@ def waited(preposition: str, timeout: float | None) -> str:
     if timeout is not None and timeout < 0:
         return f"{preposition} 0 s (timeout={timeout:.3g}: the time was over before the call)"
     return f"{preposition} {timeout} s"
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """Raise unless *seconds*, the argument called *name*, is a time longer than nothing."""
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):
+        raise CaprotoTypeError(f"{name} must be a number of seconds, not {seconds!r}")
+    if not float(seconds) > 0:
+        raise CaprotoValueError(f"{name} must be more than 0 seconds, not {seconds!r}")
+
+
+def check_configuration(configuration: object) -> None:
+    """Raise CaprotoTypeError unless *configuration* is a ClientConfiguration or None."""
+    if configuration is not None and not isinstance(configuration, ClientConfiguration):
+        raise CaprotoTypeError(
+            f"configuration must be a ClientConfiguration, not {configuration!r}"
+        )
 
 
 def _whole(value: object) -> int:
@@ -169,4 +180,7 @@ def check_names(names: Iterable[object], call: str = "get_pvs") -> None:
                 f"PV names must be str, not {name!r} ({type(name).__name__}); to pass a list, "
                 f"write {call}(*names)"
             )
-        name_payload(name)  # raises if it cannot be searched
+        try:
+            name_payload(name)
+        except CaprotoValueError as error:
+            raise error.with_traceback(None) from None  # users need not see our frames

@@ -161,8 +161,8 @@ def make_reference(
         return weakref.ref(function, died)
     except TypeError:
         raise CaprotoTypeError(
-            f"{function!r} cannot be held weakly; give a function or a method, or add it to a "
-            "subscription with strong=True"
+            f"the callback {function!r} cannot be held weakly; give a function or a method, "
+            "or add it to a subscription with strong=True"
         ) from None
 
 

@@ -47,7 +47,7 @@ class TestTimeout:
         """A call may have one; the default of many calls may not."""
         assert arguments.check_timeout(timeout) == timeout
         with pytest.raises(CaprotoValueError, match="timeout must not be negative, got "):
-            arguments.check_lasting_timeout(timeout)
+            arguments.check_timeout(timeout, lasting=True)
 
     def test_in_words(self):
         assert arguments.waited("within", 2) == "within 2 s"

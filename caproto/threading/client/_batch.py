@@ -115,4 +115,4 @@ def _report(failures: list[Failure]) -> None:
     for request, error in failures[1:]:
         request.pv.log.warning("Not sent: %s", error)
     if failures:
-        raise failures[0][1]
+        raise failures[0][1].with_traceback(None) from None  # users need not see our frames

@@ -16,9 +16,9 @@ from ..._client.arguments import (
     DataType,
     Timeout,
     check_callback,
+    check_configuration,
     check_data_type,
     check_default_timeout,
-    check_lasting_timeout,
     check_names,
     check_priority,
     check_timeout,
@@ -100,17 +100,14 @@ class Context(Home):
     ) -> None:
         if broadcaster is not None and not isinstance(broadcaster, SharedBroadcaster):
             raise CaprotoTypeError(f"broadcaster must be a SharedBroadcaster, not {broadcaster!r}")
-        if configuration is not None and not isinstance(configuration, ClientConfiguration):
-            raise CaprotoTypeError(
-                f"configuration must be a ClientConfiguration, not {configuration!r}"
-            )
+        check_configuration(configuration)
         if not isinstance(max_workers, int) or max_workers < 1:
             raise CaprotoValueError(f"max_workers must be 1 or more, not {max_workers!r}")
         host_name = socket.gethostname() if host_name is None else host_name
         client_name = user_name() if client_name is None else client_name
         text_payload("host_name", host_name)  # raises if it is not text
         text_payload("client_name", client_name)
-        timeout = _default_timeout() if timeout is DEFAULT else check_lasting_timeout(timeout)
+        timeout = _default_timeout() if timeout is DEFAULT else check_timeout(timeout, lasting=True)
         own = None if broadcaster is not None else SharedBroadcaster(configuration=configuration)
         broadcaster = broadcaster or own
         assert broadcaster is not None
@@ -436,7 +433,7 @@ def _default_timeout() -> float | None:
     if text is None:
         return DEFAULT_TIMEOUT
     try:
-        return check_lasting_timeout(float(text))
+        return check_timeout(float(text), lasting=True)
     except ValueError:
         raise CaprotoValueError(
             f"{TIMEOUT_VARIABLE} must be a number of seconds, 0 or more, not {text!r}"

@@ -35,7 +35,13 @@ from ..._client.operations import (
     failure,
     refusal,
 )
-from ..._errors import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, DisconnectedError
+from ..._errors import (
+    CaprotoError,
+    CaprotoTimeoutError,
+    CaprotoTypeError,
+    CaprotoValueError,
+    DisconnectedError,
+)
 from ..._protocol.commands import (
     ErrorResponse,
     ReadNotifyResponse,
@@ -477,14 +483,17 @@ class PV(ClientPV):
             self._leave(operation, deadline)
             return
         self._idle_wish = False
-        while True:
-            if link is not None:
-                try:
-                    link.carrier.request(link.channel, operation, deadline)
-                    return
-                except NotSent:
-                    pass  # not connected, or just lost
-            link = self.wait_until_usable(deadline)
+        try:
+            while True:
+                if link is not None:
+                    try:
+                        link.carrier.request(link.channel, operation, deadline)
+                        return
+                    except NotSent:
+                        pass  # not connected, or just lost
+                link = self.wait_until_usable(deadline)
+        except CaprotoError as error:
+            raise error.with_traceback(None) from None  # users need not see our frames
 
     def _leave(self, operation: Operation, deadline: Deadline) -> None:
         """Leave an operation to the reader thread."""
@@ -514,20 +523,23 @@ class PV(ClientPV):
         if must_not_wait(self.context.locks if link is None else link.carrier.locks):
             raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}")
         self._idle_wish = False
-        while True:
-            if link is not None:
-                manager = link.carrier
-                try:
-                    number = manager.request(link.channel, operation, deadline)
-                    if not operation.wait(deadline.remaining()) and manager.forget(number):
-                        raise self._no_reply(operation, manager)
-                    break
-                except NotSent:
-                    pass  # not connected, or just lost
-                except BaseException:  # for example Ctrl-C: no thread waits for it any more
-                    manager.withdraw((operation,))
-                    raise
-            link = self.wait_until_usable(deadline)
+        try:
+            while True:
+                if link is not None:
+                    manager = link.carrier
+                    try:
+                        number = manager.request(link.channel, operation, deadline)
+                        if not operation.wait(deadline.remaining()) and manager.forget(number):
+                            raise self._no_reply(operation, manager)
+                        break
+                    except NotSent:
+                        pass  # not connected, or just lost
+                    except BaseException:  # for example Ctrl-C: no thread waits for it any more
+                        manager.withdraw((operation,))
+                        raise
+                link = self.wait_until_usable(deadline)
+        except CaprotoError as error:
+            raise error.with_traceback(None) from None  # users need not see our frames
         # If the operation could not be forgotten any more, its reply has come or is about to.
         if operation.response is None and operation.error is None:
             operation.wait(None)

@@ -10,6 +10,7 @@ import os
 from _thread import RLock
 from collections.abc import Callable, Sequence
 
+from ..._client.arguments import check_configuration, check_seconds
 from ..._client.explanation import SearchReport
 from ..._client.search_book import Key
 from ..._environment import ClientConfiguration
@@ -52,6 +53,8 @@ class SharedBroadcaster:
         registration_retry_time: float = 10.0,
         configuration: ClientConfiguration | None = None,
     ) -> None:
+        check_configuration(configuration)
+        check_seconds("registration_retry_time", registration_retry_time)
         self.configuration = configuration or ClientConfiguration.from_environment()
         self.registration_retry_time = registration_retry_time
         self._service = SearchService(self.configuration, registration_retry_time)

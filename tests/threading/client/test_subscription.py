@@ -196,12 +196,17 @@ class TestSameArguments:
             thread.join(10)
         assert len(found) == 16 and len(set(found)) == 1
 
+    def test_the_mask_may_be_given_by_name(self, ctx):
+        (pv,) = ctx.get_pvs("x")
+        assert pv.subscribe(mask="DBE_value | alarm") is pv.subscribe()
+        assert pv.subscribe(mask="log").mask is SubscriptionType.DBE_LOG
+
     def test_impossible_ones_raise_at_the_call(self, ctx):
         (pv,) = ctx.get_pvs("not there")
         for arguments in (
             {"data_type": "nonsense"}, {"data_type": 39}, {"data_type": -1}, {"data_type": 1.0},
             {"data_count": -1}, {"data_count": 1 << 32}, {"mask": 0}, {"mask": -1},
-            {"mask": 1 << 16}, {"mask": "VALUE"}, {"low": "a"}, {"high": 1e300}, {"to": None},
+            {"mask": 1 << 16}, {"mask": "VALUES"}, {"low": "a"}, {"high": 1e300}, {"to": None},
         ):
             with pytest.raises(CaprotoValueError):
                 pv.subscribe(**arguments)
