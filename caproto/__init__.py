@@ -60,6 +60,7 @@ if typing.TYPE_CHECKING:
     from ._os.sockets import bcast_socket
     from ._protocol.broadcaster import Broadcaster, extract_address
     from ._protocol.channel import ClientChannel, ServerChannel
+    from ._protocol.channel_facts import ChannelFacts
     from ._protocol.circuit import VirtualCircuit
     from ._protocol.commands import (
         AccessRightsResponse,
@@ -162,6 +163,7 @@ if typing.TYPE_CHECKING:
         parse_channel_filter,
         parse_record_field,
     )
+    from ._protocol.responses import EnumValue
     from ._protocol.roles import (
         AWAIT_CREATE_CHAN_RESPONSE,
         CLIENT,
@@ -218,6 +220,7 @@ _HOMES = {
     "._os.sockets": "bcast_socket",
     "._protocol.broadcaster": "Broadcaster extract_address",
     "._protocol.channel": "ClientChannel ServerChannel",
+    "._protocol.channel_facts": "ChannelFacts",
     "._protocol.circuit": "VirtualCircuit",
     "._protocol.commands": """
         AccessRightsResponse Beacon ClearChannelRequest ClearChannelResponse
@@ -245,6 +248,7 @@ _HOMES = {
     "._protocol.headers": "ExtendedMessageHeader MessageHeader",
     "._protocol.message": "Message",
     "._protocol.names": "RecordField RecordModifiers parse_channel_filter parse_record_field",
+    "._protocol.responses": "EnumValue",
     "._protocol.roles": """
         AWAIT_CREATE_CHAN_RESPONSE CLIENT CLOSED CONNECTED DISCONNECTED FAILED IDLE
         MUST_CLOSE NEED_DATA REQUEST RESPONSE SEND_CREATE_CHAN_REQUEST
@@ -293,6 +297,7 @@ __all__ = [
     "ChannelData",
     "ChannelDouble",
     "ChannelEnum",
+    "ChannelFacts",
     "ChannelFloat",
     "ChannelInteger",
     "ChannelNumeric",
@@ -355,6 +360,7 @@ __all__ = [
     "DisconnectedError",
     "EchoRequest",
     "EchoResponse",
+    "EnumValue",
     "ErrorResponse",
     "ErrorResponseReceived",
     "EventAddRequest",

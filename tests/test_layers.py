@@ -24,8 +24,10 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_addresses", "_protocol.dbr", "_protocol.status"),
     ("_environment", "_protocol.arrays"),
     # --- 1: commands
-    ("_protocol.payload",),
+    ("_protocol.channel_facts", "_protocol.payload"),
+    ("_protocol.presentation",),
     ("_protocol.message",),
+    ("_protocol.responses",),
     ("_protocol.commands_circuit", "_protocol.commands_search", "_protocol.commands_values"),
     ("_protocol.commands",),
     # --- 2: the rules of one channel, and the cutting of bytes

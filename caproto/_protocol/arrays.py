@@ -65,7 +65,7 @@ class Backend:
         ``viewers[data_type](payload, count)`` returns the values as an array, without a copy where
         the backend can.
     natives : tuple of callables
-        The same in machine byte order.
+        The same as a new array in machine byte order, which can be written to.
     """
 
     __slots__ = ("name", "natives", "viewers")
@@ -115,7 +115,7 @@ def _numpy_backend() -> Backend:
 
     def native(layout: Layout) -> Viewer:
         view, dtype = viewer(layout), numpy.dtype(layout.dtype).newbyteorder("=")
-        return lambda payload, count: frozen(view(payload, count).astype(dtype))
+        return lambda payload, count: view(payload, count).astype(dtype)
 
     def viewer(layout: Layout) -> Viewer:
         return (text_viewer if layout.native is ChannelType.STRING else number_viewer)(layout)

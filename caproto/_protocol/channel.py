@@ -15,6 +15,7 @@ from typing import Protocol, SupportsIndex
 
 from .._addresses import Address
 from .._errors import CaprotoKeyError, CaprotoValueError, LocalProtocolError, ProtocolError
+from .channel_facts import DESCRIPTIVE_TYPES, UNKNOWN
 from .commands import (
     AccessRightsResponse,
     ClearChannelRequest,
@@ -37,9 +38,9 @@ from .commands import (
     event_payload,
 )
 from .constants import DEFAULT_PROTOCOL_VERSION, DYNAMIC_COUNT_VERSION, EXTENDED_HEADER_VERSION
-from .dbr import CHANNEL_TYPES, AccessRights, ChannelType, SubscriptionType
+from .dbr import CHANNEL_TYPES, LAYOUTS, AccessRights, ChannelType, SubscriptionType
 from .headers import MARKER
-from .message import dbr_type, u16, u32
+from .message import DataMessage, dbr_type, u16, u32
 from .payload import encode
 from .roles import Role, State
 from .states import NEW_CHANNEL, OPEN_CHANNEL, Command
@@ -93,13 +94,15 @@ class Channel:
         The largest number of elements; None until the server has sent it.
     access_rights : AccessRights or None
         None until the server has sent them.
+    facts : ChannelFacts
+        What its responses are given; see `learn`.
     subscriptionids : set of int
         The live subscriptions.
     """
 
     __slots__ = (
-        "name", "circuit", "cid", "sid", "native_data_count", "access_rights", "subscriptionids",
-        "_native", "_state", "__weakref__",
+        "name", "circuit", "cid", "sid", "native_data_count", "access_rights", "facts",
+        "subscriptionids", "_native", "_state", "__weakref__",
     )
 
     def __init__(self, name: str, circuit: Circuit, cid: int | None = None) -> None:
@@ -109,6 +112,7 @@ class Channel:
         self.sid: int | None = None
         self.native_data_count: int | None = None
         self.access_rights: AccessRights | None = None
+        self.facts = UNKNOWN
         self.subscriptionids: AbstractSet[int] = _NONE
         self._native: int | None = None
         self._state = NEW_CHANNEL
@@ -132,6 +136,17 @@ class Channel:
     def __repr__(self) -> str:
         name = type(self).__name__
         return f"<{name} {self.name!r} cid={self.cid} sid={self.sid} {self._state!r}>"
+
+    def learn(self, response: DataMessage) -> None:
+        """Note the units, limits and names of states that a graphic or control value carries.
+
+        The circuit does this with each such reply, and with the first update of a subscription.
+        Later responses of the channel show it.
+        """
+        _, _, data_type, _, _, _ = response.fields
+        # In another type than the channel's own they would be poorer: an integer has no precision.
+        if data_type in DESCRIPTIVE_TYPES and LAYOUTS[data_type].native == self._native:
+            self.facts = self.facts.described(data_type, response.payload)
 
     def step(self, command: Command) -> None:
         """Take *command* through both state machines; for the circuit only.

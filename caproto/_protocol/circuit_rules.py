@@ -23,6 +23,7 @@ from typing import Any
 from .._addresses import Address
 from .._errors import CaprotoValueError, ProtocolError, RemoteProtocolError
 from .channel import Channel, ServerChannel
+from .channel_facts import facts_of_channel
 from .commands import (
     AccessRightsResponse,
     ClearChannelRequest,
@@ -58,10 +59,10 @@ from .commands import (
     WriteRequest,
 )
 from .constants import DEFAULT_PROTOCOL_VERSION, MAX_PRIORITY, MINIMUM_PROTOCOL_VERSION
-from .dbr import LAYOUTS, ChannelType
+from .dbr import ChannelType
 from .framing import OversizedMessage
 from .headers import Fields
-from .message import DataMessage, Message
+from .message import Message
 from .replies import (
     ITEM_SIZES,
     LAST_TYPE,
@@ -82,18 +83,13 @@ from .states import (
     OPEN_CHANNEL,
     STEADY,
 )
+from .status import CAStatus
 
 _ID_LIMIT = 0xFFFFFFFF
 
-_CHAR_TYPES = frozenset(
-    layout.channel_type for layout in LAYOUTS if layout.native is ChannelType.CHAR
-)
-
-#: By type: bytes before a value. For CHAR more than there can be, so that each reply is looked
-#: at: it may need a mark.
-_OFFSETS = tuple(
-    1 << 33 if number in _CHAR_TYPES else offset for number, offset in enumerate(VALUE_OFFSETS)
-)
+#: Types above this carry units, limits or names of states.
+_LAST_TIME_TYPE = int(ChannelType.TIME_DOUBLE)
+_NORMAL = CAStatus.ECA_NORMAL
 
 
 class CircuitRules:
@@ -132,8 +128,9 @@ class CircuitRules:
         self._next_of_cid: dict[int, deque[Channel]] = {}  # a server's, asked for with a cid in use
         self.pending: dict[int, Message] = {}
         self.subscriptions: dict[int, EventAddRequest] = {}
-        # Header of the last right update of each subscription: another one like it needs no check.
-        self._right_updates: dict[int, Fields] = {}
+        # Of each subscription the header of the last right update, because another one like it
+        # needs no check; and the channel.
+        self._right_updates: dict[int, tuple[Fields, Channel]] = {}
         self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
         self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
         self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were dropped too early
@@ -336,6 +333,7 @@ class CircuitRules:
         channel.sid = sid
         channel._native = data_type
         channel.native_data_count = data_count
+        channel.facts = facts_of_channel(channel.name, data_type, data_count)
         self.channels_sid[sid] = channel
         self._creation_answered(cid)
 
@@ -442,7 +440,10 @@ class CircuitRules:
     def _on_update(self, command: EventAddResponse) -> None:
         fields = command.fields
         # That the subscription is live proves that circuit and channel are open: see STEADY.
-        if fields != self._right_updates.get(fields[5]):
+        right = self._right_updates.get(fields[5])
+        if right is not None and fields == right[0]:
+            command.channel_facts = right[1].facts
+        else:
             self._check_update(command)
 
     def _check_update(self, command: EventAddResponse) -> None:
@@ -450,9 +451,9 @@ class CircuitRules:
         number = command.fields[5]
         request = self.subscriptions.get(number)
         if request is not None:
-            marked = self._note_text(command, request)
-            if check_value(command, request) and not marked:
-                self._right_updates[number] = command.fields
+            channel = self._inform(command, request)
+            if check_value(command, request) and channel is not None:
+                self._right_updates[number] = command.fields, channel
         elif number in self.pending and self.our_role is CLIENT:
             self._on_reply(command)
         else:
@@ -472,6 +473,8 @@ class CircuitRules:
             return
         _, _, wanted_type, wanted_count, _, _ = request.fields
         kind = type(command)
+        if kind is not WriteNotifyResponse:
+            self._inform(command, request)
         if (
             kind is not REPLY_OF[type(request)]
             or data_type != wanted_type
@@ -479,7 +482,7 @@ class CircuitRules:
             or data_type > LAST_TYPE
             or (
                 kind is not WriteNotifyResponse
-                and size < _OFFSETS[data_type] + count * ITEM_SIZES[data_type]
+                and size < VALUE_OFFSETS[data_type] + count * ITEM_SIZES[data_type]
             )
         ):
             self._check_reply(command, request)
@@ -487,7 +490,6 @@ class CircuitRules:
 
     def _check_reply(self, command: Reply | EventAddResponse, request: Message) -> None:
         """Check a reply that is not exactly what its request asked for."""
-        self._note_text(command, request)
         try:
             check_kind(command, REPLY_OF[type(request)])
             check_value(command, request)
@@ -502,17 +504,17 @@ class CircuitRules:
         if subscription is None or type(command) is not ReadNotifyResponse:
             self._check_late(command)
         else:
-            self._note_text(command, subscription)
+            self._inform(command, subscription)
             check_value(command, subscription)
 
-    def _note_text(self, command: Message, request: Message) -> bool:
-        """Mark a single CHAR of an array, which is text; return whether it is one."""
-        _, _, data_type, count, _, _ = command.fields
-        if count != 1 or data_type not in _CHAR_TYPES or not isinstance(command, DataMessage):
-            return False
+    def _inform(self, command: Any, request: Message) -> Channel | None:
+        """Give a value what is known about its channel, and note what it adds to that."""
         channel = self.channels_sid.get(request.fields[4])
-        command.of_array = channel is not None and (channel.native_data_count or 0) > 1
-        return command.of_array
+        if channel is not None:
+            if command.fields[2] > _LAST_TIME_TYPE and command.status == _NORMAL:
+                channel.learn(command)
+            command.channel_facts = channel.facts
+        return channel
 
     def _on_error(self, command: ErrorResponse) -> None:
         self._step(command)

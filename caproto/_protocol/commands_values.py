@@ -19,6 +19,7 @@ from .message import (
     u16,
     u32,
 )
+from .responses import ValueResponse
 from .roles import REQUEST, RESPONSE
 from .status import CAStatus
 
@@ -68,7 +69,7 @@ class ReadRequest(_ReadRequest):
     ID = 3
 
 
-class ReadNotifyResponse(StatusMixin, DataMessage):
+class ReadNotifyResponse(StatusMixin, ValueResponse):
     """A value that was asked for. Unless the status is a success the data mean nothing.
 
     Parameters
@@ -101,7 +102,7 @@ class ReadNotifyResponse(StatusMixin, DataMessage):
     ioid = header_field(5, "The client's id of this operation.")
 
 
-class ReadResponse(DataMessage):
+class ReadResponse(ValueResponse):
     """The answer to :class:`ReadRequest`; obsolete.
 
     Parameters
@@ -299,7 +300,7 @@ def event_payload(low: float, high: float, to: float, mask: SupportsIndex) -> by
         raise CaprotoValueError(f"low={low!r}, high={high!r}, to={to!r}: {error}") from None
 
 
-class EventAddResponse(StatusMixin, DataMessage):
+class EventAddResponse(StatusMixin, ValueResponse):
     """An update of a subscription. Unless the status is a success the data mean nothing.
 
     Parameters

@@ -11,16 +11,26 @@ callbacks.
 """
 from __future__ import annotations
 
-import math
 import operator
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, SupportsIndex, TypeVar
 
 from .._addresses import Address
 from .._errors import CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from .channel_facts import UNKNOWN, ChannelFacts
 from .constants import MAX_NAME_SIZE, MAX_PRIORITY
 from .dbr import CHANNEL_TYPES, LAYOUTS, ChannelType, DbrMetadata
 from .headers import Fields, Header, make_header, pack_header
-from .payload import data_view, encode, metadata_of, native_view, strings_of
+from .payload import (
+    data_view,
+    elements_of,
+    encode,
+    metadata_of,
+    native_view,
+    shortest,
+    strings_of,
+)
+from .presentation import ENDS, evaluable
 from .roles import Direction
 from .status import CAStatus, status_from_code
 from .text import decode_text, encode_text
@@ -28,9 +38,6 @@ from .text import decode_text, encode_text
 Payload = bytes | memoryview
 
 AnyMessage = TypeVar("AnyMessage", bound="Message")
-
-#: A repr shows at most this many elements.
-_SHOWN_ELEMENTS = 1000
 
 
 class HeaderField(Protocol):
@@ -62,7 +69,7 @@ class Message:
         ``REQUEST`` (to the server) or ``RESPONSE`` (to the client).
     """
 
-    __slots__ = ("fields", "payload", "sender_address", "_native")
+    __slots__ = ("fields", "payload", "sender_address")
 
     ID: ClassVar[int]
     DIRECTION: ClassVar[Direction]
@@ -71,7 +78,6 @@ class Message:
     fields: Fields
     payload: Payload
     sender_address: Address | None
-    _native: Any  # set when native_data is first asked for
 
     def __init_subclass__(cls) -> None:
         code = cls.__init__.__code__
@@ -151,19 +157,34 @@ class Message:
         return hash((type(self), self.fields))
 
     def __repr__(self) -> str:
+        return self.as_line()
+
+    def as_line(self) -> str:
+        """Write it on one line, as Python that evaluates back; for logs."""
         kind = type(self).__name__
         try:
-            arguments = ", ".join(f"{name}={show(self._shown(name))}" for name in self._arguments)
+            arguments = ", ".join(f"{name}={self._shown(name)}" for name in self._arguments)
         except RemoteProtocolError as error:  # an invalid message of a peer, in the log
             return f"<{kind} {self.fields}: {error}>"
         return f"{kind}({arguments})"
 
-    def _shown(self, name: str) -> object:
-        """Return what the repr says for the constructor's argument *name*."""
-        return getattr(self, name)
+    def _shown(self, name: str) -> str:
+        """Write the constructor's argument *name*."""
+        return evaluable(getattr(self, name))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The payload may be a view of what was received, which cannot be pickled.
+        return _restore, (type(self), self.fields, bytes(self.payload), self.sender_address)
 
 
 _new = object.__new__
+
+
+def _restore(
+    cls: type[AnyMessage], fields: Fields, payload: Payload, sender_address: Address | None
+) -> AnyMessage:
+    """Make a copy of a command, from a pickle."""
+    return cls.from_wire(fields, payload, sender_address)
 
 
 class TypedMessage(Message):
@@ -193,14 +214,15 @@ class DataMessage(TypedMessage):
 
     Attributes
     ----------
-    of_array : bool
-        Whether the channel has room for several elements, so that a single CHAR is text; absent
-        unless the circuit has set it.
+    channel_facts : ChannelFacts
+        What its circuit knew about the channel; absent if no circuit has seen it. See `facts`.
     """
 
-    __slots__ = ("of_array",)
+    __slots__ = ("channel_facts",)
 
-    of_array: bool
+    channel_facts: ChannelFacts
+    #: A repr shows at most this many elements.
+    _most_shown: ClassVar[int] = 1000
 
     def _fill_data(
         self,
@@ -232,13 +254,17 @@ class DataMessage(TypedMessage):
         return data_view(self.payload, data_type, data_count)
 
     @property
+    def facts(self) -> ChannelFacts:
+        """What its circuit knew about the channel when it came: type, room, units, states."""
+        return getattr(self, "channel_facts", UNKNOWN)
+
+    @property
     def native_data(self) -> Any:
-        """The value as a read-only array in the byte order of this machine, made once."""
-        try:
-            return self._native
-        except AttributeError:
-            self._native = native_view(self.payload, self.fields[2], self.fields[3])
-            return self._native
+        """The value as an array in the byte order of this machine.
+
+        A new one at each access, which can be changed and given to any library.
+        """
+        return native_view(self.payload, self.fields[2], self.fields[3])
 
     @property
     def strings(self) -> list[str]:
@@ -247,8 +273,7 @@ class DataMessage(TypedMessage):
         An array of CHAR is one text. What is not UTF-8 is decoded as Latin-1, and sent as the same
         bytes when it is written.
         """
-        of_array = getattr(self, "of_array", False)
-        return strings_of(self.payload, self.fields[2], self.fields[3], of_array)
+        return strings_of(self.payload, self.fields[2], self.fields[3], self.facts.is_array)
 
     @property
     def metadata(self) -> DbrMetadata | None:
@@ -273,8 +298,32 @@ class DataMessage(TypedMessage):
         metadata = metadata_of(self.payload, self.fields[2])
         return metadata, memoryview(self.payload)[LAYOUTS[self.fields[2]].value_offset:]
 
-    def _shown(self, name: str) -> object:
-        return getattr(self, name) if name != "data" else self.native_data
+    def _shown(self, name: str) -> str:
+        return super()._shown(name) if name != "data" else self._shown_data()
+
+    def _shown_data(self) -> str:
+        count = self.fields[3]
+        if count <= self._most_shown:
+            return f"[{self._shown_elements(0, count)}]"
+        first, last = self._shown_elements(0, ENDS), self._shown_elements(count - ENDS, count)
+        dtype = LAYOUTS[self.fields[2]].dtype
+        return f"array([{first}, ..., {last}], shape=({count},), dtype={dtype!r})"
+
+    def _shown_elements(self, start: int, stop: int) -> str:
+        elements = self._elements(start, stop)
+        if LAYOUTS[self.fields[2]].native is ChannelType.FLOAT:
+            elements = [float(shortest(element)) for element in elements]
+        return ", ".join(map(evaluable, elements))
+
+    def _elements(self, start: int, stop: int) -> Sequence[Any]:
+        """Return some elements as numbers, or bytes for texts."""
+        return elements_of(self.payload, self.fields[2], self.fields[3], start, stop)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = getattr(self, "channel_facts", None)
+        restore, arguments = super().__reduce__()
+        state = None if facts is None else (None, {"channel_facts": facts})
+        return restore, arguments, state
 
 
 class StatusMixin:
@@ -374,16 +423,3 @@ def name_payload(name: str) -> bytes:
 def text_of(payload: Payload) -> str:
     """Return the text in *payload*, up to the first zero byte; never fails."""
     return decode_text(bytes(payload).split(b"\0", 1)[0])
-
-
-def show(value: Any) -> str:
-    """Like ``repr``, but evaluates back given ``from caproto import *`` for what commands carry."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value}')"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(show, value)) + "]"
-    if hasattr(value, "tolist"):  # an array: written as a list, which needs no import to evaluate
-        if len(value) <= _SHOWN_ELEMENTS:
-            return show(value.tolist())
-        return f"[{', '.join(map(show, value[:3].tolist()))}, ... {len(value)} elements]"
-    return repr(value)

@@ -28,10 +28,12 @@ from .text import decode_text, encode_text
 
 __all__ = [
     "data_view",
+    "elements_of",
     "encode",
     "metadata_of",
     "native_view",
     "payload_size",
+    "shortest",
     "strings_of",
 ]
 
@@ -97,12 +99,46 @@ def data_view(payload: Buffer, data_type: int, count: int) -> Any:
 
 
 def native_view(payload: Buffer, data_type: int, count: int) -> Any:
-    """Copy the values of a payload in machine byte order, for fast arithmetic."""
+    """Copy the values of a payload in machine byte order; the copy can be written to."""
     try:
         native = arrays.active.natives[data_type]
     except IndexError:
         raise _no_such_type(data_type) from None
     return native(payload, count)
+
+
+def elements_of(
+    payload: Buffer, data_type: int, count: int, start: int, stop: int
+) -> Sequence[Any]:
+    """Convert some of the values of a payload, for people: numbers, or bytes for texts.
+
+    Does not need numpy, and takes time for these elements only.
+
+    Parameters
+    ----------
+    payload, data_type, count
+        As for `data_view`.
+    start, stop : int
+        The range of elements, within *count*.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The payload is too short for its type and count, or there is no such type.
+    """
+    layout = _received_layout(data_type)
+    size, offset = layout.item_size, layout.value_offset
+    if layout.native is ChannelType.STRING:
+        if count == 1:  # it may be cut short
+            return texts(payload, layout, 1)[start:stop]
+        values = bytes(payload[offset + size * start : offset + size * stop])
+        if len(values) == size * (stop - start):
+            return texts(values, LAYOUTS[layout.native], stop - start)
+    elif len(payload) >= offset + size * stop:
+        return struct.unpack_from(
+            f">{stop - start}{layout.typecode}", payload, offset + size * start
+        )
+    raise short_payload(payload, layout, count)
 
 
 def metadata_of(payload: Buffer, data_type: int) -> DbrMetadata:
@@ -162,10 +198,10 @@ def _number_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
 
 
 def _float_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
-    return [_shortest(number) for number in _numbers(payload, layout, count)]
+    return [shortest(number) for number in _numbers(payload, layout, count)]
 
 
-def _shortest(number: float) -> str:
+def shortest(number: float) -> str:
     """Write a number of 32 bits in the shortest way: 0.1, not 0.10000000149011612."""
     for digits in range(6, 9):
         short = float(f"{number:.{digits}g}")

@@ -21,6 +21,7 @@ from caproto._protocol import dbr as dbr
 from caproto._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType, TimeStamp
 from caproto._protocol.payload import (
     data_view,
+    elements_of,
     encode,
     metadata_of,
     native_view,
@@ -244,6 +245,23 @@ def test_a_count_that_lies(data_type, count, backend):
             look(bytes(1024), data_type, count)
 
 
+@pytest.mark.parametrize("vector", REPLIES, ids=lambda vector: vector.name)
+def test_some_elements_are_those_of_all(vector):
+    _, _, data_type, count, _, _ = vector.fields
+    if not vector.payload:
+        return
+    whole = data_view(vector.payload, data_type, count).tolist()
+    for start, stop in ((0, count), (0, 0), (0, min(count, 3)), (max(count - 3, 0), count)):
+        found = list(elements_of(vector.payload, data_type, count, start, stop))
+        assert repr(found) == repr(whole[start:stop])  # NaN, too
+
+
+@pytest.mark.parametrize("data_type", [ChannelType.TIME_DOUBLE, ChannelType.STRING, 39], ids=str)
+def test_elements_that_are_not_there(data_type):
+    with pytest.raises(RemoteProtocolError):
+        elements_of(bytes(24), data_type, 3, 0, 3)
+
+
 def test_arrays_are_views_of_the_payload():
     payload = struct.pack(">hhII4x3d", 0, 0, 1, 2, 1.5, 2.5, 3.5)
     data = data_view(payload, ChannelType.TIME_DOUBLE, 3)
@@ -253,14 +271,18 @@ def test_arrays_are_views_of_the_payload():
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda b: memoryview(bytearray(b))])
 @pytest.mark.parametrize("data_type", [ChannelType.DOUBLE, ChannelType.CHAR, ChannelType.STRING])
-def test_arrays_are_read_only(kind, data_type):
+def test_views_are_read_only_and_copies_are_not(kind, data_type):
     payload = kind(bytes(range(65, 105)) * 2)
-    for look in (data_view, native_view):
-        for count in (0, 1, 2):
-            data = look(payload, data_type, count)
-            assert not data.flags.writeable
-            with pytest.raises(ValueError, match="read-only"):
-                data[:] = data[:1]
+    before = bytes(payload)
+    for count in (0, 1, 2):
+        data = data_view(payload, data_type, count)
+        assert not data.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            data[:] = data[:1]
+        copy = native_view(payload, data_type, count)
+        assert copy.tolist() == data.tolist()
+        copy[:] = b"x" if data_type is ChannelType.STRING else 7
+    assert bytes(payload) == before
 
 
 @pytest.mark.parametrize("native", list(dbr.native_types), ids=str)

@@ -43,8 +43,8 @@ class CommandLog:
         if channel is not None:
             extra["pv"] = channel.name
         if circuit.log.isEnabledFor(logging.DEBUG):
-            circuit.log.debug("%r", command, extra=extra)
+            circuit.log.debug("%s", command.as_line(), extra=extra)
         elif channel is not None:
             pv = self._session.routes.pvs.get(channel.cid)
             if pv is not None:
-                pv.debug("%r", command, extra=extra)
+                pv.debug("%s", command.as_line(), extra=extra)

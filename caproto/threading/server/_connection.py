@@ -201,7 +201,7 @@ class Connection:
         commands = circuit.buffer_updated(nbytes)
         if commands and self.log.isEnabledFor(logging.DEBUG):
             for command in commands:
-                self.log.debug("%r", command, extra={"direction": "<<<---"})
+                self.log.debug("%s", command.as_line(), extra={"direction": "<<<---"})
         for job in session.answer(commands):
             self._start(job)
 
