@@ -13,6 +13,7 @@ sys.path.insert(0, str(DOCS))
 
 import make_state_diagrams  # noqa: E402
 import make_tables  # noqa: E402
+from IPython.sphinxext import ipython_directive  # noqa: E402
 
 from tests.harness.ioc_process import DemoIOC  # noqa: E402
 
@@ -51,8 +52,17 @@ numpydoc_show_class_members = False
 # An exception or a warning that a snippet does not announce ends the build.
 ipython_warning_is_error = True
 ipython_mplbackend = ""
-# Of an announced exception only the last line, which is what it says.
-ipython_exec_lines = ["get_ipython().run_line_magic('xmode', 'Minimal');"]
+
+
+class Shell(ipython_directive.EmbeddedSphinxShell):
+    """The shell of the snippets: of an announced exception it prints the last line only."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.IP.InteractiveTB.set_mode("Minimal")
+
+
+ipython_directive.EmbeddedSphinxShell = Shell
 
 # The snippets run in this process, so the demo IOC is told to them by the environment.
 _demo = DemoIOC("random_walk")
