@@ -10,8 +10,9 @@ parts that it needs. A new name is entered three times: for the type checker, in
 """
 from __future__ import annotations
 
-import importlib
 import typing
+
+from . import _faces
 
 if typing.TYPE_CHECKING:
     from . import backend
@@ -449,27 +450,13 @@ __all__ = [
 ]
 
 
-def _load(home: str) -> None:
-    """Import the module *home*; make its public names ours."""
-    module = importlib.import_module(home, __name__)
-    for name in _HOMES[home].split():
-        thing = globals()[name] = getattr(module, name)
-        if getattr(thing, "__module__", "").startswith("caproto._"):
-            thing.__module__ = __name__
-
-
-def __getattr__(name: str) -> object:
-    if name in _SUBMODULES:
-        return importlib.import_module(f".{name}", __name__)
-    for home, names in _HOMES.items():
-        if name in names.split():
-            _load(home)
-            return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not typing.TYPE_CHECKING:  # which would take it for any name
+    __getattr__ = _faces.importer(__name__, _HOMES, _SUBMODULES)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_load("._errors")  # whatever is imported needs it, and tracebacks show where an error comes from
+# Whatever is imported needs the errors, and tracebacks show where an error comes from.
+_faces.load(__name__, "._errors", _HOMES["._errors"].split())

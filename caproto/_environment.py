@@ -276,6 +276,8 @@ class ClientConfiguration(Settings):
         The message names the argument and what it should be.
     """
 
+    __module__ = "caproto"  # where users find it, also before it is imported from there
+
     addr_list: tuple[Address, ...] = ()
     auto_addr_list: bool = True
     name_servers: tuple[Address, ...] = ()
@@ -395,6 +397,8 @@ class ServerConfiguration(Settings):
     CaprotoValueError, CaprotoTypeError
         The message names the argument and what it should be.
     """
+
+    __module__ = "caproto"  # where users find it, also before it is imported from there
 
     interfaces: tuple[str, ...] = (ANY_INTERFACE,)
     ignore_addr_list: tuple[str, ...] = ()

@@ -15,10 +15,31 @@ def run(code: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-@pytest.mark.parametrize("name", ["caproto", "caproto.threading.client"])
+#: Our own parts that a script does without, if it only reads and writes PVs.
+UNUSED = (
+    "caproto._client.explanation", "caproto._client.results", "caproto._protocol.names",
+    "caproto._server", "caproto.backend", "caproto.server", "caproto.threading.client._batch",
+    "caproto.threading.client._many", "caproto.threading.server",
+)
+
+
+@pytest.mark.parametrize("name", ["caproto", "caproto.threading.client", "caproto.sync.client"])
 def test_nothing_heavy_is_imported(name):
     loaded = run(f"import sys, {name}; print(*sorted(sys.modules))").split()
     assert not [heavy for heavy in HEAVY if heavy in loaded]
+
+
+def test_a_script_imports_what_it_needs(ioc):
+    """From the start to a value that is a number: no numpy, no part for other purposes."""
+    code = f"""if True:
+        import os, sys
+        os.environ.update({ioc.environ!r})
+        from caproto.sync.client import read
+        response = read({ioc.pv("double")!r}, repeater=False)
+        print(*sorted(sys.modules))
+        """
+    loaded = run(code).split()
+    assert not [name for name in (*HEAVY, *UNUSED) if name in loaded]
 
 
 def test_import_within_budget():

@@ -121,9 +121,10 @@ class RecordField(NamedTuple):
 
 
 _PLACE = r"(-?\d{1,18})?"
-_SECTION = re.compile(rf"\[{_PLACE}(?:(:){_PLACE})?(?:(:){_PLACE})?\]")
-_AFTER_THE_DOT = re.compile(
-    r"(?P<field>[A-Za-z_]\w*)?(?P<long>\$)?(?P<section>\[[^\]]*\])?(?P<filters>\{.*)?", re.ASCII
+# Not compiled here: most programs that import this need none of them.
+_SECTION = rf"\[{_PLACE}(?:(:){_PLACE})?(?:(:){_PLACE})?\]"
+_AFTER_THE_DOT = (
+    r"(?P<field>[A-Za-z_]\w*)?(?P<long>\$)?(?P<section>\[[^\]]*\])?(?P<filters>\{.*)?"
 )
 
 
@@ -153,7 +154,7 @@ def parse_record_field(text: str) -> RecordField:
     record, _, rest = text.partition(".")
     if not record or not record.isprintable() or " " in record:
         raise CaprotoValueError(f"{short_repr(text)} has no record name, or one with blanks in it")
-    parts = _AFTER_THE_DOT.fullmatch(rest)
+    parts = re.fullmatch(_AFTER_THE_DOT, rest, re.ASCII)
     if parts is None:
         raise CaprotoValueError(
             f"{short_repr(rest)} of {short_repr(text)} is not FIELD, $, [section] and {{filters}}, "
@@ -171,7 +172,7 @@ def parse_record_field(text: str) -> RecordField:
 
 def _section(text: str) -> ArraySection:
     """Read ``[s]``, ``[s:e]`` or ``[s:i:e]``; parts left out have their defaults."""
-    match = _SECTION.fullmatch(text)
+    match = re.fullmatch(_SECTION, text)
     if match is None or text == "[]":
         raise CaprotoValueError(
             f"{short_repr(text)} is not [element], [start:end] or [start:increment:end]"

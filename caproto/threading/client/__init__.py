@@ -9,8 +9,9 @@
 """
 from __future__ import annotations
 
-from ..._client.explanation import Explanation
-from ..._client.results import ReadResults, WriteResults
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from ... import _faces
 from ..._environment import ClientConfiguration
 from ..._errors import (
     AccessError,
@@ -24,12 +25,23 @@ from ..._errors import (
     SubscriptionError,
     WriteError,
 )
-from ._batch import Batch
 from ._circuit_manager import VirtualCircuitManager
 from ._context import Context
 from ._pv import PV
 from ._shared_broadcaster import SharedBroadcaster
 from ._subscription import Subscription
+
+if _TYPE_CHECKING:
+    from ..._client.explanation import Explanation
+    from ..._client.results import ReadResults, WriteResults
+    from ._batch import Batch
+
+#: The names of modules that are imported at the first use of one of them.
+_HOMES = {
+    "..._client.explanation": "Explanation",
+    "..._client.results": "ReadResults WriteResults",
+    "._batch": "Batch",
+}
 
 __all__ = [
     "AccessError",
@@ -54,9 +66,13 @@ __all__ = [
     "WriteResults",
 ]
 
-for _class in (
-    Batch, Context, Explanation, PV, ReadResults, SharedBroadcaster, Subscription,
-    VirtualCircuitManager, WriteResults,
-):
+for _class in (Context, PV, SharedBroadcaster, Subscription, VirtualCircuitManager):
     _class.__module__ = __name__
 del _class
+
+if not _TYPE_CHECKING:  # which would take it for any name
+    __getattr__ = _faces.importer(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

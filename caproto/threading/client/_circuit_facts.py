@@ -4,16 +4,18 @@ Nothing here takes a lock; each answer is made of values that are read in one st
 """
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..._addresses import Address
 from ..._client.circuit_session import CircuitSession
 from ..._client.descriptions import CircuitState, name_rights
-from ..._client.explanation import CircuitReport
 from ..._client.interfaces import PV, Subscription
 from ..._protocol.channel import ClientChannel
 from .. import _waiting
 from ._callback_queue import CallbackQueue
+
+if TYPE_CHECKING:
+    from ..._client.explanation import CircuitReport
 
 _CONNECTED = CircuitState.CONNECTED  # looked at for each request; members are slow to find
 
@@ -121,6 +123,8 @@ class CircuitFacts:
 
     def report(self, channel: ClientChannel) -> CircuitReport:
         """Report about this circuit, and *channel* on it, for `Context.explain`."""
+        from ..._client.explanation import CircuitReport
+
         return CircuitReport(
             address=self.circuit.address,
             state=self.session.state.value,

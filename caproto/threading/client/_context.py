@@ -7,7 +7,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from ... import _locks
 from ..._client.announcements import PVCallback
@@ -24,9 +24,7 @@ from ..._client.arguments import (
     check_timeout,
 )
 from ..._client.callbacks import Function, Reference, check_accepts, make_reference
-from ..._client.explanation import Explanation
 from ..._client.pvs import PVKey, PVPhase
-from ..._client.results import ReadResults, WriteResults
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from ..._os.sockets import user_name
@@ -35,10 +33,14 @@ from ..._protocol.message import text_payload
 from .. import _lifetime
 from .._waiting import Deadline
 from ._home import ClientPV, Home
-from ._many import read_many, write_many
 from ._pv import PV
 from ._reentry import refusal
 from ._shared_broadcaster import SharedBroadcaster
+
+# Imported where they are used: most scripts need neither, and start sooner.
+if TYPE_CHECKING:
+    from ..._client.explanation import Explanation
+    from ..._client.results import ReadResults, WriteResults
 
 #: Seconds that a disconnect waits for callbacks that are running.
 CLOSE_TIME = 2.0
@@ -257,6 +259,8 @@ class Context(Home):
         check_data_type(data_type)
         deadline = self._deadline(timeout)
         self.check_reentry("Context.read")
+        from ._many import read_many
+
         return read_many(self.get_pvs(*dict.fromkeys(names)), data_type, deadline)
 
     def write(self, values: Mapping[str, object], *, timeout: Timeout = DEFAULT) -> WriteResults:
@@ -288,6 +292,8 @@ class Context(Home):
         check_names(values, "write")
         deadline = self._deadline(timeout)
         self.check_reentry("Context.write")
+        from ._many import write_many
+
         return write_many(self.get_pvs(*values), values, deadline)
 
     def _deadline(self, timeout: Timeout) -> Deadline:
@@ -349,6 +355,8 @@ class Context(Home):
         self.check_reentry(f"Context.explain of {found.name!r}")
         now = self.now()
         circuit, channel = found.circuit_manager, found.channel
+        from ..._client.explanation import Explanation
+
         return Explanation(
             name=found.name,
             state=found.describe(now),

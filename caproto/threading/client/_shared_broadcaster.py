@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from _thread import RLock
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..._client.arguments import check_configuration, check_seconds
-from ..._client.explanation import SearchReport
 from ..._client.search_book import Key
 from ..._environment import ClientConfiguration
 from ..._errors import ContextDisconnectedError
@@ -21,6 +21,9 @@ from .._waiting import Deadline
 from ._reentry import must_not_wait, refusal
 from ._search_service import SearchRequest, SearchService
 from ._searchers import Searcher
+
+if TYPE_CHECKING:
+    from ..._client.explanation import SearchReport
 
 
 class SharedBroadcaster:
@@ -237,6 +240,8 @@ class SharedBroadcaster:
             progress = self._service.book.progress(tokens, key, _waiting.now())
         if delays and progress.status is None and progress.postponed is None:
             progress = progress._replace(postponed=max(delays))
+        from ..._client.explanation import SearchReport
+
         return SearchReport(**self._service.targets()._asdict(), **progress._asdict())
 
     # ---- the end
