@@ -109,6 +109,12 @@ class Explanation(NamedTuple):
     def __repr__(self) -> str:  # so that the prompt shows the text
         return str(self)
 
+    def _repr_html_(self) -> str:
+        """Show the text in a notebook."""
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"
+
     def _sections(self) -> Iterator[tuple[str, Iterable[str]]]:
         yield "search", self._search_lines()
         if self.server is not None:

@@ -7,9 +7,9 @@ from typing import IO, TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
 from .._errors import CaprotoError, CaprotoNotImplementedError
 from .._protocol.commands import ReadNotifyResponse, WriteNotifyResponse
-from .._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
+from .._protocol.dbr import AlarmSeverity, AlarmStatus
 from .._protocol.message import TypedMessage
-from .._protocol.text import decode_text
+from .._protocol.presentation import alarm_words, time_words
 from .._protocol.timestamp import TimeStamp
 from .tables import html_table, terminal_width, text_table
 
@@ -157,7 +157,7 @@ class ReadResults(Results[ReadNotifyResponse]):
     >>> result.to_csv('snapshot.csv')                         # doctest: +SKIP
     """
 
-    _titles = ("name", "value", "units", "alarm", "time")
+    _titles = ("name", "value", "alarm", "time")
 
     def _rows(self) -> Iterator[Row]:
         for name, one in self.items():
@@ -168,9 +168,12 @@ class ReadResults(Results[ReadNotifyResponse]):
 
     def _words(self, name: str, response: ReadNotifyResponse) -> Sequence[str]:
         row = _row(name, response)
-        alarm = "" if row.severity is None else str(row.severity)
-        moment = "" if row.timestamp is None else str(row.timestamp)
-        return str(row.value), row.units or "", alarm, moment
+        alarm = moment = ""
+        if row.status is not None and row.severity is not None:
+            alarm = alarm_words(row.status, row.severity)
+        if row.timestamp is not None:
+            moment = time_words(row.timestamp, TimeStamp.now())
+        return response.value_words(), alarm, moment
 
 
 class WriteResults(Results[WriteNotifyResponse]):
@@ -207,24 +210,15 @@ class WriteResults(Results[WriteNotifyResponse]):
 def _row(name: str, response: ReadNotifyResponse) -> Row:
     """List what is known about a value."""
     metadata = response.metadata
-    units = getattr(metadata, "units", None)
+    facts = response.facts.described(response.data_type, response.payload)
     return Row(
         name,
-        _value(response),
-        None if units is None else decode_text(units),
+        response.value,
+        facts.units or None,
         getattr(metadata, "severity", None),
         getattr(metadata, "status", None),
         getattr(metadata, "stamp", None),
     )
-
-
-def _value(response: ReadNotifyResponse) -> object:
-    native = LAYOUTS[response.data_type].native
-    if native is ChannelType.STRING:
-        strings = response.strings
-        return strings[0] if len(strings) == 1 else strings
-    data = response.native_data
-    return data[0].item() if len(data) == 1 else data
 
 
 def _cells(row: Row) -> tuple[object, ...]:

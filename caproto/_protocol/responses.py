@@ -134,6 +134,10 @@ class ValueResponse(DataMessage):
 
     # ---- for people
 
+    def value_words(self) -> str:
+        """Write the value, with its units if they are known, on one line; for tables."""
+        return ", ".join(self._value_words(self._layout()))
+
     def __repr__(self) -> str:
         return wrapped(self.as_line())
 

@@ -131,7 +131,7 @@ def test_it_prints_as_a_table_that_fits(results, written, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     lines = str(results).splitlines()
     assert repr(results) == str(results) and max(map(len, lines)) <= 60
-    assert lines[0].split() == ["name", "value", "units", "alarm", "time"]
+    assert lines[0].split() == ["name", "value", "alarm", "time"]
     assert lines[1].split()[:2] == ["x", "1.5"] and "MINOR" in lines[1]
     assert lines[3].startswith("gone   was not found within 2 s")  # the name stands there once
     assert str(written).splitlines()[1].split() == ["x", "3.0", "written"]

@@ -33,14 +33,20 @@ from ._subscription import Subscription
 
 if _TYPE_CHECKING:
     from ..._client.explanation import Explanation
+    from ..._client.info import Info
+    from ..._client.metadata import Metadata
     from ..._client.results import ReadResults, WriteResults
     from ._batch import Batch
+    from ._info import MetadataWatch
 
 #: The names of modules that are imported at the first use of one of them.
 _HOMES = {
     "..._client.explanation": "Explanation",
+    "..._client.info": "Info",
+    "..._client.metadata": "Metadata",
     "..._client.results": "ReadResults WriteResults",
     "._batch": "Batch",
+    "._info": "MetadataWatch",
 }
 
 __all__ = [
@@ -54,6 +60,9 @@ __all__ = [
     "DisconnectedError",
     "ErrorResponseReceived",
     "Explanation",
+    "Info",
+    "Metadata",
+    "MetadataWatch",
     "PV",
     "ReadError",
     "ReadResults",

@@ -26,7 +26,7 @@ from ..._client.arguments import (
 from ..._client.callbacks import Function, Reference, check_accepts, make_reference
 from ..._client.pvs import PVKey, PVPhase
 from ..._environment import ClientConfiguration
-from ..._errors import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
+from ..._errors import CaprotoError, CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from ..._os.sockets import user_name
 from ..._protocol.dbr import AccessRights
 from ..._protocol.message import text_payload
@@ -216,14 +216,17 @@ class Context(Home):
         -------
         PV
         """
-        (pv,) = self.get_pvs(
-            name,
-            priority=priority,
-            connection_state_callback=connection_state_callback,
-            access_rights_callback=access_rights_callback,
-            timeout=timeout,
-        )
-        return pv
+        try:
+            (pv,) = self.get_pvs(
+                name,
+                priority=priority,
+                connection_state_callback=connection_state_callback,
+                access_rights_callback=access_rights_callback,
+                timeout=timeout,
+            )
+            return pv
+        except CaprotoError as error:
+            raise error.with_traceback(None) from None  # users need not see our frames
 
     def read(
         self, *names: str, data_type: DataType | None = None, timeout: Timeout = DEFAULT
@@ -420,6 +423,19 @@ class Context(Home):
             f"{len(self.circuit_managers)} circuits, {phases.total()} PVs "
             f"({phases[PVPhase.IDLE]} idle)>"
         )
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook, with its circuits."""
+        from ..._client.tables import html_table
+
+        rows = [
+            (f"{host}:{port}", str(priority), "yes" if circuit.connected else "no",
+             str(len(circuit.pvs)), str(len(circuit.subscriptions)))
+            for ((host, port), priority), circuit in self.circuit_managers.items()
+        ]  # fmt: skip
+        titles = ("server", "priority", "connected", "PVs", "subscriptions")
+        return html_table(repr(self).strip("<>"), titles, rows)
+
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError(
             "a Context cannot be copied or pickled, because it has threads and connections; make "

@@ -188,7 +188,8 @@ def _judge(operation: Operation, outcome: Outcome) -> Outcome:
         try:
             pv.context.check_open(pv)
         except ContextDisconnectedError as closed:
-            return closed
+            outcome = closed
     elif not isinstance(outcome, CaprotoError) and outcome.status != NORMAL:
-        return refusal(pv, operation.verb, outcome, outcome.sender_address)
-    return outcome
+        outcome = refusal(pv, operation.verb, outcome, outcome.sender_address)
+    # A traceback would keep our frames, and all that is in them.
+    return outcome.with_traceback(None) if isinstance(outcome, CaprotoError) else outcome

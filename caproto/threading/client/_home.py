@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ... import _locks
 from ..._addresses import Address
-from ..._client.arguments import waited
+from ..._client.arguments import DEFAULT, Timeout, check_default_timeout, check_timeout, waited
 from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING
 from ..._client.deliveries import Delivery
@@ -35,13 +35,52 @@ from ._shared_broadcaster import SharedBroadcaster
 
 
 class ClientPV(PVState[VirtualCircuitManager]):
-    """A PV with its Context."""
+    """A PV with its Context and its default timeout.
 
-    __slots__ = ("context",)
+    Parameters
+    ----------
+    name, priority, now
+        As for `PVState`.
+    context : Home
+    timeout : float, None or DEFAULT
+    """
 
-    def __init__(self, name: str, priority: int, context: Home, now: float) -> None:
+    __slots__ = ("_timeout", "context")
+
+    def __init__(
+        self, name: str, priority: int, context: Home, timeout: Timeout, now: float
+    ) -> None:
         super().__init__(name, priority, now)
         self.context = context
+        self._timeout = timeout
+
+    @property
+    def timeout(self) -> float | None:
+        """Default timeout in seconds; None means to wait without end. Can be set."""
+        timeout = self._timeout
+        return self.context.timeout if timeout is DEFAULT else timeout
+
+    @timeout.setter
+    def timeout(self, value: Timeout) -> None:
+        self._timeout = check_default_timeout(value)
+
+    def describe(self, now: float) -> str:
+        """Describe its state, in a few words."""
+        if self.context.closed:
+            return "disconnected, the Context is closed"
+        return super().describe(now)
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        if timeout is not DEFAULT:
+            return Deadline(check_timeout(timeout))
+        own = self._timeout
+        return Deadline(self.context.timeout if own is DEFAULT else own)
+
+    def _check_reentry(self, call: str) -> None:
+        """Raise ReentrantCallError if this thread would wait for itself."""
+        link = self._link
+        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+            raise refusal(f"PV.{call} of {self.name!r}")
 
     def wait_until_usable(self, deadline: Deadline) -> Link[VirtualCircuitManager]:
         """Wait until the PV is connected; return the link."""

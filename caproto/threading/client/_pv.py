@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, overload
 
 from ... import _locks
 from ..._client.arguments import (
@@ -18,9 +18,7 @@ from ..._client.arguments import (
     check_callback,
     check_count,
     check_data_type,
-    check_default_timeout,
     check_mask,
-    check_timeout,
     data_type_key,
 )
 from ..._client.deliveries import Delivery
@@ -49,13 +47,19 @@ from ..._protocol.commands import (
     WriteNotifyResponse,
     event_payload,
 )
+from ..._protocol.dbr import SubscriptionType
 from .._waiting import Deadline, OneShot
 from . import _reentry
 from ._circuit_manager import VirtualCircuitManager
-from ._home import ClientPV, Home
+from ._home import ClientPV
 from ._reentry import must_not_wait
 from ._replies import Blocking, BlockingRead, BlockingTypedRead, BlockingWrite
 from ._subscription import Subscription
+
+if TYPE_CHECKING:
+    from ..._client.info import Info
+    from ..._client.metadata import Metadata
+    from ._info import MetadataWatch
 
 #: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
 IDLE_TIME = 1.0
@@ -77,13 +81,7 @@ class PV(ClientPV):
         The Context that made it.
     """
 
-    __slots__ = ("_timeout",)
-
-    def __init__(
-        self, name: str, priority: int, context: Home, timeout: Timeout, now: float
-    ) -> None:
-        super().__init__(name, priority, context, now)
-        self._timeout = timeout
+    __slots__ = ()
 
     # ---- facts
 
@@ -91,16 +89,6 @@ class PV(ClientPV):
     def subscriptions(self) -> list[Subscription]:
         """The Subscriptions that :meth:`subscribe` has returned so far."""
         return cast("list[Subscription]", super().subscriptions)
-
-    @property
-    def timeout(self) -> float | None:
-        """Default timeout in seconds; None means to wait without end. Can be set."""
-        timeout = self._timeout
-        return self.context.timeout if timeout is DEFAULT else timeout
-
-    @timeout.setter
-    def timeout(self, value: Timeout) -> None:
-        self._timeout = check_default_timeout(value)
 
     def __repr__(self) -> str:
         return f"<PV {self.name!r}: {self.describe(self.context.now())}>"
@@ -110,12 +98,6 @@ class PV(ClientPV):
             f"a PV cannot be copied or pickled, because it has a connection; pass its name, "
             f"{self.name!r}, and call get_pvs() where it is used"
         )
-
-    def describe(self, now: float) -> str:
-        """Describe its state, in a few words."""
-        if self.context.closed:
-            return "disconnected, the Context is closed"
-        return super().describe(now)
 
     # ---- waiting
 
@@ -468,13 +450,68 @@ class PV(ClientPV):
             self._check_reentry("time_since_last_heard")
         return self.wait_until_usable(deadline).carrier.time_since_last_heard()
 
-    # ---- inside
+    # ---- what describes it
 
-    def _deadline(self, timeout: Timeout) -> Deadline:
-        if timeout is not DEFAULT:
-            return Deadline(check_timeout(timeout))
-        own = self._timeout
-        return Deadline(self.context.timeout if own is DEFAULT else own)
+    def info(self, *, timeout: Timeout = DEFAULT) -> Info:
+        """Ask for everything about the PV, in one round trip.
+
+        Parameters
+        ----------
+        timeout : float or None, optional
+            Seconds for everything, a reconnection included; None waits without end.
+
+        Returns
+        -------
+        Info
+            Prints as one block; its attributes and ``to_dict()`` are for programs.
+
+        Raises
+        ------
+        CaprotoTimeoutError, ReadError, AccessError
+            As for :meth:`read`.
+        """
+        from ._info import collect_info
+
+        deadline = self._deadline(timeout)
+        self._check_reentry("info")
+        return collect_info(self, deadline)
+
+    @property
+    def metadata(self) -> Metadata:
+        """Units, precision, limits and names of the states.
+
+        They are fetched at the first access, with the PV's own timeout, and then kept until the
+        connection is lost. Errors are those of :meth:`read`. See :meth:`watch_metadata`.
+        """
+        from ._info import fetch_metadata, find_metadata
+
+        known = find_metadata(self)
+        if known is None:
+            self._check_reentry("metadata")
+            known = fetch_metadata(self, self._deadline(DEFAULT))
+        return known
+
+    def watch_metadata(self) -> MetadataWatch:
+        """Keep :attr:`metadata` fresh: the server sends what changes.
+
+        The PV stays connected for it, as for any subscription.
+
+        Returns
+        -------
+        MetadataWatch
+            Its ``close()`` ends the updates, and so does leaving a ``with`` block.
+        """
+        from ._info import MetadataWatch
+
+        return MetadataWatch(self.subscribe("control", 1, mask=SubscriptionType.DBE_PROPERTY))
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: what is known, without asking the server."""
+        from ._info import html_of
+
+        return html_of(self)
+
+    # ---- inside
 
     def _send(self, operation: Operation, deadline: Deadline) -> None:
         """Send an operation without waiting for it; inside another call of ours, after that."""
@@ -510,12 +547,6 @@ class PV(ClientPV):
         if link is None:
             raise DisconnectedError("the connection was lost before a request was sent")
         link.carrier.request(link.channel, operation, deadline)
-
-    def _check_reentry(self, call: str) -> None:
-        """Raise ReentrantCallError if this thread would wait for itself."""
-        link = self._link
-        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
-            raise _reentry.refusal(f"PV.{call} of {self.name!r}")
 
     def _ask(self, operation: Blocking, deadline: Deadline) -> Any:
         """Send an operation, wait for its outcome, and check it; return the response."""

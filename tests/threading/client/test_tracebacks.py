@@ -60,6 +60,19 @@ def three_arguments(a: Any, b: Any, c: Any) -> None:
 
 #: What users get wrong, about a connected PV.
 WRONG: dict[str, Callable[[Context, Any], object]] = {
+    # get_pv, Context.read, Context.write
+    "a list for one name": lambda ctx, pv: ctx.get_pv(["x"]),
+    "one name that is too long": lambda ctx, pv: ctx.get_pv("x" * 5000),
+    "one callback that cannot be held": lambda ctx, pv: ctx.get_pv(
+        "x", access_rights_callback=CannotBeHeld()
+    ),
+    "a list of names to read": lambda ctx, pv: ctx.read(["x"]),
+    "a long name to read": lambda ctx, pv: ctx.read("x" * 5000),
+    "no type to read": lambda ctx, pv: ctx.read("x", data_type="banana"),
+    "a list of values": lambda ctx, pv: ctx.write([("x", 1.0)]),
+    "a long name to write": lambda ctx, pv: ctx.write({"x" * 5000: 1.0}),
+    "a text for the timeout of many": lambda ctx, pv: ctx.read("x", timeout="soon"),
+    "a text for the timeout of info": lambda ctx, pv: pv.info(timeout="soon"),
     # get_pvs
     "a list of names": lambda ctx, pv: ctx.get_pvs(["x"]),
     "a number for a name": lambda ctx, pv: ctx.get_pvs(3),
@@ -94,6 +107,8 @@ WRONG: dict[str, Callable[[Context, Any], object]] = {
     "read: not a number": lambda ctx, pv: pv.read(timeout=float("nan")),
     "read: endless": lambda ctx, pv: pv.read(timeout=10**400),
     "read: a callback that is none": lambda ctx, pv: pv.read(callback=3),
+    "info: too late": lambda ctx, pv: ctx.get_pv("nobody").info(timeout=0.01),
+    "info: forbidden": lambda ctx, pv: ctx.get_pv("writeonly").info(timeout=5),
     "read: too late": lambda ctx, pv: ctx.get_pvs("nobody")[0].read(timeout=0.01),
     "read: no reply": lambda ctx, pv: pv.read(timeout=0.01),
     "wait: too late": lambda ctx, pv: ctx.get_pvs("nobody")[0].wait_for_connection(timeout=0.01),
