@@ -52,6 +52,7 @@ numpydoc_show_class_members = False
 # An exception or a warning that a snippet does not announce ends the build.
 ipython_warning_is_error = True
 ipython_mplbackend = ""
+ipython_savefig_dir = "generated"
 
 
 class Shell(ipython_directive.EmbeddedSphinxShell):
