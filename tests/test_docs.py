@@ -4,6 +4,9 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
+import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -19,7 +22,7 @@ from caproto._client import (
 )
 from caproto._environment import get_environment_variables
 from caproto._protocol.states import CHANNEL, CIRCUIT
-from tests.harness.ioc_process import ROOT
+from tests.harness.ioc_process import ROOT, DemoIOC, clean_environ
 
 DOCS = ROOT / "docs"
 
@@ -129,3 +132,41 @@ def test_a_name_without_an_entry_is_found():
     assert lost <= entries
     missing = from_docs("public_names").missing
     assert set(missing(entries - lost)) == lost | set(missing(entries))
+
+
+README = (ROOT / "README.rst").read_text()
+
+
+def test_the_script_of_the_readme_prints_a_value_and_updates():
+    block = re.search(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README)[1]
+    with DemoIOC("random_walk") as ioc:
+        script = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(block)], env=clean_environ(**ioc.environ),
+            capture_output=True, text=True, timeout=60, check=True,
+        )
+    first, *others = script.stdout.splitlines()
+    assert first == "period 3.0"
+    assert len(others) >= 2 and all(line.startswith("update ") for line in others)
+    assert not script.stderr
+
+
+def test_the_readme_has_the_commands_to_begin_with():
+    commands = re.findall(r"^    make (\w+)", README, re.MULTILINE)
+    assert commands == ["demo", "test"]
+    assert all(f"\n{command}: " in (ROOT / "Makefile").read_text() for command in commands)
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"<(docs/[^>]+)>`_|image:: (\S+)", README)
+    assert links and all((ROOT / (page or picture)).exists() for page, picture in links)
+
+
+def test_the_picture_of_the_readme_shows_the_session():
+    """What was typed is what docs/make_session_picture.py types; it has drawn what came out."""
+    picture = ElementTree.parse(DOCS / "session.svg").getroot()
+    rows = ["".join(row.itertext()) for row in picture.iter() if row.tag.endswith("text")]
+    typed = [re.sub(r"^(In \[\d+\]| +\.\.\.): ", "", row) for row in rows
+             if re.match(r"In \[\d+\]: | +\.\.\.: ", row)]
+    session = from_docs("make_session_picture").SESSION
+    assert typed == [line for code, _ in session for line in code.split("\n")]
+    assert max(map(len, rows)) <= 100
