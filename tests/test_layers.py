@@ -106,7 +106,11 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.client._shared_broadcaster",),
     # --- 8: what holds them together
     ("threading.client._home",),
-    ("threading.client._sending", "threading.client._subscription"),
+    (
+        "threading.client._requests",
+        "threading.client._sending",
+        "threading.client._subscription",
+    ),
     ("threading.client._gathering",),
     ("threading.client._info",),
     ("threading.client._pv",),

@@ -1,13 +1,12 @@
 """PV: one process variable, for users.
 
-Its state is in ``_client.pvs``; here are the calls that check arguments, wait, and send. A PV has
+Its state is in ``_client.pvs``, sending in ``_requests``; here are the calls of users. A PV has
 no lock and no socket: its circuit has.
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, overload
+from typing import TYPE_CHECKING, Literal, NoReturn, cast, overload
 
 from ... import _locks
 from ..._client.arguments import (
@@ -21,21 +20,13 @@ from ..._client.arguments import (
     check_mask,
     data_type_key,
 )
-from ..._client.deliveries import Delivery
 from ..._client.operations import (
-    NORMAL,
     Callback,
-    NotSent,
-    Operation,
     Read,
     TypedRead,
     Write,
-    failure,
-    refusal,
 )
 from ..._errors import (
-    CaprotoError,
-    CaprotoTimeoutError,
     CaprotoTypeError,
     CaprotoValueError,
     DisconnectedError,
@@ -48,12 +39,11 @@ from ..._protocol.commands import (
     event_payload,
 )
 from ..._protocol.dbr import SubscriptionType
-from .._waiting import Deadline, OneShot
+from .._waiting import OneShot
 from . import _reentry
-from ._circuit_manager import VirtualCircuitManager
-from ._home import ClientPV
 from ._reentry import must_not_wait
-from ._replies import Blocking, BlockingRead, BlockingTypedRead, BlockingWrite
+from ._replies import BlockingRead, BlockingTypedRead, BlockingWrite
+from ._requests import RequestingPV
 from ._subscription import Subscription
 
 if TYPE_CHECKING:
@@ -65,7 +55,7 @@ if TYPE_CHECKING:
 IDLE_TIME = 1.0
 
 
-class PV(ClientPV):
+class PV(RequestingPV):
     """A process variable, found and connected in the background.
 
     Made by :meth:`Context.get_pvs`. It reconnects after a loss, until its Context is
@@ -510,87 +500,3 @@ class PV(ClientPV):
         from ._info import html_of
 
         return html_of(self)
-
-    # ---- inside
-
-    def _send(self, operation: Operation, deadline: Deadline) -> None:
-        """Send an operation without waiting for it; inside another call of ours, after that."""
-        link = self._link
-        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
-            self._leave(operation, deadline)
-            return
-        self._idle_wish = False
-        try:
-            while True:
-                if link is not None:
-                    try:
-                        link.carrier.request(link.channel, operation, deadline)
-                        return
-                    except NotSent:
-                        pass  # not connected, or just lost
-                link = self.wait_until_usable(deadline)
-        except CaprotoError as error:
-            raise error.with_traceback(None) from None  # users need not see our frames
-
-    def _leave(self, operation: Operation, deadline: Deadline) -> None:
-        """Leave an operation to the reader thread."""
-        link = self._link
-        if link is None or not link.carrier.serves(link.channel):
-            # It would have to wait for a connection.
-            raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}, which is not connected,")
-        link.carrier.note(functools.partial(self._send_noted, operation, deadline), self.name)
-
-    def _send_noted(self, operation: Operation, deadline: Deadline) -> None:
-        """Send an operation that was requested inside another call; in the reader thread."""
-        self._idle_wish = False
-        link = self._link
-        if link is None:
-            raise DisconnectedError("the connection was lost before a request was sent")
-        link.carrier.request(link.channel, operation, deadline)
-
-    def _ask(self, operation: Blocking, deadline: Deadline) -> Any:
-        """Send an operation, wait for its outcome, and check it; return the response."""
-        link = self._link
-        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
-            raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}")
-        self._idle_wish = False
-        try:
-            while True:
-                if link is not None:
-                    manager = link.carrier
-                    try:
-                        number = manager.request(link.channel, operation, deadline)
-                        if not operation.wait(deadline.remaining()) and manager.forget(number):
-                            raise self._no_reply(operation, manager)
-                        break
-                    except NotSent:
-                        pass  # not connected, or just lost
-                    except BaseException:  # for example Ctrl-C: no thread waits for it any more
-                        manager.withdraw((operation,))
-                        raise
-                link = self.wait_until_usable(deadline)
-        except CaprotoError as error:
-            raise error.with_traceback(None) from None  # users need not see our frames
-        # If the operation could not be forgotten any more, its reply has come or is about to.
-        if operation.response is None and operation.error is None:
-            operation.wait(None)
-        if operation.error is not None:
-            self.context.check_open(self)
-            raise failure(self, operation.verb, operation.error, manager.circuit.address)
-        response = operation.response
-        if response.status != NORMAL:
-            raise refusal(self, operation.verb, response, manager.circuit.address)
-        return response
-
-    def _no_reply(
-        self, operation: Blocking, manager: VirtualCircuitManager
-    ) -> CaprotoTimeoutError:
-        """Make the error for a reply that did not come, and tell the callback of a write."""
-        last_heard = manager.describe_last_heard(self.context.now())
-        error = CaprotoTimeoutError(f"{self.name!r}: {operation.no_reply(last_heard)}")
-        told: list[Delivery] = []
-        operation.gave_up(error, told)
-        if told:
-            # Not put here: the first one starts a thread, which Ctrl-C must not interrupt.
-            manager.note(functools.partial(manager.delivery.put, told), self.name)
-        return error

@@ -1,0 +1,88 @@
+"""One read or write goes over the circuit that the PV has, or over the next; see also test_pv_*."""
+from __future__ import annotations
+
+import pytest
+
+import caproto as ca
+from caproto import CaprotoTimeoutError, ReentrantCallError
+from caproto._client.operations import NotSent, Read
+from caproto.threading._waiting import Deadline
+from caproto.threading.client import VirtualCircuitManager, WriteError, _reentry
+from caproto.threading.client._replies import BlockingRead, BlockingWrite
+from tests.harness.fake_server import ignore
+
+
+@pytest.fixture
+def x(ctx):
+    pv = ctx.get_pv("x")
+    pv.wait_for_connection()
+    return pv
+
+
+def read(pv, timeout: float = 10.0):
+    deadline = Deadline(timeout)
+    return pv._ask(BlockingRead(pv, None, deadline), deadline)
+
+
+def test_the_reply_is_returned(server, x):
+    assert read(x).data.tolist() == [1.5]
+
+
+def test_a_pv_that_is_not_connected_is_waited_for(server, ctx):
+    assert read(ctx.get_pv("y")).data.tolist() == [2.5]
+
+
+def test_a_channel_that_is_lost_before_the_request_is_sent(server, x, monkeypatch):
+    """It is sent on the next one; no caller sees that."""
+    request, lost = VirtualCircuitManager.request, []
+
+    def lose(manager, channel, operation, deadline):
+        if not lost:
+            lost.append(channel)
+            raise NotSent("the channel was lost")
+        return request(manager, channel, operation, deadline)
+
+    monkeypatch.setattr(VirtualCircuitManager, "request", lose)
+    assert read(x).data.tolist() == [1.5] and lost
+
+
+def test_no_reply(server, x):
+    server.on[ca.ReadNotifyRequest] = ignore
+    with pytest.raises(CaprotoTimeoutError, match="'x': no reply to the read within 0.2 s"):
+        read(x, timeout=0.2)
+    assert not x.circuit_manager.session.routes.operations
+
+
+def test_a_refusal_is_raised(server, x):
+    server.on[ca.WriteNotifyRequest] = lambda connection, command: connection.send(
+        ca.WriteNotifyResponse(command.data_type, 1, 160, command.ioid)
+    )
+    deadline = Deadline(10)
+    with pytest.raises(WriteError, match="'x'"):
+        x._ask(BlockingWrite(x, None, deadline, 1.0, None, None, True), deadline)
+
+
+def test_an_interrupt_leaves_no_operation_behind(server, x, monkeypatch):
+    server.on[ca.ReadNotifyRequest] = ignore
+
+    def interrupted(operation, timeout):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BlockingRead, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read(x)
+    assert not x.circuit_manager.session.routes.operations
+
+
+def test_inside_another_call_of_ours(server, ctx, x, wait_for):
+    """What needs an answer is refused; the rest is left to the reader thread."""
+    seen: list = []
+    deadline = Deadline(10)
+    with x.context.lock:
+        with pytest.raises(ReentrantCallError, match=r"PV.read of 'x'"):
+            read(x)
+        x._send(Read(x, seen.append, deadline), deadline)
+    wait_for(lambda: seen)
+    not_connected = ctx.get_pv("missing")
+    with _reentry.serving(), pytest.raises(ReentrantCallError, match="not connected"):
+        not_connected._send(Read(not_connected, seen.append, deadline), deadline)
