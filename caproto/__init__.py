@@ -60,9 +60,9 @@ if typing.TYPE_CHECKING:
     )
     from ._os.sockets import bcast_socket
     from ._protocol.broadcaster import Broadcaster, extract_address
-    from ._protocol.channel import ClientChannel, ServerChannel
     from ._protocol.channel_facts import ChannelFacts
     from ._protocol.circuit import VirtualCircuit
+    from ._protocol.client_channel import ClientChannel
     from ._protocol.commands import (
         AccessRightsResponse,
         Beacon,
@@ -187,6 +187,7 @@ if typing.TYPE_CHECKING:
         Signal,
         State,
     )
+    from ._protocol.server_channel import ServerChannel
     from ._protocol.status import CASeverity, CAStatus
     from ._server.channel_types import (
         ChannelByte,
@@ -220,9 +221,9 @@ _HOMES = {
     "._log": "AddressFilter LogFormatter PVFilter RoleFilter config_caproto_logging set_handler",
     "._os.sockets": "bcast_socket",
     "._protocol.broadcaster": "Broadcaster extract_address",
-    "._protocol.channel": "ClientChannel ServerChannel",
     "._protocol.channel_facts": "ChannelFacts",
     "._protocol.circuit": "VirtualCircuit",
+    "._protocol.client_channel": "ClientChannel",
     "._protocol.commands": """
         AccessRightsResponse Beacon ClearChannelRequest ClearChannelResponse
         ClientNameRequest CreateChanRequest CreateChanResponse CreateChFailResponse
@@ -256,6 +257,7 @@ _HOMES = {
         SEND_CREATE_CHAN_RESPONSE SEND_VERSION_REQUEST SEND_VERSION_RESPONSE SERVER
         Direction Role Signal State
         """,
+    "._protocol.server_channel": "ServerChannel",
     "._protocol.status": "CASeverity CAStatus",
     "._server.channel_types": """
         ChannelByte ChannelChar ChannelDouble ChannelEnum ChannelFloat ChannelInteger

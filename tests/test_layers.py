@@ -33,6 +33,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 2: the rules of one channel, and the cutting of bytes
     ("_protocol.framing", "_protocol.replies", "_protocol.states"),
     ("_protocol.channel",),
+    ("_protocol.client_channel", "_protocol.server_channel"),
     # --- 3: conversations, and what is due when
     ("_protocol.circuit_rules",),
     ("_protocol.broadcaster", "_protocol.circuit"),

@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 from .._addresses import Address
 from .._errors import CaprotoError, DeadCircuitError, MessageError, RemoteProtocolError
 from .._log import CIRCUIT_LOGGER, turned_up
-from .._protocol.channel import ClientChannel
 from .._protocol.circuit import VirtualCircuit
+from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import (
     ClientNameRequest,
     EchoRequest,
@@ -426,7 +426,7 @@ class CircuitSession:
             Why the circuit must be ended after that.
         """
         out = Deliveries()
-        commands, _ = self.circuit.recv(data)
+        commands = self.circuit.feed(data)
         then, error = self.receive(commands, now, out) if commands else (None, None)
         closed = None if data else DeadCircuitError("the server closed the connection")
         return then or FollowUp(out), error or self.circuit.error or closed

@@ -6,7 +6,7 @@ import logging
 
 from .._addresses import Address
 from .._errors import MessageError, RemoteProtocolError
-from .._protocol.channel import ClientChannel
+from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import ErrorResponse
 from .._protocol.dbr import ChannelType
 from .._protocol.roles import CLIENT, CLOSED, MUST_CLOSE

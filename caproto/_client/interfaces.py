@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from .._errors import MessageError, ReadError
-from .._protocol.channel import ClientChannel
+from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import (
     ErrorResponse,
     EventAddRequest,

@@ -22,7 +22,7 @@ from .._errors import (
     ReadError,
     WriteError,
 )
-from .._protocol.channel import ClientChannel
+from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import (
     ErrorResponse,
     EventAddResponse,
@@ -282,12 +282,12 @@ class Write(Operation):
     def _request(self, channel: ClientChannel, data_type: int | None, ioid: int | None) -> Message:
         count, notify = self.data_count, self.has_reply
         try:
-            return channel.write(self.data, data_type, count, notify, ioid)
+            return channel.write(self.data, data_type, count, None, ioid, notify)
         except CaprotoTypeError:
             numbers = numbers_in(self.data)
             if numbers == self.data:
                 raise
-        return channel.write(numbers, data_type, count, notify, ioid)
+        return channel.write(numbers, data_type, count, None, ioid, notify)
 
     def failed(self, error: CaprotoError, out: Out) -> None:
         """Pass *error* on to the callback thread; the callback gets a stand-in for the reply."""

@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .._addresses import Address
 from .._log import CHANNEL_LOGGER, adapter
-from .._protocol.channel import ClientChannel
+from .._protocol.client_channel import ClientChannel
 from .._protocol.dbr import AccessRights
 from .announcements import Announcements, PVCallback
 from .arguments import waited

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Collection
 
 from .._addresses import Address
-from .._protocol.channel import ClientChannel
+from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import EventAddRequest
 from .._protocol.dbr import SubscriptionType
 from .arguments import DataType
@@ -151,10 +151,10 @@ class SubscriptionState:
         return channel.subscribe(
             read_type(channel, self.data_type),
             self.data_count,
-            self.low,
-            self.high,
-            self.to,
-            self.mask,
+            low=self.low,
+            high=self.high,
+            to=self.to,
+            mask=self.mask,
         )
 
     def stopped(self) -> None:

@@ -59,6 +59,9 @@ class Broadcaster:
     ----------
     our_role, their_role : Role
     protocol_version : int
+    client_address : tuple of (str, int) or None
+    server_addresses : list of (str, int)
+        For the owner to note; the conversation does not depend on them.
     registered : bool
         Whether the repeater has confirmed that it sends us beacons.
     log : logging.Logger
@@ -69,9 +72,30 @@ class Broadcaster:
             raise CaprotoValueError(f"our_role must be CLIENT or SERVER, not {our_role!r}")
         self.our_role, self.their_role = our_role, our_role.other
         self.protocol_version = protocol_version
+        self.client_address: Address | None = None
+        self.server_addresses: list[Address] = []
         self.registered = False
         self.log = adapter(SEARCH_LOGGER, role=our_role.name)
         self._next_cid = 1
+
+    @property
+    def our_addresses(self) -> list[Address]:
+        """Those that the owner has noted for our role."""
+        return self._addresses_of(self.our_role)
+
+    @property
+    def their_addresses(self) -> list[Address]:
+        """Those that the owner has noted for the other role."""
+        return self._addresses_of(self.their_role)
+
+    def _addresses_of(self, role: Role) -> list[Address]:
+        if role is SERVER:
+            return list(self.server_addresses)
+        return [] if self.client_address is None else [self.client_address]
+
+    def disconnect(self) -> None:
+        """Note that the socket is closed: we are not registered any more."""
+        self.registered = False
 
     def send(self, *commands: Message) -> bytes:
         """Compose one datagram that carries *commands*.
@@ -89,12 +113,14 @@ class Broadcaster:
                 )
         return b"".join(map(bytes, commands))
 
-    def recv(self, data: bytes | bytearray | memoryview, address: Address | None) -> list[Message]:
+    def recv(
+        self, byteslike: bytes | bytearray | memoryview, address: Address | None
+    ) -> list[Message]:
         """Parse a datagram.
 
         Parameters
         ----------
-        data : bytes-like
+        byteslike : bytes-like
             A whole datagram. An empty one has no commands.
         address : tuple of (str, int)
             Its sender.
@@ -105,7 +131,7 @@ class Broadcaster:
             Those before the first fault; search replies from servers that are too old are left
             out. Pass them to :meth:`process_commands`.
         """
-        commands, error = read_datagram(bytes(data), address, self.their_role)
+        commands, error = read_datagram(bytes(byteslike), address, self.their_role)
         if error is not None:
             self.log.debug("Ignored the rest of a datagram from %s: %s", address, error)
         if self.our_role is SERVER:

@@ -14,12 +14,12 @@ reading thread touches.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._addresses import Address
 from .._errors import (
-    CaprotoValueError,
+    CaprotoRuntimeError,
     LocalProtocolError,
     MessageError,
     ProtocolError,
@@ -55,7 +55,7 @@ from .headers import HEADER, MARKER, Fields, pack_header
 from .message import Message, Payload, priority_number
 from .payload import payload_size
 from .replies import LAST_TYPE, Deviation
-from .roles import CLIENT, Role
+from .roles import CLIENT, DISCONNECTED, Role, State
 
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
 #: than handing the kernel one buffer more.
@@ -71,8 +71,23 @@ _SENDABLE: dict[Role, Handlers] = {
 }
 
 
+def _on_state(circuit: CircuitRules, state: State) -> None:
+    """Take DISCONNECTED, which stands among the commands that were received."""
+    if state is not DISCONNECTED:
+        raise ProtocolError(f"{state!r} is not a command")
+    circuit.disconnect()
+
+
+#: Role of the sender -> handlers of what is received from it.
+_RECEIVABLE: dict[Role, Handlers] = {
+    role: {**handlers, State: _on_state} for role, handlers in HANDLERS.items()
+}
+
+
 class VirtualCircuit(CircuitRules):
     """One conversation between a client and a server.
+
+    Circuits with the same role, address and priority are equal.
 
     Parameters
     ----------
@@ -109,8 +124,10 @@ class VirtualCircuit(CircuitRules):
 
     Raises
     ------
-    CaprotoValueError
+    CaprotoRuntimeError
         If a client names no priority.
+    CaprotoValueError
+        If the priority is not within 0..99.
     """
 
     def __init__(
@@ -124,14 +141,14 @@ class VirtualCircuit(CircuitRules):
         max_payload: int = UNLIMITED,
     ) -> None:
         if our_role is CLIENT and priority is None:
-            raise CaprotoValueError("a client must choose the priority of its circuit, 0..99")
+            raise CaprotoRuntimeError("a client must choose the priority of its circuit, 0..99")
         if priority is not None:
             priority = priority_number(priority)
         super().__init__(our_role, address, priority, protocol_version, peer_version)
         self.log = adapter(CIRCUIT_LOGGER, their_address=address, role=our_role.name)
         self._outgoing: list[Payload] = []  # accepted by a send() that failed at a later command
         self._send = _SENDABLE[self.our_role]
-        self._receive = HANDLERS[self.their_role]
+        self._receive = _RECEIVABLE[self.their_role]
         constructors = CIRCUIT_CONSTRUCTORS[self.their_role]
         empty = {EventAddResponse.ID: self._empty_event} if our_role is CLIENT else {}
         self._framer = Framer(
@@ -149,9 +166,32 @@ class VirtualCircuit(CircuitRules):
         return self.address[1]
 
     @property
-    def key(self) -> tuple[tuple[str, int], int | None]:
-        """What identifies a circuit: address and priority."""
+    def key(self) -> tuple[Address, int]:
+        """What identifies a circuit: address and priority.
+
+        Raises
+        ------
+        CaprotoRuntimeError
+            If the client has not told the priority yet.
+        """
+        if self.priority is None:
+            raise CaprotoRuntimeError(
+                f"the priority of the circuit to {self.host}:{self.port} is unknown before its "
+                "VersionRequest"
+            )
         return self.address, self.priority
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, VirtualCircuit) or self.priority is None:
+            return NotImplemented
+        return (self.our_role, self.address, self.priority) == (
+            other.our_role, other.address, other.priority
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.our_role, self.address))  # a server learns the priority later
 
     def __repr__(self) -> str:
         return (
@@ -161,10 +201,19 @@ class VirtualCircuit(CircuitRules):
 
     # --- commands out, bytes out ---------------------------------------------------------------
 
-    def send(self, *commands: Message) -> list[Payload]:
+    def send(
+        self, *commands: Message, extra: Mapping[str, object] | None = None
+    ) -> list[Payload]:
         """Check *commands*, note what they change, and return the bytes to be written.
 
         Small messages are joined; payloads of more than ``JOIN_LIMIT`` bytes are not copied.
+
+        Parameters
+        ----------
+        *commands : Message
+        extra : mapping, optional
+            Context of log records. It has no effect: a circuit does not log its commands, its
+            owner does.
 
         Returns
         -------
@@ -232,12 +281,30 @@ class VirtualCircuit(CircuitRules):
         """
         return self._framer.buffer_updated(nbytes)
 
-    def recv(self, *buffers: bytes | bytearray | memoryview) -> tuple[list[Message], int]:
-        """Return the commands that *buffers* complete; the simple form of the two methods above.
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
+        """Return the commands that *data* completes; the two methods above in one, with a copy.
+
+        Raises
+        ------
+        RemoteProtocolError
+            If bytes received *earlier* broke the protocol.
+        """
+        return self._framer.feed(data)
+
+    def recv(
+        self, *buffers: bytes | bytearray | memoryview
+    ) -> tuple[list[Message | State], int]:
+        """Return the commands that *buffers* complete, and how many bytes the next one needs.
+
+        Parameters
+        ----------
+        *buffers : bytes-like
+            An empty one says that the peer has closed the connection.
 
         Returns
         -------
         commands : list of Message
+            With ``DISCONNECTED`` at the end if the connection is closed.
         bytes_needed : int
             The next command takes at least this many more bytes.
 
@@ -246,11 +313,11 @@ class VirtualCircuit(CircuitRules):
         RemoteProtocolError
             If bytes received *earlier* broke the protocol.
         """
-        commands: list[Message] = []
+        commands: list[Message | State] = []
         for buffer in buffers:
             if self._framer.error is not None and commands:
                 break
-            commands += self._framer.feed(buffer)
+            commands += self.feed(buffer) if len(buffer) else (DISCONNECTED,)
         return commands, self._framer.bytes_needed
 
     @property
@@ -258,10 +325,11 @@ class VirtualCircuit(CircuitRules):
         """How the bytes received so far broke the protocol, if they did."""
         return self._framer.error
 
-    def process_command(self, command: Message) -> None:
+    def process_command(self, command: Message | State) -> None:
         """Check a command that was received, and note what it changes.
 
         Replies and updates for ids that are finished are normal and change nothing.
+        ``DISCONNECTED`` does what :meth:`disconnect` does.
 
         Raises
         ------
@@ -326,7 +394,7 @@ class VirtualCircuit(CircuitRules):
         cls = EventCancelResponse if fields[5] in self._cancelling else EventAddResponse
         return cls.from_wire(fields, payload, sender)
 
-    def _blame(self, command: Message, error: Exception, handlers: Handlers) -> str:
+    def _blame(self, command: Message | State, error: Exception, handlers: Handlers) -> str:
         name = type(command).__name__
         if isinstance(error, ProtocolError):
             what = f"{error}" if name in str(error) else f"{name}: {error}"

@@ -22,7 +22,7 @@ from typing import Any
 
 from .._addresses import Address
 from .._errors import CaprotoValueError, ProtocolError, RemoteProtocolError
-from .channel import Channel, ServerChannel
+from .channel import Channel
 from .channel_facts import facts_of_channel
 from .commands import (
     AccessRightsResponse,
@@ -73,12 +73,14 @@ from .replies import (
     check_kind,
     check_value,
 )
-from .roles import CLIENT, SERVER, Role, State
+from .roles import CLIENT, DISCONNECTED, SEND_VERSION_REQUEST, SERVER, Role, State
+from .server_channel import ServerChannel
 from .states import (
     ASKED_CHANNEL,
     CLEARED_CHANNEL,
     CLOSED_CHANNEL,
     LOST_CIRCUIT,
+    NEW_CHANNEL,
     NEW_CIRCUIT,
     OPEN_CHANNEL,
     STEADY,
@@ -95,17 +97,7 @@ _NORMAL = CAStatus.ECA_NORMAL
 class CircuitRules:
     """States, channels, ids and open requests of one circuit.
 
-    Parameters
-    ----------
-    our_role : Role
-    address : tuple of (str, int)
-    priority : int or None
-    protocol_version : int
-    peer_version : int or None
-
-    Notes
-    -----
-    The attributes are described in :class:`~caproto.VirtualCircuit`.
+    Parameters and attributes are described in :class:`~caproto.VirtualCircuit`.
     """
 
     def __init__(
@@ -143,8 +135,14 @@ class CircuitRules:
         """The states of both ends, by role."""
         return dict(self._state.states)
 
-    def disconnect(self) -> None:
-        """Note that the connection is gone: channels are CLOSED, the circuit DISCONNECTED."""
+    def disconnect(self) -> State:
+        """Note that the connection is gone: channels are CLOSED, the circuit DISCONNECTED.
+
+        Returns
+        -------
+        DISCONNECTED
+            `process_command` takes it, too, and does the same.
+        """
         self._state = LOST_CIRCUIT
         queued = itertools.chain.from_iterable(self._next_of_cid.values())
         for channel in (*self.channels.values(), *self.channels_sid.values(), *queued):
@@ -156,6 +154,7 @@ class CircuitRules:
             self._next_of_cid,
         ):
             table.clear()
+        return DISCONNECTED
 
     # --- ids -----------------------------------------------------------------------------------
 
@@ -225,7 +224,7 @@ class CircuitRules:
             self._step(command)  # if the circuit is not open, that is the better message
             raise ProtocolError(f"{type(command).__name__}: no channel has sid {command.sid}")
         if channel._state is not OPEN_CHANNEL:
-            channel.step(type(command))
+            channel.step(command)
         return channel
 
     def _channel_of_notice(self, cid: int) -> Channel | None:
@@ -287,6 +286,9 @@ class CircuitRules:
             raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
         if command.priority > MAX_PRIORITY:
             raise ProtocolError(f"priority {command.priority} is not within 0..{MAX_PRIORITY}")
+        first = self._state.states[CLIENT] is SEND_VERSION_REQUEST
+        if first and self.priority not in (None, command.priority):
+            raise ProtocolError(f"priority {command.priority}; the circuit has {self.priority}")
         self._step(command)
         if self.our_role is SERVER:
             self.peer_version = min(self.protocol_version, command.version)
@@ -299,18 +301,17 @@ class CircuitRules:
 
     def _on_create_request(self, command: CreateChanRequest) -> None:
         self._step(command)
+        channel = self.channels.get(command.cid)
         if self.our_role is SERVER:
             if 0 < command.version < MINIMUM_PROTOCOL_VERSION:
                 raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
             if command.version:
                 self.peer_version = min(self.protocol_version, command.version)
-            channel: Channel = ServerChannel(command.name, self, command.cid)
-        else:
-            known = self.channels.get(command.cid)
-            if known is None:
-                raise ProtocolError(f"no channel has cid {command.cid}; make a ClientChannel first")
-            channel = known
-        channel.step(CreateChanRequest)
+            if channel is None or channel._state is not NEW_CHANNEL or channel.name != command.name:
+                channel = ServerChannel(command.name, self, command.cid)
+        elif channel is None:
+            raise ProtocolError(f"no channel has cid {command.cid}; make a ClientChannel first")
+        channel.step(command)
 
     def _on_create_response(self, command: CreateChanResponse) -> None:
         _, _, data_type, data_count, cid, sid = command.fields
@@ -318,18 +319,18 @@ class CircuitRules:
         channel = self._channel_of_notice(cid)
         if channel is not None and channel._state is not ASKED_CHANNEL:
             if self.our_role is SERVER or channel._state is not CLEARED_CHANNEL:
-                channel.step(CreateChanResponse)
+                channel.step(command)
             return  # a second one says nothing new
         fault = self._fault_of_creation(data_type, sid)
         if fault is not None:
             if self.our_role is CLIENT and channel is not None:
-                channel.step(CreateChFailResponse)
+                channel.step(command, CreateChFailResponse)
                 self._remove(channel)
             raise Deviation(fault)
         if channel is None:
             self._unclaimed[sid] = cid
             return
-        channel.step(CreateChanResponse)
+        channel.step(command)
         channel.sid = sid
         channel._native = data_type
         channel.native_data_count = data_count
@@ -355,7 +356,7 @@ class CircuitRules:
         kind: type[Message] = type(command)
         if self.our_role is CLIENT and kind not in channel._state.after:
             kind = ServerDisconnResponse  # a refusal of an open channel: the server dropped it
-        channel.step(kind)
+        channel.step(command, kind)
         self._remove(channel)
         self._creation_answered(command.cid)
 
@@ -363,7 +364,7 @@ class CircuitRules:
         self._step(command)
         channel = self._channel_of_notice(command.cid)
         if channel is not None:
-            channel.step(AccessRightsResponse)
+            channel.step(command)
             channel.access_rights = command.access_rights
 
     def _on_clear_request(self, command: ClearChannelRequest) -> None:
@@ -373,7 +374,7 @@ class CircuitRules:
             if self._unclaimed.pop(command.sid, None) is None:
                 raise ProtocolError(f"no channel has sid {command.sid}")
             return
-        channel.step(ClearChannelRequest)
+        channel.step(command)
         self._drop_requests(channel)
 
     def _on_clear_response(self, command: ClearChannelResponse) -> None:
@@ -383,7 +384,7 @@ class CircuitRules:
             return  # unasked
         if channel is None:
             raise ProtocolError(f"no channel has sid {command.sid}")
-        channel.step(ClearChannelResponse)
+        channel.step(command)
         self._remove(channel)
 
     def _on_operation(self, command: ReadNotifyRequest | ReadRequest | WriteNotifyRequest) -> None:

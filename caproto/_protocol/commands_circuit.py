@@ -33,7 +33,7 @@ from .message import (
     u32,
 )
 from .roles import REQUEST, RESPONSE
-from .status import CAStatus, status_from_code
+from .status import CAStatus, status_from_number
 
 #: The access bits that have a meaning.
 _ACCESS = tuple(AccessRights(bits) for bits in range(4))
@@ -221,7 +221,7 @@ class ErrorResponse(Message):
     @property
     def status(self) -> CAStatus:
         """The ECA status; unknown numbers are kept."""
-        return status_from_code(self.fields[5])
+        return status_from_number(self.fields[5])
 
     @property
     def original_fields(self) -> Fields:

@@ -32,7 +32,7 @@ from .payload import (
 )
 from .presentation import ENDS, evaluable
 from .roles import Direction
-from .status import CAStatus, status_from_code
+from .status import CAStatus, status_from_number
 from .text import decode_text, encode_text
 
 Payload = bytes | memoryview
@@ -335,7 +335,7 @@ class StatusMixin:
     @property
     def status(self) -> CAStatus:
         """The ECA status; unknown numbers are kept."""
-        return status_from_code(self.fields[4])
+        return status_from_number(self.fields[4])
 
 
 # --- checks of the public constructors ---------------------------------------------------------
@@ -381,8 +381,8 @@ def dbr_type(value: SupportsIndex) -> int:
 
 
 def eca_status(value: SupportsIndex) -> int:
-    """*value* (a CAStatus or a code) as a 32 bit number."""
-    return u32("status", getattr(value, "code", value))
+    """*value* (a CAStatus or what travels for one) as a 32 bit number."""
+    return u32("status", value)
 
 
 def text_payload(name: str, text: str | bytes) -> bytes:

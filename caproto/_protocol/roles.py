@@ -9,6 +9,8 @@ from typing import Final
 
 __all__ = [
     "AWAIT_CREATE_CHAN_RESPONSE",
+    "AWAIT_SEARCH_RESPONSE",
+    "AWAIT_VERSION_RESPONSE",
     "CLIENT",
     "CLOSED",
     "CONNECTED",
@@ -21,6 +23,8 @@ __all__ = [
     "RESPONSE",
     "SEND_CREATE_CHAN_REQUEST",
     "SEND_CREATE_CHAN_RESPONSE",
+    "SEND_SEARCH_REQUEST",
+    "SEND_SEARCH_RESPONSE",
     "SEND_VERSION_REQUEST",
     "SEND_VERSION_RESPONSE",
     "SERVER",
@@ -77,6 +81,12 @@ class State(_Named):
     FAILED = "failed"
     #: Circuit: the connection is gone.
     DISCONNECTED = "disconnected"
+    #: Names of caproto 1.x for what needs no state here: searches have none, and a circuit is
+    #: CONNECTED before the version of a server, which old servers never send.
+    SEND_SEARCH_REQUEST = "send search request"
+    AWAIT_SEARCH_RESPONSE = "await search response"
+    SEND_SEARCH_RESPONSE = "send search response"
+    AWAIT_VERSION_RESPONSE = "await version response"
 
 
 class Signal(_Named):
@@ -101,3 +111,7 @@ MUST_CLOSE: Final = State.MUST_CLOSE
 CLOSED: Final = State.CLOSED
 FAILED: Final = State.FAILED
 DISCONNECTED: Final = State.DISCONNECTED
+SEND_SEARCH_REQUEST: Final = State.SEND_SEARCH_REQUEST
+AWAIT_SEARCH_RESPONSE: Final = State.AWAIT_SEARCH_RESPONSE
+SEND_SEARCH_RESPONSE: Final = State.SEND_SEARCH_RESPONSE
+AWAIT_VERSION_RESPONSE: Final = State.AWAIT_VERSION_RESPONSE

@@ -1,9 +1,9 @@
 """The ECA status codes: how a server says what became of a request.
 
-A code is ``number << 3 | severity``. Bit 0 of the severity, and so of the code, means success; test
-for success with :attr:`CAStatus.success`, not by comparing with ``ECA_NORMAL``. A server may be
-newer than we are: a code that is not in the table is kept with its number and severity and called
-``ECA_UNKNOWN``.
+What travels is ``code << 3 | severity``. Bit 0 of the severity, and so of what travels, means
+success; test for success with :attr:`CAStatus.success`, not by comparing with ``ECA_NORMAL``. A
+server may be newer than we are: a status that is not in the table is kept with its code and
+severity and called ``ECA_UNKNOWN``.
 
 This file is a table. What a status means for a channel or a request is decided elsewhere.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from .._errors import CaprotoValueError
 from .enums import OpenIntEnum
 
-__all__ = ["CASeverity", "CAStatus", "status_from_code"]
+__all__ = ["CASeverity", "CAStatus", "status_from_number"]
 
 
 class CASeverity(OpenIntEnum):
@@ -27,27 +27,27 @@ class CASeverity(OpenIntEnum):
 
 
 class CAStatus(OpenIntEnum):
-    """A status code; as an integer it is the code that travels.
+    """A status; as an integer it is the number that travels, so it can be compared with numbers.
 
     Attributes
     ----------
-    number : int
-        Number of the message, 0 to 60 for those in the table.
+    code : int
+        Number of the message without its severity, 0 to 60 for those in the table.
     severity : CASeverity
         What kind of message it is.
     description : str
         The meaning in a few words.
     """
 
-    number: int
+    code: int
     severity: CASeverity
     description: str
 
-    def __new__(cls, number: int, severity: CASeverity, description: str) -> CAStatus:
-        code = number << 3 | severity
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.number = number
+    def __new__(cls, code: int, severity: CASeverity, description: str) -> CAStatus:
+        number = code << 3 | severity
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.code = code
         member.severity = severity
         member.description = description
         return member
@@ -115,14 +115,19 @@ class CAStatus(OpenIntEnum):
     ECA_UNRESPTMO = 60, CASeverity.WARNING, "circuit does not respond"
 
     @property
-    def code(self) -> int:
-        """The number that travels: ``number << 3 | severity``."""
-        return self._value_
+    def value(self) -> CAStatus:
+        """The status itself: the number that travels, which has a name and a description, too."""
+        return self
+
+    @property
+    def code_with_severity(self) -> int:
+        """The number that travels: ``code << 3 | severity``."""
+        return int(self)
 
     @property
     def success(self) -> bool:
         """Whether the request worked."""
-        return bool(self._value_ & 1)
+        return bool(self & 1)
 
     @classmethod
     def _missing_(cls, value: object) -> CAStatus:
@@ -130,28 +135,28 @@ class CAStatus(OpenIntEnum):
             raise CaprotoValueError(f"{value!r} is not a status code: not a whole number from 0 on")
         member = int.__new__(cls, value)
         member._value_ = value
-        member.number = value >> 3
+        member.code = value >> 3
         member.severity = CASeverity(value & 7)
-        member._name_ = f"ECA_UNKNOWN({member.number})"
-        member.description = f"status {member.number}, unknown to this version of caproto"
+        member._name_ = f"ECA_UNKNOWN({member.code})"
+        member.description = f"status {member.code}, unknown to this version of caproto"
         return member
 
 
-_BY_CODE = {status.code: status for status in CAStatus}
+_BY_NUMBER = {int(status): status for status in CAStatus}
 
 
-def status_from_code(code: int) -> CAStatus:
-    """Name the status *code* of a message.
+def status_from_number(number: int) -> CAStatus:
+    """Name the status of a message.
 
     Parameters
     ----------
-    code : int
+    number : int
         As it came, 0 to 2**32 - 1.
 
     Returns
     -------
     CAStatus
-        A member of the table, or a nameless one that keeps the code.
+        A member of the table, or a nameless one that keeps the number.
     """
-    known = _BY_CODE.get(code)  # ten times faster than the call of an enum class
-    return CAStatus._missing_(code) if known is None else known
+    known = _BY_NUMBER.get(number)  # ten times faster than the call of an enum class
+    return CAStatus._missing_(number) if known is None else known

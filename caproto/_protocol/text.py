@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._errors import CaprotoValueError
 
-__all__ = ["Latin1Text", "decode_text", "encode_text"]
+__all__ = ["Latin1Text", "check_encoding", "decode_text", "encode_as", "encode_text"]
 
 
 class Latin1Text(str):
@@ -42,3 +42,31 @@ def encode_text(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise CaprotoValueError(f"{text[:60]!r} cannot be sent as UTF-8: {error}") from None
+
+
+def check_encoding(encoding: str) -> None:
+    """Refuse the name of an encoding that Python does not have.
+
+    Raises
+    ------
+    CaprotoValueError
+        There is no such encoding.
+    """
+    try:
+        "".encode(encoding)
+    except (LookupError, TypeError):
+        raise CaprotoValueError(f"string_encoding={encoding!r} is not an encoding") from None
+
+
+def encode_as(text: str, encoding: str) -> bytes:
+    """Encode *text* in an encoding that the user has chosen.
+
+    Raises
+    ------
+    CaprotoValueError
+        If the encoding lacks one of its characters.
+    """
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise CaprotoValueError(f"{text[:60]!r} cannot be sent: {error}") from None

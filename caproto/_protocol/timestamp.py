@@ -66,6 +66,17 @@ class TimeStamp(NamedTuple):
         return cls(seconds - EPICS_EPOCH, rest)._checked()
 
     @classmethod
+    def from_unix_timestamp(cls, timestamp: float) -> TimeStamp:
+        """Make the moment *timestamp* seconds after 1970-01-01 00:00 UTC, a POSIX time.
+
+        Raises
+        ------
+        CaprotoValueError
+            The moment is outside the range of the wire.
+        """
+        return _from_number(timestamp)
+
+    @classmethod
     def from_flexible_value(cls, value: Moment) -> TimeStamp:
         """Make a time stamp from any form of a moment.
 
@@ -108,6 +119,20 @@ class TimeStamp(NamedTuple):
     def timestamp(self) -> float:
         """POSIX time in seconds; a float resolves about 0.2 microseconds here."""
         return (self.seconds + EPICS_EPOCH) + self.nanoseconds / _BILLION
+
+    @property
+    def secondsSinceEpoch(self) -> int:
+        """The same as ``seconds``, under the name of the C library."""
+        return self.seconds
+
+    @property
+    def nanoSeconds(self) -> int:
+        """The same as ``nanoseconds``, under the name of the C library."""
+        return self.nanoseconds
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the POSIX time in a dictionary that is ready for JSON."""
+        return {"timestamp": self.timestamp}
 
     def as_datetime(self) -> datetime:
         """Convert to UTC, cut to the microsecond that a datetime can hold."""

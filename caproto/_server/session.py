@@ -176,8 +176,7 @@ class ServerSession:
 
         Requests after a job are looked at when the next job is asked for.
         """
-        commands, _ = self.circuit.recv(data)
-        return self.answer(commands)
+        return self.answer(self.circuit.feed(data))
 
     def answer(self, commands: Iterable[Message]) -> Iterator[Job]:
         """Do the same with what `circuit` has made of bytes that it was given."""

@@ -80,7 +80,7 @@ class World:
     def send(self) -> list[ca.Message]:
         """What the session has to send, as the server gets it."""
         data = b"".join(bytes(part) for part in self.session.data_to_send())
-        commands, _ = self.server.recv(data)
+        commands = self.server.feed(data)
         assert self.server.error is None
         for command in commands:
             self.server.process_command(command)
@@ -89,13 +89,13 @@ class World:
     def receive(self, *commands: ca.Message) -> None:
         """Let the server send *commands*."""
         data = b"".join(bytes(part) for part in self.server.send(*commands))
-        received, _ = self.session.circuit.recv(data)
+        received = self.session.circuit.feed(data)
         self.out = Deliveries()
         self.then, self.error = self.session.receive(received, self.now, self.out)
 
     def receive_raw(self, *commands: ca.Message) -> None:
         """Let the server send *commands* that its own rules forbid."""
-        received, _ = self.session.circuit.recv(b"".join(map(bytes, commands)))
+        received = self.session.circuit.feed(b"".join(map(bytes, commands)))
         self.out = Deliveries()
         self.then, self.error = self.session.receive(received, self.now, self.out)
 

@@ -109,8 +109,8 @@ def of_ours(rig, channel) -> dict[tuple, tuple]:
     """The same, from our own server."""
     outcomes: dict[tuple, tuple] = {}
     for written, value in CASES:
-        rig.ask(channel.write([0], SHORT))
-        (reply,) = rig.ask(channel.write([value], written))
+        rig.ask(channel.write([0], SHORT, notify=True))
+        (reply,) = rig.ask(channel.write([value], written, notify=True))
         outcomes[written, str(value), "write"] = outcome(reply.status, [])
         for read in range(7):
             (reply,) = rig.ask(channel.read(read))

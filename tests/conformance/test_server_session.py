@@ -170,7 +170,7 @@ def test_a_write_with_notification_is_answered_once_after_completion(fails, capl
     x.putter = putter
     rig = Rig({"x": x, "y": ChannelDouble(value=7.0)}, run_jobs=False)
     slow, other = rig.connect("x"), rig.connect("y")
-    rig.send(slow.write(2.5), other.read(), ca.EchoRequest())
+    rig.send(slow.write(2.5, notify=True), other.read(), ca.EchoRequest())
     read, echo = rig.received()
     assert values_of(read) == [7.0] and type(echo) is ca.EchoResponse and not done
     rig.run()
@@ -201,7 +201,7 @@ def test_clearing_a_channel_cancels_its_notifications_and_kills_its_sid():
     x.putter = lambda instance, value: None
     rig = Rig({"x": x}, run_jobs=False)
     channel = rig.connect("x")
-    rig.send(channel.write(2.5))
+    rig.send(channel.write(2.5, notify=True))
     assert shown(rig.raw(hexed("000c0000 00000000 00000000 00000001"))) == [
         "000c0000 00000000 00000000 00000001"
     ]
@@ -268,7 +268,7 @@ def test_updates_are_held_and_let_go_the_newest_of_each():
     for value in (1.0, 2.0, 3.0):
         x.write(value)
         y.write(-value)
-    replies = rig.ask(one.read(), one.write(4.0), two.write(-4.0, notify=False))
+    replies = rig.ask(one.read(), one.write(4.0, notify=True), two.write(-4.0, notify=False))
     assert [type(r) for r in replies] == [ca.ReadNotifyResponse, ca.WriteNotifyResponse]
     y.access_rights = ca.AccessRights.READ
     assert [type(r) for r in rig.received()] == [ca.AccessRightsResponse]
@@ -287,7 +287,7 @@ def test_other_rights_are_told_before_one_update():
         x.access_rights = rights
         news, update = rig.received()
         assert news == ca.AccessRightsResponse(channel.cid, rights)
-        seen.append((update.status.code, values_of(update)))
+        seen.append((update.status.code_with_severity, values_of(update)))
     assert seen == [(368, [0.0]), (1, [1.5]), (1, [1.5])]
 
 
@@ -408,7 +408,7 @@ def test_an_enum_is_written_by_the_text_of_a_state_or_a_number(text, state):
     x = ChannelEnum(value=1 - (state or 0), enum_strings=["Off", "On"])
     before = x.value
     rig = Rig({"x": x})
-    (reply,) = rig.ask(rig.connect("x").write(text, ca.ChannelType.STRING))
+    (reply,) = rig.ask(rig.connect("x").write(text, ca.ChannelType.STRING, notify=True))
     assert reply.status is (CAStatus.ECA_PUTFAIL if state is None else CAStatus.ECA_NORMAL)
     assert x.value == (before if state is None else state)
 

@@ -194,7 +194,7 @@ class Connection:
 
     def _take(self, data: bytes) -> None:
         try:
-            commands, _ = self.circuit.recv(data)
+            commands = self.circuit.feed(data)
             if self.circuit.error is not None:
                 raise self.circuit.error
         except ca.CaprotoError as error:

@@ -130,7 +130,7 @@ class RawClient:
             data = b""
         if not data:
             raise Ended
-        commands, _ = self.circuit.recv(data)
+        commands = self.circuit.feed(data)
         if self.circuit.error is not None:
             raise self.circuit.error
         for command in commands:

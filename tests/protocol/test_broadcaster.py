@@ -187,3 +187,22 @@ def test_strangers_cannot_make_it_fail(role, data):
         broadcaster.process_commands(broadcaster.recv(data, ADDRESS))
     except RemoteProtocolError:
         assert role is SERVER
+
+
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+def test_addresses_are_noted_by_the_owner(role):
+    broadcaster = Broadcaster(role)
+    assert broadcaster.our_addresses == broadcaster.their_addresses == []
+    broadcaster.client_address = ("10.0.0.9", 40000)
+    broadcaster.server_addresses.append(ADDRESS)
+    client, server = [("10.0.0.9", 40000)], [ADDRESS]
+    ours, theirs = (client, server) if role is CLIENT else (server, client)
+    assert (broadcaster.our_addresses, broadcaster.their_addresses) == (ours, theirs)
+
+
+def test_a_closed_broadcaster_is_not_registered():
+    broadcaster = Broadcaster(CLIENT)
+    confirmation = bytes(RepeaterConfirmResponse("127.0.0.1"))
+    broadcaster.process_commands(broadcaster.recv(confirmation, ADDRESS))
+    broadcaster.disconnect()
+    assert not broadcaster.registered

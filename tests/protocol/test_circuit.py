@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from caproto import (
     CLIENT,
     CLOSED,
+    CONNECTED,
     DISCONNECTED,
     SEND_VERSION_REQUEST,
     SEND_VERSION_RESPONSE,
     SERVER,
     AccessRightsResponse,
     Beacon,
+    CaprotoRuntimeError,
     CaprotoTypeError,
     CaprotoValueError,
     CAStatus,
@@ -83,16 +85,23 @@ def test_a_new_circuit():
 
 def test_a_server_needs_no_priority_it_learns_it():
     circuit = VirtualCircuit(SERVER, ("10.0.0.2", 40000))
-    assert circuit.priority is None and circuit.key == (("10.0.0.2", 40000), None)
+    assert circuit.priority is None
+    with pytest.raises(CaprotoRuntimeError, match="10.0.0.2:40000.*VersionRequest"):
+        print(circuit.key)
     circuit.process_command(VersionRequest(42, 13))
     assert circuit.priority == 42 and circuit.key == (("10.0.0.2", 40000), 42)
 
 
-@pytest.mark.parametrize("priority", [None, -1, 100, 1 << 40])
+@pytest.mark.parametrize("priority", [-1, 100, 1 << 40])
 def test_the_priority_of_a_client_is_0_to_99(priority):
     with pytest.raises(CaprotoValueError, match="priority.*0..99"):
         VirtualCircuit(CLIENT, ADDRESS, priority)
     assert VirtualCircuit(CLIENT, ADDRESS, 99).priority == 99
+
+
+def test_a_client_must_choose_its_priority():
+    with pytest.raises(CaprotoRuntimeError, match="priority.*0..99"):
+        VirtualCircuit(CLIENT, ADDRESS, None)
 
 
 def test_a_priority_is_a_whole_number():
@@ -218,7 +227,7 @@ def test_large_payloads_are_neither_copied_nor_joined():
     channel, _ = pair.connect("x", data_type=4, data_count=1_000_000)
     small, large = bytes(JOIN_LIMIT), bytes(JOIN_LIMIT + 8)
     commands = [
-        EchoRequest(), channel.write(small), channel.write(large), channel.write(large),
+        EchoRequest(), *(channel.write(data, notify=True) for data in (small, large, large)),
         EchoRequest(), EchoRequest(),
     ]
     buffers = pair.client.send(*commands)
@@ -233,7 +242,7 @@ def test_what_was_accepted_before_a_failure_comes_with_the_next_call():
     pair = Pair().greet()
     channel, _ = pair.connect("x", data_type=4, data_count=100_000)
     first, large, second, third = (
-        channel.read(), channel.write(bytes(50_000)), channel.read(), channel.read(),
+        channel.read(), channel.write(bytes(50_000), notify=True), channel.read(), channel.read(),
     )
     with pytest.raises(LocalProtocolError, match="EchoResponse"):
         pair.client.send(first, large, second, EchoResponse(), third)
@@ -281,11 +290,66 @@ STREAM = join(map(bytes, UPDATES))
 def test_recv_returns_what_is_complete_and_what_is_missing():
     circuit = client()
     assert circuit.recv() == ([], 16)
-    assert circuit.recv(b"") == ([], 16)
     assert circuit.recv(STREAM[:10]) == ([], 6)
     assert circuit.recv(STREAM[10:50]) == (UPDATES[:1], 6)
     assert circuit.recv(STREAM[50:56]) == ([], 24)
     assert circuit.recv(STREAM[56:]) == (UPDATES[1:], 16)
+
+
+def test_an_empty_buffer_says_that_the_connection_is_closed():
+    pair = Pair().greet()
+    channel, _ = pair.connect()
+    commands, _ = pair.client.recv(bytes(EchoResponse()), b"")
+    assert commands == [EchoResponse(), DISCONNECTED]
+    for command in commands:
+        pair.client.process_command(command)
+    assert set(pair.client.states.values()) == {DISCONNECTED}
+    assert set(channel.states.values()) == {CLOSED}
+
+
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+def test_disconnect_returns_what_process_command_takes(role):
+    circuit = Pair().greet().circuits[role]
+    signal = circuit.disconnect()
+    assert signal is DISCONNECTED
+    circuit.process_command(signal)
+    assert set(circuit.states.values()) == {DISCONNECTED}
+    with pytest.raises(LocalProtocolError):
+        circuit.send(EchoRequest() if role is CLIENT else EchoResponse())
+
+
+def test_no_other_state_is_a_command():
+    with pytest.raises(RemoteProtocolError, match="CONNECTED is not a command"):
+        client().process_command(CONNECTED)
+
+
+def test_circuits_of_one_role_address_and_priority_are_equal():
+    one, two = client(), client()
+    assert one == two and hash(one) == hash(two) and len({one, two}) == 1
+    assert one != VirtualCircuit(CLIENT, ADDRESS, 1)
+    assert one != VirtualCircuit(CLIENT, ("10.0.0.1", 5066), 0)
+    assert one != VirtualCircuit(SERVER, ADDRESS, 0)
+    assert one != (ADDRESS, 0)
+
+
+def test_a_circuit_without_priority_equals_only_itself_and_keeps_its_hash():
+    one, two = VirtualCircuit(SERVER, ADDRESS), VirtualCircuit(SERVER, ADDRESS)
+    assert one == one and one != two
+    number = hash(one)
+    for circuit in one, two:
+        circuit.process_command(VersionRequest(3, 13))
+    assert one == two and hash(one) == number == hash(two)
+
+
+def test_the_priority_of_the_greeting_is_that_of_the_circuit():
+    with pytest.raises(LocalProtocolError, match="VersionRequest.*priority 3.*has 0"):
+        client().send(VersionRequest(3, 13))
+    with pytest.raises(RemoteProtocolError, match="VersionRequest.*priority 3.*has 5"):
+        VirtualCircuit(SERVER, ADDRESS, 5).process_command(VersionRequest(3, 13))
+
+
+def test_send_takes_the_context_of_log_records():
+    assert client().send(VersionRequest(0, 13), extra={"pv": "x"}) == [bytes(VersionRequest(0, 13))]
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -426,7 +490,7 @@ def test_a_server_notes_nothing_of_a_request_that_is_too_large():
     pair = Pair()
     pair.circuits[SERVER] = VirtualCircuit(SERVER, ADDRESS, max_payload=1000)
     channel, _ = pair.greet().connect("x", data_type=4, data_count=5000)
-    (received,) = pair.send(CLIENT, channel.write(bytes(2000)))
+    (received,) = pair.send(CLIENT, channel.write(bytes(2000), notify=True))
     assert type(received) is OversizedMessage and pair.server.pending == {}
 
 
@@ -526,7 +590,8 @@ def busy_pair() -> Pair:
     first, _ = pair.connect("first", sid=70)
     second, _ = pair.connect("second", data_type=3, sid=71)
     commands = [
-        first.read(), first.write(1.0), first.subscribe(), second.subscribe(), second.read(),
+        first.read(), first.write(1.0, notify=True), first.subscribe(), second.subscribe(),
+        second.read(),
     ]
     pair.send(CLIENT, *commands)
     pair.send(CLIENT, first.unsubscribe(commands[2].subscriptionid))
@@ -591,7 +656,7 @@ def test_the_channel_of_each_command_is_known():
     for command in (other.rights(3), other.create(6, 1, 70), other.create_fail()):
         assert client.channel_of(command) is channel
     pair.send(SERVER, other.rights(3), other.create(6, 1, 70))
-    requests = channel.read(), channel.write(1.0), channel.write(1.0, notify=False)
+    requests = channel.read(), channel.write(1.0, notify=True), channel.write(1.0, notify=False)
     for command in (*requests, ReadRequest(6, 1, 70, 50), channel.subscribe(subscriptionid=60)):
         assert client.channel_of(command) is channel
         pair.send(CLIENT, command)

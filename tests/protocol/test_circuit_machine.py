@@ -86,7 +86,7 @@ class Ends(RuleBasedStateMachine):
         channel = pick(self.open_channels(), number)
         compose = {
             "read": channel.read,
-            "write": lambda: channel.write(1.5),
+            "write": lambda: channel.write(1.5, notify=True),
             "quiet": lambda: channel.write(1.5, notify=False),
             "subscribe": channel.subscribe,
             "clear": channel.clear,
@@ -179,7 +179,7 @@ class Ends(RuleBasedStateMachine):
         data = bytes(self.wire[speaker][:nbytes])
         del self.wire[speaker][:nbytes]
         receiver = self.circuits[speaker.other]
-        received, _ = receiver.recv(data)
+        received = receiver.feed(data)
         assert receiver.error is None
         for command in received:
             self._receive(speaker, command)

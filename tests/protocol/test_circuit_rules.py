@@ -445,7 +445,7 @@ def test_a_name_that_was_refused_may_be_tried_again(pair, command):
 
 def busy(pair: Pair, channel: ClientChannel, other) -> list:
     """One of everything under way; what the server would say next."""
-    read, write = channel.read(), channel.write([1.0])
+    read, write = channel.read(), channel.write([1.0], notify=True)
     live, cancelled = channel.subscribe(), channel.subscribe()
     pair.send(CLIENT, read, write, live, cancelled)
     pair.send(CLIENT, channel.unsubscribe(cancelled.subscriptionid))

@@ -164,7 +164,7 @@ def test_operations_and_subscriptions_have_one_number_space(pair, channel):
     pair.send(CLIENT, channel.subscribe(subscriptionid=SUBID), channel.read(ioid=6))
     not_sent(pair, CLIENT, channel.subscribe(subscriptionid=6), "subscriptionid 6 is in use")
     not_sent(pair, CLIENT, channel.subscribe(subscriptionid=SUBID), "subscriptionid 5 is in use")
-    not_sent(pair, CLIENT, channel.write([1.0], ioid=SUBID), "ioid 5 is in use")
+    not_sent(pair, CLIENT, channel.write([1.0], ioid=SUBID, notify=True), "ioid 5 is in use")
     assert set(pair.client.subscriptions) == {SUBID} and set(pair.client.pending) == {6}
 
 
@@ -182,7 +182,7 @@ def test_a_number_is_not_used_again_before_the_confirmation(pair, channel, other
     pair.send(CLIENT, channel.unsubscribe(SUBID))
     for again in (
         channel.subscribe(subscriptionid=SUBID), channel.read(ioid=SUBID),
-        channel.write([1.0], ioid=SUBID),
+        channel.write([1.0], ioid=SUBID, notify=True),
     ):
         not_sent(pair, CLIENT, again, f"{type(again).__name__}: .*id 5 is in use")
     (again,), _ = pair.server.recv(bytes(channel.subscribe(subscriptionid=SUBID)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caproto._errors import CaprotoValueError
-from caproto._protocol.status import CASeverity, CAStatus, status_from_code
+from caproto._protocol.status import CASeverity, CAStatus, status_from_number
 from tests.vectors_support import eca_codes
 
 TABLE = eca_codes()
@@ -17,12 +17,12 @@ TABLE = eca_codes()
 def test_every_code_of_the_table(entry):
     status = CAStatus[entry["name"]]
     assert status == entry["code"]
-    assert status.code == entry["code"]
-    assert status.number == entry["number"]
+    assert status.code_with_severity == entry["code"]
+    assert status.code == entry["number"]
     assert status.severity == entry["severity"]
     assert status.severity.name == entry["severity_name"]
     assert status.description
-    assert status_from_code(entry["code"]) is status
+    assert status_from_number(entry["code"]) is status
     assert CAStatus(entry["code"]) is status
 
 
@@ -36,20 +36,20 @@ def test_success_is_the_lowest_bit():
     assert successes == {
         entry["name"] for entry in TABLE if entry["severity_name"] in ("SUCCESS", "INFO")
     }
-    assert status_from_code(4003).success and not status_from_code(4002).success
+    assert status_from_number(4003).success and not status_from_number(4002).success
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_any_code_survives(code):
-    status = status_from_code(code)
+    status = status_from_number(code)
     assert isinstance(status, CAStatus)
     assert status == code and hash(status) == hash(code)
-    assert status.number << 3 | status.severity == code
+    assert status.code << 3 | status.severity == code
     assert eval(repr(status)) == status
 
 
 def test_an_unknown_code_says_so():
-    status = status_from_code(4003)
+    status = status_from_number(4003)
     assert status.name == "ECA_UNKNOWN(500)"
     assert status.severity is CASeverity.INFO
     assert "500" in status.description
@@ -58,9 +58,9 @@ def test_an_unknown_code_says_so():
 
 
 def test_an_unknown_code_is_not_remembered():
-    status_from_code(4003)
+    status_from_number(4003)
     assert len(CAStatus) == 61
-    assert 4003 not in {status.code for status in CAStatus}
+    assert 4003 not in {status.code_with_severity for status in CAStatus}
 
 
 def test_how_a_known_code_prints():
@@ -77,3 +77,12 @@ def test_not_a_code(value):
 
 def test_pickle():
     assert pickle.loads(pickle.dumps(CAStatus.ECA_TIMEOUT)) is CAStatus.ECA_TIMEOUT
+
+
+@pytest.mark.parametrize("status", [CAStatus.ECA_TIMEOUT, status_from_number(4003)])
+def test_name_value_and_number_all_work(status):
+    assert status.value == status == status.code_with_severity == int(status)
+    assert status.value.description == status.description
+    assert status.value.name == status.name
+    assert CAStatus(status.value) == status
+    assert pickle.loads(pickle.dumps(status)) == status

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caproto._errors import CaprotoValueError
-from caproto._protocol.text import Latin1Text, decode_text, encode_text
+from caproto._protocol.text import (
+    Latin1Text,
+    check_encoding,
+    decode_text,
+    encode_as,
+    encode_text,
+)
 
 
 def test_text_is_utf8():
@@ -51,3 +57,13 @@ def test_bytes_that_python_has_escaped_are_these_bytes():
 def test_what_stands_for_no_bytes_is_refused():
     with pytest.raises(CaprotoValueError, match="cannot be sent as UTF-8"):
         encode_text("\ud800" * 1000)
+
+
+def test_an_encoding_that_the_user_chose():
+    check_encoding("latin-1")
+    assert encode_as("é", "latin-1") == b"\xe9"
+    for encoding in ("klingon", 5):
+        with pytest.raises(CaprotoValueError, match="string_encoding"):
+            check_encoding(encoding)
+    with pytest.raises(CaprotoValueError, match="'€'"):
+        encode_as("€", "latin-1")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -150,3 +151,19 @@ def test_numpy_is_not_needed():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert output.endswith("False\n")
+
+
+def test_the_names_of_the_c_library():
+    stamp = TimeStamp(7, 8)
+    assert (stamp.secondsSinceEpoch, stamp.nanoSeconds) == (7, 8)
+
+
+def test_from_a_posix_time():
+    assert TimeStamp.from_unix_timestamp(631152001.5) == (1, 500_000_000)
+    with pytest.raises(CaprotoValueError):
+        TimeStamp.from_unix_timestamp(0.0)
+
+
+def test_a_dictionary_for_json():
+    stamp = TimeStamp(1, 500_000_000)
+    assert json.loads(json.dumps(stamp.to_dict())) == {"timestamp": 631152001.5}

@@ -261,8 +261,8 @@ def test_a_message_at_the_limit_is_taken():
     rig = Rig({"x": ChannelByte(value=b"abc", max_length=5000)}, max_payload=LIMIT)
     x = rig.connect("x")
     size = LIMIT // 8 * 8  # payloads are padded
-    assert rig.ask(x.write(b"x" * size))[0].status == 1
-    assert rig.ask(x.write(b"x" * (size + 8)))[0].status is CAStatus.ECA_TOLARGE
+    assert rig.ask(x.write(b"x" * size, notify=True))[0].status == 1
+    assert rig.ask(x.write(b"x" * (size + 8), notify=True))[0].status is CAStatus.ECA_TOLARGE
     assert rig.session.directory.open("x").data.length == size
 
 
@@ -302,7 +302,9 @@ def test_extended_headers_of_a_client_that_cannot_know_them_are_refused():
 
 def test_replies_are_in_the_order_of_the_requests(rig):
     x = rig.connect("x")
-    replies = rig.raw(EchoRequest(), x.read(), CreateChanRequest("y", 9, 13), x.write(2.0))
+    replies = rig.raw(
+        EchoRequest(), x.read(), CreateChanRequest("y", 9, 13), x.write(2.0, notify=True)
+    )
     assert [type(reply).__name__ for reply in replies] == [
         "EchoResponse", "ReadNotifyResponse", "CreateChFailResponse", "WriteNotifyResponse"
     ]
@@ -386,7 +388,7 @@ def test_many_clients_are_independent():
     rigs[0].ask(EventsOffRequest())
     rigs[1].session.close()
     rigs[2].raw(pack_header((99, 0, 0, 0, 0, 0)))
-    rigs[3].ask(channels[3].write(7.0))
+    rigs[3].ask(channels[3].write(7.0, notify=True))
     (update,) = rigs[4].received()
     assert list(update.data) == [7.0]
     assert rigs[0].received() == []

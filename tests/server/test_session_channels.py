@@ -210,12 +210,12 @@ def test_rights_take_effect_for_the_next_request():
     rig = Rig({"x": x})
     channel = rig.connect("x")
     x.access_rights = AccessRights.NO_ACCESS
-    replies = rig.raw(channel.read(), channel.write(2.0))
+    replies = rig.raw(channel.read(), channel.write(2.0, notify=True))
     assert [reply.status for reply in replies[1:]] == [
         CAStatus.ECA_NORDACCESS, CAStatus.ECA_NOWTACCESS
     ]
     x.access_rights = READ | WRITE
-    replies = rig.raw(channel.read(), channel.write(2.0))
+    replies = rig.raw(channel.read(), channel.write(2.0, notify=True))
     assert [reply.status for reply in replies[1:]] == [CAStatus.ECA_NORMAL] * 2
 
 
@@ -230,7 +230,7 @@ def test_each_subscription_hears_of_other_rights_by_one_update():
     def told() -> list:
         rights, *updates = rig.received()
         assert type(rights) is AccessRightsResponse
-        return [(u.subscriptionid, u.status.code, bytes(u.payload[-8:])) for u in updates]
+        return [(u.subscriptionid, int(u.status), bytes(u.payload[-8:])) for u in updates]
 
     x.access_rights = WRITE
     assert told() == [
@@ -349,7 +349,7 @@ def test_the_life_of_a_channel_for_every_version_of_client(version):
     rig = Rig({"x": x}, version=version)
     channel = rig.connect("x")
     assert rig.value(channel, count=1) == [1.5]
-    assert rig.ask(channel.write(2.0))[0].status == 1
+    assert rig.ask(channel.write(2.0, notify=True))[0].status == 1
     request = channel.subscribe(data_count=1)
     assert [values_of(u) for u in rig.ask(request)] == [[2.0]]
     x.write(3.0)

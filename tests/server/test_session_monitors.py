@@ -541,5 +541,5 @@ def test_an_alarm_that_is_cleared_before_the_client_reads_is_two_updates():
 def test_a_write_by_a_subscriber_is_answered_and_told():
     rig, x = one(ChannelDouble())
     rig.ask(x.subscribe())
-    reply, update = rig.ask(x.write(5.0))
+    reply, update = rig.ask(x.write(5.0, notify=True))
     assert type(reply) is WriteNotifyResponse and values_of(update) == [5.0]

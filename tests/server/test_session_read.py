@@ -123,7 +123,7 @@ def test_what_can_only_be_written_cannot_be_read(data_type):
 def test_an_unknown_type_is_refused_and_the_circuit_goes_on(data_type):
     rig, x = one(ChannelDouble())
     reply, echo = rig.raw(pack_header((15, 0, data_type, 1, x.sid, 5)), EchoRequest())
-    assert reply.fields == (15, 0, data_type, 0, CAStatus.ECA_BADTYPE.code, 5)
+    assert reply.fields == (15, 0, data_type, 0, CAStatus.ECA_BADTYPE.code_with_severity, 5)
     assert echo == EchoResponse()
 
 

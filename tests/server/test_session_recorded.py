@@ -112,7 +112,7 @@ def recorded_facts(message) -> tuple:
 
 def our_facts(reply, recorded) -> tuple:
     if isinstance(reply, ErrorResponse):
-        return "ERROR", reply.cid, reply.status.code, reply.original_fields[0]
+        return "ERROR", reply.cid, reply.status.code_with_severity, reply.original_fields[0]
     return reply.fields, None if recorded[1] is None else values_of(reply)
 
 

@@ -81,7 +81,7 @@ def test_a_write_without_notification_is_silent():
 
 def test_the_value_is_there_for_the_next_request():
     rig, x = one(ChannelDouble())
-    write_, read = rig.ask(x.write(2.5), x.read())
+    write_, read = rig.ask(x.write(2.5, notify=True), x.read())
     assert write_.status == 1 and values_of(read) == [2.5]
 
 
@@ -145,14 +145,14 @@ def test_a_text_written_through_the_dollar():
     data = ChannelString()
     rig = Rig({"x": data})
     channel = rig.connect("x.$")
-    assert status_of(rig.ask(channel.write(b"hello\0"))) is CAStatus.ECA_NORMAL
+    assert status_of(rig.ask(channel.write(b"hello\0", notify=True))) is CAStatus.ECA_NORMAL
     assert data.value == "hello"
 
 
 def test_a_large_array_is_stored():
     data = ChannelDouble(value=[0.0], max_length=200_000)
     rig, x = one(data)
-    (reply,) = rig.ask(x.write(range(200_000)))
+    (reply,) = rig.ask(x.write(range(200_000), notify=True))
     assert (reply.status, reply.data_count) == (CAStatus.ECA_NORMAL, 200_000)
     assert data.value.tolist() == list(range(200_000))
 
@@ -262,7 +262,7 @@ def test_a_write_that_calls_a_putter_is_answered_when_it_is_done():
     data, calls = ChannelDouble(), []
     data.putter = lambda instance, value: calls.append(value)
     rig, x = one(data, run_jobs=False)
-    rig.send(x.write(2.5, ioid=77))
+    rig.send(x.write(2.5, ioid=77, notify=True))
     assert rig.received() == [] and not calls and data.value == 0
     (job,) = rig.jobs
     assert job.data is data
@@ -278,16 +278,16 @@ def test_other_requests_are_served_while_a_write_is_under_way():
     slow.putter = lambda instance, value: None
     rig = Rig({"slow": slow, "quick": quick}, run_jobs=False)
     a, b = rig.connect("slow"), rig.connect("quick")
-    rig.send(a.write(1.0, ioid=1), b.read(ioid=2))
+    rig.send(a.write(1.0, ioid=1, notify=True), b.read(ioid=2))
     (read,) = rig.received()
     assert read.ioid == 2 and values_of(read) == [3.25]
-    rig.send(a.write(2.0, ioid=3), b.read(ioid=4), a.read(ioid=5), EchoRequest(),
-             b.write(4.0, ioid=6))
+    rig.send(a.write(2.0, ioid=3, notify=True), b.read(ioid=4), a.read(ioid=5), EchoRequest(),
+             b.write(4.0, ioid=6, notify=True))
     replies = rig.received()
     assert [getattr(r, "ioid", type(r)) for r in replies] == [4, 5, EchoResponse, 6]
     assert values_of(replies[1]) == [0.0], "the writes are not done"
     rig.run()
-    assert [(r.ioid, r.status.code) for r in rig.received()] == [(1, 1), (3, 1)]
+    assert [(r.ioid, r.status.code_with_severity) for r in rig.received()] == [(1, 1), (3, 1)]
     assert slow.value == 2.0
 
 
@@ -303,7 +303,7 @@ def test_what_the_putter_returns_is_stored():
     data = ChannelDouble()
     data.putter = lambda instance, value: min(value, 10)
     rig, x = one(data)
-    rig.ask(x.write(99.0))
+    rig.ask(x.write(99.0, notify=True))
     assert data.value == 10
 
 
@@ -330,7 +330,7 @@ def test_other_ways_to_fail(putter, caplog):
     data = ChannelDouble(value=5.0)
     data.putter = putter
     rig, x = one(data)
-    assert status_of(rig.ask(x.write(2.5))) is CAStatus.ECA_PUTFAIL
+    assert status_of(rig.ask(x.write(2.5, notify=True))) is CAStatus.ECA_PUTFAIL
     assert data.value == 5.0 and "the putter of x failed" in caplog.text
 
 
@@ -382,7 +382,8 @@ def test_clearing_one_channel_leaves_the_writes_of_another():
     data.putter = lambda instance, value: value
     rig = Rig({"x": data}, run_jobs=False)
     one_, two = rig.connect("x"), rig.connect("x")
-    rig.send(one_.write(1.0, ioid=1), two.write(2.0, ioid=2), one_.clear())
+    writes = one_.write(1.0, ioid=1, notify=True), two.write(2.0, ioid=2, notify=True)
+    rig.send(*writes, one_.clear())
     rig.run()
     assert [getattr(r, "ioid", None) for r in rig.received()] == [None, 2]
 
@@ -391,7 +392,7 @@ def test_nothing_is_said_after_the_client_has_gone():
     data = ChannelDouble()
     data.putter = lambda instance, value: value
     rig, x = one(data, run_jobs=False)
-    rig.send(x.write(2.5))
+    rig.send(x.write(2.5, notify=True))
     rig.session.close()
     rig.run()
     assert rig.session.take() == [] and data.value == 2.5
@@ -408,7 +409,7 @@ def test_a_putter_may_write_to_its_own_channel_and_others():
     rig = Rig({"x": data, "y": other})
     x, y = rig.connect("x"), rig.connect("y")
     rig.ask(x.subscribe(), y.subscribe())
-    replies = rig.ask(x.write(4.0))
+    replies = rig.ask(x.write(4.0, notify=True))
     assert [values_of(r) for r in replies if type(r) is EventAddResponse] == [[2.0], [4.0], [4.0]]
 
 
@@ -417,7 +418,7 @@ def test_replies_to_writes_are_not_held():
     data.putter = lambda instance, value: None
     rig, x = one(data)
     rig.ask(x.subscribe(), EventsOffRequest())
-    assert [type(r) for r in rig.ask(x.write(2.5))] == [WriteNotifyResponse]
+    assert [type(r) for r in rig.ask(x.write(2.5, notify=True))] == [WriteNotifyResponse]
 
 
 def test_subscribers_of_all_clients_hear_of_a_write():
@@ -425,6 +426,6 @@ def test_subscribers_of_all_clients_hear_of_a_write():
     (rig, x), (other, y) = one(data), one(data)
     rig.ask(x.subscribe())
     other.ask(y.subscribe())
-    reply, update = rig.ask(x.write(2.5))
+    reply, update = rig.ask(x.write(2.5, notify=True))
     assert type(reply) is WriteNotifyResponse and values_of(update) == [2.5]
     assert [values_of(u) for u in other.received()] == [[2.5]]

@@ -10,7 +10,7 @@ from ..._addresses import Address
 from ..._client.circuit_session import CircuitSession
 from ..._client.descriptions import CircuitState, name_rights
 from ..._client.interfaces import PV, Subscription
-from ..._protocol.channel import ClientChannel
+from ..._protocol.client_channel import ClientChannel
 from .. import _waiting
 from ._callback_queue import CallbackQueue
 

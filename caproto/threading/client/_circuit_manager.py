@@ -49,7 +49,7 @@ from ..._errors import (
     RemoteProtocolError,
 )
 from ..._log import CIRCUIT_LOGGER, turned_up
-from ..._protocol.channel import ClientChannel
+from ..._protocol.client_channel import ClientChannel
 from ..._protocol.commands import Message
 from .. import _waiting
 from .._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, serve_socket

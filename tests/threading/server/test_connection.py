@@ -149,7 +149,8 @@ def test_while_a_putter_runs_the_other_requests_of_its_client_are_answered(liste
     slow.putter = putter
     client = listen({"slow": slow, "x": ChannelDouble(value=1.5)}).client()
     motor, x = client.connect("slow"), client.connect("x")
-    client.send(motor.write(3.0), x.read(), motor.read(), x.write(2.5), EchoRequest())
+    first, second = motor.write(3.0, notify=True), x.write(2.5, notify=True)
+    client.send(first, x.read(), motor.read(), second, EchoRequest())
     answers = [client.receive() for _ in range(4)]
     assert [type(answer) for answer in answers] == [
         ReadNotifyResponse, ReadNotifyResponse, WriteNotifyResponse, EchoResponse
@@ -171,7 +172,7 @@ def test_slow_putters_of_one_client_do_not_add_up(listen, monkeypatch):
     client = listen(pvs).client()
     channels = [client.connect(name) for name in pvs]
     client.socket.settimeout(15)  # half of what thirty times the patience would be
-    client.send(*(channel.write(1.0) for channel in channels))
+    client.send(*(channel.write(1.0, notify=True) for channel in channels))
     assert type(client.ask(EchoRequest(), EchoResponse)) is EchoResponse
     for putter in putters:
         assert putter.begun.wait(PATIENCE)
@@ -186,7 +187,7 @@ def test_the_completion_of_a_client_that_is_gone_harms_nobody(listen, caplog):
     listener = listen({"x": data})
     first, second = listener.client(), listener.client()
     x = first.connect("x")
-    first.send(x.write(7.0))
+    first.send(x.write(7.0, notify=True))
     assert putter.begun.wait(PATIENCE)
     first.reset()
     listener.wait_gone()

@@ -91,7 +91,7 @@ def test_the_completion_of_a_write_waits_for_the_putter_of_its_pv_only(serve):
     group = Motor()
     client = serve(group)
     x, y = client.connect("x"), client.connect("y")
-    client.send(x.write(5.0), y.write(6.0), y.read(), EchoRequest())
+    client.send(x.write(5.0, notify=True), y.write(6.0, notify=True), y.read(), EchoRequest())
     assert [type(client.receive()) for _ in range(3)] == [
         WriteNotifyResponse, ReadNotifyResponse, EchoResponse
     ]
@@ -114,7 +114,7 @@ def test_writes_to_one_pv_are_put_in_order_and_each_is_completed(serve):
 
     client = serve(Group())
     x = client.connect("x")
-    writes = [x.write(number) for number in range(200)]
+    writes = [x.write(number, notify=True) for number in range(200)]
     client.send(*writes)
     replies = [client.receive(WriteNotifyResponse) for _ in writes]
     assert [reply.ioid for reply in replies] == [write.ioid for write in writes]
@@ -124,11 +124,11 @@ def test_writes_to_one_pv_are_put_in_order_and_each_is_completed(serve):
 def test_two_clients_do_not_wait_for_each_others_putters(serve):
     group = Motor()
     first = serve(group)
-    first.send(first.connect("x").write(1.0))
+    first.send(first.connect("x").write(1.0, notify=True))
     assert group.begun.wait(PATIENCE)
     with RawClient(first.socket.getpeername()) as second:
         y = second.connect("y")
-        assert second.ask(y.write(2.0), WriteNotifyResponse).status == 1
+        assert second.ask(y.write(2.0, notify=True), WriteNotifyResponse).status == 1
         assert not group.ended.is_set()
         group.go_on.set()
     assert first.receive(WriteNotifyResponse).status == 1
@@ -195,9 +195,9 @@ def test_a_scan_follows_its_period_and_a_new_one_at_once(serve):
     while client.receive(EventAddResponse).data[0] < 11:
         pass
     assert 0.08 < time.monotonic() - started < PATIENCE
-    client.ask(dt.write(0.0), WriteNotifyResponse)  # pauses it
+    client.ask(dt.write(0.0, notify=True), WriteNotifyResponse)  # pauses it
     resting = client.ask(x.read(), ReadNotifyResponse).data[0]
-    client.ask(dt.write(0.01), WriteNotifyResponse)
+    client.ask(dt.write(0.01, notify=True), WriteNotifyResponse)
     while client.receive(EventAddResponse).data[0] < resting + 3:
         pass
 
@@ -270,10 +270,10 @@ def test_a_putter_that_raises_fails_the_write_and_nothing_else(serve, caplog, er
 
     client = serve(Group("some:"))
     x = client.connect("some:x")
-    reply = client.ask(x.write(-1.0), WriteNotifyResponse)
+    reply = client.ask(x.write(-1.0, notify=True), WriteNotifyResponse)
     assert reply.status is CAStatus.ECA_PUTFAIL
     assert one_error(caplog, "some:x", error)
-    assert client.ask(x.write(2.0), WriteNotifyResponse).status == 1
+    assert client.ask(x.write(2.0, notify=True), WriteNotifyResponse).status == 1
     assert client.ask(x.read(), ReadNotifyResponse).data.tolist() == [2.0]
 
 
@@ -302,7 +302,7 @@ def test_a_putter_that_refuses_says_why_to_the_client_and_not_to_the_log(serve, 
             raise Refused("the shutter is closed", CAStatus.ECA_PUTCBINPROG)
 
     client = serve(Group())
-    reply = client.ask(client.connect("x").write(2.0), WriteNotifyResponse)
+    reply = client.ask(client.connect("x").write(2.0, notify=True), WriteNotifyResponse)
     assert reply.status is CAStatus.ECA_PUTCBINPROG
     assert not caplog.records
 
@@ -318,7 +318,7 @@ def test_a_putter_that_returns_what_does_not_fit_fails_the_write(serve, caplog, 
 
     client = serve(Group("some:"))
     x = client.connect("some:x")
-    assert client.ask(x.write(2.0), WriteNotifyResponse).status is CAStatus.ECA_PUTFAIL
+    assert client.ask(x.write(2.0, notify=True), WriteNotifyResponse).status is CAStatus.ECA_PUTFAIL
     assert "some:x" in caplog.text
     assert client.ask(x.read(), ReadNotifyResponse).data.tolist() == [1.0]
 
@@ -405,7 +405,7 @@ def test_stop_is_patient_for_a_moment_only(monkeypatch, kind):
     server = OwnServer({"x": x}).start()
     with RawClient(server.address) as client:
         channel = client.connect("x")
-        client.send(channel.write(2.0), channel.read())
+        client.send(channel.write(2.0, notify=True), channel.read())
         assert begun.wait(PATIENCE)
         server.stop()
         assert not ended.is_set()  # it has returned, though the function has not
@@ -420,7 +420,7 @@ def test_what_a_putter_does_after_the_stop_harms_nobody(monkeypatch, caplog):
     group = Motor()
     server = OwnServer(group).start()
     with RawClient(server.address) as client:
-        client.send(client.connect("x").write(5.0))
+        client.send(client.connect("x").write(5.0, notify=True))
         assert group.begun.wait(PATIENCE)
         server.stop()
     group.go_on.set()
@@ -446,7 +446,7 @@ def test_a_function_may_stop_the_server(kind):
     with RawClient(server.address) as client:
         channel = client.connect("x")
         if kind == "putter":
-            client.send(channel.write(2.0))
+            client.send(channel.write(2.0, notify=True))
         go_on.set()
         with pytest.raises(Ended):
             client.receive()

@@ -21,6 +21,7 @@ from caproto import (
     EventCancelResponse,
     LocalProtocolError,
     ReadNotifyResponse,
+    ReadResponse,
     ServerChannel,
     ServerDisconnResponse,
     TimeStamp,
@@ -113,7 +114,7 @@ def test_read_by_default_in_the_native_type(channel):
 
 def test_read_with_every_argument(channel):
     expected = ReadNotifyResponse([1.5], 20, 1, CAStatus.ECA_GETFAIL, 5, metadata=ALARM)
-    assert channel.read([1.5, 2.5], 5, 20, 1, CAStatus.ECA_GETFAIL, ALARM) == expected
+    assert channel.read([1.5, 2.5], 5, 20, 1, CAStatus.ECA_GETFAIL, metadata=ALARM) == expected
     assert expected == channel.read(
         data=[1.5], ioid=5, data_type=ChannelType.TIME_DOUBLE, data_count=1, status=152,
         metadata=ALARM,
@@ -153,7 +154,7 @@ def test_unsubscribe(channel):
 def test_a_whole_conversation_composed_by_both_ends(pair, channel):
     """Each reply, made by the server's end, is accepted by the client's as the right one."""
     client = pair.client.channels[CID]
-    read, write, subscribe = client.read(), client.write([1, 2]), client.subscribe()
+    read, write, subscribe = client.read(), client.write([1, 2], notify=True), client.subscribe()
     pair.send(CLIENT, read, write, subscribe)
     number = subscribe.subscriptionid
     pair.send(
@@ -169,3 +170,8 @@ def test_a_whole_conversation_composed_by_both_ends(pair, channel):
     pair.send(SERVER, channel.clear())
     for circuit in pair.circuits.values():
         assert circuit.pending == circuit.subscriptions == circuit.channels == {}
+
+
+def test_a_read_in_the_old_way(channel):
+    expected = ReadResponse([1, 2], ChannelType.LONG, 2, SID, 5)
+    assert channel.read([1, 2], 5, notify=False) == expected
