@@ -107,7 +107,7 @@ def _converse(circuit: VirtualCircuit, chunks: Iterable[bytes]) -> list[Any]:
     for chunk in chunks:
         if circuit.error is not None:
             break
-        for command in circuit.recv(chunk)[0]:
+        for command in circuit.feed(chunk):
             # Updates of empty arrays and confirmations look alike: compare what is on the wire.
             outcome.append(bytes(command))
             try:

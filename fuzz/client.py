@@ -77,7 +77,7 @@ def _converse(chunks: Iterable[bytes]) -> list[Any]:
     updates: list[bytes] = []
     channels: list[str] = []
     for chunk in chunks:
-        commands, _ = session.circuit.recv(chunk)
+        commands = session.circuit.feed(chunk)
         out = Deliveries()
         then, error = session.receive(commands, 1.0, out)
         updates += [bytes(response) for _, response in out]

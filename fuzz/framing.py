@@ -38,7 +38,7 @@ def fuzz_target(data: bytes) -> None:
             for chunk in chunks:
                 if circuit.error is not None:
                     break
-                commands += circuit.recv(chunk)[0]
+                commands += circuit.feed(chunk)
             return commands, str(circuit.error)
 
         whole = receive([data])

@@ -75,7 +75,7 @@ def _converse(greeted: bool, chunks: Iterable[bytes]) -> list[Any]:
     for chunk in chunks:
         if session.closing:
             break
-        for command in session.circuit.recv(chunk)[0]:
+        for command in session.circuit.feed(chunk):
             job = session.process(command)
             if job is not None:
                 job.run()

@@ -25,6 +25,7 @@ from caproto import (
     EventCancelRequest,
     EventCancelResponse,
     Message,
+    VersionRequest,
     VersionResponse,
     VirtualCircuit,
 )
@@ -58,7 +59,7 @@ class Replay:
     def play(self, chunks: Iterator[Chunk]) -> Replay:
         for direction, data in chunks:
             speaker = SPEAKER[direction]
-            commands, _ = self.circuits[speaker.other].recv(data)
+            commands = self.circuits[speaker.other].feed(data)
             for command in commands:
                 self.say(speaker, command)
                 self.circuits[speaker.other].process_command(command)
@@ -67,6 +68,8 @@ class Replay:
 
     def say(self, speaker, command: Message) -> None:
         """Take *command* through the circuit of its sender; ProtocolError if that forbids it."""
+        if type(command) is VersionRequest:  # the recorded client chose its priority
+            self.circuits[CLIENT].priority = command.priority
         if speaker is CLIENT and type(command) is CreateChanRequest:
             self.channels.append(ClientChannel(command.name, self.circuits[CLIENT], command.cid))
         self.sent[speaker] += b"".join(self.circuits[speaker].send(command))

@@ -275,7 +275,7 @@ class Connection:
                 return True
             if not data:
                 return False
-            for command in session.circuit.recv(data)[0]:
+            for command in session.circuit.feed(data):
                 if isinstance(command, ReadNotifyRequest):
                     self._note_refresh(command)
                 job = session.process(command)
@@ -398,7 +398,7 @@ class NameServer:
             return
         try:
             while data := stream.receive(4096):
-                for command in circuit.recv(data)[0]:
+                for command in circuit.feed(data):
                     circuit.process_command(command)
                     self._answer(stream, circuit, command)
             if data is not None:
