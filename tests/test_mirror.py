@@ -12,7 +12,7 @@ WITHOUT_TESTS = {"_client/interfaces.py", "_protocol/constants.py", "backend.py"
 # Demo IOCs are tested together, as users run them.
 TOGETHER = {"ioc_examples": "server/test_ioc_examples.py"}
 # Directories of tests that belong to no module.
-APART = {"benchmarks", "conformance", "harness", "integration", "simulation"}
+APART = {"benchmarks", "conformance", "examples", "harness", "integration", "simulation"}
 # Tests of the project as a whole.
 OF_THE_WHOLE = {
     "test_docs.py", "test_error_messages.py", "test_examples.py", "test_exports.py", "test_fuzz.py",
