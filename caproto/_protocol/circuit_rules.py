@@ -472,10 +472,14 @@ class CircuitRules:
         if request is None:
             self._check_refresh(command)
             return
-        _, _, wanted_type, wanted_count, _, _ = request.fields
+        _, _, wanted_type, wanted_count, sid, _ = request.fields
         kind = type(command)
         if kind is not WriteNotifyResponse:
-            self._inform(command, request)
+            if data_type <= _LAST_TIME_TYPE:  # as `_inform` does, without a call
+                facts = self.channels_sid[sid].facts
+                command.channel_facts = facts  # type: ignore[union-attr]  # see `kind`
+            else:
+                self._inform(command, request)
         if (
             kind is not REPLY_OF[type(request)]
             or data_type != wanted_type

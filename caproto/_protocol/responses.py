@@ -203,7 +203,9 @@ class ValueResponse(DataMessage):
         count, facts = self.fields[3], self.facts.described(self.fields[2], self.payload)
         if layout.native is _CHAR and self._is_text(count):
             return [text_words(self.strings[0])]
-        units = f" {facts.units}" if facts.units and layout.native is not _STRING else ""
+        units = facts.units if layout.native is not _STRING else ""
+        if units:
+            units = f" {units}" if units.isprintable() else f" {units!r}"
         if self._is_scalar(layout):
             return [self._scalar_words(layout) + units]
         words = array_words(count, layout.native, self._elements) + units

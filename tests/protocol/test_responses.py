@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import copy
 import json
 import pickle
@@ -11,6 +12,8 @@ from datetime import datetime
 
 import numpy
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import caproto
 from caproto import (
@@ -220,6 +223,7 @@ def test_text(response, text):
         (reply(0.0, 20, (17, 3, TimeStamp(0, 0))), "0.0, INVALID (UDF), time undefined"),
         (reply(0.1, 2), "0.1"),
         (reply(float("nan"), 6), "nan"),
+        (reply(1.0, 34, DBR_CTRL_DOUBLE(units=b"a\nb")), r"1.0 'a\nb', no alarm"),
         (reply(float("-inf"), 6, facts=MOTOR), "-inf mm"),
         (reply(1, 3), "1"),
         (reply(1, 3, facts=LAMP), "1 'On'"),
@@ -351,6 +355,27 @@ def test_what_cannot_be_read_can_still_be_printed(fields, payload):
         response.value  # noqa: B018
     for text in (str(response), repr(response), response._repr_html_()):
         assert type(response).__name__ in text
+
+
+@given(
+    command=st.sampled_from(sorted(REPLIES)),
+    data_type=st.integers(0, 40),
+    count=st.integers(0, 20),
+    status=st.sampled_from([1, 1, 1, 152, 12345]),
+    payload=st.binary(max_size=64) | st.binary(min_size=420, max_size=500),
+    facts=st.sampled_from([MOTOR, LAMP, LONG_TEXT, channel(4, 10), ChannelFacts()]),
+)
+def test_whatever_bytes_come_it_can_be_printed(command, data_type, count, status, payload, facts):
+    fields = command, len(payload), data_type, count, status, 7
+    response = REPLIES[command].from_wire(fields, payload)
+    response.channel_facts = facts
+    for text in (str(response), repr(response)):
+        assert len(text.splitlines()) <= 3 or text.startswith(type(response).__name__)
+    assert response._repr_html_().startswith("<span")
+    assert pickle.loads(pickle.dumps(response)) == response
+    for attribute in ("value", "text"):
+        with contextlib.suppress(RemoteProtocolError, ReadError):
+            getattr(response, attribute)
 
 
 @pytest.mark.parametrize(
