@@ -47,11 +47,12 @@ PROMISED = {
         """,
     "caproto.sync.client": "read write subscribe block interrupt read_write_read",
     "caproto.sync.repeater": "run spawn_repeater",
+    "caproto.sync.shark": "shark",
     "caproto.server": "PVGroup pvproperty SubGroup ioc_arg_parser run get_pv_pair_wrapper",
 }
 FACES = sorted(PROMISED)
 #: Those with code of their own, and so with imports that are not for users.
-WITH_CODE = {"caproto.sync.repeater"}
+WITH_CODE = {"caproto.sync.repeater", "caproto.sync.shark"}
 
 
 @pytest.mark.parametrize("name", FACES)

@@ -21,7 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_protocol.constants", "_protocol.headers", "_protocol.roles"),
     ("_log", "_settings"),
     ("_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
-    ("_addresses", "_protocol.dbr", "_protocol.status"),
+    ("_addresses", "_protocol.dbr", "_protocol.reassembly", "_protocol.status"),
     ("_environment", "_protocol.arrays"),
     # --- 1: commands
     ("_protocol.channel_facts", "_protocol.payload"),
@@ -124,7 +124,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 9: the faces
     ("backend",),
     ("sync", "threading.client", "threading.server"),
-    ("server", "sync._requests", "sync.repeater"),
+    ("server", "sync._requests", "sync.repeater", "sync.shark"),
     ("sync._updates",),
     ("sync.client",),
     ("",),

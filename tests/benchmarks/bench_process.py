@@ -24,8 +24,18 @@ def import_time(rig: Rig, library: Library) -> float:
     "import, read one scalar, exit: the whole process", "ms", at_most=120, peers=True, limit=True
 )
 def whole_script(rig: Rig, library: Library) -> float:
+    return _time_to_value(rig, library, library.one_read)
+
+
+@row("the same by caproto.sync.client: the whole process", "ms", at_most=70, peers=True, limit=True)
+def whole_sync_script(rig: Rig, library: Library) -> float:
+    return _time_to_value(rig, library, library.short_read)
+
+
+def _time_to_value(rig: Rig, library: Library, program: str) -> float:
+    """Milliseconds that a process takes to print the value of a PV, and end."""
     ioc = rig.quiet_ioc()
-    code = library.one_read.format(name=ioc.pv("double"))
+    code = program.format(name=ioc.pv("double"))
     times = []
     for _ in range(rig.size(9, 1)):
         elapsed, printed = time_of_script(library, code, ioc.environ)

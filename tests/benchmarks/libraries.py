@@ -38,7 +38,9 @@ class Library:
     python : str
         The interpreter.
     one_read : str
-        The shortest program that reads ``{name}`` and prints its value.
+        A program that reads ``{name}`` and prints its value, with the client for programs.
+    short_read : str
+        The shortest program that does it.
     is_peer : bool
         Whether it is somebody else's.
     """
@@ -47,6 +49,7 @@ class Library:
     script: str
     python: str
     one_read: str
+    short_read: str
     is_peer: bool = False
 
     def environ(self, variables: Mapping[str, str]) -> dict[str, str]:
@@ -63,6 +66,14 @@ from caproto.threading.client import Context
 pv, = Context().get_pvs({name!r})
 print(pv.read().data[0])
 """
+_SYNC = """
+from caproto.sync.client import read
+print(read({name!r}).value)
+"""
+_PEER_SYNC = """
+from caproto.sync.client import read
+print(read({name!r}).data[0])
+"""
 _PYEPICS = """
 import epics
 print(epics.caget({name!r}))
@@ -76,11 +87,12 @@ from cothread.catools import caget
 print(caget({name!r}))
 """
 
-OURS = Library("ours", "with_caproto.py", sys.executable, _CAPROTO)
+OURS = Library("ours", "with_caproto.py", sys.executable, _CAPROTO, _SYNC)
 #: The bare interpreter knows the value of that record.
-LIMIT = Library("limit", "limit.py", sys.executable, "print(3.5)")
+LIMIT = Library("limit", "limit.py", sys.executable, "print(3.5)", "print(3.5)")
 
 _PEERS = {"pyepics": _PYEPICS, "aioca": _AIOCA, "cothread": _COTHREAD, "caproto": _CAPROTO}
+_SHORT = {**_PEERS, "caproto": _PEER_SYNC}
 _LOOK = """
 import importlib.metadata, importlib.util, json, sys
 found = {}
@@ -105,7 +117,9 @@ def peers_of(python: str) -> list[Library]:
         env=environ, cwd=CLIENTS, stdout=subprocess.PIPE, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     return [
-        Library(f"{name} {version}", f"with_{name}.py", python, _PEERS[name], is_peer=True)
+        Library(
+            f"{name} {version}", f"with_{name}.py", python, _PEERS[name], _SHORT[name], is_peer=True
+        )
         for name, (version, origin) in json.loads(answer).items()
         if not Path(origin).is_relative_to(ROOT / "caproto")
     ]

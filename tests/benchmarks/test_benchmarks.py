@@ -8,7 +8,9 @@ from tests.benchmarks.libraries import LIMIT, OURS, Library
 from tests.benchmarks.rig import ROWS, Rig
 from tests.benchmarks.table import Result, as_json, as_rst, run, text_table
 
-PEER = Library("peer 1.0", "with_caproto.py", OURS.python, OURS.one_read, is_peer=True)
+PEER = Library(
+    "peer 1.0", "with_caproto.py", OURS.python, OURS.one_read, OURS.short_read, is_peer=True
+)
 
 
 @pytest.fixture(scope="module")

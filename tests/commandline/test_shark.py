@@ -1,0 +1,66 @@
+"""caproto-shark as users run it."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from caproto import CreateChanRequest, VersionRequest
+from caproto.commandline.shark import main
+from tests.sync.captures import CLIENT, SERVER, Capture
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    capture = Capture()
+    capture.connect()
+    capture.tcp(CLIENT, SERVER, bytes(VersionRequest(0, 13)) + b"\x77" * 16)
+    capture.tcp(CLIENT, SERVER, bytes(CreateChanRequest("x", 1, 13)))
+    path = tmp_path / "traffic.pcap"
+    path.write_bytes(capture.file().getvalue())
+    return path
+
+
+def test_a_file(capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([str(capture)]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert out.splitlines() == [
+        "1000.002000 10.0.0.1:40123->10.0.0.2:5064 "
+        "VersionRequest(priority=0, version=13, sequence=None)",
+        "1000.002000 10.0.0.1:40123->10.0.0.2:5064 "
+        "RemoteProtocolError('unknown command number 30583')",
+        "1000.003000 10.0.0.1:40123->10.0.0.2:5064 "
+        "CreateChanRequest(name='x', cid=1, version=13)",
+    ]
+
+
+def test_a_pipe_and_a_format(capture: Path) -> None:
+    command = [sys.executable, "-m", "caproto.commandline.shark", "--format", "{src} {dst}"]
+    with capture.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "10.0.0.1 10.0.0.2\n" * 3, "")
+
+
+def test_a_reader_that_has_seen_enough(capture: Path) -> None:
+    command = f"{sys.executable} -m caproto.commandline.shark {capture} | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_errors(
+    capture: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([str(capture.with_name("nowhere"))]) == 1
+    assert "caproto-shark: " in capfd.readouterr().err
+    wrong = capture.with_name("wrong")
+    wrong.write_bytes(b"nonsense")
+    assert main([str(wrong)]) == 1
+    assert "this is not a capture" in capfd.readouterr().err
+    assert main([str(capture), "--format", "{nonsense}"]) == 2
+    assert "--format" in capfd.readouterr().err
+    monkeypatch.setitem(sys.modules, "dpkt", None)
+    assert main([str(capture)]) == 1
+    assert "pip install 'caproto[shark]'" in capfd.readouterr().err
