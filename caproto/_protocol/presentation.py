@@ -28,6 +28,8 @@ ENDS = 3
 #: A longer text is cut to this many columns; if it is an element of an array, to fewer.
 TEXT_WIDTH = 80
 ELEMENT_WIDTH = 30
+#: An array of CHAR with more elements, none of them zero, is not shown as text.
+OPEN_TEXT = 256
 #: Above this, a number with decimals is written with an exponent.
 _LARGE = 1e16
 #: Decimals that a float can have; a server may send any number as precision.
@@ -105,9 +107,9 @@ def reads_as_text(values: bytes) -> bool:
     """Tell whether an array of CHAR is text: printable up to a zero, with zeros or text after it.
 
     Servers do not say whether such an array is a text or an image. What is left of a longer text
-    may follow the zero.
+    may follow the zero. A text without a zero is short, or it is taken for an image.
     """
-    if not values or not values[0] or 0 not in values:
+    if not values or not values[0] or (0 not in values and len(values) > OPEN_TEXT):
         return False
     try:
         text = values.decode()

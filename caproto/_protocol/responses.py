@@ -201,7 +201,7 @@ class ValueResponse(DataMessage):
     def _value_words(self, layout: Layout) -> list[str]:
         """Say the value; and the number of elements, if not all of them are shown."""
         count, facts = self.fields[3], self.facts.described(self.fields[2], self.payload)
-        if layout.native is _CHAR and self._is_text(count):
+        if layout.native is _CHAR and self._is_text(layout):
             return [text_words(self.strings[0])]
         units = facts.units if layout.native is not _STRING else ""
         if units:
@@ -211,12 +211,14 @@ class ValueResponse(DataMessage):
         words = array_words(count, layout.native, self._elements) + units
         return [words, f"{count} elements"] if count >= SHORTENED else [words]
 
-    def _is_text(self, count: int) -> bool:
+    def _is_text(self, layout: Layout) -> bool:
+        """Tell whether an array of CHAR is a text, as far as one can."""
         if self.facts.long_text:
             return True
-        return (count > 1 or self.facts.is_array) and reads_as_text(
-            bytes(self._elements(0, count))
-        )
+        if self._is_scalar(layout):
+            return False
+        offset, count = layout.value_offset, self.fields[3]
+        return reads_as_text(bytes(self.payload[offset : offset + count]))
 
     def _scalar_words(self, layout: Layout) -> str:
         scalar = self._scalar(layout)

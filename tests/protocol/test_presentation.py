@@ -118,7 +118,11 @@ def test_of_a_large_array_only_the_ends_are_looked_at():
         (b"short\0er text\0", True),
         (b"two\nlines\t\0", True),
         ("µm".encode() + b"\0", True),
-        (b"abc", False),  # no end: it could be an image
+        (b"abc", True),
+        (b"A", True),
+        (b"a" * 256, True),
+        (b"a" * 257, False),  # no end: an image in one tint of grey
+        (b"a" * 1000 + b"\0", True),
         (b"", False),
         (b"\0", False),
         (b"\0abc\0", False),
