@@ -97,6 +97,13 @@ def _parse_period(text: str) -> float:
     return period
 
 
+def _parse_array_bytes(text: str) -> int:
+    size = _parse_int(text)
+    if size < MINIMUM_ARRAY_BYTES:
+        raise CaprotoValueError(f"is less than {MINIMUM_ARRAY_BYTES}")
+    return size
+
+
 def _parse_ttl(text: str) -> int:
     ttl = _parse_int(text)
     if not 0 < ttl < 256:
@@ -137,7 +144,7 @@ _VARIABLES: Final[dict[str, _Variable]] = {
     "EPICS_CA_CONN_TMO": _Variable(30.0, _parse_seconds),
     "EPICS_CA_BEACON_PERIOD": _Variable(15.0, _parse_seconds),
     "EPICS_CA_MAX_SEARCH_PERIOD": _Variable(300.0, _parse_period),
-    "EPICS_CA_MAX_ARRAY_BYTES": _Variable(MINIMUM_ARRAY_BYTES, _parse_int),
+    "EPICS_CA_MAX_ARRAY_BYTES": _Variable(MINIMUM_ARRAY_BYTES, _parse_array_bytes),
     "EPICS_CA_AUTO_ARRAY_BYTES": _Variable(True, _parse_yes),
     "EPICS_CA_MCAST_TTL": _Variable(1, _parse_ttl),
     "CAPROTO_USE_REPEATER": _Variable(True, _parse_yes),
@@ -335,7 +342,7 @@ class ClientConfiguration(Settings):
             repeater_port=values["EPICS_CA_REPEATER_PORT"],
             conn_tmo=values["EPICS_CA_CONN_TMO"],
             max_search_period=period,
-            max_array_bytes=max(values["EPICS_CA_MAX_ARRAY_BYTES"], MINIMUM_ARRAY_BYTES),
+            max_array_bytes=values["EPICS_CA_MAX_ARRAY_BYTES"],
             auto_array_bytes=values["EPICS_CA_AUTO_ARRAY_BYTES"],
             mcast_ttl=values["EPICS_CA_MCAST_TTL"],
             use_repeater=values["CAPROTO_USE_REPEATER"],
@@ -463,7 +470,7 @@ class ServerConfiguration(Settings):
             ),
             beacon_port=values["EPICS_CAS_BEACON_PORT"],
             beacon_period=values["EPICS_CAS_BEACON_PERIOD"],
-            max_array_bytes=max(values["EPICS_CA_MAX_ARRAY_BYTES"], MINIMUM_ARRAY_BYTES),
+            max_array_bytes=values["EPICS_CA_MAX_ARRAY_BYTES"],
             auto_array_bytes=values["EPICS_CA_AUTO_ARRAY_BYTES"],
             mcast_ttl=values["EPICS_CA_MCAST_TTL"],
         )

@@ -147,6 +147,51 @@ def test_a_server_may_be_given_infinite_time_to_be_silent() -> None:
     assert ClientConfiguration(conn_tmo=math.inf).conn_tmo == math.inf
 
 
+#: Values that make no sense, for all variables but the switches, which take any text.
+NONSENSE = {
+    "EPICS_CA_ADDR_LIST": ["10.0.0.999", "10.0.0.1:port", "10.0.0.1:70000", "fe80::1"],
+    "EPICS_CA_NAME_SERVERS": ["10.0.0.999", "ns1:port"],
+    "EPICS_CA_SERVER_PORT": ["", "port", "-5064", "80", "65536"],
+    "EPICS_CA_REPEATER_PORT": ["", "port", "0", "99999"],
+    "EPICS_CA_CONN_TMO": ["", "soon", "0", "-1", "nan"],
+    "EPICS_CA_BEACON_PERIOD": ["", "often", "0", "-15"],
+    "EPICS_CA_MAX_SEARCH_PERIOD": ["", "never", "inf", "1e400"],
+    "EPICS_CA_MAX_ARRAY_BYTES": ["", "many", "0", "-1", "16383"],
+    "EPICS_CA_MCAST_TTL": ["", "x", "0", "256"],
+    "EPICS_CAS_SERVER_PORT": ["", "port", "80"],
+    "EPICS_CAS_INTF_ADDR_LIST": ["10.0.0.999", "0.0.0.0 10.0.0.7"],
+    "EPICS_CAS_IGNORE_ADDR_LIST": ["10.0.0.999"],
+    "EPICS_CAS_BEACON_ADDR_LIST": ["10.0.0.999", "10.0.0.1:port"],
+    "EPICS_CAS_BEACON_PORT": ["", "port", "80"],
+    "EPICS_CAS_BEACON_PERIOD": ["", "often", "0"],
+}
+SWITCHES = {
+    "EPICS_CA_AUTO_ADDR_LIST", "EPICS_CA_AUTO_ARRAY_BYTES", "EPICS_CAS_AUTO_BEACON_ADDR_LIST",
+    "CAPROTO_USE_REPEATER",
+}
+
+
+def test_all_variables_are_tried_with_nonsense() -> None:
+    assert set(NONSENSE) | SWITCHES == set(get_environment_variables({}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in NONSENSE.items() for text in texts]
+)
+def test_nonsense_is_reported_and_replaced(
+    name: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert client(**{name: text}) == ClientConfiguration()
+    assert server(**{name: text}) == ServerConfiguration()
+    assert any(record.getMessage().startswith(name) for record in caplog.records)
+
+
+@pytest.mark.parametrize("name", sorted(SWITCHES))
+def test_a_switch_takes_any_text(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert get_environment_variables({name: "perhaps"})[name] in (True, False)
+    assert not caplog.records
+
+
 def test_array_limit_is_at_least_16384_and_24_bytes_are_added() -> None:
     limited = client(EPICS_CA_AUTO_ARRAY_BYTES="no", EPICS_CA_MAX_ARRAY_BYTES="100")
     assert limited.max_payload == 16384 + 24
