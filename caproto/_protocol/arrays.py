@@ -25,6 +25,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 #: Makes an array of the payload of a message and its element count.
 Viewer = Callable[[Buffer, int], Any]
 
+_CTRL_STRING, _TIME_STRING = LAYOUTS[ChannelType.CTRL_STRING], LAYOUTS[ChannelType.TIME_STRING]
+
 
 def short_payload(payload: Buffer, layout: Layout, count: int) -> RemoteProtocolError:
     """Describe a payload that is too short for what its message says about it."""
@@ -39,15 +41,18 @@ def texts(payload: Buffer, layout: Layout, count: int) -> list[bytes]:
     """Cut *count* texts out of a payload.
 
     Each ends at its first zero byte, or at 40 without one; what follows is ignored. A single text
-    may be sent shorter than 40 bytes.
+    may be sent shorter than 40 bytes. Some servers answer CTRL_STRING with a time stamp, in the
+    layout of TIME_STRING: the size tells.
 
     Raises
     ------
     RemoteProtocolError
         The payload is too short.
     """
-    size = layout.item_size
-    values = bytes(payload[layout.value_offset : layout.value_offset + size * count])
+    size, start = layout.item_size, layout.value_offset
+    if layout is _CTRL_STRING and len(payload) >= _TIME_STRING.value_offset + size * count:
+        start = _TIME_STRING.value_offset
+    values = bytes(payload[start : start + size * count])
     if len(values) < size * count and not (count == 1 and values):
         raise short_payload(payload, layout, count)
     starts = range(0, len(values), size)

@@ -845,3 +845,18 @@ def test_rubbish_in_received_metadata_is_not_sent_on(data_type, rubbish):
     payload, _ = encode([], data_type, metadata=metadata)
     assert metadata_of(payload, data_type) == metadata
     assert bytes(metadata_of(payload, data_type)) == bytes(metadata.cleaned())
+
+
+@pytest.mark.parametrize("texts", [["left"], ["x" * 39], ["left", "right", ""]])
+@pytest.mark.parametrize("stamped", [False, True], ids=["as the C library", "with a time stamp"])
+def test_both_layouts_of_ctrl_string(texts, stamped):
+    """They are told apart by their size; status and severity stand in the same place."""
+    front = struct.pack(">hh", 3, 2) + (struct.pack(">II", 1000, 500) if stamped else b"")
+    payload = front + b"".join(text.encode().ljust(40, b"\0") for text in texts)
+    payload += bytes(-len(payload) % 8)
+    assert strings_of(payload, ChannelType.CTRL_STRING, len(texts)) == texts
+    assert data_view(payload, ChannelType.CTRL_STRING, len(texts)).tolist() == [
+        text.encode() for text in texts
+    ]
+    metadata = metadata_of(payload, ChannelType.CTRL_STRING)
+    assert (metadata.status, metadata.severity) == (3, 2)
