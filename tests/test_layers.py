@@ -104,6 +104,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading.client._circuit_manager",
         "threading.client._search_service",
     ),
+    ("threading.client._searches",),
+    ("threading.client._name_search",),
     ("threading.client._shared_broadcaster",),
     # --- 8: what holds them together
     ("threading.client._home",),

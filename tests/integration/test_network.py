@@ -242,7 +242,7 @@ def test_the_broadcast_address_of_every_interface_is_searched(rig):
     client = rig.start(EPICS_CA_ADDR_LIST="", EPICS_CA_AUTO_ADDR_LIST="YES")
     client.do("x, y = ctx.get_pvs('A:double', 'B:double')")
     assert client.ask("[pv.read().data[0] for pv in (x, y)]") == [3.14, 3.14]
-    assert sorted(client.ask("ctx.broadcaster.destinations")) == [
+    assert sorted(client.ask("ctx.broadcaster._searches.destinations")) == [
         ["10.9.1.255", PORT], ["10.9.2.255", PORT],
     ]
     assert [client.ask(f"{pv}.circuit_manager.circuit.address") for pv in "xy"] == [

@@ -31,7 +31,8 @@ from caproto._client.search_book import SearchBook
 from caproto._os.sockets import WakeUp
 from caproto.threading import _waiting
 from caproto.threading._waiting import Deadline
-from caproto.threading.client import SharedBroadcaster, Subscription
+from caproto.threading.client import Subscription
+from caproto.threading.client._searches import Searches
 
 Fault = Callable[[], AbstractContextManager[Any]]
 
@@ -115,7 +116,7 @@ def _not_resumed() -> Iterator[None]:
         yield
 
 
-@_instead(SharedBroadcaster, "search")
+@_instead(Searches, "search")
 def _loss_forgotten(original: Any, *args: Any, lost: bool = False, **options: Any) -> None:
     if not lost:
         original(*args, lost=lost, **options)

@@ -123,7 +123,7 @@ class Context(Home):
             max_workers=max_workers,
             flow_control=flow_control,
         )
-        broadcaster.add_searcher(self)
+        self._searches.add_searcher(self)
         _lifetime.register(self)
 
     def get_pvs(
@@ -323,7 +323,7 @@ class Context(Home):
             return
         # Left to another thread: the first one starts a thread, which Ctrl-C must not interrupt.
         if circuit is None:
-            self.broadcaster.note(functools.partial(self._callbacks.put, deliver))
+            self._searches.note(functools.partial(self._callbacks.put, deliver))
         else:
             circuit.note(functools.partial(circuit.delivery.put, deliver), pv.name)
 
@@ -364,7 +364,7 @@ class Context(Home):
             name=found.name,
             state=found.describe(now),
             connected=found.connected,
-            search=self.broadcaster.report(self, found.key),
+            search=self._searches.report(self, found.key),
             server=found.server,
             last_failure=self.table.failure(found),
             circuit=circuit.report(channel) if circuit and channel else None,
@@ -404,7 +404,7 @@ class Context(Home):
             self.check_reentry("Context.disconnect")
             self._join(self._close(reason), Deadline(CLOSE_TIME))
         elif self._must_not_wait():
-            self.broadcaster.note(functools.partial(self._close, reason))
+            self._searches.note(functools.partial(self._close, reason))
         else:
             self._close(reason)
 

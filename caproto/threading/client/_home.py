@@ -31,7 +31,7 @@ from .._waiting import Deadline, OneShot
 from ._callback_queue import CallbackQueue
 from ._circuit_manager import VirtualCircuitManager
 from ._reentry import must_not_wait, refusal
-from ._shared_broadcaster import SharedBroadcaster
+from ._shared_broadcaster import SharedBroadcaster, searches_of
 
 
 class ClientPV(PVState[VirtualCircuitManager]):
@@ -132,6 +132,7 @@ class Home:
         flow_control: bool,
     ) -> None:
         self.broadcaster = broadcaster
+        self._searches = searches_of(broadcaster)
         self._owns_broadcaster = owns_broadcaster
         self.configuration = configuration
         self.timeout = timeout
@@ -147,7 +148,7 @@ class Home:
         self.dead_callbacks = LogAllowance(10)
         # For callbacks of PVs without a circuit; its thread starts only if one is called.
         self._callbacks = CallbackQueue("without circuit", max_workers)
-        self.locks = (self.lock, self.broadcaster.lock, self._callbacks.lock)
+        self.locks = (self.lock, self._searches.lock, self._callbacks.lock)
 
     @property
     def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
@@ -190,7 +191,7 @@ class Home:
             raise CaprotoTimeoutError(
                 self.table.why_not_connected(pv, timeout, self.now())
                 or f"{pv.name!r} was not found {waited('within', timeout)}: "
-                f"{self.broadcaster.why_not_found()}"
+                f"{self._searches.why_not_found()}"
             )
 
     def watch(self, pv: ClientPV, waiter: Waiter, ready: Callable[[], bool]) -> bool:
@@ -223,7 +224,7 @@ class Home:
         """Have *function* called soon by the thread that serves *pv*; takes no lock."""
         circuit = pv.circuit_manager
         if circuit is None:
-            self.broadcaster.note(function, pv.name)
+            self._searches.note(function, pv.name)
         else:
             circuit.note(function, pv.name)
 
@@ -272,7 +273,7 @@ class Home:
     def _announce(self, pvs: Sequence[ClientPV]) -> None:
         """Have PVs searched that are new or idle; may be repeated at any time."""
         if pvs and not self.closed:
-            self.broadcaster.note(functools.partial(self._begin, pvs))
+            self._searches.note(functools.partial(self._begin, pvs))
 
     def _begin(self, pvs: Sequence[ClientPV]) -> None:
         with self.lock:
@@ -282,9 +283,9 @@ class Home:
     def _search(self, pvs: Sequence[ClientPV], *, lost: bool = False, delay: float = 0.0) -> None:
         if pvs:
             names = [pv.name for pv in pvs]
-            self.broadcaster.search(self, names, [pv.key for pv in pvs], lost=lost, delay=delay)
+            self._searches.search(self, names, [pv.key for pv in pvs], lost=lost, delay=delay)
             if self.closed:
-                self.broadcaster.forget(self)  # closed meanwhile, before these were added
+                self._searches.forget(self)  # closed meanwhile, before these were added
 
     def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
         """Give PVs that were found to the circuit to their server."""
@@ -303,7 +304,7 @@ class Home:
         self._carry_out(steps)
         for circuit in made.values():
             if circuit in steps.attach:
-                self.broadcaster.circuit_opened(address)
+                self._searches.circuit_opened(address)
                 circuit.start()
             else:  # another thread has made the same one
                 circuit.abandon()
@@ -385,7 +386,7 @@ class Home:
                 return
             self._earlier = [entry for entry in self._earlier if not entry[1].over]
             self._earlier.append((where, manager.delivery))
-        self.broadcaster.circuit_closed(manager.address)
+        self._searches.circuit_closed(manager.address)
 
     # ---- other events from the broadcaster
 
@@ -413,7 +414,7 @@ class Home:
             self._callbacks.put(())
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug(
-                "%d searches still await an answer", self.broadcaster.open_searches(self)
+                "%d searches still await an answer", self._searches.open_searches(self)
             )
 
     def last_heard(self) -> dict[Address, float]:
@@ -433,7 +434,7 @@ class Home:
             earlier = [queue for _, queue in self._earlier]
         # All of it each time: the first call may have been interrupted.
         self._carry_out(steps)
-        self.broadcaster.forget(self)
+        self._searches.forget(self)
         for circuit in circuits:
             circuit.close()
         for queue in (*earlier, self._callbacks):
@@ -453,7 +454,7 @@ class Home:
         for queue in (*earlier, self._callbacks):
             queue.join(deadline.remaining())
         if self._owns_broadcaster:
-            self.broadcaster.join(deadline.remaining())
+            self._searches.join(deadline.remaining())
 
     def _at_exit(self, deadline: Deadline) -> None:
         self._join(self._close(EXITING), deadline)
@@ -464,7 +465,7 @@ class Home:
             circuit.abandon()
         for queue in (*(queue for _, queue in self._earlier), self._callbacks):
             queue.abandon()
-        self.locks = (self.lock, self.broadcaster.lock, self._callbacks.lock)
+        self.locks = (self.lock, self._searches.lock, self._callbacks.lock)
         self.table.abandon(
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

@@ -24,7 +24,7 @@ from ..._log import RECEIVED, SENT
 from ..._os.repeater import spawn_repeater
 from ..._os.sockets import Address, WakeUp
 from ..._protocol.broadcaster import Broadcaster
-from ..._protocol.commands import SearchResponse
+from ..._protocol.commands import Message, SearchResponse
 from ..._protocol.roles import CLIENT
 from .. import _waiting
 from .._service_thread import ServiceThread
@@ -192,6 +192,11 @@ class SearchService:
         self.name_servers.abandon()
 
     # ---- the search thread
+
+    def send(self, commands: Sequence[Message]) -> None:
+        """Send one datagram with *commands* to every destination."""
+        self.socket.resolve()
+        self.socket.send(self._protocol.send(*commands))
 
     def service(self, readable: bool, _writable: bool) -> tuple[float | None, bool] | None:
         """Do what is to be done now; see ``_transport.Serviced``."""

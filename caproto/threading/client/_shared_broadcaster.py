@@ -1,29 +1,30 @@
-"""SharedBroadcaster: searches for any number of Contexts.
+"""SharedBroadcaster: searches for any number of Contexts, for users.
 
-Users and Contexts call it; a `SearchService` does the work, in its thread. A call leaves it a
-request or a note and wakes it. So an interrupt between any two lines of a call breaks nothing, and
-a finalizer may make any of these calls.
+A `SearchService` does the work, in its thread; Contexts use `Searches`.
 """
 from __future__ import annotations
 
+import itertools
 import os
-from _thread import RLock
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from functools import partial
 
-from ..._client.arguments import check_configuration, check_seconds
-from ..._client.search_book import Key
+from ..._client.arguments import (
+    check_configuration,
+    check_names,
+    check_seconds,
+    check_timeout,
+)
 from ..._environment import ClientConfiguration
-from ..._errors import ContextDisconnectedError
+from ..._errors import CaprotoTypeError, ContextDisconnectedError
 from ..._os.sockets import Address
-from .. import _lifetime, _waiting
+from ..._protocol.message import Message
+from .. import _lifetime
 from .._waiting import Deadline
+from ._name_search import NameSearches, ResultsQueue
 from ._reentry import must_not_wait, refusal
-from ._search_service import SearchRequest, SearchService
-from ._searchers import Searcher
-
-if TYPE_CHECKING:
-    from ..._client.explanation import SearchReport
+from ._search_service import SearchService
+from ._searches import Searches
 
 
 class SharedBroadcaster:
@@ -61,15 +62,11 @@ class SharedBroadcaster:
         self.configuration = configuration or ClientConfiguration.from_environment()
         self.registration_retry_time = registration_retry_time
         self._service = SearchService(self.configuration, registration_retry_time)
+        self._searches = Searches(self._service)
+        self._name_searches = NameSearches(self._searches)
+        self._ids = itertools.count()
         self.log = self._service.log
         _lifetime.register(self)
-
-    @property
-    def lock(self) -> RLock:
-        """Held while the searches are read or changed."""
-        return self._service.lock
-
-    # ---- for users
 
     def search_now(self) -> None:
         """Search at once for everything that is not found yet, and start the back-off again.
@@ -104,153 +101,100 @@ class SharedBroadcaster:
         ReentrantCallError
             If this thread would wait for itself.
         """
-        if wait and must_not_wait((self.lock,)):
+        if wait and must_not_wait((self._service.lock,)):
             raise refusal("SharedBroadcaster.disconnect")
         self._service.close("the broadcaster was disconnected")
         if wait:
-            self.join(None)
+            self._searches.join(None)
 
-    def join(self, timeout: float | None) -> None:
-        """Wait at most *timeout* seconds for the threads to end."""
-        deadline = Deadline(timeout)
-        self._service.thread.join(deadline)
-        self._service.name_servers.join(deadline)
+    # ---- searches without a Context
 
-    def __repr__(self) -> str:
-        state = self._service.closed or f"{len(self._service.book)} names are being searched"
-        return f"<SharedBroadcaster: {state}>"
+    def search(
+        self, results_queue: ResultsQueue, names: Iterable[str], *, timeout: float | None = None
+    ) -> None:
+        """Search for names, in the background.
 
-    # ---- for Contexts
-
-    def add_searcher(self, searcher: Searcher) -> None:
-        """Notify *searcher* of its events, until it is garbage-collected.
+        Parameters
+        ----------
+        results_queue : queue.Queue
+            Gets ``((host, port), names)`` as servers answer.
+        names : sequence of str
+            Names of PVs.
+        timeout : float or None, optional
+            Seconds after which nothing is put into the queue any more, and the search ends.
+            Default: until all names are found, or `cancel`.
 
         Raises
         ------
         ContextDisconnectedError
             If the broadcaster was disconnected.
+        CaprotoTypeError, CaprotoValueError
+            If one of *names* cannot be searched.
         """
+        if isinstance(names, str):
+            raise CaprotoTypeError(f"names must be a list of names, not the text {names!r}")
         if self._service.closed:
             raise ContextDisconnectedError(self._service.closed)
-        self._service.searchers.token(searcher)
+        wanted = list(names)
+        check_names(wanted)
+        self._name_searches.begin(results_queue, wanted, check_timeout(timeout))
 
-    def search(
-        self,
-        searcher: Searcher,
-        names: Sequence[str],
-        keys: Sequence[Key],
-        *,
-        lost: bool = False,
-        delay: float = 0.0,
-    ) -> None:
-        """Search for *names*, in the background, until they are found.
+    def cancel(self, *names: str) -> None:
+        """Stop the searches that `search` has begun for *names*; those of Contexts go on."""
+        self._name_searches.cancel(names)
 
-        What is being searched already, for the same searcher and under the same key, goes on.
+    def get_cached_search_result(self, name: str, *, threshold: float = 10.0) -> Address:
+        """Return the address of the server that has *name*.
 
         Parameters
         ----------
-        searcher : Searcher
-            The searcher to notify.
-        names : sequence of str
-            Names of PVs.
-        keys : sequence
-            How the searcher identifies them.
-        lost : bool
-            Whether they were lost with their server, and so will probably be back soon.
-        delay : float
-            Seconds to wait before the first search.
-
-        Raises
-        ------
-        CaprotoError
-            If the search thread cannot be started. The next call tries again.
-        """
-        if names and not self._service.closed:
-            token = self._service.searchers.token(searcher)
-            self._service.request(SearchRequest(token, tuple(names), tuple(keys), lost, delay))
-
-    def forget(self, searcher: Searcher) -> None:
-        """Stop all searches of *searcher*, and notify it of nothing more."""
-        self._service.searchers.forget(searcher)
-
-    def note(self, function: Callable[[], object], name: str = "") -> None:
-        """Have *function* called by the search thread, soon, without a lock. Takes no lock.
-
-        After `disconnect` nothing is called.
-
-        Parameters
-        ----------
-        function : callable
-            Called once; a second or needless call must do no harm.
         name : str
-            Of the PV concerned, for the log if *function* fails.
+            One that `search` has looked for.
+        threshold : float
+            Seconds: older answers do not count.
 
         Raises
         ------
-        CaprotoError
-            If the search thread cannot be started. The next call tries again.
+        CaprotoKeyError
+            If no server has answered in that time.
         """
-        self._service.leave(function, name)
+        return self._name_searches.result(name, threshold)
+
+    def new_id(self) -> int:
+        """Return a number for a search request, another one at each call (below 2**16)."""
+        return next(self._ids) & 0xFFFF
+
+    def send(self, *commands: Message) -> None:
+        """Send one datagram with these commands to everywhere that searches are sent to."""
+        for command in commands:
+            if not isinstance(command, Message):
+                raise CaprotoTypeError(f"commands must be messages, not {command!r}")
+        self._service.leave(partial(self._service.send, commands))
         self._service.start()
 
-    def circuit_opened(self, address: Address) -> None:
-        """Note that a searcher has a circuit to this server."""
-        self._service.change(self._service.book.circuit_opened, address)
+    def remove_listener(self, listener: object) -> None:
+        """Stop all searches of *listener*, a Context."""
+        for searcher in self._service.searchers.living():
+            if searcher is listener:
+                self._searches.forget(searcher)
 
-    def circuit_closed(self, address: Address) -> None:
-        """Note that a circuit to this server is over."""
-        self._service.change(self._service.book.circuit_closed, address)
-
-    def open_searches(self, searcher: Searcher) -> int:
-        """Count the names that *searcher* still waits for."""
-        tokens = self._service.searchers.tokens(searcher)
-        with self.lock:
-            return self._service.book.open_searches(tokens)
-
-    @property
-    def destinations(self) -> list[Address]:
-        """Where searches are sent to."""
-        return list(self._service.socket.destinations)
-
-    @property
-    def unresolved(self) -> list[str]:
-        """Configured addresses ('host:port') with an unknown host.
-
-        Names are looked up when the first search begins.
-        """
-        return self._service.socket.unresolved.copy()
-
-    def why_not_found(self) -> str:
-        """Tell why a name is not found, as far as the reason is the same for all names."""
-        if self._service.closed:
-            return f"it is not searched: {self._service.closed}"
-        return self._service.targets().why_not_found()
-
-    def report(self, searcher: Searcher, key: Key) -> SearchReport:
-        """Tell how the search of *searcher* for *key* goes."""
-        tokens = self._service.searchers.tokens(searcher)
-        # First the requests that the thread has not begun, so that none is missed that it begins
-        # now.
-        delays = [
-            request.delay
-            for request in self._service.requests.copy()
-            if request.token in tokens and key in request.keys
-        ]
-        with self.lock:
-            progress = self._service.book.progress(tokens, key, _waiting.now())
-        if delays and progress.status is None and progress.postponed is None:
-            progress = progress._replace(postponed=max(delays))
-        from ..._client.explanation import SearchReport
-
-        return SearchReport(**self._service.targets()._asdict(), **progress._asdict())
+    def __repr__(self) -> str:
+        state = self._service.closed or f"{len(self._service.book)} names are being searched"
+        return f"<SharedBroadcaster: {state}>"
 
     # ---- the end
+
     def _at_exit(self, deadline: Deadline) -> None:
         self._service.close("the interpreter is exiting")
-        self.join(deadline.remaining())
+        self._searches.join(deadline.remaining())
 
     def _after_fork(self) -> None:
         self._service.abandon(
             f"this broadcaster was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"
         )
+
+
+def searches_of(broadcaster: SharedBroadcaster) -> Searches:
+    """Return what Contexts use of *broadcaster*."""
+    return broadcaster._searches

@@ -355,7 +355,7 @@ def test_it_can_be_collected(directory, owner, wait_for):
 @item(28)
 def test_names_are_found_without_any_udp(directory):
     with Context(configuration=configuration(directory), timeout=10) as ctx:
-        assert ctx.broadcaster.destinations == []
+        assert ctx.broadcaster._searches.destinations == []
         x, y = ctx.get_pvs("x", "y")
         assert x.read().data[0] == 1.5 and y.read().data[0] == 2.5
         assert x.circuit_manager.circuit.address == directory.address

@@ -54,7 +54,7 @@ def test_a_destination_that_fails_stops_no_other(
 
     faulty(broadcaster, monkeypatch, send=send)
     with caplog.at_level(logging.WARNING, "caproto"):
-        broadcaster.search(listener, ["x"], ["x"])
+        broadcaster._searches.search(listener, ["x"], ["x"])
         for _ in range(5):
             search = peer.search("x")
         peer.send(reply(search))
@@ -78,7 +78,7 @@ def test_a_destination_that_works_again_may_fail_anew(make_broadcaster, peer, mo
     faulty(broadcaster, monkeypatch, send=send)
     listener = Listener()
     with caplog.at_level(logging.WARNING, "caproto"):
-        broadcaster.search(listener, ["x"], ["x"])
+        broadcaster._searches.search(listener, ["x"], ["x"])
         peer.search("x")
         peer.search("x")
     assert len(caplog.records) == 2
@@ -95,7 +95,7 @@ def test_errors_of_receiving_do_not_stop_it(make_broadcaster, peer, wait_for, mo
             raise errors.pop()
 
     faulty(broadcaster, monkeypatch, receive=receive)
-    broadcaster.search(listener, ["x"], ["x"])
+    broadcaster._searches.search(listener, ["x"], ["x"])
     peer.send(reply(peer.search("x")))
     wait_for(lambda: listener.keys == ["x"])
     assert not errors and not caplog.records
@@ -104,7 +104,7 @@ def test_errors_of_receiving_do_not_stop_it(make_broadcaster, peer, wait_for, mo
 @item(30)
 def test_a_closed_port_beside_a_good_one(make_broadcaster, peer, wait_for):
     broadcaster, listener = make_broadcaster((LOOPBACK, free_port()), peer.address), Listener()
-    broadcaster.search(listener, ["x"], ["x"])
+    broadcaster._searches.search(listener, ["x"], ["x"])
     peer.search("x")
     peer.send(reply(peer.search("x")))
     wait_for(lambda: listener.keys == ["x"])
@@ -113,7 +113,7 @@ def test_a_closed_port_beside_a_good_one(make_broadcaster, peer, wait_for):
 @item(25)
 def test_rubbish_is_ignored_and_the_next_datagram_counts(make_broadcaster, peer, wait_for):
     broadcaster, listener = make_broadcaster(peer.address), Listener()
-    broadcaster.search(listener, ["x"], ["x"])
+    broadcaster._searches.search(listener, ["x"], ["x"])
     search = peer.search("x")
     for rubbish in (b"", b"\0", b"\xff" * 100, bytes(ca.EchoResponse()), bytes(3000)):
         peer.sock.sendto(rubbish, peer.client)
@@ -136,7 +136,7 @@ def test_what_happens_to_one_datagram_costs_no_name_its_answer(
 
     monkeypatch.setattr(broadcaster._service.book, "_beacon", fail)
     with caplog.at_level(logging.ERROR, "caproto"):
-        broadcaster.search(listener, ["x", "y"], ["x", "y"])
+        broadcaster._searches.search(listener, ["x", "y"], ["x", "y"])
         x, y = sorted(peer.receive()[1:], key=lambda search: search.name)
         peer.send(reply(x), ca.Beacon(13, 7000, 1))
         peer.send(reply(y))
@@ -148,8 +148,8 @@ def test_what_happens_to_one_datagram_costs_no_name_its_answer(
 def test_listeners_may_come_and_go_while_others_are_told(make_broadcaster, peer, wait_for, caplog):
     broadcaster, listener = make_broadcaster(peer.address), Listener()
     broadcaster._service.book._beacons = Verdicts(*[Verdict.GOOD] * 1000)
-    broadcaster.add_searcher(listener)
-    broadcaster.search(listener, ["x"], ["x"])
+    broadcaster._searches.add_searcher(listener)
+    broadcaster._searches.search(listener, ["x"], ["x"])
     search = peer.search("x")
     over = threading.Event()
 
@@ -157,9 +157,9 @@ def test_listeners_may_come_and_go_while_others_are_told(make_broadcaster, peer,
         while not over.is_set():
             others = [Listener() for _ in range(50)]
             for other in others:
-                broadcaster.add_searcher(other)
+                broadcaster._searches.add_searcher(other)
             broadcaster.time_since_last_heard()
-            broadcaster.forget(others[0])
+            broadcaster._searches.forget(others[0])
 
     threads = [threading.Thread(target=come_and_go) for _ in range(2)]
     interval = sys.getswitchinterval()
@@ -187,8 +187,8 @@ def test_a_listener_that_fails_stops_no_other_and_is_told_again(
     broadcaster = make_broadcaster(peer.address)
     broken, good = Broken(1), Listener()
     with caplog.at_level(logging.ERROR, "caproto"):
-        broadcaster.search(broken, ["broken"], ["b"])
-        broadcaster.search(good, ["good"], ["g"])
+        broadcaster._searches.search(broken, ["broken"], ["b"])
+        broadcaster._searches.search(good, ["good"], ["g"])
         searches = {name: peer.search(name) for name in ("broken", "good")}
         peer.send(reply(searches["broken"], 7000), reply(searches["broken"], 8000),
                   reply(searches["good"]))
@@ -206,11 +206,11 @@ def test_a_listener_that_fails_when_a_name_server_answers(
     """It is no trouble of the name server; its thread has gone on with the circuit."""
     broadcaster, broken = make_broadcaster(), Broken(1)
     with caplog.at_level(logging.ERROR, "caproto"):
-        broadcaster.search(broken, ["x"], ["x"])
+        broadcaster._searches.search(broken, ["x"], ["x"])
         wait_for(lambda: broadcaster._service.book._searches)
         ((cid, _),) = broadcaster._service.book._searches.items()
         broadcaster._service.answered_by_tcp([ca.SearchResponse(7000, LOOPBACK, cid, None)], 13)
-        wait_for(lambda: (broadcaster.report(broken, "x").postponed or 0) > 0)
+        wait_for(lambda: (broadcaster._searches.report(broken, "x").postponed or 0) > 0)
     assert len(caplog.records) == 1
 
 
@@ -221,9 +221,9 @@ def test_a_listener_that_fails_when_told_of_other_things(
     broadcaster, broken, good = make_broadcaster(peer.address), Broken(1000), Listener()
     broadcaster._service.book._beacons = Verdicts(Verdict.GOOD)
     for listener in (broken, good):
-        broadcaster.add_searcher(listener)
+        broadcaster._searches.add_searcher(listener)
     with caplog.at_level(logging.ERROR, "caproto"):
-        broadcaster.search(good, ["x"], ["x"])
+        broadcaster._searches.search(good, ["x"], ["x"])
         search = peer.search("x")
         peer.send(ca.Beacon(13, 7000, 1), reply(search, 7000), reply(search, 8000))
         wait_for(lambda: good.again)
@@ -245,7 +245,7 @@ def test_a_mistake_with_one_datagram_does_not_end_the_search(
 
     monkeypatch.setattr(broadcaster._service, "_process", faulty_process)
     with caplog.at_level(logging.ERROR, "caproto"):
-        broadcaster.search(listener, ["x"], ["x"])
+        broadcaster._searches.search(listener, ["x"], ["x"])
         for _ in range(2):
             peer.send(reply(peer.search("x")))
         wait_for(lambda: listener.keys == ["x"])
@@ -267,7 +267,7 @@ def test_a_mistake_between_datagrams_does_not_end_the_search(
 
     monkeypatch.setattr(service, "_send_due", faulty_send)
     with caplog.at_level(logging.ERROR, "caproto"):
-        broadcaster.search(listener, ["x"], ["x"])
+        broadcaster._searches.search(listener, ["x"], ["x"])
         broadcaster.search_now()
         peer.send(reply(peer.search("x")))
         wait_for(lambda: listener.keys == ["x"])
@@ -296,8 +296,8 @@ def test_what_a_beacon_leads_to(
     broadcaster._service.book._beacons = Verdicts(verdict, Verdict.GOOD)
     anomalies = []
     monkeypatch.setattr(broadcaster._service.book._plan, "beacon_anomaly", anomalies.append)
-    broadcaster.add_searcher(listener)
-    broadcaster.search(listener, ["x"], ["x"])
+    broadcaster._searches.add_searcher(listener)
+    broadcaster._searches.search(listener, ["x"], ["x"])
     peer.search("x")
     peer.send(ca.Beacon(13, 7000, 5, "10.1.2.3"))
     peer.send(ca.Beacon(12, 8000, 6))
@@ -317,7 +317,7 @@ def test_registration(make_broadcaster, peer, wait_for, monkeypatch):
         registration_retry_time=0.05,
     )
     listener = Listener()
-    broadcaster.search(listener, ["x"], ["x"])
+    broadcaster._searches.search(listener, ["x"], ["x"])
 
     def registrations(count: int) -> None:
         while count:
@@ -325,9 +325,9 @@ def test_registration(make_broadcaster, peer, wait_for, monkeypatch):
             count -= isinstance(first, ca.RepeaterRegisterRequest)
 
     registrations(3)
-    assert not broadcaster.report(listener, "x").hears_beacons
+    assert not broadcaster._searches.report(listener, "x").hears_beacons
     peer.send(ca.RepeaterConfirmResponse(LOOPBACK))
-    wait_for(lambda: broadcaster.report(listener, "x").hears_beacons)
+    wait_for(lambda: broadcaster._searches.report(listener, "x").hears_beacons)
     after = []
     while sum(isinstance(first, ca.VersionRequest) for first in after) < 3:
         (first, *_) = peer.receive()
@@ -345,8 +345,8 @@ def test_only_what_comes_by_the_repeater_is_a_sign_of_it(
     heard = []
     registration = type(broadcaster._service.book._registration)
     monkeypatch.setattr(registration, "heard", lambda *args: heard.append(args))
-    broadcaster.add_searcher(listener)
-    broadcaster.search(listener, ["x", "y"], ["x", "y"])
+    broadcaster._searches.add_searcher(listener)
+    broadcaster._searches.search(listener, ["x", "y"], ["x", "y"])
     for name in ("x", "y"):
         peer.send(ca.VersionResponse(13, 1), reply(peer.search(name)))
     wait_for(lambda: listener.keys == ["x", "y"])
@@ -362,9 +362,9 @@ def test_beacons_come_by_way_of_a_repeater(make_broadcaster, peer, wait_for):
     broadcaster = make_broadcaster(repeater_port=repeater.port, use_repeater=True)
     listener = Listener()
     broadcaster._service.book._beacons = Verdicts(Verdict.GOOD)
-    broadcaster.add_searcher(listener)
-    broadcaster.search(listener, ["x"], ["x"])
-    wait_for(lambda: broadcaster.report(listener, "x").hears_beacons)
+    broadcaster._searches.add_searcher(listener)
+    broadcaster._searches.search(listener, ["x"], ["x"])
+    wait_for(lambda: broadcaster._searches.report(listener, "x").hears_beacons)
     peer.client = (LOOPBACK, repeater.port)
     peer.send(ca.Beacon(13, 7000, 1))
     wait_for(lambda: listener.told == [("beacon", (LOOPBACK, 7000), True)])
@@ -388,7 +388,7 @@ def test_a_repeater_is_started_only_if_none_answers(
         repeater_port=port, use_repeater=True, registration_retry_time=0.02
     ), Listener()
     with caplog.at_level(logging.INFO, "caproto"):
-        broadcaster.search(listener, ["x"], ["x"])
+        broadcaster._searches.search(listener, ["x"], ["x"])
         wait_for(lambda: broadcaster._service.book._registration._attempts > 3)
     assert started == [port], "not with each attempt"
     (record,) = [r for r in caplog.records if "no process to be had" in r.getMessage()]
