@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import caproto
+from caproto import server
 
 SOURCES = Path(caproto.__file__).parent
 
@@ -108,7 +109,23 @@ def exceptions(cls=caproto.CaprotoError, indent=""):
     return f"{indent}* :exc:`{cls.__name__}`{also}\n{below}"
 
 
+def channel_properties():
+    """The properties of the channel classes of the server, and which classes have them."""
+    classes = [
+        cls for name in server.__all__
+        if inspect.isclass(cls := getattr(server, name)) and issubclass(cls, server.ChannelData)
+    ]
+    rows = {}
+    for cls in classes:
+        for name, member in vars(cls).items():
+            if name in cls.properties():
+                value = f"``{member.default!r}``"
+                rows[name] = (f"``{name}``", f":class:`{cls.__name__}`", value, member.__doc__)
+    return table(("Property", "Of", "Default", "Meaning"), rows.values())
+
+
 TABLES = {
+    "channel-properties": channel_properties,
     "constants": constants,
     "members": members,
     "data-types": data_types,

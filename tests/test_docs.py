@@ -22,6 +22,7 @@ from caproto._client import (
 )
 from caproto._environment import get_environment_variables
 from caproto._protocol.states import CHANNEL, CIRCUIT
+from caproto.server import ChannelDouble, ChannelEnum
 from tests.harness.ioc_process import ROOT, DemoIOC, clean_environ
 
 DOCS = ROOT / "docs"
@@ -170,3 +171,10 @@ def test_the_picture_of_the_readme_shows_the_session():
     session = from_docs("make_session_picture").SESSION
     assert typed == [line for code, _ in session for line in code.split("\n")]
     assert max(map(len, rows)) <= 100
+
+
+def test_every_property_of_a_channel_has_a_line():
+    table = from_docs("make_tables").channel_properties()
+    names = set(ChannelDouble.properties()) | set(ChannelEnum.properties())
+    assert set(re.findall(r"^    \* - ``(\w+)``$", table, re.MULTILINE)) >= names
+    assert "From here up: HIHI, major." in table

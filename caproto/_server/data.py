@@ -95,7 +95,7 @@ class ChannelData:
     clock : callable, optional
         Returns the `TimeStamp` of this moment, for what is written without one.
     **properties
-        The `Property` members of the class: units, limits, enum_strings and so on.
+        The properties of the class: units, limits, enum_strings and so on.
 
     Attributes
     ----------

@@ -138,7 +138,8 @@ class pvproperty:
     name : str, optional
         Name of the PV after the group's prefix; ``{macro}`` is replaced.
     dtype : type or ChannelType, optional
-        See `channel_class`. By default it follows *value*; without a value, float.
+        ``float``, ``int``, ``str``, ``bool`` (an enum of two states), ``bytes``, a `ChannelType` or
+        one of the channel classes. By default it follows *value*; without a value, float.
     value : optional
         First value.
     max_length : int, optional
@@ -356,7 +357,15 @@ class SubGroup:
 
 
 class PVGroup:
-    """PVs that belong together. Declare them in a subclass; see the module's example.
+    """PVs that belong together, declared in a subclass.
+
+    ::
+
+        class Oven(PVGroup):
+            temperature = pvproperty(value=20.0)
+
+        oven = Oven(prefix='oven:')      # with one PV, 'oven:temperature'
+        oven.temperature.write(25.0)
 
     Parameters
     ----------
