@@ -10,10 +10,11 @@ from tests.harness.ioc_process import ROOT, clean_environ
 from tests.harness.ports import free_port
 
 
-def play(environ=None, script="tutorial.py", *arguments):
-    """Run an example; its output and exit code are judged by the caller."""
+def play(environ=None, script="tutorial.py", *arguments, options=()):
+    """Run an example, with *options* of Python; the caller judges its output and exit code."""
+    path = str(ROOT / "examples" / script)
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", str(ROOT / "examples" / script), *arguments],
+        [sys.executable, "-X", "dev", "-W", "error", *options, path, *arguments],
         env=clean_environ(**(environ or {})),
         capture_output=True,
         text=True,
