@@ -33,7 +33,7 @@ NOT_FOR_USERS = (
     " is not a data type; they run from ", " is not within 0..",
     ": DBR types are 0..", " is not a DBR type",
     " must be a str, not ", " must be an integer, not \0 (",  # of commands
-    "cannot search for a name of ",
+    "cannot search for a name of ", "string_encoding=",
 )
 #: Functions that return, or pass on, the text of a message.
 WRITERS = {"why_not_found", "why_not_connected", "no_reply", "failure", "_after_fork"}
