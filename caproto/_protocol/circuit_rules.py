@@ -91,7 +91,6 @@ _ID_LIMIT = 0xFFFFFFFF
 
 #: Types above this carry units, limits or names of states.
 _LAST_TIME_TYPE = int(ChannelType.TIME_DOUBLE)
-_NORMAL = CAStatus.ECA_NORMAL
 
 
 class CircuitRules:
@@ -516,7 +515,7 @@ class CircuitRules:
         """Give a value what is known about its channel, and note what it adds to that."""
         channel = self.channels_sid.get(request.fields[4])
         if channel is not None:
-            if command.fields[2] > _LAST_TIME_TYPE and command.status == _NORMAL:
+            if command.status == CAStatus.ECA_NORMAL:
                 channel.learn(command)
             command.channel_facts = channel.facts
         return channel
