@@ -6,7 +6,7 @@ The client side follows the EPICS_CA_* variables, the server side the EPICS_CAS_
 """
 import argparse
 
-from caproto import AccessRights, ChannelType, native_type
+from caproto import AccessRights, ChannelType
 from caproto.server import (
     ChannelByte,
     ChannelDouble,
@@ -34,12 +34,12 @@ CLASSES = {
 # begin-copy
 def copy_of(pv, writable):
     """Make a channel with the type, the properties and the value of *pv*."""
-    response = pv.read(data_type="control", timeout=10)
-    channel_class = CLASSES[native_type(response.data_type)]
+    response = pv.read(timeout=10)
+    channel_class = CLASSES[response.data_type]
     properties = {
-        name: text_of(getattr(response.metadata, name))
-        for name in channel_class.properties()
-        if hasattr(response.metadata, name)
+        name: value
+        for name, value in pv.metadata.to_dict().items()
+        if name in channel_class.properties() and value is not None
     }
     return channel_class(
         value=response.value,
@@ -47,13 +47,6 @@ def copy_of(pv, writable):
         access_rights=AccessRights.READ | (AccessRights.WRITE if writable else 0),
         **properties,
     )
-
-
-def text_of(value):
-    """Decode the units and the names of states, which arrive as bytes."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return [text_of(item) for item in value] if isinstance(value, (list, tuple)) else value
 # end-copy
 
 
