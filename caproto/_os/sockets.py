@@ -342,7 +342,9 @@ def resolve_host(host: str) -> str:
         If the name is not known.
     """
     try:
-        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_DGRAM)
+        # As bytes, because for text getaddrinfo imports what it takes to encode names by IDNA.
+        name = host.encode() if host.isascii() and host.isprintable() else host
+        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_DGRAM)
     except OSError as exc:
         raise CaprotoNetworkError(
             exc.errno, f"cannot resolve the host name {host!r}: {exc.strerror or exc}"

@@ -4,9 +4,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from .._client.arguments import DataType, check_count, check_data_type, check_timeout
+from .._client.arguments import (
+    DataType,
+    check_count,
+    check_data_type,
+    check_names,
+    check_timeout,
+)
 from .._environment import ClientConfiguration
-from .._errors import CaprotoValueError
+from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
 from .._protocol.commands import ReadNotifyResponse, ReadResponse, WriteNotifyResponse
 from .._protocol.dbr import ChannelType
 from ..threading._waiting import Deadline
@@ -205,9 +211,20 @@ def _with_pv(
 ) -> T:
     """Return what *use* makes of the PV, within the timeout."""
     deadline = Deadline(check_timeout(timeout))
-    with make_context(repeater) as context:
-        (pv,) = context.get_pvs(name, priority=priority)
-        return use(pv, deadline)
+    check_pv_name(name)
+    try:
+        with make_context(repeater) as context:
+            (pv,) = context.get_pvs(name, priority=priority)
+            return use(pv, deadline)
+    except CaprotoError as error:
+        raise error.with_traceback(None) from None  # users need not see our frames
+
+
+def check_pv_name(name: object) -> None:
+    """Raise unless *name* can be searched."""
+    if not isinstance(name, str):
+        raise CaprotoTypeError(f"pv_name must be str, not {name!r} ({type(name).__name__})")
+    check_names([name])
 
 
 def wanted_type(pv: PV, data_type: DataType | None, force_int_enums: bool) -> DataType | None:

@@ -9,17 +9,16 @@ from .._client.arguments import (
     check_count,
     check_data_type,
     check_mask,
-    check_names,
     check_priority,
     check_timeout,
 )
 from .._client.callbacks import Function, accepts_two
-from .._errors import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
+from .._errors import CaprotoError, CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from .._protocol.commands import EventAddResponse, event_payload
 from .._protocol.dbr import SubscriptionType
 from ..threading._waiting import Deadline
 from ..threading.client import Context
-from ._requests import make_context, wanted_type
+from ._requests import check_pv_name, make_context, wanted_type
 
 _Update = tuple["Subscription", EventAddResponse]
 
@@ -49,7 +48,7 @@ class Subscription:
         to: float = 0.0,
         mask: SubscriptionType | int | None = None,
     ) -> None:
-        check_names([pv_name])
+        check_pv_name(pv_name)
         check_priority(priority)
         check_data_type(data_type)
         check_count(data_count)
@@ -268,7 +267,10 @@ def _request(
     """Have the updates of *subscriptions* put into *stream*."""
     pvs = [context.get_pvs(one.pv_name, priority=one.priority)[0] for one in subscriptions]
     for one, pv in zip(subscriptions, pvs):
-        pv.wait_until_usable(deadline)
+        try:
+            pv.wait_until_usable(deadline)
+        except CaprotoError as error:
+            raise error.with_traceback(None) from None  # users need not see our frames
 
         def put(response: EventAddResponse, one: Subscription = one) -> None:
             stream.put(one, response)
