@@ -58,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 else stack.enter_context(open(options.file, "rb"))
             )
             for seen in shark(file, server_ports=options.server_port):
-                print(options.format.format(**seen._asdict()), flush=True)
+                line = options.format.format(**seen._asdict())
+                if "\n" not in options.format:  # long commands are written on several lines
+                    line = " ".join(map(str.strip, line.splitlines()))
+                print(line, flush=True)
         except BrokenPipeError:  # whoever reads this has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:

@@ -9,7 +9,9 @@ import pytest
 
 from caproto import CreateChanRequest, VersionRequest
 from caproto.commandline.shark import main
+from caproto.sync.shark import shark
 from tests.sync.captures import CLIENT, SERVER, Capture
+from tests.vectors_support import CLIENT_TO_SERVER, messages
 
 
 @pytest.fixture
@@ -35,6 +37,20 @@ def test_a_file(capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
         "1000.003000 10.0.0.1:40123->10.0.0.2:5064 "
         "CreateChanRequest(name='x', cid=1, version=13)",
     ]
+
+
+def test_each_command_has_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    capture = Capture()
+    for message in messages("read_ctrl"):
+        if message.direction != CLIENT_TO_SERVER:
+            capture.tcp(SERVER, CLIENT, message.data)
+    path = tmp_path / "traffic.pcap"
+    path.write_bytes(capture.file().getvalue())
+    assert main([str(path)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == len(list(shark(capture.file()))) > 7
+    assert all(line.startswith("1000.") for line in lines)
+    assert any("upper_ctrl_limit" in line for line in lines)
 
 
 def test_a_pipe_and_a_format(capture: Path) -> None:

@@ -1,4 +1,4 @@
-"""Captures in the format pcap, written by hand: packets of TCP and UDP over Ethernet or bare IP."""
+"""Captures in the format pcap or pcapng, written by hand: packets of TCP and UDP."""
 from __future__ import annotations
 
 import io
@@ -8,7 +8,15 @@ import struct
 Address = tuple[str, int]
 CLIENT, SERVER = ("10.0.0.1", 40123), ("10.0.0.2", 5064)
 SYN, ACK, FIN = 2, 16, 1
-ETHERNET, RAW = 1, 101
+ETHERNET, RAW, LOOPBACK, COOKED, COOKED_2 = 1, 101, 0, 113, 276
+#: What precedes a packet of IP on each kind of link; the cooked ones are those of "tcpdump -i any".
+HEADERS = {
+    ETHERNET: bytes(12) + b"\x08\x00",
+    RAW: b"",
+    LOOPBACK: struct.pack("=I", socket.AF_INET),
+    COOKED: struct.pack(">HHH8sH", 0, 1, 6, bytes(8), 0x800),
+    COOKED_2: struct.pack(">HHIHBB8s", 0x800, 0, 1, 1, 0, 6, bytes(8)),
+}
 
 
 class Capture:
@@ -16,13 +24,35 @@ class Capture:
 
     def __init__(self, link: int = ETHERNET) -> None:
         self._link = link
-        self._file = io.BytesIO()
-        self._file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 18, link))
-        self._packets = 0
+        self._packets: list[bytes] = []
         self._sequence: dict[tuple[Address, Address], int] = {}
 
     def file(self) -> io.BytesIO:
-        return io.BytesIO(self._file.getvalue())
+        """The capture as pcap."""
+        parts = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 18, self._link)]
+        for number, packet in enumerate(self._packets):
+            time = (1000 + number // 1000, number % 1000 * 1000)
+            parts += struct.pack("<IIII", *time, len(packet), len(packet)), packet
+        return io.BytesIO(b"".join(parts))
+
+    def file_ng(self) -> io.BytesIO:
+        """The same as pcapng: a section, an interface, and a block for each packet."""
+
+        def block(kind: int, body: bytes) -> bytes:
+            size = struct.pack("<I", 12 + len(body))
+            return struct.pack("<I", kind) + size + body + size
+
+        parts = [
+            block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)),
+            block(1, struct.pack("<HHI", self._link, 0, 1 << 18)),
+        ]
+        for number, packet in enumerate(self._packets):
+            microseconds = 1_000_000_000 + 1000 * number
+            header = struct.pack(
+                "<IIIII", 0, microseconds >> 32, microseconds & 0xFFFFFFFF, *[len(packet)] * 2
+            )
+            parts.append(block(6, header + packet + bytes(-len(packet) % 4)))
+        return io.BytesIO(b"".join(parts))
 
     def udp(self, src: Address, dst: Address, data: bytes) -> None:
         header = struct.pack(">HHHH", src[1], dst[1], 8 + len(data), 0)
@@ -56,8 +86,7 @@ class Capture:
         addresses = socket.inet_aton(src[0]) + socket.inet_aton(dst[0])
         size = 20 + len(data)
         packet = struct.pack(">BBHHHBBH", 0x45, 0, size, 1, 0, 64, protocol, 0) + addresses + data
+        packet = HEADERS[self._link] + packet
         if self._link == ETHERNET:
-            packet = (bytes(12) + b"\x08\x00" + packet).ljust(60, b"\xee")  # it pads
-        time = (1000 + self._packets // 1000, self._packets % 1000 * 1000)
-        self._file.write(struct.pack("<IIII", *time, len(packet), len(packet)) + packet)
-        self._packets += 1
+            packet = packet.ljust(60, b"\xee")  # it pads
+        self._packets.append(packet)

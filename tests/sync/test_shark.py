@@ -26,7 +26,7 @@ from caproto import (
     VersionResponse,
 )
 from caproto.sync.shark import shark
-from tests.sync.captures import ACK, CLIENT, FIN, RAW, SERVER, SYN, Capture
+from tests.sync.captures import ACK, CLIENT, FIN, HEADERS, SERVER, SYN, Capture
 from tests.vectors_support import CLIENT_TO_SERVER, datagrams, messages, streams
 
 HELLO = bytes(VersionRequest(0, 13))
@@ -39,11 +39,10 @@ def kinds(capture: Capture, **arguments: object) -> list[str]:
 
 
 @pytest.mark.parametrize("session", sorted({stream.name for stream in streams()}))
-@pytest.mark.parametrize("link", [1, RAW])
-def test_recorded_sessions(session, link):
+def test_recorded_sessions(session):
     """Every message of both sides, whole and in order, as an independent decoder found it."""
     recorded = [stream for stream in streams() if stream.name == session]
-    capture, expected = Capture(link), {}
+    capture, expected = Capture(), {}
     for stream in recorded:
         client = (CLIENT[0], CLIENT[1] + stream.connection)
         way = (client, SERVER) if stream.direction == CLIENT_TO_SERVER else (SERVER, client)
@@ -59,13 +58,15 @@ def test_recorded_sessions(session, link):
     assert {way: data for way, data in expected.items() if data} == found
 
 
-def test_recorded_messages_have_their_numbers():
-    capture, recorded = Capture(), messages("monitor")
+@pytest.mark.parametrize("link", HEADERS)
+@pytest.mark.parametrize("form", [Capture.file, Capture.file_ng])
+def test_recorded_messages_have_their_numbers(link, form):
+    capture, recorded = Capture(link), messages("monitor")
     capture.connect()
     for message in recorded:
         way = (CLIENT, SERVER) if message.direction == CLIENT_TO_SERVER else (SERVER, CLIENT)
         capture.tcp(*way, message.data)
-    found = list(shark(capture.file()))
+    found = list(shark(form(capture)))
     assert [seen.command.fields for seen in found] == [message.fields for message in recorded]
     assert [seen.timestamp for seen in found] == [
         pytest.approx(1000.002 + 0.001 * number) for number in range(len(found))
