@@ -35,6 +35,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_protocol.channel",),
     ("_protocol.client_channel", "_protocol.server_channel"),
     # --- 3: conversations, and what is due when
+    ("_protocol.circuit_tables",),
     ("_protocol.circuit_rules",),
     ("_protocol.broadcaster", "_protocol.circuit"),
     # --- 4: what a client decides

@@ -1,7 +1,7 @@
 """CircuitRules: what two ends of a circuit may say to each other now, and what it changes.
 
 Each command class has one handler, whichever end sends it. It runs the state machines, keeps the
-channels, the ids and the open requests, and raises ProtocolError for what is not allowed. Which
+tables of ``circuit_tables``, and raises ProtocolError for what is not allowed. Which
 end broke a rule is decided in ``circuit``. No bytes here.
 
 We send only what is right. What we receive may be wrong in two ways. A message that contradicts the
@@ -15,15 +15,13 @@ change nothing.
 """
 from __future__ import annotations
 
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from .._addresses import Address
-from .._errors import CaprotoValueError, ProtocolError, RemoteProtocolError
+from .._errors import ProtocolError, RemoteProtocolError
 from .channel import Channel
 from .channel_facts import facts_of_channel
+from .circuit_tables import CircuitTables
 from .commands import (
     AccessRightsResponse,
     ClearChannelRequest,
@@ -58,10 +56,9 @@ from .commands import (
     WriteNotifyResponse,
     WriteRequest,
 )
-from .constants import DEFAULT_PROTOCOL_VERSION, MAX_PRIORITY, MINIMUM_PROTOCOL_VERSION
+from .constants import MAX_PRIORITY, MINIMUM_PROTOCOL_VERSION
 from .dbr import ChannelType
 from .framing import OversizedMessage
-from .headers import Fields
 from .message import Message
 from .replies import (
     ITEM_SIZES,
@@ -73,138 +70,23 @@ from .replies import (
     check_kind,
     check_value,
 )
-from .roles import CLIENT, DISCONNECTED, SEND_VERSION_REQUEST, SERVER, Role, State
+from .roles import CLIENT, SEND_VERSION_REQUEST, SERVER, Role
 from .server_channel import ServerChannel
 from .states import (
     ASKED_CHANNEL,
     CLEARED_CHANNEL,
-    CLOSED_CHANNEL,
-    LOST_CIRCUIT,
     NEW_CHANNEL,
-    NEW_CIRCUIT,
     OPEN_CHANNEL,
     STEADY,
 )
 from .status import CAStatus
 
-_ID_LIMIT = 0xFFFFFFFF
-
 #: Types above this carry units, limits or names of states.
 _LAST_TIME_TYPE = int(ChannelType.TIME_DOUBLE)
 
 
-class CircuitRules:
-    """States, channels, ids and open requests of one circuit.
-
-    Parameters and attributes are described in :class:`~caproto.VirtualCircuit`.
-    """
-
-    def __init__(
-        self,
-        our_role: Role,
-        address: Address,
-        priority: int | None,
-        protocol_version: int,
-        peer_version: int | None,
-    ) -> None:
-        self.our_role, self.their_role = our_role, our_role.other
-        self.address = address
-        self.priority = priority
-        self.protocol_version = protocol_version
-        self.peer_version = min(
-            protocol_version, DEFAULT_PROTOCOL_VERSION if peer_version is None else peer_version
-        )
-        self.channels: dict[int, Channel] = {}
-        self.channels_sid: dict[int, Channel] = {}
-        self._next_of_cid: dict[int, deque[Channel]] = {}  # a server's, asked for with a cid in use
-        self.pending: dict[int, Message] = {}
-        self.subscriptions: dict[int, EventAddRequest] = {}
-        # Of each subscription the header of the last right update, because another one like it
-        # needs no check; and the channel.
-        self._right_updates: dict[int, tuple[Fields, Channel]] = {}
-        self._cancelling: dict[int, EventAddRequest] = {}  # cancelled, not yet confirmed
-        self._shared: dict[int, int] = {}  # ioid used for several open requests -> replies to come
-        self._unclaimed: dict[int, int] = {}  # sid -> cid of channels that were dropped too early
-        self._state = NEW_CIRCUIT
-        self._next_id = self._next_cid = 1
-        self._highest_id = -1  # of all ids of operations and subscriptions so far
-
-    @property
-    def states(self) -> dict[Role, State]:
-        """The states of both ends, by role."""
-        return dict(self._state.states)
-
-    def disconnect(self) -> State:
-        """Note that the connection is gone: channels are CLOSED, the circuit DISCONNECTED.
-
-        Returns
-        -------
-        DISCONNECTED
-            `process_command` takes it, too, and does the same.
-        """
-        self._state = LOST_CIRCUIT
-        queued = itertools.chain.from_iterable(self._next_of_cid.values())
-        for channel in (*self.channels.values(), *self.channels_sid.values(), *queued):
-            channel._state = CLOSED_CHANNEL
-            channel.subscriptionids = frozenset()
-        for table in (
-            self.channels, self.channels_sid, self.pending, self.subscriptions,
-            self._right_updates, self._cancelling, self._unclaimed, self._shared,
-            self._next_of_cid,
-        ):
-            table.clear()
-        return DISCONNECTED
-
-    # --- ids -----------------------------------------------------------------------------------
-
-    def new_channel_id(self) -> int:
-        """Return a cid that no live channel of this circuit has."""
-        number = self._next_cid
-        while number in self.channels:
-            number = (number + 1) & _ID_LIMIT
-        self._next_cid = (number + 1) & _ID_LIMIT
-        return number
-
-    def new_ioid(self) -> int:
-        """Return an id that no live operation or subscription of this circuit has."""
-        number = self._next_id
-        if self._highest_id < number < _ID_LIMIT:  # never used before
-            self._next_id = number + 1
-            return number
-        while number in self.pending or number in self.subscriptions or number in self._cancelling:
-            number = (number + 1) & _ID_LIMIT
-        self._next_id = (number + 1) & _ID_LIMIT
-        return number
-
-    def new_ioids(self, count: int) -> Iterable[int]:
-        """Return *count* ids, as :meth:`new_ioid` returns one."""
-        first = self._next_id
-        if first > self._highest_id and first + count <= _ID_LIMIT:
-            self._next_id = first + count
-            return range(first, first + count)
-        return [self.new_ioid() for _ in range(count)]
-
-    #: Both kinds of ids come from one counter: a read with a subscription's id refreshes it.
-    new_subscriptionid = new_ioid
-
-    def add_channel(self, channel: Channel) -> None:
-        """Register a new channel, which calls this.
-
-        Raises
-        ------
-        CaprotoValueError
-            If a client has another channel with this cid.
-        """
-        if self.our_role is CLIENT and channel.cid in self.channels:
-            raise CaprotoValueError(
-                f"cid {channel.cid} is taken by channel {self.channels[channel.cid].name!r}"
-            )
-        known = self.channels.get(channel.cid)
-        if known is not None and CreateChFailResponse in known._state.after:
-            # Its creation must be answered first: answers are in the order of the requests.
-            self._next_of_cid.setdefault(channel.cid, deque()).append(channel)
-        else:
-            self.channels[channel.cid] = channel
+class CircuitRules(CircuitTables):
+    """What commands are allowed on one circuit, and what each changes."""
 
     # --- helpers of the handlers ---------------------------------------------------------------
 
@@ -232,39 +114,6 @@ class CircuitRules:
         if channel is None and self.our_role is SERVER:
             raise ProtocolError(f"no channel has cid {cid}")
         return channel
-
-    def _remove(self, channel: Channel) -> None:
-        """Forget a channel, its requests and its subscriptions."""
-        self._drop_requests(channel)
-        cid, sid = channel.cid, channel.sid
-        if cid in self.channels and self.channels[cid] is channel:
-            del self.channels[cid]
-        if sid in self.channels_sid:
-            del self.channels_sid[sid]
-            for number in [i for i, r in self._cancelling.items() if r.fields[4] == sid]:
-                del self._cancelling[number]
-
-    def _creation_answered(self, cid: int) -> None:
-        """Make a server's next answer with this *cid* one about the next such channel."""
-        queue = self._next_of_cid.get(cid)
-        if queue is not None:
-            self.channels[cid] = queue.popleft()
-            if not queue:
-                del self._next_of_cid[cid]
-
-    def _drop_requests(self, channel: Channel) -> None:
-        for number in channel.subscriptionids:
-            del self.subscriptions[number]
-            self._right_updates.pop(number, None)
-        channel.subscriptionids = frozenset()
-        sid = channel.sid
-        for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
-            del self.pending[number]
-            self._shared.pop(number, None)
-
-    def _note_id(self, number: int) -> None:
-        if number > self._highest_id:
-            self._highest_id = number
 
     def _check_late(self, command: Message) -> None:
         """Take a reply for a finished id, which is normal; for one that never was, it is not."""

@@ -501,48 +501,6 @@ def test_what_was_not_kept_cannot_be_passed_on(role):
         Pair().greet().circuits[role].send(skipped)
 
 
-# --- ids ------------------------------------------------------------------------------------------
-
-
-def test_new_ids_are_not_used_by_anything_alive():
-    pair = Pair().greet()
-    channel, _ = pair.connect("x")
-    read, subscription, cancelled = channel.read(), channel.subscribe(), channel.subscribe()
-    pair.send(CLIENT, read, subscription, cancelled)
-    pair.send(CLIENT, channel.unsubscribe(cancelled.subscriptionid))
-    alive = {read.ioid, subscription.subscriptionid, cancelled.subscriptionid}
-    assert len(alive) == 3
-    pair.client._next_id = min(alive)
-    fresh = [pair.client.new_ioid(), pair.client.new_subscriptionid(), pair.client.new_ioid()]
-    assert len(set(fresh)) == 3, "operations and subscriptions have one number space"
-    assert not alive & set(fresh)
-
-
-def test_new_channel_ids_are_not_used_by_any_channel():
-    circuit = client()
-    taken = {ClientChannel("x", circuit, 1).cid, ClientChannel("y", circuit, 3).cid}
-    made = [ClientChannel(name, circuit).cid for name in "abc"]
-    assert len({*made, *taken}) == 5
-    assert circuit.new_channel_id() not in circuit.channels
-
-
-@pytest.mark.parametrize("kind", ["new_ioid", "new_subscriptionid", "new_channel_id"])
-def test_ids_begin_anew_after_the_largest(kind):
-    circuit = client()
-    circuit._next_id = circuit._next_cid = 0xFFFFFFFE
-    assert [getattr(circuit, kind)() for _ in range(4)] == [0xFFFFFFFE, 0xFFFFFFFF, 0, 1]
-
-
-def test_replies_under_ids_that_began_anew_are_understood():
-    pair = Pair().greet()
-    channel, other = pair.connect("x")
-    pair.client._next_id = 0xFFFFFFFF
-    requests = [channel.read(), channel.read()]
-    assert [request.ioid for request in requests] == [0xFFFFFFFF, 0]
-    pair.send(CLIENT, *requests)
-    pair.send(SERVER, *(other.read([1.0], request.ioid) for request in requests))
-    assert pair.client.pending == pair.server.pending == {}
-
 
 # --- the end --------------------------------------------------------------------------------------
 
