@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing
 
-from . import _faces
+from . import _errors, _faces
 
 if typing.TYPE_CHECKING:
     from . import backend
@@ -461,4 +461,4 @@ def __dir__() -> list[str]:
 
 
 # Whatever is imported needs the errors, and tracebacks show where an error comes from.
-_faces.load(__name__, "._errors", _HOMES["._errors"].split())
+_faces.take(__name__, _errors, _HOMES["._errors"].split())

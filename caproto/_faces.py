@@ -3,22 +3,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
 
 
-def load(face: str, home: str, names: Collection[str]) -> None:
-    """Import the module *home*; make *names* of it names of *face*, and let them say so.
+def take(face: str, module: ModuleType, names: Collection[str]) -> None:
+    """Make *names* of *module* names of *face*, and let them say so.
 
     Parameters
     ----------
     face : str
         Full name of a package.
-    home : str
-        Relative to the package, with a dot for each level.
+    module : module
     names : collection of str
     """
-    import importlib  # here, because it takes as long as two modules of ours
-
-    module = importlib.import_module(home, face)
     into = vars(sys.modules[face])
     for name in names:
         thing = into[name] = getattr(module, name)
@@ -37,19 +34,21 @@ def importer(
     face : str
         Full name of the package.
     homes : mapping
-        The names of each module, with blanks between them; as for `load`.
+        Module, relative to the package with a dot for each level -> its names, with blanks between
+        them.
     submodules : collection of str
         Modules of the package that programs reach as attributes, without an import of their own.
     """
 
     def find(name: str) -> object:
+        from importlib import import_module  # here, because it takes as long as a module of ours
+
         if name in submodules:
-            load(face, f".{name}", ())
-            return vars(sys.modules[face])[name]
+            return import_module(f".{name}", face)
         for home, text in homes.items():
             names = text.split()
             if name in names:
-                load(face, home, names)
+                take(face, import_module(home, face), names)
                 return vars(sys.modules[face])[name]
         raise AttributeError(f"module {face!r} has no attribute {name!r}")
 

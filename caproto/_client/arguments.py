@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import enum
-import numbers
 import operator
 from collections.abc import Hashable, Iterable
-from typing import Final
+from typing import Final, SupportsFloat, TypeGuard
 
 from .._environment import ClientConfiguration
 from .._errors import CaprotoTypeError, CaprotoValueError
@@ -50,7 +49,7 @@ def check_timeout(timeout: object, *, lasting: bool = False) -> float | None:
         return None
     if type(timeout) is float:
         seconds: float = timeout
-    elif isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
+    elif not _is_real(timeout):
         raise CaprotoTypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
     else:
         try:
@@ -79,7 +78,7 @@ def waited(preposition: str, timeout: float | None) -> str:
 
 def check_seconds(name: str, seconds: object) -> None:
     """Raise unless *seconds*, the argument called *name*, is a time longer than nothing."""
-    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):
+    if not _is_real(seconds):
         raise CaprotoTypeError(f"{name} must be a number of seconds, not {seconds!r}")
     if not float(seconds) > 0:
         raise CaprotoValueError(f"{name} must be more than 0 seconds, not {seconds!r}")
@@ -91,6 +90,15 @@ def check_configuration(configuration: object) -> None:
         raise CaprotoTypeError(
             f"configuration must be a ClientConfiguration, not {configuration!r}"
         )
+
+
+def _is_real(value: object) -> TypeGuard[SupportsFloat]:
+    """Tell whether *value* is a real number, of whatever library; a bool is none."""
+    if isinstance(value, int | float):
+        return not isinstance(value, bool)
+    import numbers  # here, because few scripts need it
+
+    return isinstance(value, numbers.Real)
 
 
 def _whole(value: object) -> int:

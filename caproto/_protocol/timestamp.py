@@ -7,10 +7,10 @@ datetimes are conversions. The only place below the sockets that reads a clock i
 """
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -18,6 +18,9 @@ from .._errors import CaprotoTypeError, CaprotoValueError
 from .constants import EPICS_EPOCH
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from types import ModuleType
+
     import numpy
 
 __all__ = ["Moment", "TimeStamp"]
@@ -25,7 +28,6 @@ __all__ = ["Moment", "TimeStamp"]
 #: A time as users may give it; see `TimeStamp.from_flexible_value`.
 Moment: TypeAlias = "float | tuple[int, int] | datetime | str | numpy.datetime64"
 
-_EPOCH = datetime(1990, 1, 1, tzinfo=timezone.utc)
 _BILLION = 1_000_000_000
 # Not compiled here: most programs need it never, and start sooner.
 _ISO = r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)"
@@ -101,6 +103,8 @@ class TimeStamp(NamedTuple):
                 return convert(value)
         if type(value).__name__ == "datetime64":  # asked by name, not to load numpy
             return _from_datetime64(value)
+        if isinstance(value, _calendar()[0].datetime):
+            return _from_datetime(value)
         raise CaprotoTypeError(
             f"{value!r} of type {type(value).__name__} is not a time: give POSIX seconds, "
             "(seconds since 1990, nanoseconds), a datetime or ISO 8601 text"
@@ -136,7 +140,11 @@ class TimeStamp(NamedTuple):
 
     def as_datetime(self) -> datetime:
         """Convert to UTC, cut to the microsecond that a datetime can hold."""
-        return _EPOCH + timedelta(seconds=self.seconds, microseconds=self.nanoseconds // 1000)
+        calendar, epoch = _calendar()
+        moment: datetime = epoch + calendar.timedelta(
+            seconds=self.seconds, microseconds=self.nanoseconds // 1000
+        )
+        return moment
 
     def as_datetime64(self) -> numpy.datetime64:
         """Convert to ``numpy.datetime64`` in nanoseconds: exact, and UTC as always in numpy."""
@@ -150,9 +158,21 @@ class TimeStamp(NamedTuple):
         return f"{whole.isoformat()}.{self.nanoseconds % _BILLION:09d}Z"
 
 
+@functools.cache
+def _calendar() -> tuple[ModuleType, datetime]:
+    """Return the module `datetime` and where Channel Access begins to count.
+
+    Imported at the first use, because most scripts that read a value need neither.
+    """
+    import datetime
+
+    return datetime, datetime.datetime(1990, 1, 1, tzinfo=datetime.timezone.utc)
+
+
 def _from_datetime(value: datetime) -> TimeStamp:
     """Count the microseconds as whole numbers: a float would lose some."""
-    since = value.astimezone(timezone.utc) - _EPOCH
+    calendar, epoch = _calendar()
+    since = value.astimezone(calendar.timezone.utc) - epoch
     seconds = since.days * 86400 + since.seconds
     return TimeStamp(seconds, since.microseconds * 1000)._checked()
 
@@ -193,7 +213,9 @@ def _from_text(value: str) -> TimeStamp:
         raise CaprotoValueError(f"{value!r} is not a time like '2026-11-22T20:01:02.123456789Z'")
     whole, fraction, zone = match.groups()
     try:
-        moment = datetime.fromisoformat(whole + ("+00:00" if zone == "Z" else zone))
+        moment = _calendar()[0].datetime.fromisoformat(
+            whole + ("+00:00" if zone == "Z" else zone)
+        )
     except ValueError as error:
         raise CaprotoValueError(f"{value!r} is not a time: {error}") from None
     return _from_datetime(moment)._replace(nanoseconds=int((fraction or "").ljust(9, "0")))
@@ -202,6 +224,5 @@ def _from_text(value: str) -> TimeStamp:
 _SOURCES: tuple[tuple[type | tuple[type, ...], Callable[[Any], TimeStamp]], ...] = (
     (tuple, _from_pair),
     ((float, int), _from_number),
-    (datetime, _from_datetime),
     (str, _from_text),
 )
