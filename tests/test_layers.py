@@ -100,9 +100,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading.client._name_server",
     ),
     # --- 7: one connection, one PV
-    ("threading.client._circuit_facts", "threading.client._command_log"),
     (
+        "threading.client._circuit_facts",
         "threading.client._circuit_manager",
+        "threading.client._command_log",
+    ),
+    (
+        "threading.client._circuit",
         "threading.client._search_service",
     ),
     ("threading.client._searches",),

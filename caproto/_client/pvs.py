@@ -160,12 +160,6 @@ class PVState(Generic[C]):
         return link.channel if link is not None else None
 
     @property
-    def circuit_manager(self) -> C | None:
-        """The circuit that serves this PV; None while there is none."""
-        link = self._link
-        return link.carrier if link is not None else None
-
-    @property
     def access_rights(self) -> AccessRights | None:
         """What the server allows; None while not connected, and until they have come."""
         link = self._link
@@ -254,6 +248,12 @@ class PVState(Generic[C]):
         link = self._link
         channel = weakref.ref(link.channel) if link is not None else None
         return callbacks.note(rights, (channel, rights), listener)
+
+
+def carrier_of(pv: PVState[C]) -> C | None:
+    """Return the circuit that serves *pv*; None while there is none."""
+    link = pv._link
+    return link.carrier if link is not None else None
 
 
 P = TypeVar("P", bound=PVState[Any])

@@ -10,7 +10,7 @@ import pytest
 from caproto import AccessRights
 from caproto._client.announcements import PVCallback
 from caproto._client.backoff import Loss
-from caproto._client.pvs import PVPhase, PVState, PVTable
+from caproto._client.pvs import PVPhase, PVState, PVTable, carrier_of
 from caproto._client.subscriptions import SubscriptionState
 
 ADDRESS = "10.0.0.1", 5064
@@ -184,7 +184,7 @@ class TestFound:
         steps = world.attach([a])
         assert steps.wake == [waiter]
         assert a.found and not a.connected and a.server == ADDRESS
-        assert a.circuit_manager is world.carrier
+        assert carrier_of(a) is world.carrier
         assert world.table.attached(world.carrier, {}).wake == []
 
     def test_a_waiter_that_was_taken_back_is_not_told(self, world):
@@ -242,7 +242,7 @@ class TestLost:
         steps = world.lose([a], loss)
         assert steps.searches == [([a], True, 0.0)]
         assert a.phase is PVPhase.SEARCHING and a.since == 200.0
-        assert a.channel is None and a.circuit_manager is None and a.access_rights is None
+        assert a.channel is None and carrier_of(a) is None and a.access_rights is None
         assert a.server == ADDRESS
 
     def test_a_bad_circuit_is_replaced_after_a_pause(self, world):

@@ -17,7 +17,7 @@ import pytest
 import caproto as ca
 from caproto import AccessRights, ChannelType, DeadCircuitError
 from caproto.threading import _transport
-from caproto.threading.client import Context, _circuit_manager
+from caproto.threading.client import Context, _circuit
 from tests.conformance.items import item
 from tests.harness.fake_server import FakeServer, ignore
 from tests.harness.udp_peer import Peer
@@ -299,7 +299,7 @@ def test_the_circuit_to_a_name_server_stays(server, wait_for):
 
 @item(43)
 def test_what_is_queued_is_sent_then_half_closed_then_closed(server, ctx, monkeypatch, wait_for):
-    for module in (_transport, _circuit_manager):
+    for module in (_transport, _circuit):
         monkeypatch.setattr(module, "HANG_UP_TIME", 20.0)
     server.pvs["big"] = type(server.pvs["x"])([0], ChannelType.CHAR, max_count=20_000_000)
     x, big = connect(ctx, "x", "big")
@@ -309,7 +309,7 @@ def test_what_is_queued_is_sent_then_half_closed_then_closed(server, ctx, monkey
     connection.stop_reading()
     writer = threading.Thread(target=big.write, args=(bytes(20_000_000),), kwargs={"wait": False})
     writer.start()
-    wait_for(lambda: manager._transport.outbox, message="the pipe is full")
+    wait_for(lambda: manager._circuit._transport.outbox, message="the pipe is full")
     x.unsubscribe_all()
     x.go_idle()
     big.go_idle()
@@ -318,8 +318,8 @@ def test_what_is_queued_is_sent_then_half_closed_then_closed(server, ctx, monkey
     writer.join(20)
     server.wait_for(ca.ClearChannelRequest, 2)
     wait_for(lambda: not connection.open)
-    manager.join(20)
-    assert not manager._thread.is_alive()
+    manager._circuit.join(20)
+    assert not manager._circuit._thread.is_alive()
     kinds = [type(command) for command in connection.received]
     tail = kinds[kinds.index(ca.WriteRequest) :]
     assert tail == [
@@ -341,10 +341,10 @@ def test_the_sending_side_is_shut_first(server, ctx, monkeypatch):
     assert end.poll(10_000), "the client has shut its sending side"
     for _ in range(3):
         connection.send_raw(ca.EchoResponse())
-    assert connection.open and manager._thread.is_alive()
+    assert connection.open and manager._circuit._thread.is_alive()
     gate.set()
-    manager.join(20)
-    assert not manager._thread.is_alive()
+    manager._circuit.join(20)
+    assert not manager._circuit._thread.is_alive()
 
 
 @item(44)
@@ -354,7 +354,7 @@ def test_unknown_commands_close_the_circuit_with_a_diagnostic(server, ctx, numbe
     first, manager = server.connection, x.circuit_manager
     with caplog.at_level(logging.ERROR, "caproto.circ"):
         first.send_raw(HEADER.pack(number, 8, 0, 0, 0, 0) + bytes(8))
-        manager.join(10)
+        manager._circuit.join(10)
     assert manager.dead
     (record,) = caplog.records
     assert str(number) in record.getMessage()

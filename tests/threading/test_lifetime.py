@@ -167,7 +167,7 @@ class TestExit:
         big.subscribe(data_count=1).add_callback(callback)
         told.wait()
         once = in_background(lambda: big.write(bytes(80_000_000)))
-        while not big.circuit_manager._transport.outbox:
+        while not big.circuit_manager._circuit._transport.outbox:
             time.sleep(0.001)
         """
         Done(server, script).check()
@@ -193,7 +193,7 @@ class TestExit:
         in_background(lambda: x.read(timeout=None))
         in_background(lambda: x.write(1.5, timeout=None))
         in_background(lambda: nobody.wait_for_connection(timeout=None))
-        while not (len(x.circuit_manager.session.routes.operations) == 2 and nobody._waiters):
+        while not (len(x.circuit_manager.ioids) == 2 and nobody._waiters):
             time.sleep(0.001)
         """
         Done(server, script).check()

@@ -1,15 +1,14 @@
-"""The properties of a circuit: for users, for its PVs, and for explanations.
+"""The properties of a circuit: for its PVs, and for explanations.
 
 Nothing here takes a lock; each answer is made of values that are read in one step.
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..._addresses import Address
 from ..._client.circuit_session import CircuitSession
 from ..._client.descriptions import CircuitState, name_rights
-from ..._client.interfaces import PV, Subscription
 from ..._protocol.client_channel import ClientChannel
 from .. import _waiting
 from ._callback_queue import CallbackQueue
@@ -47,47 +46,15 @@ class CircuitFacts:
         self.log = session.circuit.log
         self.delivery = delivery
 
-    # ---- facts for users
-
     @property
     def address(self) -> Address:
         """The server."""
         return self.circuit.address
 
     @property
-    def connected(self) -> bool:
-        """Whether the server is there and responds."""
-        return self.session.state is _CONNECTED
-
-    @property
-    def dead(self) -> bool:
-        """Whether this circuit is over; the PVs then go to another one."""
-        return self.session.over
-
-    @property
-    def channels(self) -> dict[int, ClientChannel]:
-        """The channels by their cid."""
-        return cast("dict[int, ClientChannel]", self.circuit.channels)
-
-    @property
-    def pvs(self) -> dict[int, PV]:
-        """The PVs of this circuit, by the cid of their channel (a copy)."""
-        return self.session.routes.pvs.copy()  # in one step, so it needs no lock
-
-    @property
-    def subscriptions(self) -> dict[int, Subscription]:
-        """The active subscriptions by their id on the wire (a copy)."""
-        return self.session.routes.subscriptions.copy()
-
-    @property
     def backlog(self) -> int:
         """Approximate memory, in bytes, of the updates waiting for callbacks."""
         return self.delivery.backlog
-
-    @property
-    def pauses(self) -> int:
-        """How often the server was asked to hold its updates (EVENTS_OFF)."""
-        return self.session.flow.pauses
 
     @property
     def begun(self) -> float:
@@ -101,17 +68,6 @@ class CircuitFacts:
     def time_up(self, now: float) -> float:
         """Return the seconds since the connection was made; 0 if it has not been."""
         return self.session.time_up(now)
-
-    def __repr__(self) -> str:
-        host, port = self.circuit.address
-        routes = self.session.routes
-        return (
-            f"<VirtualCircuitManager: {self.session.state.value} {host}:{port}, "
-            f"priority {self.circuit.priority}, {len(routes.pvs)} PVs, "
-            f"{len(routes.subscriptions)} subscriptions>"
-        )
-
-    # ---- facts for PVs and the Context
 
     def serves(self, channel: ClientChannel) -> bool:
         """Tell whether operations on *channel* can be sent now."""
@@ -132,7 +88,7 @@ class CircuitFacts:
             version=self.circuit.peer_version,
             operations=len(self.session.routes.operations),
             backlog=self.backlog,
-            pauses=self.pauses,
+            pauses=self.session.flow.pauses,
             created=channel.connected,
             rights=name_rights(channel),
         )

@@ -24,7 +24,7 @@ from ..._client.arguments import (
     check_timeout,
 )
 from ..._client.callbacks import Function, Reference, check_accepts, make_reference
-from ..._client.pvs import PVKey, PVPhase
+from ..._client.pvs import PVKey, PVPhase, carrier_of
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoError, CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from ..._os.sockets import user_name
@@ -317,7 +317,7 @@ class Context(Home):
         on_access = PVCallback(access) if access is not None else None
         added += filter(None, (on_states, on_access))
         with self.lock:
-            circuit = pv.circuit_manager
+            circuit = carrier_of(pv)
             deliver = self.table.listen(pv, on_states, on_access, dead, known)
         if not deliver:
             return
@@ -357,7 +357,7 @@ class Context(Home):
         found = self._find(pv)
         self.check_reentry(f"Context.explain of {found.name!r}")
         now = self.now()
-        circuit, channel = found.circuit_manager, found.channel
+        circuit, channel = carrier_of(found), found.channel
         from ..._client.explanation import Explanation
 
         return Explanation(

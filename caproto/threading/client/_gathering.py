@@ -18,6 +18,7 @@ from ..._client.operations import (
     failure,
     refusal,
 )
+from ..._client.pvs import carrier_of
 from ..._errors import (
     CaprotoError,
     CaprotoTimeoutError,
@@ -25,7 +26,7 @@ from ..._errors import (
     DisconnectedError,
 )
 from .._waiting import Deadline
-from ._circuit_manager import VirtualCircuitManager
+from ._circuit import ClientCircuit
 from ._home import ClientPV
 from ._sending import send_all
 
@@ -155,13 +156,13 @@ class Gathering:
             with contextlib.suppress(Empty):
                 self._over.get(timeout=timeout if timeout is None else min(timeout, TIMEOUT_MAX))
 
-    def _withdraw(self) -> dict[Operation, VirtualCircuitManager]:
+    def _withdraw(self) -> dict[Operation, ClientCircuit]:
         """Withdraw the operations that are pending still; return these, with their circuits."""
-        late: dict[Operation, VirtualCircuitManager] = {}
-        circuits: dict[VirtualCircuitManager, list[Operation]] = {}
+        late: dict[Operation, ClientCircuit] = {}
+        circuits: dict[ClientCircuit, list[Operation]] = {}
         for operation in list(self._pending):
             pv: ClientPV = operation.pv
-            circuit = pv.circuit_manager
+            circuit = carrier_of(pv)
             if circuit is not None:
                 late[operation] = circuit
                 circuits.setdefault(circuit, []).append(operation)
@@ -170,7 +171,7 @@ class Gathering:
         return late
 
     def _no_reply(
-        self, operation: Operation, late: Mapping[Operation, VirtualCircuitManager]
+        self, operation: Operation, late: Mapping[Operation, ClientCircuit]
     ) -> CaprotoError:
         pv: ClientPV = operation.pv
         circuit = late.get(operation)

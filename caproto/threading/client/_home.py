@@ -21,7 +21,16 @@ from ..._client.arguments import DEFAULT, Timeout, check_default_timeout, check_
 from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING
 from ..._client.deliveries import Delivery
-from ..._client.pvs import CircuitKey, Link, PVKey, PVState, PVTable, Steps, Waiter
+from ..._client.pvs import (
+    CircuitKey,
+    Link,
+    PVKey,
+    PVState,
+    PVTable,
+    Steps,
+    Waiter,
+    carrier_of,
+)
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
 from ..._log import CONTEXT_LOGGER, LogAllowance, adapter
@@ -29,12 +38,13 @@ from ..._protocol.framing import UNLIMITED
 from .. import _waiting
 from .._waiting import Deadline, OneShot
 from ._callback_queue import CallbackQueue
+from ._circuit import ClientCircuit
 from ._circuit_manager import VirtualCircuitManager
 from ._reentry import must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster, searches_of
 
 
-class ClientPV(PVState[VirtualCircuitManager]):
+class ClientPV(PVState[ClientCircuit]):
     """A PV with its Context and its default timeout.
 
     Parameters
@@ -53,6 +63,12 @@ class ClientPV(PVState[VirtualCircuitManager]):
         super().__init__(name, priority, now)
         self.context = context
         self._timeout = timeout
+
+    @property
+    def circuit_manager(self) -> VirtualCircuitManager | None:
+        """The circuit that serves this PV; None while there is none."""
+        circuit = carrier_of(self)
+        return None if circuit is None else circuit.manager
 
     @property
     def timeout(self) -> float | None:
@@ -82,7 +98,7 @@ class ClientPV(PVState[VirtualCircuitManager]):
         if must_not_wait(self.context.locks if link is None else link.carrier.locks):
             raise refusal(f"PV.{call} of {self.name!r}")
 
-    def wait_until_usable(self, deadline: Deadline) -> Link[VirtualCircuitManager]:
+    def wait_until_usable(self, deadline: Deadline) -> Link[ClientCircuit]:
         """Wait until the PV is connected; return the link."""
         while True:
             link = self._link
@@ -142,7 +158,7 @@ class Home:
         self._flow_control = flow_control
         self.log: logging.Logger = adapter(CONTEXT_LOGGER, role="CLIENT")
         self.lock: RLock = _locks.Lock()
-        self.table: PVTable[ClientPV, VirtualCircuitManager] = PVTable(self.lock)
+        self.table: PVTable[ClientPV, ClientCircuit] = PVTable(self.lock)
         # Of circuits that have ended, whose callbacks may not all have run yet.
         self._earlier: list[tuple[CircuitKey, CallbackQueue]] = []
         self.dead_callbacks = LogAllowance(10)
@@ -153,7 +169,7 @@ class Home:
     @property
     def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
         """All circuits, by address and priority (a copy)."""
-        return self.table.carriers.copy()
+        return {key: circuit.manager for key, circuit in self.table.carriers.copy().items()}
 
     @property
     def closed(self) -> bool:
@@ -222,7 +238,7 @@ class Home:
 
     def note(self, pv: ClientPV, function: Callable[[], object]) -> None:
         """Have *function* called soon by the thread that serves *pv*; takes no lock."""
-        circuit = pv.circuit_manager
+        circuit = carrier_of(pv)
         if circuit is None:
             self._searches.note(function, pv.name)
         else:
@@ -243,15 +259,15 @@ class Home:
 
     def _must_not_wait(self) -> bool:
         """Tell whether this thread, if it waited for one of our threads, would wait for itself."""
-        circuits = self.circuit_managers.values()
+        circuits = self.table.carriers.copy().values()
         return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
 
     # ---- what happens to PVs; in background threads
 
     def _carry_out(
         self,
-        steps: Steps[ClientPV, VirtualCircuitManager],
-        circuit: VirtualCircuitManager | None = None,
+        steps: Steps[ClientPV, ClientCircuit],
+        circuit: ClientCircuit | None = None,
     ) -> list[Delivery]:
         """Carry out *steps* about *circuit*; return what to deliver to callbacks."""
         for carrier, pvs in steps.attach.items():
@@ -311,13 +327,13 @@ class Home:
 
     def _make_circuits(
         self, missing: Mapping[CircuitKey, CallbackQueue | None], version: int
-    ) -> tuple[dict[CircuitKey, VirtualCircuitManager], str]:
+    ) -> tuple[dict[CircuitKey, ClientCircuit], str]:
         """Make circuits, and tell why others cannot be made. Without a lock: they open sockets."""
-        made: dict[CircuitKey, VirtualCircuitManager] = {}
+        made: dict[CircuitKey, ClientCircuit] = {}
         for where, earlier in missing.items():
             (host, port), priority = where
             try:
-                made[where] = VirtualCircuitManager(
+                made[where] = ClientCircuit(
                     self,
                     (host, port),
                     priority,
@@ -337,7 +353,7 @@ class Home:
         """Find the queue of the previous circuit, if its callbacks have not all run. Locked."""
         return next((queue for key, queue in reversed(self._earlier) if key == where), None)
 
-    def _attach(self, circuit: VirtualCircuitManager, pvs: list[ClientPV]) -> None:
+    def _attach(self, circuit: ClientCircuit, pvs: list[ClientPV]) -> None:
         channels = circuit.attach(pvs)
         if channels is None:  # it has just ended
             self._search(pvs)
@@ -349,7 +365,7 @@ class Home:
             self.channels_lost(circuit, pvs, "the circuit is over", Loss.CLOSED)
 
     def channels_created(
-        self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV]
+        self, manager: ClientCircuit, pvs: Sequence[ClientPV]
     ) -> list[Delivery]:
         """Subscribe again for PVs that are connected, and wake the callers that wait."""
         with self.lock:
@@ -357,7 +373,7 @@ class Home:
         return self._carry_out(steps, manager)
 
     def channels_lost(
-        self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], reason: str, loss: Loss
+        self, manager: ClientCircuit, pvs: Sequence[ClientPV], reason: str, loss: Loss
     ) -> list[Delivery]:
         """Search again for PVs that have lost their server."""
         with self.lock:
@@ -365,20 +381,20 @@ class Home:
         return self._carry_out(steps, manager)
 
     def responsiveness_changed(
-        self, manager: VirtualCircuitManager, pvs: Sequence[ClientPV], state: str
+        self, manager: ClientCircuit, pvs: Sequence[ClientPV], state: str
     ) -> list[Delivery]:
         """Note that the server of connected PVs stopped or resumed responding."""
         with self.lock:
             steps = self.table.responsive(manager, pvs, state == "connected")
         return self._carry_out(steps, manager)
 
-    def pv_idle(self, manager: VirtualCircuitManager, pv: ClientPV) -> list[Delivery]:
+    def pv_idle(self, manager: ClientCircuit, pv: ClientPV) -> list[Delivery]:
         """Note that the channel of a PV was cleared; if the PV is needed again, search for it."""
         with self.lock:
             steps = self.table.idle(manager, pv, self.now())
         return self._carry_out(steps, manager)
 
-    def circuit_over(self, manager: VirtualCircuitManager) -> None:
+    def circuit_over(self, manager: ClientCircuit) -> None:
         """Note that a circuit takes no more channels; the next search makes a new one."""
         where = manager.address, manager.circuit.priority or 0
         with self.lock:
@@ -401,7 +417,7 @@ class Home:
 
     def beacon(self, address: Address, good: bool) -> None:
         """Pass a beacon on to the circuits of its server: in its rhythm, it replaces an echo."""
-        for (where, _), manager in self.circuit_managers.items():
+        for (where, _), manager in self.table.carriers.copy().items():
             if where == address:
                 manager.beacon(good)
 
@@ -421,12 +437,12 @@ class Home:
         """Return the seconds since each server sent anything."""
         return {
             address: manager.time_since_last_heard()
-            for (address, _), manager in self.circuit_managers.items()
+            for (address, _), manager in self.table.carriers.copy().items()
         }
 
     # ---- the end
 
-    def _close(self, reason: str) -> list[VirtualCircuitManager]:
+    def _close(self, reason: str) -> list[ClientCircuit]:
         """Close everything, for *reason*; return the circuits that there are to wait for."""
         with self.lock:
             steps = self.table.close(reason)
@@ -443,7 +459,7 @@ class Home:
             self.broadcaster.disconnect(wait=False)
         return circuits
 
-    def _join(self, circuits: Iterable[VirtualCircuitManager], deadline: Deadline) -> None:
+    def _join(self, circuits: Iterable[ClientCircuit], deadline: Deadline) -> None:
         """Wait for the threads of closed *circuits*, and for all others, until *deadline*."""
         for circuit in circuits:
             circuit.join(deadline.remaining())
@@ -461,7 +477,7 @@ class Home:
 
     def _after_fork(self) -> None:
         self.lock = _locks.Lock()
-        for circuit in self.circuit_managers.values():
+        for circuit in self.table.carriers.copy().values():
             circuit.abandon()
         for queue in (*(queue for _, queue in self._earlier), self._callbacks):
             queue.abandon()

@@ -9,7 +9,7 @@ from ..._client.operations import NORMAL, NotSent, Operation, failure, refusal
 from ..._errors import CaprotoError, CaprotoTimeoutError, DisconnectedError
 from .._waiting import Deadline
 from . import _reentry
-from ._circuit_manager import VirtualCircuitManager
+from ._circuit import ClientCircuit
 from ._home import ClientPV
 from ._reentry import must_not_wait
 from ._replies import Blocking
@@ -90,7 +90,7 @@ class RequestingPV(ClientPV):
         return response
 
     def _no_reply(
-        self, operation: Blocking, manager: VirtualCircuitManager
+        self, operation: Blocking, manager: ClientCircuit
     ) -> CaprotoTimeoutError:
         """Make the error for a reply that did not come, and tell the callback of a write."""
         last_heard = manager.describe_last_heard(self.context.now())

@@ -5,9 +5,10 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 
 from ..._client.operations import Operation
+from ..._client.pvs import carrier_of
 from ..._errors import CaprotoError
 from .._waiting import Deadline
-from ._circuit_manager import VirtualCircuitManager
+from ._circuit import ClientCircuit
 from ._home import ClientPV
 
 #: Requests for one circuit that are sent at once, so that the reader does not wait long for its
@@ -43,12 +44,12 @@ def _send(
     requests: list[Operation], deadline: Deadline, waiting: _Waiting
 ) -> list[Operation]:
     """Send what can be sent now; wait, and return what can be sent next."""
-    groups: dict[VirtualCircuitManager, list[Operation]] = {}
+    groups: dict[ClientCircuit, list[Operation]] = {}
     # All requests of a PV go the same way, in their order.
-    circuits: dict[ClientPV, VirtualCircuitManager | None] = {}
+    circuits: dict[ClientPV, ClientCircuit | None] = {}
     for request in requests:
         pv: ClientPV = request.pv
-        circuit = circuits.setdefault(pv, pv.circuit_manager)
+        circuit = circuits.setdefault(pv, carrier_of(pv))
         if circuit is None:
             waiting.add(request)
         elif circuit in groups:

@@ -12,6 +12,7 @@ from typing import NoReturn, TypeVar, overload
 from ... import _locks
 from ..._client.callbacks import Entry, Function, accepts_two
 from ..._client.deliveries import Call
+from ..._client.pvs import carrier_of
 from ..._client.subscriptions import SubscriptionState
 from ..._errors import CaprotoTypeError
 from ._home import ClientPV
@@ -114,7 +115,7 @@ class Subscription(SubscriptionState):
         pv = self.pv
         with pv.context.lock:
             pv.context.check_open(pv)
-            circuit = pv.circuit_manager
+            circuit = carrier_of(pv)
             late = self._append(entry, circuit is not None)
         if circuit is None:
             pv.context.activate(pv)
@@ -151,7 +152,7 @@ class Subscription(SubscriptionState):
 
     def _remove(self, tokens: Collection[int]) -> None:
         """Stop calling these; inside another call of ours, after it."""
-        context, circuit = self.pv.context, self.pv.circuit_manager
+        context, circuit = self.pv.context, carrier_of(self.pv)
         if must_not_wait(context.locks if circuit is None else circuit.locks):
             context.note(self.pv, functools.partial(self._remove_now, tokens))
         else:
@@ -208,11 +209,11 @@ class Subscription(SubscriptionState):
     def _died(self, _reference: object) -> None:
         # Runs in the garbage collector, in any thread, under any lock: it only leaves a note. While
         # there is no circuit nothing is to be done; connecting prunes.
-        circuit = self.pv.circuit_manager
+        circuit = carrier_of(self.pv)
         if circuit is not None:
             circuit.delivery.put_quietly(Call(self.prune), None)
 
     def _reconcile(self) -> None:
-        circuit = self.pv.circuit_manager
+        circuit = carrier_of(self.pv)
         if circuit is not None:
             circuit.reconcile((self,))

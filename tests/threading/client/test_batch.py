@@ -56,7 +56,7 @@ def test_one_send_for_each_circuit(start_server, monkeypatch, wait_for):
         pvs = connect(ctx, *(name for server in servers for name in server.pvs))
         sent: list[int] = []
         for manager in ctx.circuit_managers.values():
-            sock = manager._transport._socket
+            sock = manager._circuit._transport._socket
 
             class Counting:
                 def __init__(self, sock) -> None:
@@ -69,7 +69,7 @@ def test_one_send_for_each_circuit(start_server, monkeypatch, wait_for):
                     sent.append(len(data))
                     return self._sock.send(data)
 
-            manager._transport._socket = Counting(sock)
+            manager._circuit._transport._socket = Counting(sock)
         seen: dict = {}
         with Batch() as batch:
             for pv in pvs:
@@ -321,14 +321,14 @@ def test_lost_in_the_middle_they_go_to_the_next_circuit(server, ctx, wait_for):
     """Between the choice of a circuit and the sending it may be lost: then nothing was sent."""
     x, y = connect(ctx, "x", "y")
     manager = x.circuit_manager
-    original = manager.request_many
+    original = manager._circuit.request_many
 
     def late(requests, deadline):
         server.connection.reset()
         wait_for(lambda: manager.dead)
         return original(requests, deadline)
 
-    manager.request_many = late
+    manager._circuit.request_many = late
     seen: dict = {}
     with Batch(timeout=10) as batch:
         for pv in (x, y):

@@ -33,27 +33,20 @@ def facts(clock):
 
 def test_before_the_connection(facts, clock):
     clock[0] += 2
-    assert not facts.connected and not facts.dead
+    assert facts.address == ("10.0.0.1", 5064)
     assert facts.begun == 100.0 and facts.time_up(clock[0]) == 0.0
-    assert repr(facts).endswith(
-        "connecting to 10.0.0.1:5064, priority 7, 0 PVs, 0 subscriptions>"
-    )
 
 
 def test_with_a_connection(facts, clock):
     facts.session.established(clock[0])
     clock[0] += 2
-    assert facts.connected and facts.time_up(clock[0]) == 2.0 == facts.time_since_last_heard()
+    assert facts.time_up(clock[0]) == 2.0 == facts.time_since_last_heard()
     assert facts.describe_last_heard(clock[0]) == "10.0.0.1:5064 was last heard 2.0 s ago"
-    assert facts.backlog == facts.pauses == 0
+    assert facts.backlog == 0
 
 
-def test_pvs_are_a_copy(facts):
-    pv = FakePV()
-    (channel,) = facts.session.attach([pv]).values()
-    assert facts.pvs == {channel.cid: pv} and facts.channels == {channel.cid: channel}
-    facts.pvs.clear()
-    assert facts.pvs and not facts.subscriptions
+def test_a_channel_that_is_not_created(facts):
+    (channel,) = facts.session.attach([FakePV()]).values()
     assert not facts.serves(channel) and "connecting" in facts.describe(channel)
 
 

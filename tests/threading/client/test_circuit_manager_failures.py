@@ -358,7 +358,7 @@ def test_a_server_that_says_nothing_at_all(server, wait_for, caplog):
         with pytest.raises(CaprotoTimeoutError, match="waiting for 127.0.0.1.* to create the chan"):
             x.wait_for_connection(timeout=0.2)
         manager = x.circuit_manager
-        manager.session.heartbeat.echo_timeout = 0.05
+        manager._circuit.session.heartbeat.echo_timeout = 0.05
         server.wait_for(ca.EchoRequest)
         server.drop_all()
         server.on.clear()

@@ -13,7 +13,8 @@ import caproto as ca
 from caproto import CaprotoTimeoutError, ChannelType, DisconnectedError
 from caproto._client.beacons import Verdict
 from caproto._client.heartbeat import Heartbeat
-from caproto.threading.client import Context, VirtualCircuitManager
+from caproto.threading.client import Context
+from caproto.threading.client._circuit import ClientCircuit
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, FakeServer, ignore
 
@@ -32,13 +33,13 @@ def asked(server) -> int:
 
 def fall_silent(server, pv) -> None:
     """Let the server answer no echo; the client is to notice soon."""
-    pv.circuit_manager.session.heartbeat.echo_timeout = PATIENCE
+    pv.circuit_manager._circuit.session.heartbeat.echo_timeout = PATIENCE
     server.on[ca.EchoRequest] = ignore
 
 
 def come_back(server, pv) -> None:
     """Answer an echo that is waiting, and from now on all of them."""
-    pv.circuit_manager.session.heartbeat.echo_timeout = 5.0
+    pv.circuit_manager._circuit.session.heartbeat.echo_timeout = 5.0
     server.on.pop(ca.EchoRequest, None)
     server.connection.send(ca.EchoResponse())
 
@@ -117,7 +118,7 @@ def test_a_good_beacon_postpones_the_echo(server, wait_for, monkeypatch, verdict
     with Context(configuration=config, timeout=10) as ctx:
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()
-        heartbeat = x.circuit_manager.session.heartbeat
+        heartbeat = x.circuit_manager._circuit.session.heartbeat
         before = heartbeat.deadline
 
         monkeypatch.setattr(ctx.broadcaster._service.book._beacons, "beacon", lambda *_: verdict)
@@ -150,7 +151,7 @@ def test_no_echo_in_time(ctx, server, wait_for, caplog):
     assert "2 PVs are unusable until it answers" in record.getMessage()
     assert not x.connected and not manager.connected and not manager.dead
     assert "no response from" in repr(x) and "no response from" in repr(manager)
-    wait_for(lambda: manager.session.heartbeat.silent, message="the last probe, in vain")
+    wait_for(lambda: manager._circuit.session.heartbeat.silent, message="the last probe, in vain")
     requests = asked(server)
     with pytest.raises(CaprotoTimeoutError, match="no response from"):
         x.read(timeout=2 * PATIENCE)
@@ -197,7 +198,7 @@ def test_recovery(ctx, server, wait_for, late):
     wait_for(lambda: states.of("x")[1:] == ["disconnected"])
     server.pvs["x"].value = 10.5  # nobody is told
     if late:
-        wait_for(lambda: manager.session.heartbeat.silent, message="all is given up")
+        wait_for(lambda: manager._circuit.session.heartbeat.silent, message="all is given up")
     come_back(server, x)
     wait_for(lambda: seen == {"x": [1.5, 10.5], "y": [2.5, 2.5]})
     assert states.of("x") == states.of("y") == ["connected", "disconnected", "connected"]
@@ -307,7 +308,7 @@ def wide(start_server):
 
 def narrow(pv) -> None:
     """Let the kernel keep little of ours, so that we see what the server takes."""
-    sock = pv.circuit_manager._transport._socket
+    sock = pv.circuit_manager._circuit._transport._socket
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
 
 
@@ -318,7 +319,7 @@ def test_a_large_write_over_a_slow_line_is_no_silence(wide):
         states = States(ctx, "big")
         (big,) = states.pvs
         narrow(big)
-        big.circuit_manager.session.heartbeat.echo_timeout = 3 * PATIENCE
+        big.circuit_manager._circuit.session.heartbeat.echo_timeout = 3 * PATIENCE
         wide.connection.read_slowly(1 << 15, 0.01)
         begun = time.monotonic()
         big.write(np.arange(WIDE, dtype=float))
@@ -336,17 +337,17 @@ def test_bytes_that_wait_keep_nobody_busy(wide, wait_for, monkeypatch):
         (big,) = states.pvs
         narrow(big)
         manager = big.circuit_manager
-        manager.session.heartbeat.echo_timeout = PATIENCE
+        manager._circuit.session.heartbeat.echo_timeout = PATIENCE
         wide.connection.stop_reading()
         turns = []
-        turn = VirtualCircuitManager.service
+        turn = ClientCircuit.service
         monkeypatch.setattr(
-            VirtualCircuitManager, "service", lambda *args: turns.append(args) or turn(*args)
+            ClientCircuit, "service", lambda *args: turns.append(args) or turn(*args)
         )
         big.write(np.arange(WIDE, dtype=float), wait=False, timeout=0)
-        wait_for(lambda: manager.session.heartbeat.silent, message="all probes in vain")
+        wait_for(lambda: manager._circuit.session.heartbeat.silent, message="all probes in vain")
         assert len(turns) < 50  # one for each event; without sleep there would be thousands
-        manager.session.heartbeat.echo_timeout = 5.0
+        manager._circuit.session.heartbeat.echo_timeout = 5.0
         wide.connection.go_on_reading()
         wide.wait_for(ca.WriteRequest)
         wait_for(lambda: manager.connected)
@@ -360,7 +361,7 @@ def test_the_probe_has_its_time_from_the_last_bytes_on_that_had_waited(ctx, serv
     server.wait_for(ca.EchoRequest)
     pushed_until = time.monotonic() + 4 * PATIENCE
     while (now := time.monotonic()) < pushed_until:
-        x.circuit_manager._transport.taken_at = now
+        x.circuit_manager._circuit._transport.taken_at = now
         time.sleep(PATIENCE / 30)
     told = list(states.told)
     wait_for(lambda: states.of("x") == ["connected", "disconnected"])
@@ -380,7 +381,7 @@ def test_a_server_that_sends_but_takes_nothing_is_unresponsive(wide, wait_for):
         x.subscribe().add_callback(note)
         wait_for(lambda: seen)
         narrow(big)
-        big.circuit_manager.session.heartbeat.echo_timeout = PATIENCE
+        big.circuit_manager._circuit.session.heartbeat.echo_timeout = PATIENCE
         wide.connection.stop_reading()
         with pytest.raises(CaprotoTimeoutError):
             big.write(np.arange(WIDE, dtype=float), timeout=QUIET / 2)
@@ -390,7 +391,7 @@ def test_a_server_that_sends_but_takes_nothing_is_unresponsive(wide, wait_for):
             return "disconnected" in states.of("x")
 
         wait_for(updated_but_told)
-        big.circuit_manager.session.heartbeat.echo_timeout = 5.0
+        big.circuit_manager._circuit.session.heartbeat.echo_timeout = 5.0
         wide.connection.go_on_reading()
         wait_for(lambda: states.of("big") == ["connected", "disconnected", "connected"])
         assert big.read().data[0] == 0.0
@@ -412,10 +413,10 @@ def test_a_real_ioc_freezes_and_thaws(own_ioc, wait_for):
         pv.subscribe().add_callback(note)
         wait_for(lambda: seen == [3.14])
         manager = pv.circuit_manager
-        manager.session.heartbeat.echo_timeout = PATIENCE
+        manager._circuit.session.heartbeat.echo_timeout = PATIENCE
         own_ioc.freeze()
         wait_for(lambda: states.of("T:double") == ["connected", "disconnected"])
-        manager.session.heartbeat.echo_timeout = 5.0
+        manager._circuit.session.heartbeat.echo_timeout = 5.0
         own_ioc.thaw()
         wait_for(lambda: states.of("T:double")[2:] == ["connected"])
         wait_for(lambda: seen == [3.14, 3.14])

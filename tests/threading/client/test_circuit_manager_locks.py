@@ -226,11 +226,11 @@ def test_two_full_pipes_do_not_lock_each_other(start_server, wait_for):
         connection.stop_reading()
         writer = threading.Thread(target=big.write, args=(bytes(BIG),), kwargs={"wait": False})
         writer.start()
-        wait_for(lambda: big.circuit_manager._transport.outbox, message="our pipe is full")
+        wait_for(lambda: big.circuit_manager._circuit._transport.outbox, message="our pipe is full")
         # Blocks until the client has read it all.
         connection.send(ca.EventAddResponse(bytes(BIG), ChannelType.CHAR, BIG, 1, number))
         wait_for(lambda: sizes == [1, BIG])
-        assert writer.is_alive() or big.circuit_manager._transport.outbox
+        assert writer.is_alive() or big.circuit_manager._circuit._transport.outbox
         connection.go_on_reading()
         writer.join(30)
         assert not writer.is_alive()
@@ -259,7 +259,7 @@ def test_a_callback_may_write_into_a_full_pipe(start_server, wait_for):
         connection = server.connection
         connection.stop_reading()
         server.post("big", [1])
-        wait_for(lambda: manager._transport.outbox, message="the callback is held up")
+        wait_for(lambda: manager._circuit._transport.outbox, message="the callback is held up")
         backlog = manager.backlog
         server.post("big", [0])
         wait_for(lambda: manager.backlog > backlog, message="the reader is not")

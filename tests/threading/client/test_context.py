@@ -33,6 +33,7 @@ from caproto.threading.client import (
     SharedBroadcaster,
     VirtualCircuitManager,
 )
+from caproto.threading.client._circuit import ClientCircuit
 from tests.conformance.items import item
 from tests.harness.fake_server import ignore
 from tests.harness.leaks import our_threads
@@ -332,7 +333,7 @@ class TestSharedBroadcaster:
         for number in range(1, 6):
             x.subscribe().add_callback(told := Told())
             told.wait()
-            deliveries = x.circuit_manager.delivery
+            deliveries = x.circuit_manager._circuit.delivery
             server.drop_all()
             wait_for(lambda number=number: len(server.connections) == number + 1)
             x.wait_for_connection()
@@ -450,9 +451,9 @@ class TestDisconnect:
 
     def test_at_once(self, server, ctx, wait_for, monkeypatch):
         """However long the circuit takes to close."""
-        close, really_close = threading.Event(), VirtualCircuitManager._close
+        close, really_close = threading.Event(), ClientCircuit._close
         monkeypatch.setattr(
-            VirtualCircuitManager, "_close", lambda self: (close.wait(10), really_close(self))
+            ClientCircuit, "_close", lambda self: (close.wait(10), really_close(self))
         )
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()

@@ -264,7 +264,8 @@ def test_a_server_that_does_not_respond(server, wait_for):
     with Context(configuration=quick) as ctx:
         (pv,) = ctx.get_pvs("x")
         pv.wait_for_connection()
-        pv.circuit_manager.session.heartbeat.echo_timeout = 0.2  # five seconds would be a long test
+        heartbeat = pv.circuit_manager._circuit.session.heartbeat
+        heartbeat.echo_timeout = 0.2  # five seconds would be a long test
         server.connection.stop_reading()
         wait_for(lambda: not pv.connected)
         explanation = ctx.explain(pv)

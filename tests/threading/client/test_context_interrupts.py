@@ -65,7 +65,7 @@ class World:
             for name in ("x", "y"):
                 wait_for(lambda name=name: self.server.wished(name) == 0)
             for manager in self.ctx.circuit_managers.values():
-                assert not manager.session.routes.operations and not manager.circuit.pending
+                assert not manager.ioids and not manager.circuit.pending
             assert not any(pv._waiters for pv in self.ctx.pvs.values())
             assert open_sockets() <= self._sockets
         except Exception as error:
@@ -369,7 +369,7 @@ def test_a_reader_thread_does_not_wait_for_itself(world: World) -> None:
         world.x.write(7.5, wait=False)
         done.set()
 
-    world.x.circuit_manager.note(in_the_reader)
+    world.x.circuit_manager._circuit.note(in_the_reader)
     assert done.wait(5)
     assert len(errors) == 2
     wait_for(lambda: world.server.pvs["x"].value == 7.5)

@@ -64,7 +64,7 @@ def test_replies_that_do_not_come(server, ctx):
     assert isinstance(error, CaprotoTimeoutError)
     assert str(error).startswith("'x': no reply to the read within 0.3 s; 127.0.0.1:")
     circuit = x.circuit_manager
-    assert not circuit.session.routes.operations and not circuit.circuit.pending
+    assert not circuit.ioids and not circuit.circuit.pending
     del server.on[ca.ReadNotifyRequest]
     assert values(read_all([x, y], [(None, None)], Deadline(5))) == [[1.5], [2.5]]
 
@@ -145,4 +145,4 @@ def test_ctrl_c_leaves_no_operation_behind(server, ctx, monkeypatch):
     monkeypatch.setattr(_gathering, "SimpleQueue", Interrupting)
     with pytest.raises(KeyboardInterrupt):
         read_all([x], [(None, None)], Deadline(10))
-    assert not x.circuit_manager.session.routes.operations
+    assert not x.circuit_manager._circuit.session.routes.operations

@@ -10,7 +10,8 @@ import pytest
 
 from caproto import CaprotoNetworkError
 from caproto._client.pvs import PVPhase
-from caproto.threading.client import ContextDisconnectedError, VirtualCircuitManager, _home
+from caproto.threading.client import ContextDisconnectedError, _home
+from caproto.threading.client._circuit import ClientCircuit
 from tests.harness.leaks import open_sockets
 
 
@@ -34,10 +35,10 @@ class TestFinders:
 
         def make(*args, **options):
             both.wait()  # neither sees the circuit of the other in the table
-            made.append(VirtualCircuitManager(*args, **options))
+            made.append(ClientCircuit(*args, **options))
             return made[-1]
 
-        monkeypatch.setattr(_home, "VirtualCircuitManager", make)
+        monkeypatch.setattr(_home, "ClientCircuit", make)
         sockets = open_sockets()
         threads = [
             threading.Thread(target=ctx.found, args=(address, 13, [(pv.name, 0)]))
@@ -95,7 +96,7 @@ class TestFinders:
         def fail(*_, **__):
             raise CaprotoNetworkError("no descriptors are left")
 
-        monkeypatch.setattr(_home, "VirtualCircuitManager", fail)
+        monkeypatch.setattr(_home, "ClientCircuit", fail)
         with caplog.at_level(logging.WARNING, "caproto"):
             ctx.found(address, 13, [("x", 0), ("y", 0)])
         monkeypatch.undo()

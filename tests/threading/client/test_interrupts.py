@@ -64,7 +64,7 @@ class World:
     def nothing_left(self) -> None:
         """Nothing waits for an answer that nobody will use."""
         for manager in self.ctx.circuit_managers.values():
-            wait_for(lambda m=manager: not m.session.routes.operations, message="operations left")
+            wait_for(lambda m=manager: not m.ioids, message="operations left")
             wait_for(lambda m=manager: not m.circuit.pending, message="requests are pending")
         for pv in self.ctx.pvs.values():
             assert not pv._waiters, f"waiters of {pv.name} are left"

@@ -85,7 +85,7 @@ def unresponsive(server, wait_for):
     with Context(configuration=configuration, timeout=5) as ctx:
         (pv,) = ctx.get_pvs("x")
         pv.wait_for_connection()
-        pv.circuit_manager.session.heartbeat.echo_timeout = 0.1
+        pv.circuit_manager._circuit.session.heartbeat.echo_timeout = 0.1
         server.on[EchoRequest] = ignore
         server.on[ReadNotifyRequest] = ignore
         wait_for(lambda: "no response" in repr(pv))

@@ -7,7 +7,8 @@ import caproto as ca
 from caproto import CaprotoTimeoutError, ReentrantCallError
 from caproto._client.operations import NotSent, Read
 from caproto.threading._waiting import Deadline
-from caproto.threading.client import VirtualCircuitManager, WriteError, _reentry
+from caproto.threading.client import WriteError, _reentry
+from caproto.threading.client._circuit import ClientCircuit
 from caproto.threading.client._replies import BlockingRead, BlockingWrite
 from tests.harness.fake_server import ignore
 
@@ -34,7 +35,7 @@ def test_a_pv_that_is_not_connected_is_waited_for(server, ctx):
 
 def test_a_channel_that_is_lost_before_the_request_is_sent(server, x, monkeypatch):
     """It is sent on the next one; no caller sees that."""
-    request, lost = VirtualCircuitManager.request, []
+    request, lost = ClientCircuit.request, []
 
     def lose(manager, channel, operation, deadline):
         if not lost:
@@ -42,7 +43,7 @@ def test_a_channel_that_is_lost_before_the_request_is_sent(server, x, monkeypatc
             raise NotSent("the channel was lost")
         return request(manager, channel, operation, deadline)
 
-    monkeypatch.setattr(VirtualCircuitManager, "request", lose)
+    monkeypatch.setattr(ClientCircuit, "request", lose)
     assert read(x).data.tolist() == [1.5] and lost
 
 
@@ -50,7 +51,7 @@ def test_no_reply(server, x):
     server.on[ca.ReadNotifyRequest] = ignore
     with pytest.raises(CaprotoTimeoutError, match="'x': no reply to the read within 0.2 s"):
         read(x, timeout=0.2)
-    assert not x.circuit_manager.session.routes.operations
+    assert not x.circuit_manager._circuit.session.routes.operations
 
 
 def test_a_refusal_is_raised(server, x):
@@ -71,7 +72,7 @@ def test_an_interrupt_leaves_no_operation_behind(server, x, monkeypatch):
     monkeypatch.setattr(BlockingRead, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(x)
-    assert not x.circuit_manager.session.routes.operations
+    assert not x.circuit_manager._circuit.session.routes.operations
 
 
 def test_inside_another_call_of_ours(server, ctx, x, wait_for):

@@ -52,7 +52,7 @@ def flush(pv: PV) -> None:
     for _ in range(2):  # notes come first in a turn, so the second one is run when all was sent
         manager, turned = pv.circuit_manager, threading.Event()
         if manager is not None:
-            manager.note(turned.set)
+            manager._circuit.note(turned.set)
             assert turned.wait(10), "the reader does not come round"
     done = threading.Event()
     pv.read(wait=False, callback=lambda response: done.set(), timeout=10)
