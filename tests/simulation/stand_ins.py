@@ -50,8 +50,9 @@ def _get_ident() -> int:
     return ident
 
 
-def _resolve(host: str, *_arguments: Any) -> list[Any]:
-    return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", (host, 0))]
+def _resolve(host: str | bytes, *_arguments: Any) -> list[Any]:
+    name = host.decode() if isinstance(host, bytes) else host
+    return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", (name, 0))]
 
 
 def _spawn_repeater(*_arguments: Any) -> int:
