@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Protocol
 
 from .._errors import ReadError, RemoteProtocolError
+from .channel_facts import ChannelFacts
 from .dbr import LAYOUTS, ChannelType, Layout
 from .message import DataMessage
 from .payload import shortest
@@ -121,9 +122,8 @@ class ValueResponse(DataMessage):
             The payload is shorter than type and count demand.
         """
         self._check()
-        layout, count = self._layout(), self.fields[3]
-        facts = self.facts.described(self.fields[2], self.payload)
-        if layout.native is _ENUM:
+        layout, facts, count = self._layout(), self._known(), self.fields[3]
+        if layout.native is _ENUM and layout.family != "special":
             names = facts.enum_strings
             states = self._elements(0, count)
             return ", ".join(names[n] if n < len(names) else str(n) for n in states)
@@ -166,6 +166,10 @@ class ValueResponse(DataMessage):
                 address=self.sender_address,
             )
 
+    def _known(self) -> ChannelFacts:
+        """Return what it tells about its channel itself, or else what was known before."""
+        return self.facts.described(self.fields[2], self.payload)
+
     def _layout(self) -> Layout:
         return LAYOUTS[self.data_type]  # raises a helpful error
 
@@ -176,7 +180,7 @@ class ValueResponse(DataMessage):
     def _scalar(self, layout: Layout) -> float | int | str:
         element = self._elements(0, 1)[0]
         if layout.native is _ENUM and layout.family != "special":
-            names = self.facts.described(self.fields[2], self.payload).enum_strings
+            names = self._known().enum_strings
             return EnumValue(element, names[element] if element < len(names) else None)
         if layout.native is _STRING:
             return decode_text(element)
@@ -200,10 +204,10 @@ class ValueResponse(DataMessage):
 
     def _value_words(self, layout: Layout) -> list[str]:
         """Say the value; and the number of elements, if not all of them are shown."""
-        count, facts = self.fields[3], self.facts.described(self.fields[2], self.payload)
+        count = self.fields[3]
         if layout.native is _CHAR and self._is_text(layout):
             return [text_words(self.strings[0])]
-        units = facts.units if layout.native is not _STRING else ""
+        units = self._known().units if layout.native is not _STRING else ""
         if units:
             units = f" {units}" if units.isprintable() else f" {units!r}"
         if self._is_scalar(layout):
@@ -223,8 +227,7 @@ class ValueResponse(DataMessage):
     def _scalar_words(self, layout: Layout) -> str:
         scalar = self._scalar(layout)
         if isinstance(scalar, EnumValue):
-            names = self.facts.described(self.fields[2], self.payload).enum_strings
-            return state_words(scalar, names)
+            return state_words(scalar, self._known().enum_strings)
         if isinstance(scalar, str):
             return text_words(scalar)
         return shortest(scalar) if layout.native is _FLOAT else repr(scalar)

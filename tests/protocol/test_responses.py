@@ -200,6 +200,7 @@ def test_a_failure_has_no_value(cls):
         (reply(1, 3), "1"),
         (reply(1, 3, facts=LAMP), "On"),
         (reply([1, 0, 5], 31, SWITCH), "On, Off, 5"),
+        (reply(1, 35, facts=LAMP), "1"),  # PUT_ACKT is not a state
         (reply(65, 4), "65"),
         (reply(65, 4, facts=channel(4, 10)), "A"),
         (reply(b"text\0rest", 4), "text"),
