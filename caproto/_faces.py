@@ -41,6 +41,9 @@ def importer(
     """
 
     def find(name: str) -> object:
+        # Python asks for modules, too, before it imports them: "from . import _locks".
+        if name.startswith("_"):
+            raise AttributeError(f"module {face!r} has no attribute {name!r}")
         from importlib import import_module  # here, because it takes as long as a module of ours
 
         if name in submodules:
