@@ -30,8 +30,8 @@ with Context() as ctx, open(path, "a", newline="") as file:
     try:
         while True:
             name, response = updates.get()
-            severity = response.metadata.severity.name
-            log.writerow([response.metadata.stamp, name, response.text, severity])
+            about = response.metadata
+            log.writerow([about.stamp, name, response.value, about.severity.name])
             file.flush()
     except KeyboardInterrupt:
         print("Done.")

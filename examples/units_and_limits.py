@@ -16,10 +16,10 @@ with Context() as ctx:
     low, high = about.lower_ctrl_limit, about.upper_ctrl_limit
     print(f"can be set from {low:g} to {high:g} {about.units}")
 
-    # A server may cut a value to the limits without an error, so check first.
+    # A server may cut a value to the limits without an error: check first. Equal limits are none.
     for wanted in (2.5, 9.0):
-        if low <= wanted <= high:
+        if low < high and not low <= wanted <= high:
+            print(f"{wanted} {about.units} is beyond the limits")
+        else:
             pv.write(wanted)
             print(f"{wanted} {about.units} written")
-        else:
-            print(f"{wanted} {about.units} is beyond the limits")

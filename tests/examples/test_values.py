@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import matplotlib.image
+import pandas
 import pytest
 
 from caproto.threading.client import Context
@@ -131,6 +132,10 @@ def test_log_to_csv(start_demo, run, tmp_path):
     assert masked(path.read_text().splitlines())[:2] == masked(shown("log-to-csv", 1))[:2]
     assert {row["severity"] for row in rows} == {"NO_ALARM"}
     assert [row["value"] for row in rows if row["name"] == "random_walk:dt"] == ["3.0", "0.05"]
+    frame = pandas.read_csv(path, parse_dates=["time"])
+    assert [str(time) for time in frame["time"]] == [
+        row["time"].replace("T", " ").replace("Z", "+00:00") for row in rows
+    ]
     walk = [row for row in rows if row["name"] == "random_walk:x"]
     times = [datetime.fromisoformat(row["time"][:26] + "+00:00") for row in walk]
     assert times == sorted(times)
@@ -299,6 +304,31 @@ def test_save_every_setting_and_restore_it(start_demo, tmp_path):
     output(ioc, "save_restore.py", "save", path, *names)
     assert Path(path).read_text() == saved
     assert "settings:offsets [0.5, -0.25]\n" in saved
+
+
+@pytest.mark.ioc
+def test_save_and_restore_records_of_a_real_ioc(start_ioc, tmp_path):
+    ioc = start_ioc()
+    path = str(tmp_path / "settings.txt")
+    changes = {
+        "double": 0.1, "long": -5, "string": "new", "bool": "off", "enum": 2, "array_double": [2.5],
+        "array_string": ["x", "y"], "array_char": [1, 2, 3], "long_string.VAL$": "new " * 20,
+        "double.DESC$": "a description of forty characters, ok....",
+    }
+    changes = {ioc.pv(name): value for name, value in changes.items()}
+    output(ioc, "save_restore.py", "save", path, *changes)
+    saved = Path(path).read_text()
+    with Context(configuration=ioc.configuration) as ctx:
+        assert ctx.write(changes).ok
+    output(ioc, "save_restore.py", "save", path, *changes)
+    changed = Path(path).read_text()
+    for before, after in zip(saved.splitlines(), changed.splitlines(), strict=True):
+        assert before != after
+    Path(path).write_text(saved)
+    lines = output(ioc, "save_restore.py", "restore", path)
+    assert lines == [f"{len(changes)} of {len(changes)} restored from {path}"]
+    output(ioc, "save_restore.py", "save", path, *changes)
+    assert Path(path).read_text() == saved
 
 
 def test_save_tells_what_is_missing(start_demo, tmp_path):
