@@ -12,7 +12,7 @@ updates = queue.SimpleQueue()
 with Context() as ctx:
     x, dt = ctx.get_pvs("random_walk:x", "random_walk:dt")
 
-    # Only with data_type="time" (or pv.info()) does a value come with its time.
+    # The time comes with the value if you ask for it. (ctx.read and pv.info do so by themselves.)
     stamp = x.read(data_type="time").metadata.stamp
     print("exact:   ", stamp)
     print("datetime:", stamp.as_datetime())

@@ -2,7 +2,8 @@
 """An IOC with alarms: by limits, by the state of an enum, and of a sensor that fails.
 
 ===================  ==============================================================
-alarms:temperature   rises and falls through all its limits, in 8 s
+alarms:temperature   rises and falls through all its limits, in 40 steps
+alarms:period        seconds between two steps
 alarms:pressure      writable; its limits: low 0.5, high 2 (minor), 3 (major)
 alarms:door          Closed or Open; open is a minor alarm
 alarms:cable         Plugged or Unplugged
@@ -18,6 +19,7 @@ from caproto.server import ChannelData, PVGroup, ioc_arg_parser, pvproperty, run
 class AlarmsIOC(PVGroup):
     """Things that can go wrong."""
 
+    period = pvproperty(value=0.2, units="s", precision=3)
     temperature = pvproperty(
         value=50.0, units="degC", precision=1, read_only=True,
         lower_alarm_limit=10.0, lower_warning_limit=20.0,
@@ -36,7 +38,7 @@ class AlarmsIOC(PVGroup):
 
     rising = True
 
-    @temperature.scan(period=0.2)
+    @temperature.scan(period=period)
     def temperature(self, instance: ChannelData) -> None:
         value = instance.value + (5.0 if self.rising else -5.0)
         if value in (0.0, 100.0):

@@ -256,6 +256,7 @@ def test_alarms(start):
         assert value(client, "alarms:sensor") == [21.5]
         put(client, "alarms:cable", "Plugged")
         assert alarm("sensor") == (0, 0)
+        put(client, "alarms:period", 0.05)
         # The temperature goes through its upper limits, with the right alarms.
         temperature = client.connect("alarms:temperature")
         client.send(temperature.subscribe(data_type=ChannelType.STS_DOUBLE))
