@@ -68,7 +68,8 @@ def value(client: RawClient, name: str, **how) -> list:
 
 
 def put(client: RawClient, name: str, data: object, **how) -> CAStatus:
-    return client.ask(client.connect(name).write(data, **how), WriteNotifyResponse).status
+    request = client.connect(name).write(data, notify=True, **how)
+    return client.ask(request, WriteNotifyResponse).status
 
 
 # ---- every one -----------------------------------------------------------------------------------
@@ -154,13 +155,13 @@ def test_slow_put(start):
         names = ("motor", "moving", "refuses", "quick", "delay")
         motor, moving, refuses, quick, delay = (client.connect(f"slow:{name}") for name in names)
         assert not moving.access_rights & 2
-        client.ask(delay.write(0.3), WriteNotifyResponse)
+        client.ask(delay.write(0.3, notify=True), WriteNotifyResponse)
         client.ask(moving.subscribe(), EventAddResponse)
         started = time.monotonic()
-        slow = motor.write(12.5)
+        slow = motor.write(12.5, notify=True)
         client.send(slow)
         assert client.receive(EventAddResponse).data[0] == 1
-        assert client.ask(quick.write(7), WriteNotifyResponse).status == 1
+        assert client.ask(quick.write(7, notify=True), WriteNotifyResponse).status == 1
         assert client.ask(quick.read(), ReadNotifyResponse).data[0] == 7
         assert client.ask(motor.read(), ReadNotifyResponse).data[0] == 0.0  # on its way
         done = client.receive(WriteNotifyResponse)
@@ -168,12 +169,12 @@ def test_slow_put(start):
         assert 0.3 <= time.monotonic() - started < PATIENCE
         assert client.ask(motor.read(), ReadNotifyResponse).data[0] == 12.5
         assert client.ask(moving.read(), ReadNotifyResponse).data[0] == 0
-        failed = client.ask(refuses.write(1.0), WriteNotifyResponse)
+        failed = client.ask(refuses.write(1.0, notify=True), WriteNotifyResponse)
         assert failed.status is CAStatus.ECA_PUTFAIL
         assert client.ask(refuses.read(), ReadNotifyResponse).data[0] == 0.0
         # It ends while a put is under way.
-        client.ask(delay.write(60.0), WriteNotifyResponse)
-        client.send(motor.write(1.0))
+        client.ask(delay.write(60.0, notify=True), WriteNotifyResponse)
+        client.send(motor.write(1.0, notify=True))
         client.ask(quick.read(), ReadNotifyResponse)
         assert process.end(signal.SIGTERM) == 0
     assert len(process.output) == 1  # refusing is no failure to be logged
@@ -225,7 +226,7 @@ def test_waveform(start):
         period, wave = client.connect("waveform:period"), client.connect("waveform:wave")
         assert client.connect("waveform:doubles").native_data_count * 8 == 1 << 26
         assert client.connect("waveform:bytes").native_data_count == 1 << 26
-        client.ask(period.write(0.01), WriteNotifyResponse)
+        client.ask(period.write(0.01, notify=True), WriteNotifyResponse)
         client.send(wave.subscribe())
         shapes = [client.receive(EventAddResponse).data for _ in range(5)]
         assert all(len(shape) == 1000 and max(abs(shape)) <= 1 for shape in shapes)
@@ -282,7 +283,7 @@ def test_camera(start):
         assert size == [320, 240]
         image = client.connect("cam:image1:ArrayData")
         assert image.native_data_type is ChannelType.CHAR
-        client.ask(client.connect("cam:cam1:AcquirePeriod").write(0.01), WriteNotifyResponse)
+        put(client, "cam:cam1:AcquirePeriod", 0.01)
         client.send(image.subscribe())
         spots = [spot(client.receive(EventAddResponse).data) for _ in range(4)]
         for x, y in spots:  # on the circle around the middle
@@ -315,7 +316,7 @@ def test_motors(start):
         assert put(client, "motor:x.STOP", 1) == 1
         assert put(client, "motor:x.VELO", 0.5) == 1
         client.ask(client.connect("motor:x.DMOV").subscribe(), EventAddResponse)
-        client.send(client.connect("motor:x").write(10.0))  # would take 18 s
+        client.send(client.connect("motor:x").write(10.0, notify=True))  # would take 18 s
         assert client.receive(EventAddResponse).data[0] == 0
         assert value(other, "motor:x") == [10.0]
         wait_for(lambda: value(other, "motor:x.RBV") > [1.0])
@@ -326,7 +327,7 @@ def test_motors(start):
         assert value(client, "motor:x") == [stopped]
         assert value(client, "motor:x.STOP") == [0] and value(client, "motor:x.DMOV") == [1]
         # It ends while a motor moves.
-        client.send(client.connect("motor:x").write(10.0))
+        client.send(client.connect("motor:x").write(10.0, notify=True))
         wait_for(lambda: value(other, "motor:x.RBV") > [stopped])
         assert process.end(signal.SIGTERM) == 0
 
