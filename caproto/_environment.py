@@ -30,11 +30,7 @@ from ._settings import Settings
 __all__ = [
     "ClientConfiguration",
     "ServerConfiguration",
-    "get_address_list",
-    "get_beacon_address_list",
-    "get_client_address_list",
     "get_environment_variables",
-    "get_server_address_list",
 ]
 
 T = TypeVar("T")
@@ -524,49 +520,3 @@ def _described(configuration: ClientConfiguration | ServerConfiguration) -> str:
     return "\n".join(
         f"{name} = {shown(value)}" for name, value in configuration
     )
-
-
-# Single questions about the present environment --------------------------------------------------
-
-
-def get_client_address_list() -> list[Address]:
-    """Return where a client sends its searches, in the present environment.
-
-    Returns
-    -------
-    list of (str, int)
-        Hosts (names are not resolved) and ports.
-    """
-    return ClientConfiguration.from_environment().search_addresses()
-
-
-def get_address_list() -> list[str]:
-    """Return the hosts of `get_client_address_list`, without ports.
-
-    Returns
-    -------
-    list of str
-    """
-    return list(_hosts(get_client_address_list()))
-
-
-def get_server_address_list() -> list[str]:
-    """Return the interface addresses that a server listens on, in the present environment.
-
-    Returns
-    -------
-    list of str
-        ``['0.0.0.0']`` for all interfaces.
-    """
-    return list(ServerConfiguration.from_environment().interfaces)
-
-
-def get_beacon_address_list() -> list[Address]:
-    """Return where a server sends its beacons, in the present environment.
-
-    Returns
-    -------
-    list of (str, int)
-        Hosts (names are not resolved) and ports.
-    """
-    return ServerConfiguration.from_environment().beacon_addresses()

@@ -3,7 +3,10 @@
 ::
 
     CaprotoError
-     ├─ CaprotoKeyError (KeyError)            CaprotoValueError (ValueError)
+     ├─ CaprotoKeyError (KeyError)
+     ├─ CaprotoValueError (ValueError)
+     │   └─ CaprotoConversionError            for programs to raise: a value cannot be converted
+     ├─ SkipWrite, Forbidden                  for putters to raise, see there
      ├─ CaprotoTypeError (TypeError)
      ├─ CaprotoRuntimeError (RuntimeError)
      │   └─ ReentrantCallError                would wait for a call that it interrupted
@@ -28,6 +31,7 @@ from typing import Any
 __all__ = [
     "AccessError",
     "CaprotoAttributeError",
+    "CaprotoConversionError",
     "CaprotoError",
     "CaprotoKeyError",
     "CaprotoNetworkError",
@@ -40,12 +44,14 @@ __all__ = [
     "DeadCircuitError",
     "DisconnectedError",
     "ErrorResponseReceived",
+    "Forbidden",
     "LocalProtocolError",
     "MessageError",
     "ProtocolError",
     "ReadError",
     "ReentrantCallError",
     "RemoteProtocolError",
+    "SkipWrite",
     "SubscriptionError",
     "WriteError",
 ]
@@ -64,6 +70,18 @@ class CaprotoKeyError(CaprotoError, KeyError):
 
 class CaprotoValueError(CaprotoError, ValueError):
     """An argument has the right type and an impossible value."""
+
+
+class CaprotoConversionError(CaprotoValueError):
+    """A value cannot be converted. For programs to raise: caproto raises CaprotoValueError."""
+
+
+class SkipWrite(CaprotoError):
+    """A putter raises it to leave the value as it is; for the client the write has worked."""
+
+
+class Forbidden(CaprotoError):
+    """A putter raises it to refuse a write; the client gets ECA_NOWTACCESS."""
 
 
 class CaprotoTypeError(CaprotoError, TypeError):

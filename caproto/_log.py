@@ -32,7 +32,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, Literal, NoReturn, TextIO
 
 from ._errors import CaprotoTypeError, CaprotoValueError
 
@@ -44,7 +44,9 @@ __all__ = [
     "PVFilter",
     "RoleFilter",
     "adapter",
+    "color_logs",
     "config_caproto_logging",
+    "get_handler",
     "set_handler",
 ]
 
@@ -212,34 +214,57 @@ class LogFormatter(logging.Formatter):
 
     Parameters
     ----------
+    fmt : str, optional
+        Another form of the line, as for `logging.Formatter`. ``color`` and ``end_color`` are
+        attributes of the record, for the part that is to be coloured.
     datefmt : str
-        As for `time.strftime`; milliseconds are added.
+        As for `time.strftime`; milliseconds are added to the line shown above.
+    style : str
+        Of *fmt*: ``'%'``, ``'{'`` or ``'$'``.
     color : bool
         Colour the part in brackets by level, with the escape sequences of terminals.
+    colors : mapping of int to int, optional
+        Number of the colour of each level: 1 red, 2 green, 3 yellow, 4 blue, 5 magenta, 6 cyan.
     """
 
     FACTS = ("pv", "our_address", "direction", "their_address", "role")
-    COLORS = {
-        logging.DEBUG: "\x1b[34m",
-        logging.INFO: "\x1b[32m",
-        logging.WARNING: "\x1b[33m",
-        logging.ERROR: "\x1b[31m",
-        logging.CRITICAL: "\x1b[35m",
+    COLORS: Mapping[int, int] = {
+        logging.DEBUG: 4,
+        logging.INFO: 2,
+        logging.WARNING: 3,
+        logging.ERROR: 1,
+        logging.CRITICAL: 5,
     }
     RESET = "\x1b[0m"
 
-    def __init__(self, datefmt: str = "%H:%M:%S", color: bool = False) -> None:
-        super().__init__("%(message)s", datefmt)
+    def __init__(
+        self,
+        fmt: str | None = None,
+        datefmt: str = "%H:%M:%S",
+        style: Literal["%", "{", "$"] = "%",
+        color: bool = False,
+        colors: Mapping[int, int] | None = None,
+    ) -> None:
+        own = fmt is None
+        super().__init__("%(message)s" if own else fmt, datefmt, "%" if own else style)
+        self.own = own
         self.color = color
+        self.colors = self.COLORS if colors is None else dict(colors)
 
     def format(self, record: logging.LogRecord) -> str:
+        number = self.colors.get(record.levelno) if self.color else None
+        start, end = ("", "") if number is None else (f"\x1b[3{number}m", self.RESET)
+        if self.own:
+            return self._own_line(record, start, end)
+        vars(record).update(color=start, end_color=end)
+        return super().format(record)
+
+    def _own_line(self, record: logging.LogRecord, start: str, end: str) -> str:
         message = super().format(record)
         label = (
-            f"[{record.levelname[:1]} {self.formatTime(record, self.datefmt)}."
-            f"{int(record.msecs):03d} {record.name.removeprefix('caproto.')}]"
+            f"{start}[{record.levelname[:1]} {self.formatTime(record, self.datefmt)}."
+            f"{int(record.msecs):03d} {record.name.removeprefix('caproto.')}]{end}"
         )
-        if self.color and record.levelno in self.COLORS:
-            label = self.COLORS[record.levelno] + label + self.RESET
         values = [getattr(record, fact, None) for fact in self.FACTS]
         if repr(values[0]) in message:
             values[0] = None  # the name is in the message, for handlers of other kinds
@@ -313,7 +338,7 @@ def config_caproto_logging(
         stream = sys.stdout if file is None else file
         handler = logging.StreamHandler(stream)
         color = color and bool(getattr(stream, "isatty", bool)())
-    handler.setFormatter(LogFormatter(datefmt, color))
+    handler.setFormatter(LogFormatter(datefmt=datefmt, color=color))
     logger = logging.getLogger(ROOT_LOGGER)
     while _configured:
         old = _configured.pop()
@@ -327,6 +352,18 @@ def config_caproto_logging(
 
 #: The older name of `config_caproto_logging`.
 set_handler = config_caproto_logging
+
+
+def get_handler() -> logging.Handler:
+    """Return the handler of `config_caproto_logging`, or the one that prints until it is called."""
+    return _configured[-1] if _configured else _last_resort
+
+
+def color_logs(color: bool) -> None:
+    """Turn the colours of `get_handler` on or off, whether it prints on a terminal or not."""
+    formatter = get_handler().formatter
+    if isinstance(formatter, LogFormatter):
+        formatter.color = color
 
 
 def _level_number(level: str | int) -> int:

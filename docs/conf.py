@@ -1,7 +1,6 @@
 """Settings of Sphinx; the examples in the pages run, against a demo IOC that the build starts."""
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -15,12 +14,13 @@ import make_state_diagrams  # noqa: E402
 import make_tables  # noqa: E402
 from IPython.sphinxext import ipython_directive  # noqa: E402
 
+import caproto  # noqa: E402
 from tests.harness.ioc_process import DemoIOC  # noqa: E402
 
 project = "caproto"
 author = "caproto contributors"
 copyright = "2026, caproto contributors"
-release = version = importlib.metadata.version("caproto")
+release = version = caproto.__version__
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -23,6 +23,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
     ("_addresses", "_protocol.dbr", "_protocol.reassembly", "_protocol.status"),
     ("_environment", "_protocol.arrays"),
+    ("_address_lists",),
     # --- 1: commands
     ("_protocol.channel_facts", "_protocol.payload"),
     ("_protocol.presentation",),
@@ -129,6 +130,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.server._connection", "threading.server._loop"),
     ("threading.server._server",),
     # --- 9: the faces
+    ("_known", "_known.constants", "_known.conversions", "_known.ports", "_known.record_names"),
+    ("_known.callbacks", "_known.requests", "_known.type_sets"),
     ("backend",),
     ("sync", "threading.client", "threading.server"),
     ("server", "sync._requests", "sync.repeater", "sync.shark"),

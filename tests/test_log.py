@@ -24,7 +24,9 @@ from caproto._log import (
     PVFilter,
     RoleFilter,
     adapter,
+    color_logs,
     config_caproto_logging,
+    get_handler,
     set_handler,
     turned_up,
 )
@@ -348,3 +350,24 @@ def test_a_handler_that_exits_ends_no_other_thread(capsys) -> None:
     thread.join()
     assert went_on
     assert "SystemExit" in capsys.readouterr().err
+
+
+def test_a_form_of_the_line_that_the_user_chose() -> None:
+    record = logging.LogRecord("caproto.ch", logging.ERROR, "f", 1, "text", (), None)
+    form = "{color}[{asctime}]{end_color} {message}"
+    plain = LogFormatter(fmt=form, datefmt="day", style="{")
+    assert plain.format(record) == "[day] text"
+    assert LogFormatter(form, "day", "{", True).format(record) == "\x1b[31m[day]\x1b[0m text"
+    blue = LogFormatter("%(color)s%(message)s", color=True, colors={logging.ERROR: 4})
+    assert blue.format(record) == "\x1b[34mtext"
+    assert LogFormatter(color=True, colors={}).format(record) == LogFormatter().format(record)
+
+
+def test_the_handler_in_use_and_its_colours() -> None:
+    handler = config_caproto_logging(file=io.StringIO())
+    assert get_handler() is handler
+    color_logs(True)
+    record = logging.LogRecord("caproto.ch", logging.ERROR, "f", 1, "text", (), None)
+    assert "\x1b[31m" in handler.format(record)
+    color_logs(False)
+    assert "\x1b" not in handler.format(record)

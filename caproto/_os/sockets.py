@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Final, Protocol
 
 from .._addresses import Address
@@ -70,7 +71,9 @@ def making_socket() -> Iterator[None]:
         raise CaprotoNetworkError(exc.errno, f"cannot make a socket: {exc.strerror}") from exc
 
 
-def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
+def bcast_socket(
+    socket_module: ModuleType = socket, *, reuse: bool = True, mcast_ttl: int = 1
+) -> socket.socket:
     """Make an unbound UDP socket that may broadcast.
 
     Sending to a broadcast address without this permission fails with EACCES. Multicasts are heard
@@ -78,6 +81,8 @@ def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
 
     Parameters
     ----------
+    socket_module : module
+        Whose ``socket`` is called, for libraries that have a module of their own like Python's.
     reuse : bool
         Let several processes bind the same port, as the servers of one host do with the search
         port. A client that binds an ephemeral port of its own says False.
@@ -95,7 +100,7 @@ def bcast_socket(*, reuse: bool = True, mcast_ttl: int = 1) -> socket.socket:
         If the system has none for us.
     """
     with making_socket():
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock: socket.socket = socket_module.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, mcast_ttl)

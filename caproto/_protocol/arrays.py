@@ -5,20 +5,33 @@ program that handles scalars as text never imports it. :func:`select_backend` ov
 
 Everything that depends on the choice is here: how a payload is viewed as an array. The
 arrays of the 'numpy' backend are read-only views of the payload in the byte order of the wire;
-those of the 'array' backend are ``array.array`` copies in machine order, and lists of bytes for
-texts. The choice is made once, at the first use; do not change it while other threads read.
+those of the 'array' backend are copies: :class:`Array`, and :class:`DbrStringArray` for texts. A
+program may register a backend of its own. The choice is made once, at the first use; do not change
+it while other threads read.
 """
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections import UserList
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from .._errors import CaprotoRuntimeError, CaprotoValueError, RemoteProtocolError
+from .._errors import CaprotoRuntimeError, CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from .constants import MAX_STRING_SIZE
 from .dbr import LAYOUTS, ChannelType, Layout
 
-__all__ = ["Backend", "backend_name", "select_backend"]
+if TYPE_CHECKING:
+    _Numbers = array[Any]
+    _Texts = UserList[bytes]
+else:
+    _Numbers, _Texts = array, UserList
+
+__all__ = [
+    "Array", "Backend", "DbrStringArray", "backend_name", "register_backend", "select_backend"
+]
+
+_MACHINE_ORDER = "<" if sys.byteorder == "little" else ">"
 
 #: The types of payloads.
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -59,8 +72,120 @@ def texts(payload: Buffer, layout: Layout, count: int) -> list[bytes]:
     return [values[start : start + size].partition(b"\0")[0] for start in starts]
 
 
-class Backend:
-    """One way of making arrays.
+class Array(_Numbers):
+    """An ``array.array`` that knows in which byte order its numbers travel.
+
+    Parameters
+    ----------
+    type_code : str
+        As for ``array.array``.
+    values : iterable of numbers, or bytes-like
+        Numbers, or the bytes of numbers in the order *endian*.
+    endian : str
+        ``'<'`` or ``'>'``: the byte order of `tobytes`. In memory the numbers have that of the
+        machine.
+    """
+
+    __slots__ = ("endian",)
+    endian: str
+
+    def __new__(
+        cls, type_code: str, values: Iterable[float] | Buffer, *, endian: str = "<"
+    ) -> Array:
+        if endian not in ("<", ">"):
+            raise CaprotoValueError(f"endian must be '<' or '>', not {endian!r}")
+        if not isinstance(values, (bytes, bytearray, memoryview)):
+            self = super().__new__(cls, type_code, values)
+        else:
+            self = super().__new__(cls, type_code, bytes(values))
+            if endian != _MACHINE_ORDER:
+                self.byteswap()
+        self.endian = endian
+        return self
+
+    def tobytes(self) -> bytes:
+        """Return the numbers in the byte order ``endian``."""
+        numbers: array[Any] = array(self.typecode, self)
+        if self.endian != _MACHINE_ORDER:
+            numbers.byteswap()
+        return numbers.tobytes()
+
+    def __deepcopy__(self, memo: object) -> Array:
+        return _make_array(self.typecode, self.tolist(), self.endian)
+
+    def __copy__(self) -> Array:
+        return _make_array(self.typecode, self.tolist(), self.endian)
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return _make_array, (self.typecode, self.tolist(), self.endian)
+
+
+def _make_array(type_code: str, values: list[float], endian: str) -> Array:
+    return Array(type_code, values, endian=endian)
+
+
+class DbrStringArray(_Texts):
+    """Texts as a list of bytes, which becomes what travels and is made of it."""
+
+    def tobytes(self) -> bytes:
+        """Return each text with zeros up to 40 bytes.
+
+        Raises
+        ------
+        CaprotoValueError
+            If a text is longer.
+        """
+        for text in self:
+            if len(text) > MAX_STRING_SIZE:
+                raise CaprotoValueError(
+                    f"{text!r} has {len(text)} bytes; {MAX_STRING_SIZE} is the limit"
+                )
+        return b"".join(text.ljust(MAX_STRING_SIZE, b"\0") for text in self)
+
+    @classmethod
+    def frombuffer(cls, buf: Buffer, data_count: int | None = None) -> DbrStringArray:
+        """Cut bytes into texts of 40 bytes, each of which ends at its first zero.
+
+        Parameters
+        ----------
+        buf : bytes-like
+            The last text may be shorter.
+        data_count : int, optional
+            How many texts to take. By default all.
+        """
+        raw = bytes(buf)
+        starts = range(0, len(raw), MAX_STRING_SIZE)[:data_count]
+        return cls(raw[i : i + MAX_STRING_SIZE].partition(b"\0")[0] for i in starts)
+
+
+class Backend(NamedTuple):
+    """A way of making arrays that a program brings; see `register_backend`.
+
+    Attributes
+    ----------
+    name : str
+        For `select_backend`.
+    convert_values, python_to_epics : callable
+        Not used: values to be sent are converted by caproto, from any sequence or array.
+    epics_to_python : callable
+        ``epics_to_python(value, native_type, data_count, *, auto_byteswap=True)`` makes an array of
+        *data_count* elements of the bytes *value*, which are in the byte order of the wire.
+    type_map : mapping
+        Not used.
+    array_types : tuple of type
+        Not used.
+    """
+
+    name: str
+    convert_values: Callable[..., Any]
+    epics_to_python: Callable[..., Any]
+    python_to_epics: Callable[..., Any]
+    type_map: Mapping[ChannelType, Any]
+    array_types: tuple[type, ...]
+
+
+class Views:
+    """The functions that view payloads as arrays, for one backend.
 
     Attributes
     ----------
@@ -81,7 +206,7 @@ class Backend:
         self.natives = tuple(natives)
 
 
-def _numpy_backend() -> Backend:
+def _numpy_views() -> Views:
     """Import numpy and make a viewer for each type.
 
     Raises
@@ -125,36 +250,56 @@ def _numpy_backend() -> Backend:
     def viewer(layout: Layout) -> Viewer:
         return (text_viewer if layout.native is ChannelType.STRING else number_viewer)(layout)
 
-    return Backend("numpy", [viewer(it) for it in LAYOUTS], [native(it) for it in LAYOUTS])
+    return Views("numpy", [viewer(it) for it in LAYOUTS], [native(it) for it in LAYOUTS])
 
 
-def _array_backend() -> Backend:
+def _array_views() -> Views:
     """Make a viewer for each type with ``array.array``."""
 
-    def number_viewer(layout: Layout) -> Viewer:
-        offset, item_size, typecode = layout.value_offset, layout.item_size, layout.typecode
+    def viewer(layout: Layout, endian: str) -> Viewer:
+        if layout.native is ChannelType.STRING:
+            return lambda payload, count: DbrStringArray(texts(payload, layout, count))
 
-        def view(payload: Buffer, count: int) -> array[Any]:
-            values = payload[offset : offset + count * item_size]
-            if len(values) < count * item_size:
-                raise short_payload(payload, layout, count)
-            numbers: array[Any] = array(typecode, bytes(values))
-            if sys.byteorder == "little":
-                numbers.byteswap()
+        def view(payload: Buffer, count: int) -> Array:
+            numbers = Array(layout.typecode, _values(payload, layout, count), endian=">")
+            numbers.endian = endian
             return numbers
 
         return view
 
+    viewers = [viewer(layout, ">") for layout in LAYOUTS]
+    natives = [viewer(layout, _MACHINE_ORDER) for layout in LAYOUTS]
+    return Views("array", viewers, natives)
+
+
+def _values(payload: Buffer, layout: Layout, count: int) -> bytes:
+    """Return the bytes of *count* values.
+
+    Raises
+    ------
+    RemoteProtocolError
+        The payload is too short.
+    """
+    size = count * layout.item_size
+    values = bytes(payload[layout.value_offset : layout.value_offset + size])
+    if len(values) < size:
+        raise short_payload(payload, layout, count)
+    return values
+
+
+def _views_of(backend: Backend) -> Views:
+    """Make the views of a backend that a program has registered."""
+
     def viewer(layout: Layout) -> Viewer:
-        if layout.native is ChannelType.STRING:
-            return lambda payload, count: texts(payload, layout, count)
-        return number_viewer(layout)
+        return lambda payload, count: backend.epics_to_python(
+            _values(payload, layout, count), layout.native, count
+        )
 
     viewers = [viewer(layout) for layout in LAYOUTS]
-    return Backend("array", viewers, viewers)
+    return Views(backend.name, viewers, viewers)
 
 
-_MAKERS: dict[str, Callable[[], Backend]] = {"numpy": _numpy_backend, "array": _array_backend}
+_MAKERS: dict[str, Callable[[], Views]] = {"numpy": _numpy_views, "array": _array_views}
 
 
 class _Undecided:
@@ -169,7 +314,7 @@ class _Undecided:
 
 
 #: The backend in use.
-active: Backend | _Undecided = _Undecided()
+active: Views | _Undecided = _Undecided()
 
 
 def select_backend(name: str) -> None:
@@ -178,7 +323,7 @@ def select_backend(name: str) -> None:
     Parameters
     ----------
     name : str
-        'numpy' or 'array'.
+        'numpy', 'array', or the name of one that was registered.
 
     Raises
     ------
@@ -193,7 +338,21 @@ def select_backend(name: str) -> None:
     active = _MAKERS[name]()
 
 
+def register_backend(new_backend: Backend) -> None:
+    """Make a backend known to `select_backend`, which then uses it for what is received.
+
+    Raises
+    ------
+    CaprotoTypeError
+        It lacks a name, or the function ``epics_to_python``.
+    """
+    name = getattr(new_backend, "name", None)
+    if not isinstance(name, str) or not callable(getattr(new_backend, "epics_to_python", None)):
+        raise CaprotoTypeError(f"{new_backend!r} is not a Backend")
+    _MAKERS[name] = lambda: _views_of(new_backend)
+
+
 def backend_name() -> str:
-    """Return the backend in use, 'numpy' or 'array'; decide now if that was not done before."""
+    """Return the name of the backend in use; decide now if that was not done before."""
     name: str = active.name
     return name

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, SupportsIndex
 from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
 from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
 from .enums import ClosedIntEnum, OpenIntEnum, ReadableIntFlag
+from .text import decode_text
 from .timestamp import Moment, TimeStamp
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "DbrMetadata",
     "LAYOUTS",
     "Layout",
+    "NoMetadata",
     "SubscriptionType",
     "TimeStamp",
     "control_types",
@@ -235,6 +237,7 @@ _CTYPES: dict[str, object] = {
     "d": ctypes.c_double,
     "B": ctypes.c_uint8,
     "8s": ctypes.c_char * 8,
+    "40s": ctypes.c_char * 40,
     "416s": (ctypes.c_char * MAX_ENUM_STRING_SIZE) * MAX_ENUM_STATES,
 }
 
@@ -278,16 +281,19 @@ class DbrMetadata(ctypes.BigEndianStructure):
     _shown: tuple[str, ...]
 
     def __init__(self, *values: object, **fields: object) -> None:
+        names = self._shown[: len(values)]
         try:
-            super().__init__(*values, **fields)
+            if len(names) < len(values) or not fields.keys().isdisjoint(names):
+                raise TypeError(f"takes {', '.join(self._shown)}, each once")
+            super().__init__(**dict(zip(names, values)), **fields)
         except (TypeError, ValueError, AttributeError) as error:
             raise CaprotoTypeError(f"{type(self).__name__}: {error}") from None
 
     def __getattr__(self, name: str) -> Any:
-        raise CaprotoAttributeError(
-            f"{type(self).__name__} has no {name!r}; it has "
-            f"{', '.join(self._shown) or 'no metadata at all: read it as time, graphic or control'}"
-        )
+        shown = ", ".join(self._shown)
+        if shown in ("", "value"):
+            shown = "no metadata at all: read it as time, graphic or control"
+        raise CaprotoAttributeError(f"{type(self).__name__} has no {name!r}; it has {shown}")
 
     def __repr__(self) -> str:
         shown = (
@@ -306,6 +312,13 @@ class DbrMetadata(ctypes.BigEndianStructure):
     def _items(self) -> list[tuple[str, object]]:
         return [(name, getattr(self, name)) for name in self._shown]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in a dictionary that is ready for JSON: texts as str, POSIX time."""
+        return {
+            "timestamp" if name == "stamp" else name: _for_json(value)
+            for name, value in self._items()
+        }
+
     def cleaned(self) -> DbrMetadata:
         """Copy it with zeros in the gaps and after the ends of texts, and one NaN for all.
 
@@ -313,6 +326,24 @@ class DbrMetadata(ctypes.BigEndianStructure):
         """
         # Only a NaN differs from itself.
         return type(self)(**{n: v if v == v else math.nan for n, v in self._items()})
+
+
+class NoMetadata(DbrMetadata):
+    """What precedes the values of a plain type: nothing."""
+
+    __slots__ = ()
+    _pack_ = 1
+    _layout_ = "ms"
+    _fields_ = ()
+    _shown = ()
+
+
+def _for_json(value: object) -> object:
+    if isinstance(value, TimeStamp):
+        return value.timestamp
+    if isinstance(value, tuple):
+        return [decode_text(state) for state in value]
+    return decode_text(value) if isinstance(value, bytes) else value
 
 
 def _readable(value: object) -> str:
@@ -388,7 +419,10 @@ def _structure(channel_type: ChannelType, names: str, format: str) -> type[DbrMe
     namespace = {
         "__slots__": (),
         "__module__": __name__,
-        "__doc__": f"Metadata of {channel_type}: {', '.join(listed) or 'none'}.",
+        "__doc__": (
+            f"A value of {channel_type}, which has no metadata."
+            if names == "value" else f"Metadata of {channel_type}: {', '.join(listed)}."
+        ),
         "DBR_ID": channel_type,
         "_pack_": 1,
         "_layout_": "ms",  # what _pack_ implies; newer Pythons want it said
@@ -431,7 +465,7 @@ class Layout(NamedTuple):
 def _layout(channel_type: ChannelType, names: str, format: str, element: str) -> Layout:
     family = _FAMILIES[channel_type // 7] if channel_type < 35 else "special"
     native, dtype, item_size = _ELEMENTS[element]
-    struct = _structure(channel_type, names, format)
+    struct = _structure(channel_type, names, format) if names else NoMetadata
     return Layout(
         channel_type, native, family, ctypes.sizeof(struct), item_size, dtype, element, struct
     )
@@ -442,9 +476,14 @@ LAYOUTS: tuple[Layout, ...] = tuple(
     _layout(channel_type, *row) for channel_type, row in zip(CHANNEL_TYPES, _TABLE, strict=True)
 )
 
-#: Type -> structure of its metadata.
+#: Type -> structure of its metadata, or of a single value for a type without metadata.
 DBR_TYPES: dict[ChannelType, type[DbrMetadata]] = {
-    layout.channel_type: layout.struct for layout in LAYOUTS
+    layout.channel_type: (
+        layout.struct
+        if layout.struct is not NoMetadata
+        else _structure(layout.channel_type, "value", layout.typecode)
+    )
+    for layout in LAYOUTS
 }
 
 # Written out so that readers, editors and type checkers find the names.

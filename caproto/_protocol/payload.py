@@ -401,7 +401,7 @@ def _encode_array(data: array[Any]) -> bytes:
     if sys.byteorder == "little":
         data = data[:]
         data.byteswap()
-    return data.tobytes()
+    return bytes(data)
 
 
 def _encode_ndarray(data: Any, layout: Layout) -> tuple[bytes, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._errors import CaprotoError
+from .._errors import CaprotoError, Forbidden, SkipWrite
 from .._log import CHANNEL_LOGGER, adapter
 from .._protocol.commands import (
     ErrorResponse,
@@ -201,6 +201,11 @@ def call_putter(view: View, elements: Elements | None) -> CAStatus:
         view.data.put(elements)
     except Refused as exc:
         return exc.status
+    except SkipWrite:
+        return CAStatus.ECA_NORMAL
+    except Forbidden as exc:
+        _log.debug("%s: %s", view.name, exc)
+        return CAStatus.ECA_NOWTACCESS
     except (Exception, SystemExit):
         _log.exception("the putter of %s failed", view.name)
         return CAStatus.ECA_PUTFAIL

@@ -6,6 +6,7 @@ import math
 import socket
 import threading
 import time
+import types
 from collections.abc import Callable
 
 import pytest
@@ -246,3 +247,12 @@ def test_which_hosts_are_this_one() -> None:
     assert is_local_host("127.0.0.1")
     assert is_local_host("127.8.9.10")
     assert not is_local_host("192.0.2.254")  # reserved for documentation
+
+
+def test_the_socket_may_be_that_of_a_library():
+    class Own(socket.socket):
+        """A socket of the library."""
+
+    with bcast_socket(types.SimpleNamespace(socket=Own)) as sock:
+        assert type(sock) is Own
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST)

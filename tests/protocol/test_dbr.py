@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import re
 
@@ -46,8 +47,10 @@ def test_layout_is_that_of_a_real_client(entry):
     assert layout.item_size == entry["element_size"]
     assert layout.typecode == entry["element_format"]
     assert ctypes.sizeof(layout.struct) == entry["value_offset"]
-    assert layout.struct is getattr(dbr, f"DBR_{channel_type}")
-    assert layout.struct.DBR_ID is channel_type
+    named = getattr(dbr, f"DBR_{channel_type}")
+    assert dbr.DBR_TYPES[channel_type] is named
+    assert layout.struct is (named if layout.value_offset else dbr.NoMetadata)
+    assert named.DBR_ID is channel_type
 
 
 @pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry["name"])
@@ -151,7 +154,7 @@ def test_a_wrong_type_names_the_legal_ones(spec):
 
 
 def test_a_time_structure_reads_well():
-    metadata = dbr.DBR_TIME_DOUBLE(3, 2, 1164225662, 123456789)
+    metadata = dbr.DBR_TIME_DOUBLE(3, 2, TimeStamp(1164225662, 123456789))
     assert metadata.status is AlarmStatus.HIHI
     assert metadata.severity is AlarmSeverity.MAJOR_ALARM
     assert metadata.stamp == TimeStamp(1164225662, 123456789)
@@ -267,7 +270,53 @@ def test_too_many_arguments():
 def test_every_public_name_exists_and_is_listed():
     for name in dbr.__all__:
         assert hasattr(dbr, name)
-    made = {layout.struct.__name__ for layout in LAYOUTS}
+    made = {struct.__name__ for struct in dbr.DBR_TYPES.values()}
     assert made <= set(dbr.__all__)
     assert all(issubclass(layout.struct, DbrMetadata) for layout in LAYOUTS)
     assert {name for name in dbr.__all__ if re.match(r"DBR_(?!TYPES)", name)} == made
+
+
+# ---- values, positions, dictionaries -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, value", [
+    ("DBR_LONG", -5), ("DBR_DOUBLE", 2.5), ("DBR_STRING", b"abc"), ("DBR_ENUM", 1),
+    ("DBR_CHAR", 65), ("DBR_PUT_ACKT", 1), ("DBR_CLASS_NAME", b"ai"),
+])
+def test_the_structure_of_a_plain_type_holds_a_value(name, value):
+    struct = getattr(dbr, name)
+    one = struct(value)
+    assert one.value == value and one == struct(value=value) != struct()
+    assert eval(repr(one), vars(dbr)) == one
+    assert struct.from_buffer_copy(bytes(one)).value == value
+    assert LAYOUTS[struct.DBR_ID].value_offset == 0
+
+
+def test_values_by_position_are_in_the_order_of_the_wire():
+    stamp = TimeStamp(1, 500_000_000)
+    timed = dbr.DBR_TIME_DOUBLE(1, 0, stamp)
+    assert timed == dbr.DBR_TIME_DOUBLE(status=1, severity=0, stamp=stamp)
+    control = dbr.DBR_CTRL_DOUBLE(1, 2, 3, b"mm", 10.0)
+    assert (control.precision, control.units, control.upper_disp_limit) == (3, b"mm", 10.0)
+    assert dbr.DBR_CTRL_ENUM(0, 0, (b"off", b"on")).enum_strings == (b"off", b"on")
+    with pytest.raises(CaprotoTypeError, match="each once"):
+        dbr.DBR_STS_INT(1, status=2)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
+def test_every_structure_gives_a_dictionary_for_json(layout):
+    found = dbr.DBR_TYPES[layout.channel_type]().to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert ("timestamp" in found) == (layout.family == "time")
+    assert ("value" in found) == (layout.value_offset == 0)
+
+
+def test_texts_in_the_dictionary_are_str():
+    found = dbr.DBR_CTRL_DOUBLE(1, 2, 3, "°C".encode()).to_dict()
+    assert found["units"] == "°C" and found["status"] is AlarmStatus.READ
+    assert found["precision"] == 3 and found["upper_ctrl_limit"] == 0.0
+    states = dbr.DBR_GR_ENUM(enum_strings=(b"off", b"on")).to_dict()
+    assert states == {"status": 0, "severity": 0, "enum_strings": ["off", "on"]}
+    timed = dbr.DBR_TIME_INT(0, 0, TimeStamp(1, 500_000_000)).to_dict()
+    assert timed == {"status": 0, "severity": 0, "timestamp": 631152001.5}
+    assert dbr.DBR_STRING("°C".encode()).to_dict() == {"value": "°C"}

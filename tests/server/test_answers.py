@@ -10,10 +10,12 @@ from caproto import (
     ChannelType,
     ErrorResponse,
     EventAddResponse,
+    Forbidden,
     ReadNotifyRequest,
     ReadNotifyResponse,
     ReadRequest,
     ReadResponse,
+    SkipWrite,
     WriteNotifyRequest,
     WriteNotifyResponse,
     WriteRequest,
@@ -154,6 +156,8 @@ def test_the_completion_of_a_write_has_its_status(status):
         (Refused("no", CAStatus.ECA_TIMEOUT), CAStatus.ECA_TIMEOUT, False),
         (ValueError("wrong on purpose"), CAStatus.ECA_PUTFAIL, True),
         (SystemExit(1), CAStatus.ECA_PUTFAIL, True),
+        (SkipWrite(), NORMAL, False),
+        (Forbidden("not now"), CAStatus.ECA_NOWTACCESS, False),
     ],
 )
 def test_what_becomes_of_a_putter(caplog, error, status, logged):
