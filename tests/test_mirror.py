@@ -16,7 +16,8 @@ APART = {"benchmarks", "conformance", "examples", "harness", "integration", "sim
 # Tests of the project as a whole.
 OF_THE_WHOLE = {
     "test_docs.py", "test_error_messages.py", "test_examples.py", "test_exports.py", "test_fuzz.py",
-    "test_house.py", "test_import_time.py", "test_language.py", "test_layers.py", "test_mirror.py",
+    "test_house.py", "test_import_time.py", "test_known_names.py",
+    "test_language.py", "test_layers.py", "test_mirror.py",
     "test_vectors_support.py",
     "threading/client/test_client.py", "threading/client/test_interrupts.py",
     "threading/client/test_tracebacks.py",
