@@ -283,7 +283,8 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     ),
     (
         _loopback_only,
-        "only this host is searched (loopback); IOCs on other hosts are not found that way",
+        "only this host is searched (loopback): IOCs on other hosts are not found that way, and of "
+        "several that share a port only one, unless the address is 127.255.255.255",
     ),
     (
         _name_server_fails,

@@ -87,6 +87,7 @@ def test_several_iocs_with_the_same_port_need_a_broadcast():
         done = where(host, "a:dt", "b:dt", EPICS_CA_ADDR_LIST=LOOPBACK)
         assert done.returncode == 1
         assert len(re.findall(r"^[ab]:dt: 127\.0\.0\.1:\d+$", done.stdout, re.M)) == 1
+        assert "unless the address is 127.255.255.255" in done.stdout  # a hint
 
 
 # ---- tunnels
