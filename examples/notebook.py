@@ -6,14 +6,13 @@ ctx = Context()
 x, dt = ctx.get_pvs("random_walk:x", "random_walk:dt")
 dt.wait_for_connection()
 dt
-
 # %% read
 dt.read(data_type="control")
-
+# %% info
+dt.info()
 # %% write
 dt.write(0.2)
 dt.read().value
-
 # %% show
 from IPython.display import display
 
@@ -27,7 +26,6 @@ def show(response):
 
 sub = x.subscribe(data_type="time")
 token = sub.add_callback(show)
-
 # %% collect
 values = []
 
@@ -37,10 +35,8 @@ def collect(response):
 
 
 token = sub.add_callback(collect)
-
 # %% look
 len(values)
-
 # %% loop
 import time
 
@@ -50,10 +46,8 @@ try:
         time.sleep(0.2)
 except KeyboardInterrupt:
     print("stopped")
-
 # %% wait
 dt.read(timeout=5).value
-
 # %% end
 ctx.disconnect()
 ctx

@@ -198,7 +198,9 @@ def test_jupyter(notebook):
     (shown,) = notebook.run(code["connect"])
     assert "'random_walk:dt': connected" in shown
     (shown,) = notebook.run(code["read"])
-    assert "3.0" in shown and "s" in shown
+    assert shown == "3.0 s, no alarm"
+    (shown,) = notebook.run(code["info"])
+    assert "host  " in shown and "units  " in shown
     assert notebook.run(code["write"]) == ["0.2"]
 
     for _ in range(2):  # the function of the first time is gone when the cell runs again
