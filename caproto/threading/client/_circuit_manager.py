@@ -149,7 +149,7 @@ class VirtualCircuitManager:
         self._circuit.hold_events(False)
 
     def disconnect(self) -> None:
-        """End the connection to the server; the PVs are searched again and connect anew."""
+        """End the connection to the server; its PVs are searched and connect again."""
         self._circuit.disconnect()
         if not must_not_wait(self._circuit.locks):
             self._circuit.join(CLOSE_TIME)
