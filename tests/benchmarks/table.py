@@ -111,12 +111,14 @@ def _measure(result: Result, rig: Rig, library: Library) -> str:
 
 # --- the outputs
 
+#: Where there is none; a hyphen would begin a list in the manual.
+NO_FIGURE = "—"
 COLUMNS = ("", "ours", "worst", "limit", "best peer", "", "ratio", "goal", "")
 
 
 def written(figure: float | None) -> str:
     if figure is None:
-        return "-"
+        return NO_FIGURE
     if figure >= 100:
         return f"{figure:,.0f}"
     return f"{figure:.1f}" if figure >= 10 else f"{figure:.3g}"
@@ -132,7 +134,7 @@ def cells(result: Result) -> tuple[str, ...]:
         written(result.median(OURS.name)),
         written(row.worst(ours) if ours else None),
         written(result.median(LIMIT.name)),
-        written(peer[1]) if peer else "-",
+        written(peer[1]) if peer else NO_FIGURE,
         peer[0] if peer else "",
         written(result.ratio),
         f"{sign} {written(row.goal)}",
