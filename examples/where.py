@@ -17,7 +17,7 @@ def main(names, patience=2.0):
             time.sleep(0.05)
         for pv in pvs:
             if pv.connected:
-                host, port = pv.circuit_manager.circuit.address
+                host, port = pv.circuit_manager.address
                 print(f"{pv.name}: {host}:{port}")
             else:
                 print(ctx.explain(pv))

@@ -1,10 +1,16 @@
 """The examples of slow callbacks, idle PVs, asyncio and processes do what their pages say."""
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import runpy
 
 import pytest
 
+from caproto import CAStatus
+from caproto.threading.client import Context
+from tests.harness.ioc_process import ROOT
 from tests.test_examples import play
 
 
@@ -49,6 +55,38 @@ def test_asyncio(demo_ioc):
     assert text.startswith("period: 3.0\nwritten: ECA_NORMAL\n")
     assert len(re.findall(r"^random_walk:x -?\d+\.\d+", text, re.M)) == 3
     assert text.count("random_walk:dt 0.1\n") == 1
+
+
+def test_asyncio_completion_of_a_write(start_demo):
+    """A refusal and a reply that does not come in time have a status, too."""
+    example = runpy.run_path(str(ROOT / "examples" / "asyncio_values.py"))
+    put = example["put"]
+
+    async def statuses(motor, refuses, delay):
+        await put(delay, 0.3)
+        return await asyncio.gather(put(motor, 1.0), put(refuses, 1.0), put(motor, 2.0, 0.01))
+
+    ioc = start_demo("slow_put")
+    with Context(configuration=ioc.configuration, timeout=10) as ctx:
+        pvs = ctx.get_pvs("slow:motor", "slow:refuses", "slow:delay")
+        for pv in pvs:
+            pv.wait_for_connection()
+        found = asyncio.run(statuses(*pvs))
+    assert found == [CAStatus.ECA_NORMAL, CAStatus.ECA_PUTFAIL, CAStatus.ECA_TIMEOUT]
+
+
+def test_asyncio_updates_end_with_the_loop_over_them(demo_ioc):
+    example = runpy.run_path(str(ROOT / "examples" / "asyncio_values.py"))
+
+    async def first(pv):
+        async with contextlib.aclosing(example["updates"](pv)) as responses:
+            async for response in responses:
+                return response.value, len(pv.subscribe().callbacks)
+
+    with Context(configuration=demo_ioc.configuration, timeout=10) as ctx:
+        (dt,) = ctx.get_pvs("random_walk:dt")
+        assert asyncio.run(first(dt)) == (3.0, 1)
+        assert not dt.subscribe().callbacks
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
