@@ -116,6 +116,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 8: what holds them together
     ("threading.client._home",),
     (
+        "threading.client._callback_handler",
         "threading.client._requests",
         "threading.client._sending",
         "threading.client._subscription",
@@ -123,7 +124,11 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.client._gathering",),
     ("threading.client._info",),
     ("threading.client._pv",),
-    ("threading.client._batch", "threading.client._many"),
+    (
+        "threading.client._batch",
+        "threading.client._ensure_connected",
+        "threading.client._many",
+    ),
     ("threading.client._context",),
     # --- 8: the threads of a server
     ("threading.server._listening", "threading.server._workers"),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from .callbacks import Reference, report
+from .callbacks import Function, Reference, report
 
 
 class Subject(Protocol):
@@ -31,13 +31,18 @@ class PVCallback:
         To the callback, which is called as ``f(pv, news)``.
     last_fact : object
         A fact that the user knows already: the callback is not called for it.
+    token : int, optional
+        By which the user can remove it.
     """
 
-    __slots__ = ("function", "last_fact")
+    __slots__ = ("function", "last_fact", "token")
 
-    def __init__(self, function: Reference, last_fact: object = None) -> None:
+    def __init__(
+        self, function: Reference, last_fact: object = None, token: int | None = None
+    ) -> None:
         self.function = function
         self.last_fact = last_fact
+        self.token = token
 
     def cancel(self) -> None:
         """Do not call it any more; it is removed like one that was garbage-collected."""
@@ -105,6 +110,21 @@ class Announcements:
     def add(self, listener: PVCallback, dead: Collection[PVCallback] = ()) -> None:
         """Call *listener* for all changes from now on, and remove the *dead*. Locked."""
         self._listeners = (*(one for one in self._listeners if one not in dead), listener)
+
+    def remove(self, token: int) -> None:
+        """Do not call the callback with this token any more. Locked."""
+        for listener in self._listeners:
+            if listener.token == token:
+                listener.cancel()
+        self._listeners = tuple(one for one in self._listeners if one.token != token)
+
+    def functions(self) -> dict[int, Function]:
+        """Return the callbacks that have a token and still exist. Needs no lock."""
+        found = ((one.token, one.function()) for one in self._listeners)
+        return {
+            token: function for token, function in found
+            if token is not None and function is not None
+        }
 
     def note(
         self, news: object, fact: object = None, listener: PVCallback | None = None

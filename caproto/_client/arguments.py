@@ -142,6 +142,12 @@ def check_callback(callback: object) -> None:
         raise CaprotoTypeError(f"callback must be callable, not {callback!r}")
 
 
+def check_token(token: object) -> None:
+    """Raise CaprotoTypeError unless *token* can be what add_callback returned."""
+    if not isinstance(token, int):
+        raise CaprotoTypeError(f"token must be what add_callback returned, not {token!r}")
+
+
 def check_mask(mask: Mask | None) -> SubscriptionType:
     """Return *mask* as a member; the default for None."""
     if mask is None:

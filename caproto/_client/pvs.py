@@ -25,6 +25,7 @@ from .._protocol.dbr import AccessRights
 from .announcements import Announcements, PVCallback
 from .arguments import waited
 from .backoff import Failure, Loss, ServerBackoff
+from .callbacks import Function
 from .deliveries import Delivery
 from .subscriptions import SubscriptionState
 
@@ -256,6 +257,10 @@ def carrier_of(pv: PVState[C]) -> C | None:
     return link.carrier if link is not None else None
 
 
+def _announcements(pv: PVState[Any], news: str) -> Announcements | None:
+    return pv._state_callbacks if news == "state" else pv._access_callbacks
+
+
 P = TypeVar("P", bound=PVState[Any])
 
 
@@ -350,6 +355,18 @@ class PVTable(Generic[P, C]):
                 state = "connected" if pv.connected else "disconnected"
                 deliver.append(pv._state_callbacks.note(state, listener=states))
         return deliver
+
+    def stop_listening(self, pv: P, news: str, token: int) -> None:
+        """Do not call the callback about 'state' or 'access_rights' with this token any more."""
+        group = _announcements(pv, news)
+        if group is not None:
+            group.remove(token)
+
+    @staticmethod
+    def listeners(pv: P, news: str) -> dict[int, Function]:
+        """Return the callbacks of *pv* with a token, about 'state' or 'access_rights'."""
+        group = _announcements(pv, news)
+        return {} if group is None else group.functions()
 
     def subscription(
         self, pv: P, key: tuple[Hashable, ...], make: Callable[[], SubscriptionState]

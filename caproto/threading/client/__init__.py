@@ -15,7 +15,13 @@ from ... import _faces
 from ..._environment import ClientConfiguration
 from ..._errors import (
     AccessError,
+    CaprotoError,
+    CaprotoKeyError,
+    CaprotoNetworkError,
+    CaprotoRuntimeError,
     CaprotoTimeoutError,
+    CaprotoTypeError,
+    CaprotoValueError,
     ContextDisconnectedError,
     DeadCircuitError,
     DisconnectedError,
@@ -37,6 +43,8 @@ if _TYPE_CHECKING:
     from ..._client.metadata import Metadata
     from ..._client.results import ReadResults, WriteResults
     from ._batch import Batch
+    from ._callback_handler import CallbackHandler
+    from ._ensure_connected import ensure_connected
     from ._info import MetadataWatch
 
 #: The names of modules that are imported at the first use of one of them.
@@ -46,13 +54,22 @@ _HOMES = {
     "..._client.metadata": "Metadata",
     "..._client.results": "ReadResults WriteResults",
     "._batch": "Batch",
+    "._callback_handler": "CallbackHandler",
+    "._ensure_connected": "ensure_connected",
     "._info": "MetadataWatch",
 }
 
 __all__ = [
     "AccessError",
     "Batch",
+    "CallbackHandler",
+    "CaprotoError",
+    "CaprotoKeyError",
+    "CaprotoNetworkError",
+    "CaprotoRuntimeError",
     "CaprotoTimeoutError",
+    "CaprotoTypeError",
+    "CaprotoValueError",
     "ClientConfiguration",
     "Context",
     "ContextDisconnectedError",
@@ -70,10 +87,15 @@ __all__ = [
     "SharedBroadcaster",
     "Subscription",
     "SubscriptionError",
+    "ThreadingClientException",
     "VirtualCircuitManager",
     "WriteError",
     "WriteResults",
+    "ensure_connected",
 ]
+
+#: The name that programs know for what all our errors derive from.
+ThreadingClientException = CaprotoError
 
 for _class in (Context, PV, SharedBroadcaster, Subscription, VirtualCircuitManager):
     _class.__module__ = __name__

@@ -6,10 +6,11 @@ import functools
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from ... import _locks
+from ..._addresses import Address
 from ..._client.announcements import PVCallback
 from ..._client.arguments import (
     DEFAULT,
@@ -32,6 +33,7 @@ from ..._protocol.dbr import AccessRights
 from ..._protocol.message import text_payload
 from .. import _lifetime
 from .._waiting import Deadline
+from ._circuit_manager import VirtualCircuitManager
 from ._home import ClientPV, Home
 from ._pv import PV
 from ._reentry import refusal
@@ -187,7 +189,7 @@ class Context(Home):
             pvs = [table.pvs[key] for key in keys]
             if listening:
                 for pv in dict.fromkeys(pvs):
-                    self._listen(pv, states, access, pv not in new, added)
+                    self.listen(pv, states, access, added, known=pv not in new)
             self._announce([pv for pv in pvs if pv.phase is PVPhase.NEW])
             return cast("list[PV]", pvs)
         except BaseException:  # Ctrl-C: if the user repeats the call, they would be called twice
@@ -302,35 +304,54 @@ class Context(Home):
     def _deadline(self, timeout: Timeout) -> Deadline:
         return Deadline(self.timeout if timeout is DEFAULT else check_timeout(timeout))
 
-    def _listen(
-        self,
-        pv: ClientPV,
-        states: Reference | None,
-        access: Reference | None,
-        known: bool,
-        added: list[PVCallback],
-    ) -> None:
-        """Add callbacks, and have them called with the present state of a PV that was *known*."""
-        dead = pv.dead_listeners()
-        last_state = None if known else "disconnected"
-        on_states = PVCallback(states, last_state) if states is not None else None
-        on_access = PVCallback(access) if access is not None else None
-        added += filter(None, (on_states, on_access))
-        with self.lock:
-            circuit = carrier_of(pv)
-            deliver = self.table.listen(pv, on_states, on_access, dead, known)
-        if not deliver:
-            return
-        # Left to another thread: the first one starts a thread, which Ctrl-C must not interrupt.
-        if circuit is None:
-            self._searches.note(functools.partial(self._callbacks.put, deliver))
-        else:
-            circuit.note(functools.partial(circuit.delivery.put, deliver), pv.name)
-
     @property
     def pvs(self) -> dict[PVKey, PV]:
         """All PVs, by name and priority (a copy)."""
         return cast("dict[PVKey, PV]", self.table.pvs.copy())  # in one step: it needs no lock
+
+    def reconnect(self, keys: Iterable[PVKey]) -> None:
+        """Search at once for those of some PVs that are not connected.
+
+        Parameters
+        ----------
+        keys : iterable of (str, int)
+            Names and priorities of PVs of this Context.
+
+        Raises
+        ------
+        CaprotoKeyError
+            If this Context has no such PV.
+        """
+        pvs = []
+        for name, priority in keys:
+            pv = self.table.pvs.get((name, priority))
+            if pv is None:
+                raise CaprotoKeyError(f"{name!r} (priority {priority}) is not a PV of this Context")
+            pvs.append(pv)
+        self.check_open()
+        self._announce([pv for pv in pvs if self.table.at_rest(pv)])
+        self.broadcaster.search_now()
+
+    def get_circuit_manager(self, address: Address, priority: int) -> VirtualCircuitManager:
+        """Return the circuit to a server at a priority; connect to it if there is none.
+
+        Parameters
+        ----------
+        address : tuple of (str, int)
+        priority : int
+            0 to 99.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected.
+        CaprotoNetworkError
+            If the system has no socket for it.
+        """
+        check_priority(priority)
+        self.check_open()
+        self.check_reentry("Context.get_circuit_manager")
+        return self.circuit_to(address, priority).manager
 
     def explain(self, pv: PV | str) -> Explanation:
         """Explain why a PV is not connected: its state in every detail, with hints.

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ... import _locks
 from ..._addresses import Address
+from ..._client.announcements import PVCallback
 from ..._client.arguments import DEFAULT, Timeout, check_default_timeout, check_timeout, waited
 from ..._client.backoff import Loss
-from ..._client.callbacks import EXITING
+from ..._client.callbacks import EXITING, Reference
 from ..._client.deliveries import Delivery
 from ..._client.pvs import (
     CircuitKey,
@@ -34,6 +35,7 @@ from ..._client.pvs import (
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
 from ..._log import CONTEXT_LOGGER, LogAllowance, adapter
+from ..._protocol.constants import DEFAULT_PROTOCOL_VERSION
 from ..._protocol.framing import UNLIMITED
 from .. import _waiting
 from .._waiting import Deadline, OneShot
@@ -262,6 +264,43 @@ class Home:
         circuits = self.table.carriers.copy().values()
         return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
 
+    # ---- callbacks about PVs
+
+    def listen(
+        self,
+        pv: ClientPV,
+        states: Reference | None,
+        access: Reference | None,
+        added: list[PVCallback],
+        *,
+        known: bool,
+        token: int | None = None,
+    ) -> None:
+        """Add callbacks, and have them called with the present state of a PV that was *known*.
+
+        They are in *added* before anything else happens, so that a caller that is interrupted can
+        cancel them.
+        """
+        dead = pv.dead_listeners()
+        last_state = None if known else "connected" if pv.connected else "disconnected"
+        on_states = PVCallback(states, last_state, token) if states is not None else None
+        on_access = PVCallback(access, None, token) if access is not None else None
+        added += filter(None, (on_states, on_access))
+        with self.lock:
+            circuit = carrier_of(pv)
+            deliver = self.table.listen(pv, on_states, on_access, dead, known)
+        if deliver:
+            # Left to another thread: the first one starts a thread, which Ctrl-C must not
+            # interrupt.
+            queue = self._callbacks if circuit is None else circuit.delivery
+            note = self._searches.note if circuit is None else circuit.note
+            note(functools.partial(queue.put, deliver), pv.name)
+
+    def stop_listening(self, pv: ClientPV, news: str, token: int) -> None:
+        """Do not call the callback about 'state' or 'access_rights' with this token any more."""
+        with self.lock:
+            self.table.stop_listening(pv, news, token)
+
     # ---- what happens to PVs; in background threads
 
     def _carry_out(
@@ -348,6 +387,25 @@ class Home:
             except CaprotoNetworkError as error:  # there are no descriptors left
                 return made, str(error)
         return made, ""
+
+    def circuit_to(self, address: Address, priority: int) -> ClientCircuit:
+        """Return the circuit to a server; make it if there is none."""
+        where = address, priority
+        with self.lock:
+            found, earlier = self.table.carriers.get(where), self._latest_queue(where)
+        if found is not None:
+            return found
+        made, problem = self._make_circuits({where: earlier}, DEFAULT_PROTOCOL_VERSION)
+        if problem:
+            raise CaprotoNetworkError(problem)
+        with self.lock:
+            circuit = self.table.carriers.setdefault(where, made[where])
+        if circuit is made[where]:
+            self._searches.circuit_opened(address)
+            self._searches.note(circuit.start)  # Ctrl-C must not interrupt the start of a thread
+        else:  # another thread has made the same one
+            made[where].abandon()
+        return circuit
 
     def _latest_queue(self, where: CircuitKey) -> CallbackQueue | None:
         """Find the queue of the previous circuit, if its callbacks have not all run. Locked."""

@@ -49,6 +49,7 @@ from ._subscription import Subscription
 if TYPE_CHECKING:
     from ..._client.info import Info
     from ..._client.metadata import Metadata
+    from ._callback_handler import CallbackHandler
     from ._info import MetadataWatch
 
 #: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
@@ -77,8 +78,26 @@ class PV(RequestingPV):
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """The Subscriptions that :meth:`subscribe` has returned so far."""
+        """The Subscriptions that :meth:`subscribe` has returned so far: a list of them.
+
+        (caproto 1.x has a mapping of ids there; for those on the wire see
+        ``circuit_manager.subscriptions``.)
+        """
         return cast("list[Subscription]", super().subscriptions)
+
+    @property
+    def connection_state_callback(self) -> CallbackHandler:
+        """The callbacks about the connection: ``add_callback(f)`` for ``f(pv, state)``."""
+        from ._callback_handler import CallbackHandler
+
+        return CallbackHandler(self, "state")
+
+    @property
+    def access_rights_callback(self) -> CallbackHandler:
+        """The callbacks about the rights: ``add_callback(f)`` for ``f(pv, access_rights)``."""
+        from ._callback_handler import CallbackHandler
+
+        return CallbackHandler(self, "access_rights")
 
     def __repr__(self) -> str:
         return f"<PV {self.name!r}: {self.describe(self.context.now())}>"

@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection
 from typing import NoReturn, TypeVar, overload
 
 from ... import _locks
+from ..._client.arguments import check_token
 from ..._client.callbacks import Entry, Function, accepts_two
 from ..._client.deliveries import Call
+from ..._client.interfaces import Update
 from ..._client.pvs import carrier_of
 from ..._client.subscriptions import SubscriptionState
 from ..._errors import CaprotoTypeError
@@ -53,6 +55,11 @@ class Subscription(SubscriptionState):
     __slots__ = ()
 
     pv: ClientPV
+
+    @property
+    def most_recent_response(self) -> Update | None:
+        """The newest update that was delivered; None before the first one."""
+        return self._latest
 
     @overload
     def add_callback(self, function: Function, *, strong: bool = False) -> int: ...
@@ -141,8 +148,7 @@ class Subscription(SubscriptionState):
         CaprotoTypeError
             If it is not an int.
         """
-        if not isinstance(token, int):
-            raise CaprotoTypeError(f"token must be what add_callback returned, not {token!r}")
+        check_token(token)
         self._callbacks.check_token(token)
         self._remove({token})
 

@@ -226,7 +226,8 @@ def test_what_it_offers():
     for name in client.__all__:
         thing = getattr(client, name)
         if isinstance(thing, type) and issubclass(thing, Exception):
-            assert issubclass(thing, caproto.CaprotoError) and getattr(caproto, name) is thing
+            assert issubclass(thing, caproto.CaprotoError)
+            assert getattr(caproto, thing.__name__) is thing
 
 
 def test_everything_that_it_offers_explains_itself():

@@ -15,7 +15,7 @@ from caproto import (
     ServerDisconnResponse,
 )
 from caproto._client.backoff import LONGEST_PAUSE, Loss
-from caproto.threading.client import AccessError, Context
+from caproto.threading.client import AccessError, CaprotoKeyError, Context
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, ignore
 from tests.threading.client.told import flush
@@ -281,3 +281,23 @@ class TestRights:
         x.read()
         flush(x)
         assert log.told == [("x", BOTH), ("x", READ)]
+
+
+def test_reconnect_searches_at_once_for_what_is_not_connected(server, ctx):
+    x, missing = ctx.get_pvs("x", "not there")
+    x.wait_for_connection()
+    channel = x.channel
+    ctx.reconnect([("x", 0), ("not there", 0)])
+    assert x.connected and x.channel is channel
+    with pytest.raises(CaprotoKeyError, match="'x' .priority 7. is not a PV of this Context"):
+        ctx.reconnect([("x", 7)])
+
+
+def test_the_circuit_to_a_server_exists_or_is_made(server, ctx, wait_for):
+    made = ctx.get_circuit_manager(server.address, 5)
+    wait_for(lambda: made.connected)
+    assert ctx.get_circuit_manager(server.address, 5) is made
+    assert ctx.circuit_managers == {(server.address, 5): made}
+    (x,) = ctx.get_pvs("x", priority=5)
+    x.wait_for_connection()
+    assert x.circuit_manager is made and len(server.connections) == 1

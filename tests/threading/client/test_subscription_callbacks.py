@@ -379,3 +379,14 @@ class TestMisbehaviour:
         x.subscribe().add_callback(function)
         flush(x)
         assert names == [f"ca-callback 127.0.0.1:{server.port}"]
+
+
+def test_the_most_recent_response(server, ctx, wait_for):
+    (x,) = ctx.get_pvs("x")
+    subscription, told = x.subscribe(), Told()
+    assert subscription.most_recent_response is None
+    subscription.add_callback(told)
+    told.wait_for_calls(1)
+    server.post("x", 7.0)
+    told.wait_for_calls(2)
+    assert subscription.most_recent_response is told.responses[-1]
