@@ -19,7 +19,7 @@ with Context() as ctx:
     print(ctx.read("settings:gain", "settings:sample").to_dict())
 
     # Some may fail: the others are done nevertheless.
-    results = ctx.read("settings:gain", "settings:typo", timeout=0.5)
+    results = ctx.read("settings:gain", "settings:typo", timeout=1)
     print("ok:", results.ok)
     for name, error in results.errors.items():
         print(f"{name}: {type(error).__name__}")

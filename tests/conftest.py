@@ -17,7 +17,7 @@ from tests.harness.waiting import wait_for as _wait_for
 # Directories whose tests start threads and sockets of ours.
 _THREADED = (
     "tests/threading/", "tests/server/test_ioc_examples", "tests/commandline/", "tests/sync/",
-    "tests/conformance/", "tests/benchmarks/", "tests/integration/",
+    "tests/conformance/", "tests/benchmarks/", "tests/integration/", "tests/examples/",
 )
 # ... but for these many tests without any.
 _CALM = (

