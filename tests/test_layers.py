@@ -22,7 +22,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_log", "_settings"),
     ("_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
     ("_addresses", "_protocol.dbr", "_protocol.reassembly", "_protocol.status"),
-    ("_environment", "_protocol.arrays"),
+    ("_environment", "_protocol.arrays", "_protocol.type_names"),
     ("_address_lists",),
     # --- 1: commands
     ("_protocol.channel_facts", "_protocol.payload"),

@@ -9,8 +9,9 @@ from typing import Final, SupportsFloat, TypeGuard
 from .._environment import ClientConfiguration
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._protocol.constants import MAX_PRIORITY
-from .._protocol.dbr import ChannelType, SubscriptionType, field_types, resolve_data_type
+from .._protocol.dbr import ChannelType, SubscriptionType, field_types
 from .._protocol.message import name_payload
+from .._protocol.type_names import resolve_data_type
 
 #: How users name a type: a member, its number or name, or the name of a family such as 'time'.
 DataType = ChannelType | int | str

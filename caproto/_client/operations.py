@@ -32,9 +32,10 @@ from .._protocol.commands import (
     WriteNotifyRequest,
     WriteNotifyResponse,
 )
-from .._protocol.dbr import AccessRights, ChannelType, native_type, resolve_data_type
+from .._protocol.dbr import AccessRights, ChannelType, native_type
 from .._protocol.message import Message
 from .._protocol.status import CAStatus
+from .._protocol.type_names import resolve_data_type
 from .arguments import DataType, waited
 from .callbacks import report
 from .deliveries import Call, Deliveries, Delivery

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import math
-import operator
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
 from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
@@ -40,6 +39,7 @@ __all__ = [
     "DBR_PUT_ACKT", "DBR_PUT_ACKS", "DBR_STSACK_STRING", "DBR_CLASS_NAME",
     "DBR_TYPES",
     "DbrMetadata",
+    "FAMILIES",
     "LAYOUTS",
     "Layout",
     "NoMetadata",
@@ -50,7 +50,6 @@ __all__ = [
     "graphic_types",
     "native_type",
     "native_types",
-    "resolve_data_type",
     "status_types",
     "time_types",
 ]
@@ -281,11 +280,9 @@ class DbrMetadata(ctypes.BigEndianStructure):
     _shown: tuple[str, ...]
 
     def __init__(self, *values: object, **fields: object) -> None:
-        names = self._shown[: len(values)]
         try:
-            if len(names) < len(values) or not fields.keys().isdisjoint(names):
-                raise TypeError(f"takes {', '.join(self._shown)}, each once")
-            super().__init__(**dict(zip(names, values)), **fields)
+            named = dict(zip(self._shown, _without_gaps(values, self._shown), strict=False))
+            super().__init__(**named, **fields)
         except (TypeError, ValueError, AttributeError) as error:
             raise CaprotoTypeError(f"{type(self).__name__}: {error}") from None
 
@@ -326,6 +323,26 @@ class DbrMetadata(ctypes.BigEndianStructure):
         """
         # Only a NaN differs from itself.
         return type(self)(**{n: v if v == v else math.nan for n, v in self._items()})
+
+
+def _without_gaps(values: Sequence[object], names: Sequence[str]) -> Sequence[object]:
+    """Leave out the values for the gaps of the layout, which programs give by position.
+
+    Raises
+    ------
+    TypeError
+        There are more values than names.
+    """
+    kept = list(values)
+    if "units" in names:
+        place = names.index("units")
+        if len(kept) > place and not isinstance(kept[place], bytes):
+            del kept[place]
+    while len(kept) > len(names) and kept[-1] == 0:
+        kept.pop()
+    if len(kept) > len(names):
+        raise TypeError(f"{len(kept)} values for {', '.join(names) or 'no metadata'}")
+    return kept
 
 
 class NoMetadata(DbrMetadata):
@@ -438,7 +455,7 @@ def _structure(channel_type: ChannelType, names: str, format: str) -> type[DbrMe
 
 # ---- layouts -------------------------------------------------------------------------------------
 
-_FAMILIES = ("native", "status", "time", "graphic", "control")
+FAMILIES = ("native", "status", "time", "graphic", "control")
 
 
 class Layout(NamedTuple):
@@ -463,7 +480,7 @@ class Layout(NamedTuple):
 
 
 def _layout(channel_type: ChannelType, names: str, format: str, element: str) -> Layout:
-    family = _FAMILIES[channel_type // 7] if channel_type < 35 else "special"
+    family = FAMILIES[channel_type // 7] if channel_type < 35 else "special"
     native, dtype, item_size = _ELEMENTS[element]
     struct = _structure(channel_type, names, format) if names else NoMetadata
     return Layout(
@@ -521,17 +538,7 @@ control_types = _family("control")
 
 #: Family -> native type -> type of that family.
 field_types: dict[str, dict[ChannelType, ChannelType]] = {
-    name: dict(zip(native_types, _family(name), strict=True)) for name in _FAMILIES
-}
-
-#: Those that belong to no family.
-_SPECIAL_TYPES = CHANNEL_TYPES[35:]
-
-#: Every legal text, in upper case, of a type.
-_NAMES = {
-    prefix + name: member
-    for name, member in ChannelType.__members__.items()
-    for prefix in ("", "DBR_")
+    name: dict(zip(native_types, _family(name), strict=True)) for name in FAMILIES
 }
 
 
@@ -544,50 +551,3 @@ def native_type(data_type: int) -> ChannelType:
         There is no such type.
     """
     return LAYOUTS[ChannelType(data_type)].native
-
-
-def _index(spec: SupportsIndex) -> int:
-    """Return *spec* as an int; -1 if it is not a whole number (the class ``int``, for example)."""
-    try:
-        return operator.index(spec)
-    except TypeError:
-        return -1
-
-
-def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
-    """Find the type that the user asks for.
-
-    Parameters
-    ----------
-    spec : ChannelType, int, str or None
-        A type; its number; its name in any case, with or without ``DBR_``; or a family: 'native',
-        'status', 'time', 'graphic' or 'control'. None means 'native'.
-    native : ChannelType or int
-        Native type of the channel, which the families are about.
-
-    Raises
-    ------
-    CaprotoValueError
-        None of these; the message says what is possible.
-    """
-    if spec is None:
-        return CHANNEL_TYPES[native]
-    if isinstance(spec, str):
-        family = field_types.get(spec.lower())
-        if family is not None:
-            return family[native_type(native)]
-        named = _NAMES.get(spec.upper())
-        if named is not None:
-            return named
-    else:
-        number = _index(spec)
-        if 0 <= number < len(CHANNEL_TYPES):
-            return CHANNEL_TYPES[number]
-    raise CaprotoValueError(
-        f"data_type={spec!r} is not a data type: give one of {', '.join(map(repr, _FAMILIES))}; "
-        f"or one of the names {', '.join(map(str, native_types))}, also with STS_, TIME_, GR_ or "
-        f"CTRL_ in front ({ChannelType.TIME_DOUBLE}), or {', '.join(map(str, _SPECIAL_TYPES))}; or "
-        f"a ChannelType or its number, 0 to {len(CHANNEL_TYPES) - 1}"
-    )
-
-

@@ -274,8 +274,8 @@ def encode(
     data_count : int, optional
         How many of them to send; all by default.
     metadata : DbrMetadata or tuple of (status, severity, TimeStamp), optional
-        What precedes the values: the structure of this type, or a tuple, of which the type uses the
-        items that it has. Zeros by default.
+        What precedes the values: the structure of this type, or such a tuple, of which the type
+        uses the items that it has, or a tuple of all the fields of the structure. Zeros by default.
 
     Returns
     -------
@@ -331,8 +331,10 @@ def _encode_metadata(metadata: object, layout: Layout) -> bytes:
 
 
 def _encode_alarm(metadata: Any, layout: Layout) -> bytes:
-    """Make the bytes before the values from ``(status, severity, TimeStamp)``."""
+    """Make the bytes before the values from ``(status, severity, TimeStamp)`` or all fields."""
     try:
+        if len(metadata) != 3 or (isinstance(metadata[2], int) and layout.family != "time"):
+            return bytes(layout.struct(*metadata).cleaned())
         status, severity, stamp = metadata
         if layout.family == "time":
             front = _TIME_FRONT.pack(status, severity, *TimeStamp.from_flexible_value(stamp))

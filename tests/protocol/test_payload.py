@@ -830,7 +830,8 @@ def test_metadata_of_another_type():
 
 
 @pytest.mark.parametrize(
-    "metadata", [(1, 2), 3, "abc", (1, 2, None), ("HIGH", 1, 0.0), (0, 0, 0.0), (10**6, 0, 1e9)]
+    "metadata",
+    [(1, 2, 0, 4), 3, "abc", (1, 2, None), ("HIGH", 1, 0.0), (0, 0, 0.0), (10**6, 0, 1e9)],
 )
 def test_metadata_that_is_none(metadata):
     with pytest.raises(CaprotoError):
@@ -860,3 +861,23 @@ def test_both_layouts_of_ctrl_string(texts, stamped):
     ]
     metadata = metadata_of(payload, ChannelType.CTRL_STRING)
     assert (metadata.status, metadata.severity) == (3, 2)
+
+
+@pytest.mark.parametrize("data_type, fields", [
+    (ChannelType.STS_DOUBLE, (1, 2)),
+    (ChannelType.CTRL_STRING, (1, 2)),
+    (ChannelType.GR_DOUBLE, (1, 2, 3)),
+    (ChannelType.CTRL_DOUBLE, (1, 2, 3, 0, b"mm", 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)),
+    (ChannelType.CTRL_LONG, (1, 2, b"mm", 1, 2, 3, 4, 5, 6, 7, 8)),
+])
+def test_metadata_may_be_all_the_fields(data_type, fields):
+    values = ["1"] if LAYOUTS[data_type].native is ChannelType.STRING else [1]
+    sent, _ = encode(values, data_type, metadata=fields)
+    assert metadata_of(sent, data_type) == LAYOUTS[data_type].struct(*fields)
+    assert metadata_of(sent, data_type).severity == 2
+
+
+@pytest.mark.parametrize("fields", [(1, 2, 3, 4), (1,) * 20, ("HIHI", 1), 5])
+def test_metadata_that_do_not_fit(fields):
+    with pytest.raises(CaprotoTypeError, match="metadata="):
+        encode([1], ChannelType.STS_INT, metadata=fields)
