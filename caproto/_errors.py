@@ -187,6 +187,10 @@ class ErrorResponseReceived(CaprotoError):
         self.status = status
         self.address = address
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A PV has a connection, so its name goes to another process in its place.
+        return type(self), self.args, {**self.__dict__, "pv": getattr(self.pv, "name", self.pv)}
+
 
 class ReadError(ErrorResponseReceived):
     """A read failed."""

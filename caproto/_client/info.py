@@ -14,8 +14,9 @@ from .._protocol.dbr import (
     SubscriptionType,
 )
 from .._protocol.presentation import time_words
+from .._protocol.responses import value_words
 from .._protocol.timestamp import TimeStamp
-from .metadata import Metadata
+from .metadata import Metadata, facts_of
 from .subscriptions import SubscriptionState
 from .tables import html_table, terminal_width, text_block
 
@@ -137,7 +138,7 @@ class Info:
     def _facts(self) -> list[tuple[str, str]]:
         """List all that is known, by name, for people."""
         shown = {
-            "value": self._response.value_words(),
+            "value": value_words(self._response),
             "text": self.text,
             "type": str(self.type),
             "count": self._count_words(),
@@ -148,7 +149,7 @@ class Info:
             "severity": "" if self.severity is None else str(self.severity),
             "timestamp": time_words(self._stamp, self._now) if self._stamp else "",
             "age": "" if self.age is None else f"{self.age:.3f} s",
-            **dict(self._metadata.facts()),
+            **dict(facts_of(self._metadata)),
             "subscriptions": "; ".join(self.subscriptions),
         }
         return [(name, text) for name, text in shown.items() if text]

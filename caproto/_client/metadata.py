@@ -52,26 +52,27 @@ class Metadata(NamedTuple):
         """Make a dict of plain values by name, ready for JSON."""
         return {**self._asdict(), "enum_strings": list(self.enum_strings)}
 
-    def facts(self) -> list[tuple[str, str]]:
-        """List those that the channel has, by name, for people."""
-        shown = [
-            ("units", self.units),
-            ("precision", "" if self.precision is None else str(self.precision)),
-            ("enum_strings", ", ".join(map(repr, self.enum_strings))),
-        ]
-        limits = ((name, getattr(self, name)) for name in LIMITS)
-        shown += [(name, str(limit)) for name, limit in limits if limit is not None]
-        return [(name, text) for name, text in shown if text]
-
     def __str__(self) -> str:
-        facts = self.facts() or [("none", "")]
+        facts = facts_of(self) or [("none", "")]
         return text_block("Metadata", facts, terminal_width())
 
     def __repr__(self) -> str:  # so that the prompt shows the text
         return str(self)
 
     def _repr_html_(self) -> str:
-        return html_table("Metadata", (), self.facts())
+        return html_table("Metadata", (), facts_of(self))
+
+
+def facts_of(metadata: Metadata) -> list[tuple[str, str]]:
+    """List what the channel has of these, by name, for people."""
+    shown = [
+        ("units", metadata.units),
+        ("precision", "" if metadata.precision is None else str(metadata.precision)),
+        ("enum_strings", ", ".join(map(repr, metadata.enum_strings))),
+    ]
+    limits = ((name, getattr(metadata, name)) for name in LIMITS)
+    shown += [(name, str(limit)) for name, limit in limits if limit is not None]
+    return [(name, text) for name, text in shown if text]
 
 
 def metadata_from(structure: DbrMetadata | None) -> Metadata:

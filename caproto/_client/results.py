@@ -10,6 +10,7 @@ from .._protocol.commands import ReadNotifyResponse, WriteNotifyResponse
 from .._protocol.dbr import AlarmSeverity, AlarmStatus
 from .._protocol.message import TypedMessage
 from .._protocol.presentation import alarm_words, time_words
+from .._protocol.responses import value_words
 from .._protocol.timestamp import TimeStamp
 from .tables import html_table, terminal_width, text_table
 
@@ -64,7 +65,7 @@ class Results(dict[str, R | CaprotoError], Generic[R]):
 
         Its columns are ``value units severity status timestamp error``: *timestamp* is UTC to the
         nanosecond, *severity*, *status* and *error* are text. What is unknown is None (NaT for the
-        time stamp).
+        time stamp). The units are known of PVs whose `PV.metadata` or `PV.info` was asked for.
 
         Raises
         ------
@@ -173,7 +174,7 @@ class ReadResults(Results[ReadNotifyResponse]):
             alarm = alarm_words(row.status, row.severity)
         if row.timestamp is not None:
             moment = time_words(row.timestamp, TimeStamp.now())
-        return response.value_words(), alarm, moment
+        return value_words(response), alarm, moment
 
 
 class WriteResults(Results[WriteNotifyResponse]):

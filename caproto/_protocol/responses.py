@@ -29,7 +29,7 @@ from .status import CAStatus
 from .text import decode_text
 from .timestamp import TimeStamp
 
-__all__ = ["EnumValue", "ValueResponse"]
+__all__ = ["EnumValue", "ValueResponse", "value_words"]
 
 _STRING, _ENUM, _CHAR, _FLOAT = (
     ChannelType.STRING, ChannelType.ENUM, ChannelType.CHAR, ChannelType.FLOAT
@@ -134,10 +134,6 @@ class ValueResponse(DataMessage):
 
     # ---- for people
 
-    def value_words(self) -> str:
-        """Write the value, with its units if they are known, on one line; for tables."""
-        return ", ".join(self._value_words(self._layout()))
-
     def __repr__(self) -> str:
         return wrapped(self.as_line())
 
@@ -231,3 +227,8 @@ class ValueResponse(DataMessage):
         if isinstance(scalar, str):
             return text_words(scalar)
         return shortest(scalar) if layout.native is _FLOAT else repr(scalar)
+
+
+def value_words(response: ValueResponse) -> str:
+    """Write a value, with its units if they are known, on one line; for tables."""
+    return ", ".join(response._value_words(response._layout()))

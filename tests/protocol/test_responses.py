@@ -32,6 +32,7 @@ from caproto import (
 )
 from caproto._protocol.channel_facts import ChannelFacts, facts_of_channel
 from caproto._protocol.circuit import VirtualCircuit
+from caproto._protocol.responses import value_words
 from tests.pair import Pair
 from tests.protocol.test_payload import assert_values
 from tests.vectors_support import messages
@@ -249,6 +250,15 @@ def test_text(response, text):
 )
 def test_what_people_see(response, shown):
     assert str(response) == shown
+
+
+def test_the_value_alone_for_tables():
+    control = DBR_CTRL_DOUBLE(units=b"mm")
+    assert value_words(reply([2.5], ChannelType.CTRL_DOUBLE, control)) == "2.5 mm"
+    assert value_words(reply([1], ChannelType.CTRL_ENUM, SWITCH)) == "1 'On'"
+    assert value_words(reply(range(20), ChannelType.LONG)) == (
+        "[0, 1, 2, ..., 17, 18, 19], 20 elements"
+    )
 
 
 def test_a_time_stamp_is_local_time():

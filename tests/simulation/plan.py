@@ -190,6 +190,8 @@ USERS: Table = {
     "write": (6, lambda d: (d.name(), d.next_number(), d.chance.choice(("wait", "quiet")),
                             d.timeout())),
     "batch": (2, lambda d: (d.operations(), d.timeout())),
+    "read_many": (2, lambda d: (d.some_names(), d.timeout())),
+    "write_many": (1, lambda d: (tuple((n, d.next_number()) for n in d.some_names()), d.timeout())),
     "subscribe": (6, lambda d: (d.name(), d.chance.randrange(3))),
     "unsubscribe": (3, lambda d: (d.name(), d.chance.randrange(3))),
     "idle": (3, lambda d: (d.name(),)),

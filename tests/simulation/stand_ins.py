@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import _thread
 import functools
+import importlib
 import os
+import pkgutil
 import queue
 import select
 import socket
@@ -21,6 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from caproto._os import repeater
+from caproto.threading import client
 
 from .sockets import Poll, Socket, socketpair
 from .system import Event, Lock, RLock, SimpleQueue, Thread, in_use, present
@@ -92,6 +95,8 @@ REPLACEMENTS: tuple[tuple[Any, Any], ...] = (
 @functools.cache
 def _places() -> list[tuple[types.ModuleType, str, Any, Any]]:
     """Where in caproto something of the system is named: module, name, the real thing, stand-in."""
+    for _, module_name, _ in pkgutil.iter_modules(client.__path__, f"{client.__name__}."):
+        importlib.import_module(module_name)  # some are imported at their first use only
     stand_ins = {id(real): stand_in for real, stand_in in REPLACEMENTS if real is not None}
     return [
         (module, name, value, stand_ins[id(value)])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,6 +178,41 @@ class Users:
             self._ended(operation, f"told {response.status.name}")
 
         return tell
+
+    def read_many(self, names: tuple[str, ...], timeout: float) -> None:
+        names = self._first_circuit(names)
+        operations = [self._begin("many read", name, 0, timeout) for name in names]
+        for operation, result in zip(operations, self._many(names, timeout), strict=True):
+            if isinstance(result, CaprotoError):
+                self._failed(operation, result)
+            else:
+                self._ended(operation, str(self._known(operation.name, result)))
+
+    def write_many(self, parts: tuple[tuple[str, int], ...], timeout: float) -> None:
+        numbers = dict(parts)
+        names = self._first_circuit(numbers)
+        values = {name: self._value(name, numbers[name]) for name in names}
+        operations = [self._begin("many write", name, numbers[name], timeout) for name in names]
+        for operation, result in zip(operations, self._many(values, timeout), strict=True):
+            if isinstance(result, CaprotoError):
+                self._failed(operation, result)
+            else:
+                self._ended(operation, "written")
+
+    def _first_circuit(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of *names* that `Context.read` reads as we do; their states are told."""
+        found = tuple(name for name in names if priority_of(name) == 0)
+        for name in found:
+            self.pv(name)
+        return found
+
+    def _many(self, what: tuple[str, ...] | dict[str, Any], timeout: float) -> list[Any]:
+        try:
+            if isinstance(what, dict):
+                return list(self.context.write(what, timeout=timeout).values())
+            return list(self.context.read(*what, timeout=timeout).values())
+        except CaprotoError as error:  # the Context is closed
+            return [type(error)(f"{name}: {error}; search") for name in what]
 
     def subscribe(self, name: str, way: int) -> None:
         """Add one more callback."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import cast
 
 from ..._client.info import Info
-from ..._client.metadata import Metadata, known_metadata, metadata_from
+from ..._client.metadata import Metadata, facts_of, known_metadata, metadata_from
 from ..._client.tables import html_table
 from ..._errors import CaprotoError
 from ..._protocol.commands import EventAddResponse, ReadNotifyResponse
@@ -48,7 +48,7 @@ def find_metadata(pv: ClientPV) -> Metadata | None:
 def html_of(pv: ClientPV) -> str:
     """Write what is known about *pv*, without asking the server."""
     known = find_metadata(pv)
-    facts = [("state", pv.describe(pv.context.now())), *(known.facts() if known else ())]
+    facts = [("state", pv.describe(pv.context.now())), *(facts_of(known) if known else ())]
     return html_table(f"PV {pv.name}", (), facts)
 
 

@@ -1,6 +1,7 @@
 """``Context.read`` and ``Context.write``: many PVs at once, with partial results."""
 from __future__ import annotations
 
+import pickle
 import threading
 from time import monotonic
 
@@ -45,6 +46,12 @@ class TestReading:
         assert "'T:missing' was not found within 1 s" in str(results["T:missing"])
         assert isinstance(results["T:noaccess"], AccessError)
         assert results.to_dict() == {"T:double": 3.14}
+
+    def test_results_go_to_other_processes(self, real):
+        results = pickle.loads(pickle.dumps(real.read("T:double", "T:noaccess")))
+        assert results["T:double"].data.tolist() == [3.14]
+        error = results["T:noaccess"]
+        assert isinstance(error, AccessError) and error.pv == "T:noaccess"
 
     def test_a_name_given_twice_is_read_once(self, server, ctx):
         assert list(ctx.read("x", "y", "x")) == ["x", "y"]
