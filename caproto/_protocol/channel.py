@@ -22,6 +22,7 @@ from .message import DataMessage, Message, dbr_type, u32
 from .roles import Role, State
 from .states import NEW_CHANNEL, OPEN_CHANNEL, Command
 from .text import check_encoding, encode_as
+from .type_names import resolve_data_type
 
 #: Most channels have no subscription, or one: the set is made with the first.
 _NONE: frozenset[int] = frozenset()
@@ -208,12 +209,12 @@ class Channel:
             raise self._not_connected()
         return self.sid
 
-    def _type(self, data_type: SupportsIndex | None) -> int:
-        if data_type is not None:
+    def _type(self, data_type: SupportsIndex | str | None) -> int:
+        if data_type is not None and not isinstance(data_type, str):
             return dbr_type(data_type)
         if self._native is None:
             raise self._not_connected()
-        return self._native
+        return self._native if data_type is None else resolve_data_type(data_type, self._native)
 
     def _not_connected(self) -> LocalProtocolError:
         return LocalProtocolError(f"channel {self.name!r} is not connected ({self._state!r})")

@@ -20,6 +20,7 @@ from typing import Any
 from .._addresses import Address
 from .._errors import (
     CaprotoRuntimeError,
+    CaprotoValueError,
     LocalProtocolError,
     MessageError,
     ProtocolError,
@@ -55,7 +56,7 @@ from .headers import HEADER, MARKER, Fields, pack_header
 from .message import Message, Payload, priority_number
 from .payload import payload_size
 from .replies import LAST_TYPE, Deviation
-from .roles import CLIENT, DISCONNECTED, Role, State
+from .roles import CLIENT, DISCONNECTED, SERVER, Role, State
 
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
 #: than handing the kernel one buffer more.
@@ -140,6 +141,8 @@ class VirtualCircuit(CircuitRules):
         peer_version: int | None = None,
         max_payload: int = UNLIMITED,
     ) -> None:
+        if our_role not in (CLIENT, SERVER):
+            raise CaprotoValueError(f"our_role must be CLIENT or SERVER, not {our_role!r}")
         if our_role is CLIENT and priority is None:
             raise CaprotoRuntimeError("a client must choose the priority of its circuit, 0..99")
         if priority is not None:

@@ -23,7 +23,7 @@ from .commands import (
 from .constants import DEFAULT_PROTOCOL_VERSION, DYNAMIC_COUNT_VERSION, EXTENDED_HEADER_VERSION
 from .dbr import CHANNEL_TYPES, ChannelType, SubscriptionType
 from .headers import MARKER
-from .message import dbr_type, u16, u32
+from .message import u16, u32
 from .payload import encode
 
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
@@ -66,7 +66,7 @@ class ClientChannel(Channel):
 
     def read(
         self,
-        data_type: SupportsIndex | None = None,
+        data_type: SupportsIndex | str | None = None,
         data_count: int | None = None,
         ioid: int | None = None,
         notify: bool = True,
@@ -75,7 +75,7 @@ class ClientChannel(Channel):
 
         Parameters
         ----------
-        data_type : ChannelType or int, optional
+        data_type : ChannelType, int or str, optional
             By default the native type.
         data_count : int, optional
             By default as many elements as there are now.
@@ -85,7 +85,7 @@ class ClientChannel(Channel):
             False asks in the way of servers before version 4.13, whose reply has no status.
         """
         circuit, sid = self.circuit, self.sid
-        number = self._native if data_type is None else dbr_type(data_type)
+        number = self._native if data_type is None else self._type(data_type)
         if number is None or sid is None:
             raise self._not_connected()
         ioid = circuit.new_ioid() if ioid is None else u32("ioid", ioid)
@@ -109,7 +109,7 @@ class ClientChannel(Channel):
     def write(
         self,
         data: object,
-        data_type: SupportsIndex | None = None,
+        data_type: SupportsIndex | str | None = None,
         data_count: int | None = None,
         metadata: object = None,
         ioid: int | None = None,
@@ -120,7 +120,7 @@ class ClientChannel(Channel):
         Parameters
         ----------
         data : scalar, str, bytes, sequence or array
-        data_type : ChannelType or int, optional
+        data_type : ChannelType, int or str, optional
             By default the native type; for text or bytes to an enum channel, STRING, so that the
             server looks the state up. Text that just fills an array of CHAR goes without its
             terminating zero.
@@ -180,7 +180,7 @@ class ClientChannel(Channel):
 
     def subscribe(
         self,
-        data_type: SupportsIndex | None = None,
+        data_type: SupportsIndex | str | None = None,
         data_count: int | None = None,
         subscriptionid: int | None = None,
         low: float = 0.0,
@@ -192,7 +192,7 @@ class ClientChannel(Channel):
 
         Parameters
         ----------
-        data_type : ChannelType or int, optional
+        data_type : ChannelType, int or str, optional
             By default the native type. With a plain type an empty array cannot be recognised:
             prefer the TIME or STS types for arrays.
         data_count : int, optional

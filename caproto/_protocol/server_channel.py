@@ -76,7 +76,7 @@ class ServerChannel(Channel):
         self,
         data: object,
         ioid: int,
-        data_type: SupportsIndex | None = None,
+        data_type: SupportsIndex | str | None = None,
         data_count: int | None = None,
         status: SupportsIndex = CAStatus.ECA_NORMAL,
         *,
@@ -98,7 +98,7 @@ class ServerChannel(Channel):
     def write(
         self,
         ioid: int,
-        data_type: SupportsIndex | None = None,
+        data_type: SupportsIndex | str | None = None,
         data_count: int | None = None,
         status: SupportsIndex = CAStatus.ECA_NORMAL,
     ) -> WriteNotifyResponse:
@@ -110,7 +110,7 @@ class ServerChannel(Channel):
         self,
         data: object,
         subscriptionid: int,
-        data_type: SupportsIndex | None = None,
+        data_type: SupportsIndex | str | None = None,
         data_count: int | None = None,
         status: SupportsIndex = CAStatus.ECA_NORMAL,
         metadata: object = None,
@@ -125,7 +125,7 @@ class ServerChannel(Channel):
     def unsubscribe(
         self,
         subscriptionid: int,
-        data_type: SupportsIndex | None = None,
+        data_type: SupportsIndex | str | None = None,
         data_count: int | None = None,
     ) -> EventCancelResponse:
         """Confirm an EventCancelRequest; type and count are those of the EventAddRequest."""

@@ -139,3 +139,23 @@ def test_an_encoding_that_there_is_not(pair):
     with pytest.raises(CaprotoValueError, match="string_encoding='klingon'"):
         ServerChannel("x", pair.server, 5, string_encoding="klingon")
     assert 5 not in pair.server.channels
+
+
+# --- types --------------------------------------------------------------------------------------
+
+
+def test_a_type_may_be_named(pair):
+    channel, other = pair.connect(data_type=ChannelType.ENUM)
+    for data_type, number in (("time", 17), ("CTRL_ENUM", 31), ("native", 3), ("DBR_STRING", 0)):
+        assert channel.read(data_type=data_type).data_type == number
+        assert channel.subscribe(data_type).data_type == number
+        assert other.write(1, data_type).data_type == number
+    assert channel.write("On", "string").data_type is ChannelType.STRING
+    with pytest.raises(CaprotoValueError, match="data_type='nope'"):
+        channel.read("nope")
+
+
+def test_a_family_of_types_needs_the_type_of_the_channel(pair):
+    channel = ClientChannel("x", pair.client)
+    with pytest.raises(LocalProtocolError, match="not connected"):
+        channel.read("time")

@@ -99,6 +99,11 @@ def test_the_priority_of_a_client_is_0_to_99(priority):
     assert VirtualCircuit(CLIENT, ADDRESS, 99).priority == 99
 
 
+def test_a_role_is_client_or_server():
+    with pytest.raises(CaprotoValueError, match="our_role.*'client'"):
+        VirtualCircuit("client", ADDRESS, 0)
+
+
 def test_a_client_must_choose_its_priority():
     with pytest.raises(CaprotoRuntimeError, match="priority.*0..99"):
         VirtualCircuit(CLIENT, ADDRESS, None)

@@ -227,7 +227,7 @@ def test_servers_below_4_13_are_told_the_number_of_elements(version, method):
     [
         ({"data_type": 39}, CaprotoValueError, "data_type=39"),
         ({"data_type": -1}, CaprotoValueError, "data_type=-1"),
-        ({"data_type": "DOUBLE"}, CaprotoTypeError, "data_type.*'DOUBLE'"),
+        ({"data_type": 2.5}, CaprotoTypeError, "data_type.*2.5"),
         ({"data_count": 11}, CaprotoValueError, r"11 elements.*'x'.*\(10\)"),
         ({"data_count": -1}, CaprotoValueError, "data_count=-1"),
         ({"data_count": 1.5}, CaprotoTypeError, "data_count"),
