@@ -20,7 +20,9 @@ def drawn() -> dict[str, tuple[str | None, str | None]]:
     found: dict[str, tuple[str | None, str | None]] = {}
     line_of_descent: dict[int, str] = {}  # column -> name
     for line in _errors.__doc__.splitlines():
-        names = re.findall(r"\b([A-Z]\w+(?:Error|Received))\b(?: \((\w+)\))?", line)
+        names = re.findall(
+            r"\b([A-Z]\w+(?:Error|Received)|SkipWrite|Forbidden)\b(?: \((\w+)\))?", line
+        )
         if not names:
             continue
         column = line.index("─") if "─" in line else 0

@@ -53,6 +53,11 @@ def test_it_begins_with_the_name_and_the_state():
     assert repr(explain()) == str(explain())
 
 
+def test_a_notebook_shows_the_same_text():
+    html = explain(name="<x>")._repr_html_()
+    assert html.startswith("<pre>&#x27;&lt;x&gt;&#x27;: searching") and "<x>" not in html
+
+
 def test_it_tells_how_the_search_goes():
     text = str(explain())
     assert "searched 3 times, last 2.0 s ago, next in 4.0 s" in text

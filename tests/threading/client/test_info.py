@@ -289,6 +289,12 @@ class TestPrinting:
         other._repr_html_()
         assert not requests(server)
 
+    def test_html_of_a_context_lists_its_circuits(self, server, ctx):
+        assert "Context: 0 searches pending, 0 circuits" in ctx._repr_html_()
+        ctx.get_pv("x").wait_for_connection()
+        html = ctx._repr_html_()
+        assert f"127.0.0.1:{server.port}" in html and "1 circuits, 1 PVs" in html
+
     def test_ipython_prints_it(self, server, ctx):
         pretty = pytest.importorskip("IPython.lib.pretty").pretty
         pv = ctx.get_pv("x")
