@@ -42,7 +42,7 @@ html_theme_options = {
 }
 
 # Of a session, the copy button takes what was typed: no prompts, no output.
-copybutton_prompt_text = r">>> |\.\.\. |\$ |In \[\d+\]: | +\.\.\.: "
+copybutton_prompt_text = r">>> |\.\.\. |\$ |In \[\d+\]: | +\.{3,}: ?"
 copybutton_prompt_is_regexp = True
 
 autodoc_member_order = "bysource"

@@ -36,7 +36,7 @@ NOT_FOR_USERS = (
     "cannot search for a name of ", "string_encoding=",
 )
 #: Functions that return, or pass on, the text of a message.
-WRITERS = {"why_not_found", "why_not_connected", "no_reply", "failure", "_after_fork"}
+WRITERS = {"why_not_found", "why_not_connected", "no_reply", "failure", "refusal", "_after_fork"}
 #: Methods of a logger that users see the output of, and those that take the reason of an end.
 WARNINGS = {"warning", "error", "exception", "close", "_close"}
 
