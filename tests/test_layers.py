@@ -142,8 +142,24 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("server", "sync._requests", "sync.repeater", "sync.shark"),
     ("sync._updates",),
     ("sync.client",),
+    # --- 10: the names of pyepics
+    (
+        "threading.pyepics_compat._attributes",
+        "threading.pyepics_compat._errors",
+        "threading.pyepics_compat._values",
+        "threading.pyepics_compat.dbr",
+    ),
+    (
+        "threading.pyepics_compat._callbacks",
+        "threading.pyepics_compat._channels",
+        "threading.pyepics_compat._text",
+    ),
+    ("threading.pyepics_compat._connection",),
+    ("threading.pyepics_compat._pv", "threading.pyepics_compat.ca"),
+    ("threading.pyepics_compat._functions", "threading.pyepics_compat._epics"),
+    ("threading.pyepics_compat",),
     ("",),
-    # --- 10: programs
+    # --- 11: programs
     ("commandline", "ioc_examples"),
 )
 LINE = "_os.sockets"  # the first module with sockets

@@ -1,0 +1,403 @@
+"""The connection of a PV: what it knows of its channel, and its monitor.
+
+Everything that `_args` holds comes from here: the facts of the connection, the updates of the
+monitor (taken apart when they are asked for), and what `_pv` reads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from ..._errors import CaprotoValueError
+from ..client import Context, Subscription
+from ._attributes import Attributes
+from ._callbacks import Callbacks, Forward, guarded
+from ._channels import Channels, Facts, channels_of
+from ._values import FORMS, Known, decode
+
+#: A PV with fewer elements than this is monitored by default.
+AUTOMONITOR_MAXLENGTH = 65536
+#: Seconds to wait for a connection if nothing else is said.
+DEFAULT_CONNECTION_TIMEOUT = 2.0
+#: VALUE | ALARM.
+_DEFAULT_MASK = 5
+
+#: The keywords of each callback, known or not.
+KEYS: Final = (
+    "pvname", "value", "char_value", "status", "ftype", "chid", "host", "count", "nelm", "type",
+    "typefull", "access", "write_access", "read_access", "severity", "timestamp", "posixseconds",
+    "nanoseconds", "precision", "units", "enum_strs", "monitor_delta", "upper_disp_limit",
+    "lower_disp_limit", "upper_alarm_limit", "lower_alarm_limit", "lower_warning_limit",
+    "upper_warning_limit", "upper_ctrl_limit", "lower_ctrl_limit",
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from ._values import Response
+_EMPTY: Final = dict.fromkeys(KEYS)
+
+
+class Connection(Attributes):
+    """A PV without its calls: see `PV` for the arguments."""
+
+    _default: ClassVar[tuple[int, Context] | None] = None
+    _default_lock: ClassVar[Any] = threading.Lock()
+
+    @classmethod
+    def default_context(cls) -> Context:
+        """Return the Context that all PVs share which were given none; made at its first use."""
+        found = Connection._default
+        if found is None or found[0] != os.getpid() or found[1].closed:
+            with Connection._default_lock:
+                found = Connection._default
+                if found is None or found[0] != os.getpid() or found[1].closed:
+                    found = Connection._default = os.getpid(), Context()
+        return found[1]
+
+    def __init__(
+        self,
+        pvname: str,
+        callback: Callable[..., object] | Iterable[Callable[..., object]] | None = None,
+        form: str = "time",
+        verbose: bool = False,
+        auto_monitor: bool | int | None = None,
+        count: int | None = None,
+        connection_callback: Callable[..., object] | None = None,
+        connection_timeout: float | None = None,
+        access_callback: Callable[..., object] | None = None,
+        monitor_delta: float | None = None,
+        *,
+        context: Context | None = None,
+    ) -> None:
+        form = form.lower()
+        if form not in FORMS:
+            raise CaprotoValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
+        self.pvname = pvname.strip()
+        self.form = form
+        self.verbose = verbose
+        self.connection_timeout = (
+            DEFAULT_CONNECTION_TIMEOUT if connection_timeout is None else connection_timeout
+        )
+        self.context = context or self.default_context()
+        self.connected = False
+        self.connection_callbacks = [] if connection_callback is None else [connection_callback]
+        self.access_callbacks = [] if access_callback is None else [access_callback]
+        self.put_complete: bool | None = None
+        self._callbacks = Callbacks(callback)
+        self._most = count or 0
+        self._facts: Facts | None = None
+        self.monitor_delta = monitor_delta
+        self._known: Known = {}  # the value, and what came with it
+        self._latest: tuple[int, Response] | None = None  # number and response of an update
+        self._number = self._applied = 0
+        self._arrived: threading.Event | None = None
+        self._mask: bool | int | None = auto_monitor
+        self._monitor: tuple[Subscription, int] | None = None
+        self._monitored: int | None = None  # the mask in use
+        self._channels: Channels = channels_of(self.context)
+        self._channel = self._channels.channel(self.pvname)
+        self._attached = True
+        self._channel.add(self)
+        self._catch_up()
+
+    def __del__(self) -> None:
+        monitor = getattr(self, "_monitor", None)
+        if monitor is not None:
+            subscription, token = monitor
+            subscription.remove_callback(token)
+
+    # ---- connecting
+
+    def _catch_up(self) -> None:
+        """Go through the connection that the channel has already, if it has one."""
+        facts = self._channel.facts
+        if facts is not None:
+            self.channel_connected(facts)
+
+    def channel_connected(self, facts: Facts) -> None:
+        """Note the connection, and tell the callbacks; for the channel."""
+        with self._channels.lock:
+            if self._facts is not None or not self._attached:
+                return
+            self._facts = facts
+        self._tell_access()
+        self._tell_connection(True)
+        with self._channels.lock:
+            # It may be lost by now, or let go of by a callback.
+            self.connected = self._linked()
+            arrived = self._arrived
+        if not self.connected:
+            return
+        if arrived is not None:
+            arrived.set()
+            self._arrived = None
+        if self._wanted_mask() is not None:
+            if self._callbacks.entries and self._channel.metadata is None:
+                self._channels.fetch_metadata(self._channel, self)
+            else:
+                self.start_monitor()
+
+    def _linked(self) -> bool:
+        return self._facts is not None
+
+    def channel_lost(self) -> None:
+        """Note the loss, and tell the callbacks; for the channel."""
+        if not self._unlink():
+            return
+        self._tell_connection(False)
+        for function in list(self.access_callbacks):
+            guarded(function, (False, False), {"pv": self}, self.pvname)
+
+    def rights_changed(self, facts: Facts) -> None:
+        """Note new access rights, and tell the callbacks; for the channel."""
+        if self._facts is not None:
+            self._facts = facts
+            self._tell_access()
+
+    def _tell_access(self) -> None:
+        for function in list(self.access_callbacks):
+            rights = self.read_access, self.write_access
+            guarded(function, rights, {"pv": self}, self.pvname)
+
+    def _tell_connection(self, conn: bool) -> None:
+        keywords = {"pvname": self.pvname, "conn": conn, "pv": self}
+        for function in list(self.connection_callbacks):
+            guarded(function, (), keywords, self.pvname)
+
+    def wait_for_connection(self, timeout: float | None = None) -> bool:
+        """Wait for the connection; return whether there is one.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds. Default: `connection_timeout`.
+        """
+        if self.connected:
+            return True
+        if not self._attached:
+            return False
+        arrived = threading.Event()
+        with self._channels.lock:
+            if self._arrived is None:
+                self._arrived = arrived
+            arrived = self._arrived
+        if not self.connected:
+            arrived.wait(self.connection_timeout if timeout is None else timeout)
+        return self.connected
+
+    def connect(self, timeout: float | None = None) -> bool:
+        """Connect again after a `disconnect`; return whether it is connected."""
+        if not self._attached:
+            self._attached = True
+            self._channel.add(self)
+            self._catch_up()
+        return self.wait_for_connection(timeout)
+
+    def reconnect(self) -> bool:
+        """Connect again; return whether it is connected."""
+        return self.connect()
+
+    def force_connect(
+        self, pvname: str | None = None, chid: object = None, conn: bool = True
+    ) -> None:
+        """Connect again after a `disconnect`."""
+        if conn:
+            self.connect()
+
+    def disconnect(self, deepclean: bool = True) -> None:
+        """Drop all callbacks and the monitor; the PV stays disconnected until `connect`."""
+        self._attached = False
+        self._callbacks.clear()
+        self.connection_callbacks = []
+        self.access_callbacks = []
+        self._unlink()
+        self._stop_monitor()
+        self._channel.remove(self)
+        cache = self._channels.cache
+        if cache.get((self.pvname, self.form)) is self:
+            cache.pop((self.pvname, self.form), None)
+
+    def _unlink(self) -> bool:
+        """Forget what belongs to a connection; return whether there was one."""
+        with self._channels.lock:
+            linked = self._facts is not None
+            self._facts = self._latest = None
+            self.connected = False
+        self._known = {}
+        return linked
+
+    # ---- the monitor
+
+    @property
+    def auto_monitor(self) -> bool | int | None:
+        """Whether updates are wanted, or the mask that is; None before the first connection."""
+        if self._mask is None and self._facts is not None:
+            return self._facts.nelm < AUTOMONITOR_MAXLENGTH
+        return self._mask
+
+    @auto_monitor.setter
+    def auto_monitor(self, value: bool | int | None) -> None:
+        self._mask = value
+        if self._facts is not None:
+            self.start_monitor()
+
+    @property
+    def auto_monitor_mask(self) -> int | None:
+        """The mask in use; None without a monitor."""
+        return self._monitored
+
+    def clear_auto_monitor(self) -> None:
+        """End the monitor."""
+        self.auto_monitor = False
+
+    def _wanted_mask(self) -> int | None:
+        wanted = self.auto_monitor
+        if wanted is True:
+            return _DEFAULT_MASK
+        return int(wanted) or None if wanted else None
+
+    def start_monitor(self) -> None:
+        """Make the subscription what the settings ask for."""
+        mask = self._wanted_mask()
+        with self._channels.lock:
+            if mask == self._monitored and mask is not None:
+                return
+            old, self._monitor = self._monitor, None
+            self._monitored = mask if self._attached else None
+            mask = self._monitored
+        _remove(old)
+        if mask is None:
+            return
+        subscription = self._channel.pv.subscribe(
+            data_type=FORMS[self.form][2], data_count=self._most or None, mask=mask
+        )
+        new = subscription, subscription.add_callback(Forward(self), strong=True)
+        with self._channels.lock:
+            if self._monitored == mask and self._monitor is None:
+                self._monitor, new = new, None  # type: ignore[assignment]
+        if new is not None:  # another thread was quicker, or it was switched off meanwhile
+            _remove(new)
+            self._channel.rest()
+
+    def _stop_monitor(self) -> None:
+        with self._channels.lock:
+            old, self._monitor, self._monitored = self._monitor, None, None
+        _remove(old)
+
+    @property
+    def _auto_monitor_sub(self) -> _Monitor | None:
+        """What ophyd clears; None without a monitor."""
+        return None if self._monitor is None else _Monitor(self)
+
+    @_auto_monitor_sub.setter
+    def _auto_monitor_sub(self, value: None) -> None:
+        self._stop_monitor()
+
+    def take_update(self, response: Response) -> None:
+        """Keep an update, and call the callbacks; in the callback thread of the circuit."""
+        if self._facts is None or self._monitored is None:
+            return
+        self._number += 1
+        self._latest = self._number, response
+        if self._callbacks.entries:
+            self.run_callbacks()
+
+    def _apply(self) -> None:
+        """Take the latest update apart."""
+        latest = self._latest
+        if latest is None:
+            return
+        number, response = latest
+        facts = self._facts
+        if facts is None:
+            return
+        found = self._taken_apart(response, facts)
+        with self._channels.lock:
+            if number > self._applied:
+                self._known.update(found)
+                self._applied = number
+            if self._latest is latest:
+                self._latest = None
+
+    @property
+    def _args(self) -> Known:
+        """A copy of all that is known; ophyd reads it."""
+        self._apply()
+        facts = self._facts
+        if facts is None:
+            return {**_EMPTY, "pvname": self.pvname, "monitor_delta": self.monitor_delta}
+        return {
+            **_EMPTY,
+            **facts.keywords(self.form),
+            **self._channel.last_metadata,
+            **self._known,
+            "pvname": self.pvname,
+            "monitor_delta": self.monitor_delta,
+            "chid": self.chid,
+        }
+
+    def _taken_apart(self, response: Response, facts: Facts) -> Known:
+        found = decode(response, facts.nelm == 1)
+        if facts.nelm != 1:
+            found["count"] = len(found["value"])
+        return found
+
+    @property
+    def chid(self) -> Chid:
+        """Stands for the C library's channel id; leads back to the PV."""
+        return Chid(self)
+
+    def run_callbacks(self) -> None:
+        """Call all callbacks with what is known."""
+        raise NotImplementedError
+
+
+class Chid:
+    """Stands for a channel id of the C library.
+
+    Attributes
+    ----------
+    value : int
+    """
+
+    __slots__ = ("_reference", "value")
+
+    def __init__(self, pv: Connection) -> None:
+        self._reference = weakref.ref(pv)
+        self.value = id(pv)
+
+    @property
+    def pv(self) -> Connection | None:
+        """The PV; None if it is gone."""
+        return self._reference()
+
+    def __int__(self) -> int:
+        return self.value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Chid | int) and int(other) == self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+class _Monitor:
+    """The monitor of a PV, as ophyd sees it."""
+
+    __slots__ = ("_pv",)
+
+    def __init__(self, pv: Connection) -> None:
+        self._pv = pv
+
+    def clear(self) -> None:
+        """End it."""
+        self._pv.clear_auto_monitor()
+
+
+def _remove(monitor: tuple[Subscription, int] | None) -> None:
+    if monitor is not None:
+        subscription, token = monitor
+        subscription.remove_callback(token)
