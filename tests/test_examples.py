@@ -94,3 +94,22 @@ def test_driving_the_client_takes_no_thread():
     """The page says so."""
     text = (ROOT / "examples" / "drive_the_client.py").read_text()
     assert "caproto.threading" not in text and "import threading" not in text
+
+
+def test_a_script_for_pyepics(demo_ioc):
+    done = play(demo_ioc.environ, "with_pyepics_names.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "dt = 0.1",
+        "<PV 'random_walk:x', count=1, type=time_double, access=read/write>",
+        "three updates: True",
+    ]
+
+
+def test_a_scan_with_bluesky(start_demo):
+    motors = start_demo("motors")
+    done = play(motors.environ, "ophyd_scan.py", options=("-W", "default"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "control layer: caproto" and lines[-1] == "most at x = 1"
+    assert [float(line.split()[0]) for line in lines[1:-1]] == [-1, 0, 1, 2, 3]
