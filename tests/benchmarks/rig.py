@@ -39,6 +39,8 @@ class Row:
         Measures a library once, checks what it did, and returns the figure.
     peers, limit : bool
         Whether peers, and bare sockets, are measured too.
+    only : str
+        The one peer that does this, if not all do.
     """
 
     name: str
@@ -48,12 +50,15 @@ class Row:
     measure: Callable[[Rig, Library], float]
     peers: bool
     limit: bool
+    only: str = ""
 
     def reached(self, figure: float) -> bool:
         return figure <= self.goal if self.less_is_better else figure >= self.goal
 
     def measures(self, library: Library) -> bool:
         """Whether it is of use with this library."""
+        if library.is_peer and not library.name.startswith(self.only):
+            return False
         return (self.peers or not library.is_peer) and (self.limit or library is not LIMIT)
 
     def best(self, figures: list[float]) -> float:
@@ -74,13 +79,14 @@ def row(
     at_most: float | None = None,
     peers: bool = False,
     limit: bool = False,
+    only: str = "",
 ):
     """Decorator for functions that measure; see `Row`."""
 
     def register(measure: Callable[[Rig, Library], float]) -> Callable[[Rig, Library], float]:
         goal = at_most if at_least is None else at_least
         assert goal is not None
-        ROWS.append(Row(name, unit, goal, at_least is None, measure, peers, limit))
+        ROWS.append(Row(name, unit, goal, at_least is None, measure, peers, limit, only))
         return measure
 
     return register

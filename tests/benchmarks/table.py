@@ -13,6 +13,7 @@ from tests.benchmarks import (  # noqa: F401 - each adds its rows
     bench_connect,
     bench_core,
     bench_process,
+    bench_pyepics,
     bench_requests,
     bench_updates,
 )
