@@ -123,9 +123,11 @@ class Channel:
         new = weakref.ref(user)
         with self.channels.lock:
             self._users = (*(one for one in self._users if id(one) not in dead), new)
-        if self.facts is None and not self._fresh:
+        if not self._fresh:
             with contextlib.suppress(CaprotoTimeoutError):
-                self.pv.wait_for_connection(timeout=0)  # wakes an idle one
+                self.pv.wait_for_connection(timeout=0)  # a use: it does not stay or go idle
+            if self.facts is None and self.pv.connected:
+                self.state_changed("connected")
         self._fresh = False
 
     def remove(self, user: User) -> None:
@@ -139,6 +141,8 @@ class Channel:
         """Close the channel if it has no users."""
         if not self._users:
             self.pv.go_idle()
+            if not self.pv.connected:
+                self.facts = None  # before the callbacks say so
 
     def users(self) -> Iterator[User]:
         """Iterate over the PV objects."""

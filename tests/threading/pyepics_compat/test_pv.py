@@ -32,11 +32,12 @@ class TestGet:
         assert (wave.count, wave.nelm) == (3, 10)
         assert wave.get(count=5).tolist() == [1, 2, 3, 0, 0]  # read: the server fills up
 
-    def test_text(self, pv):
+    def test_text(self, pv, wait_for):
         x, switch, chars = pv("x"), pv("switch"), pv("chars")
         x.put(1.23456, wait=True)
         switch.put("On", wait=True)
         chars.put("hello", wait=True)
+        wait_for(lambda: x.get() == 1.23456 and switch.get() == 1 and len(chars.get()) == 6)
         for use_monitor in (True, False):
             assert x.get(as_string=True, use_monitor=use_monitor) == "1.235"
             assert switch.get(as_string=True, use_monitor=use_monitor) == "On"
