@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "errors.rst"
 SOURCES = (
     "threading/*.py", "threading/client/*.py", "_client/*.py", "sync/*.py", "_environment.py",
     "_addresses.py", "_settings.py", "_protocol/dbr.py", "_protocol/message.py",
-    "_protocol/payload.py", "_protocol/text.py",
+    "_protocol/payload.py", "_protocol/text.py", "_protocol/type_names.py",
 )
 #: Messages that only a defect of ours, the server or the use of the core can bring about.
 NOT_FOR_USERS = (
