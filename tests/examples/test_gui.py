@@ -126,6 +126,13 @@ class Notebook:
         self.manager, self.client = manager, client
         self.messages: list[tuple[str, dict[str, Any]]] = []
 
+    def is_heard(self) -> bool:
+        """Run a cell, and tell whether its messages arrive."""
+        cell = self.start("pass")
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: self._take() or self.idle(cell), timeout=1.0)
+        return self.idle(cell)
+
     def start(self, code: str) -> str:
         """Begin to run a cell."""
         self.messages.clear()
@@ -182,8 +189,11 @@ def notebook(demo_ioc) -> Iterator[Notebook]:
     from jupyter_client.manager import start_new_kernel
 
     manager, client = start_new_kernel(env=clean_environ(**demo_ioc.environ))
+    notebook = Notebook(manager, client)
     try:
-        yield Notebook(manager, client)
+        # What a kernel shows is lost until its connection for that is complete.
+        wait_for(notebook.is_heard, timeout=30, message="the kernel is heard")
+        yield notebook
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
