@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Protocol, SupportsIndex
+from typing import ClassVar, Protocol, SupportsIndex
 
 from .._addresses import Address
 from .._errors import LocalProtocolError, ProtocolError
@@ -79,6 +79,12 @@ class Channel:
         "name", "circuit", "cid", "sid", "native_data_count", "access_rights", "facts",
         "subscriptionids", "string_encoding", "_native", "_state", "__weakref__",
     )
+
+    #: Whether the class has a `state_changed` of its own.
+    _hears_of_states: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls._hears_of_states = cls.state_changed is not Channel.state_changed
 
     def __init__(
         self,
@@ -158,9 +164,9 @@ class Channel:
             raise ProtocolError(
                 f"{kind.__name__} is not allowed on channel {self.name!r} ({before!r})"
             ) from None
-        if after is before:
-            return
         self._state = after
+        if after is before or not self._hears_of_states:
+            return
         for role, state in after.states.items():
             if state is not before.states[role]:
                 self.state_changed(role, before.states[role], state, command)
