@@ -72,7 +72,7 @@ def making_socket() -> Iterator[None]:
 
 
 def bcast_socket(
-    socket_module: ModuleType = socket, *, reuse: bool = True, mcast_ttl: int = 1
+    socket_module: ModuleType | None = None, *, reuse: bool = True, mcast_ttl: int = 1
 ) -> socket.socket:
     """Make an unbound UDP socket that may broadcast.
 
@@ -81,7 +81,7 @@ def bcast_socket(
 
     Parameters
     ----------
-    socket_module : module
+    socket_module : module, optional
         Whose ``socket`` is called, for libraries that have a module of their own like Python's.
     reuse : bool
         Let several processes bind the same port, as the servers of one host do with the search
@@ -100,7 +100,7 @@ def bcast_socket(
         If the system has none for us.
     """
     with making_socket():
-        sock: socket.socket = socket_module.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock: socket.socket = (socket_module or socket).socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, mcast_ttl)

@@ -14,6 +14,7 @@ from ..._client.operations import Operation, Read, TypedRead, Write
 from ..._errors import CaprotoTypeError
 from ..._protocol.commands import ErrorResponse, ReadNotifyResponse, WriteNotifyResponse
 from .._waiting import Deadline
+from ._home import home_of
 from ._pv import PV
 from ._sending import Failure, send_all
 
@@ -98,7 +99,7 @@ class Batch:
         deadline, self._deadline = self._deadline, Deadline(self.timeout)
         if kind is None:
             pvs: set[PV] = {request.pv for request in requests}
-            for context in {pv.context for pv in pvs}:
+            for context in {home_of(pv) for pv in pvs}:
                 context.check_reentry("The end of a Batch")
             deadline.restart()
             _report(send_all(requests, deadline))

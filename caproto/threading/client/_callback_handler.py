@@ -9,7 +9,7 @@ from ..._client.announcements import PVCallback
 from ..._client.arguments import check_token
 from ..._client.callbacks import Function, check_accepts, make_reference
 from ..._errors import CaprotoTypeError
-from ._home import ClientPV
+from ._home import ClientPV, home_of
 
 #: The subjects of handlers: a state, given as text, or AccessRights.
 News = Literal["state", "access_rights"]
@@ -36,7 +36,7 @@ class CallbackHandler:
     @property
     def callbacks(self) -> dict[int, Function]:
         """The callbacks that :meth:`add_callback` has added and that still exist, by token."""
-        return self.pv.context.table.listeners(self.pv, self._news)
+        return home_of(self.pv).table.listeners(self.pv, self._news)
 
     def add_callback(self, function: Callable[..., object], run: bool = False) -> int:
         """Call *function* at each change from now on.
@@ -66,7 +66,7 @@ class CallbackHandler:
         states, access = (reference, None) if self._news == "state" else (None, reference)
         added: list[PVCallback] = []
         try:
-            self.pv.context.listen(self.pv, states, access, added, known=run, token=token)
+            home_of(self.pv).listen(self.pv, states, access, added, known=run, token=token)
         except BaseException:  # Ctrl-C: a caller without the token cannot remove it
             for listener in added:
                 listener.cancel()
@@ -82,4 +82,4 @@ class CallbackHandler:
             If *token* is not an int.
         """
         check_token(token)
-        self.pv.context.stop_listening(self.pv, self._news, token)
+        home_of(self.pv).stop_listening(self.pv, self._news, token)

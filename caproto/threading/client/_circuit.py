@@ -80,6 +80,8 @@ P = TypeVar("P", bound=PV)
 class CircuitOwner(Protocol):
     """The Context of a manager, with its events; what they return is delivered to callbacks."""
 
+    context: Any
+
     @property
     def lock(self) -> RLock:
         """The lock of the PVs."""
@@ -151,7 +153,7 @@ class ClientCircuit(CircuitFacts):
         self._command_log = CommandLog(self.session)
         self._silent = False  # whether queued callbacks are dropped at the end
         self.locks = self._all_locks()
-        self.manager = VirtualCircuitManager(self, owner)
+        self.manager = VirtualCircuitManager(self, owner.context)
         host, port = address
         self._thread = threading.Thread(
             target=_serve,

@@ -25,7 +25,7 @@ from ..._client.arguments import (
     check_timeout,
 )
 from ..._client.callbacks import Function, Reference, check_accepts, make_reference
-from ..._client.pvs import PVKey, PVPhase, carrier_of
+from ..._client.pvs import CircuitKey, PVKey, PVPhase, carrier_of
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoError, CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from ..._os.sockets import user_name
@@ -50,7 +50,7 @@ CLOSE_TIME = 2.0
 DEFAULT_TIMEOUT, TIMEOUT_VARIABLE = 2.0, "CAPROTO_DEFAULT_TIMEOUT"
 
 
-class Context(Home):
+class Context:
     """A client: finds PVs, connects them and keeps them connected, in background threads.
 
     Parameters
@@ -115,7 +115,8 @@ class Context(Home):
         own = None if broadcaster is not None else SharedBroadcaster(configuration=configuration)
         broadcaster = broadcaster or own
         assert broadcaster is not None
-        super().__init__(
+        self._home = Home(
+            self,
             broadcaster,
             own is not None,
             configuration or broadcaster.configuration,
@@ -125,8 +126,33 @@ class Context(Home):
             max_workers=max_workers,
             flow_control=flow_control,
         )
-        self._searches.add_searcher(self)
-        _lifetime.register(self)
+        self.broadcaster = broadcaster
+        self.configuration = self._home.configuration
+        self.host_name = host_name
+        self.client_name = client_name
+        self.log = self._home.log
+        self._home.searches.add_searcher(self._home)
+        _lifetime.register(self._home)
+
+    @property
+    def timeout(self) -> float | None:
+        """Default timeout of operations in seconds; None waits without end. Can be set."""
+        return self._home.timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._home.timeout = check_timeout(value, lasting=True)
+
+    @property
+    def closed(self) -> bool:
+        """Whether this Context was disconnected."""
+        return self._home.closed
+
+    @property
+    def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
+        """All circuits, by address and priority (a copy)."""
+        circuits = self._home.table.carriers.copy()
+        return {key: circuit.manager for key, circuit in circuits.items()}
 
     def get_pvs(
         self,
@@ -171,26 +197,26 @@ class Context(Home):
         access = _reference(access_rights_callback, "f(pv, access_rights)")
         check_priority(priority)
         timeout = check_default_timeout(timeout)
-        self.check_open()
+        self._home.check_open()
         listening = states is not None or access is not None
-        table, keys = self.table, [(name, priority) for name in names]
+        table, keys = self._home.table, [(name, priority) for name in names]
         new: set[ClientPV] = set()
         if listening or not all(key in table.pvs for key in keys):
-            if _locks.held(*self.locks):
+            if _locks.held(*self._home.locks):
                 raise refusal("Context.get_pvs")
-            now = self.now()
-            with self.lock:
-                self.check_open()
+            now = self._home.now()
+            with self._home.lock:
+                self._home.check_open()
                 new = table.file(
-                    names, priority, lambda name: PV(name, priority, self, timeout, now)
+                    names, priority, lambda name: PV(name, priority, self._home, timeout, now)
                 )
         added: list[PVCallback] = []
         try:
             pvs = [table.pvs[key] for key in keys]
             if listening:
                 for pv in dict.fromkeys(pvs):
-                    self.listen(pv, states, access, added, known=pv not in new)
-            self._announce([pv for pv in pvs if pv.phase is PVPhase.NEW])
+                    self._home.listen(pv, states, access, added, known=pv not in new)
+            self._home.announce([pv for pv in pvs if pv.phase is PVPhase.NEW])
             return cast("list[PV]", pvs)
         except BaseException:  # Ctrl-C: if the user repeats the call, they would be called twice
             for listener in added:
@@ -263,7 +289,7 @@ class Context(Home):
         data_type = "time" if data_type is None else data_type
         check_data_type(data_type)
         deadline = self._deadline(timeout)
-        self.check_reentry("Context.read")
+        self._home.check_reentry("Context.read")
         from ._many import read_many
 
         return read_many(self.get_pvs(*dict.fromkeys(names)), data_type, deadline)
@@ -296,7 +322,7 @@ class Context(Home):
             raise CaprotoTypeError(f"values must be a dict of name -> value, not {values!r}")
         check_names(values, "write")
         deadline = self._deadline(timeout)
-        self.check_reentry("Context.write")
+        self._home.check_reentry("Context.write")
         from ._many import write_many
 
         return write_many(self.get_pvs(*values), values, deadline)
@@ -307,7 +333,7 @@ class Context(Home):
     @property
     def pvs(self) -> dict[PVKey, PV]:
         """All PVs, by name and priority (a copy)."""
-        return cast("dict[PVKey, PV]", self.table.pvs.copy())  # in one step: it needs no lock
+        return cast("dict[PVKey, PV]", self._home.table.pvs.copy())  # in one step: it needs no lock
 
     def reconnect(self, keys: Iterable[PVKey]) -> None:
         """Search at once for those of some PVs that are not connected.
@@ -324,12 +350,12 @@ class Context(Home):
         """
         pvs = []
         for name, priority in keys:
-            pv = self.table.pvs.get((name, priority))
+            pv = self._home.table.pvs.get((name, priority))
             if pv is None:
                 raise CaprotoKeyError(f"{name!r} (priority {priority}) is not a PV of this Context")
             pvs.append(pv)
-        self.check_open()
-        self._announce([pv for pv in pvs if self.table.at_rest(pv)])
+        self._home.check_open()
+        self._home.announce([pv for pv in pvs if self._home.table.at_rest(pv)])
         self.broadcaster.search_now()
 
     def get_circuit_manager(self, address: Address, priority: int) -> VirtualCircuitManager:
@@ -349,9 +375,9 @@ class Context(Home):
             If the system has no socket for it.
         """
         check_priority(priority)
-        self.check_open()
-        self.check_reentry("Context.get_circuit_manager")
-        return self.circuit_to(address, priority).manager
+        self._home.check_open()
+        self._home.check_reentry("Context.get_circuit_manager")
+        return self._home.circuit_to(address, priority).manager
 
     def explain(self, pv: PV | str) -> Explanation:
         """Explain why a PV is not connected: its state in every detail, with hints.
@@ -376,8 +402,8 @@ class Context(Home):
             If it is neither a PV nor a name.
         """
         found = self._find(pv)
-        self.check_reentry(f"Context.explain of {found.name!r}")
-        now = self.now()
+        self._home.check_reentry(f"Context.explain of {found.name!r}")
+        now = self._home.now()
         circuit, channel = carrier_of(found), found.channel
         from ..._client.explanation import Explanation
 
@@ -385,9 +411,9 @@ class Context(Home):
             name=found.name,
             state=found.describe(now),
             connected=found.connected,
-            search=self._searches.report(self, found.key),
+            search=self._home.searches.report(self._home, found.key),
             server=found.server,
-            last_failure=self.table.failure(found),
+            last_failure=self._home.table.failure(found),
             circuit=circuit.report(channel) if circuit and channel else None,
             configuration=self.configuration,
             since=found.since,
@@ -402,7 +428,7 @@ class Context(Home):
             priorities = [priority for name, priority in self.pvs if name == pv]
             found = self.pvs[pv, min(priorities)] if priorities else None
         else:
-            found = pv if self.table.pvs.get(pv.key) is pv else None
+            found = pv if self._home.table.pvs.get(pv.key) is pv else None
         if found is None:
             name = pv if isinstance(pv, str) else pv.name
             raise CaprotoKeyError(f"{name!r} is not a PV of this Context; create it with get_pvs()")
@@ -422,12 +448,12 @@ class Context(Home):
         """
         reason = "the Context was disconnected"
         if wait:
-            self.check_reentry("Context.disconnect")
-            self._join(self._close(reason), Deadline(CLOSE_TIME))
-        elif self._must_not_wait():
-            self._searches.note(functools.partial(self._close, reason))
+            self._home.check_reentry("Context.disconnect")
+            self._home.join(self._home.close(reason), Deadline(CLOSE_TIME))
+        elif self._home.must_not_wait():
+            self._home.searches.note(functools.partial(self._home.close, reason))
         else:
-            self._close(reason)
+            self._home.close(reason)
 
     def __enter__(self) -> Context:
         return self
@@ -437,7 +463,7 @@ class Context(Home):
 
     def __repr__(self) -> str:
         if self.closed:
-            return f"<Context: closed ({self.table.closed})>"
+            return f"<Context: closed ({self._home.table.closed})>"
         phases = Counter(pv.phase for pv in self.pvs.values())
         return (
             f"<Context: {phases[PVPhase.NEW] + phases[PVPhase.SEARCHING]} searches pending, "

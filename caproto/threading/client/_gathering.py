@@ -27,7 +27,7 @@ from ..._errors import (
 )
 from .._waiting import Deadline
 from ._circuit import ClientCircuit
-from ._home import ClientPV
+from ._home import ClientPV, home_of
 from ._sending import send_all
 
 #: What became of an operation: the response of a success, or the error.
@@ -177,7 +177,7 @@ class Gathering:
         circuit = late.get(operation)
         last_heard = (
             "its circuit was lost" if circuit is None
-            else circuit.describe_last_heard(pv.context.now())
+            else circuit.describe_last_heard(home_of(pv).now())
         )
         return CaprotoTimeoutError(f"{pv.name!r}: {operation.no_reply(last_heard)}")
 
@@ -187,7 +187,7 @@ def _judge(operation: Operation, outcome: Outcome) -> Outcome:
     pv: ClientPV = operation.pv
     if isinstance(outcome, DisconnectedError):
         try:
-            pv.context.check_open(pv)
+            home_of(pv).check_open(pv)
         except ContextDisconnectedError as closed:
             outcome = closed
     elif not isinstance(outcome, CaprotoError) and outcome.status != NORMAL:

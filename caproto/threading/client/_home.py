@@ -14,6 +14,7 @@ import os
 import threading
 from _thread import RLock
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ... import _locks
 from ..._addresses import Address
@@ -53,18 +54,24 @@ class ClientPV(PVState[ClientCircuit]):
     ----------
     name, priority, now
         As for `PVState`.
-    context : Home
+    home : Home
+        Of its Context.
     timeout : float, None or DEFAULT
     """
 
-    __slots__ = ("_timeout", "context")
+    __slots__ = ("_home", "_timeout")
 
     def __init__(
-        self, name: str, priority: int, context: Home, timeout: Timeout, now: float
+        self, name: str, priority: int, home: Home, timeout: Timeout, now: float
     ) -> None:
         super().__init__(name, priority, now)
-        self.context = context
+        self._home = home
         self._timeout = timeout
+
+    @property
+    def context(self) -> Any:
+        """The Context that made it."""
+        return self._home.context
 
     @property
     def circuit_manager(self) -> VirtualCircuitManager | None:
@@ -76,7 +83,7 @@ class ClientPV(PVState[ClientCircuit]):
     def timeout(self) -> float | None:
         """Default timeout in seconds; None means to wait without end. Can be set."""
         timeout = self._timeout
-        return self.context.timeout if timeout is DEFAULT else timeout
+        return self._home.timeout if timeout is DEFAULT else timeout
 
     @timeout.setter
     def timeout(self, value: Timeout) -> None:
@@ -84,7 +91,7 @@ class ClientPV(PVState[ClientCircuit]):
 
     def describe(self, now: float) -> str:
         """Describe its state, in a few words."""
-        if self.context.closed:
+        if self._home.closed:
             return "disconnected, the Context is closed"
         return super().describe(now)
 
@@ -92,12 +99,12 @@ class ClientPV(PVState[ClientCircuit]):
         if timeout is not DEFAULT:
             return Deadline(check_timeout(timeout))
         own = self._timeout
-        return Deadline(self.context.timeout if own is DEFAULT else own)
+        return Deadline(self._home.timeout if own is DEFAULT else own)
 
     def _check_reentry(self, call: str) -> None:
         """Raise ReentrantCallError if this thread would wait for itself."""
         link = self._link
-        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+        if must_not_wait(self._home.locks if link is None else link.carrier.locks):
             raise refusal(f"PV.{call} of {self.name!r}")
 
     def wait_until_usable(self, deadline: Deadline) -> Link[ClientCircuit]:
@@ -106,7 +113,12 @@ class ClientPV(PVState[ClientCircuit]):
             link = self._link
             if link is not None and link.carrier.serves(link.channel):
                 return link
-            self.context.wait(self, lambda: self.connected, deadline)
+            self._home.wait(self, lambda: self.connected, deadline)
+
+
+def home_of(pv: ClientPV) -> Home:
+    """Return the part of a Context that *pv* and the others inside use."""
+    return pv._home
 
 
 class Home:
@@ -114,6 +126,8 @@ class Home:
 
     Parameters
     ----------
+    context : Context
+        What users have of it.
     broadcaster : SharedBroadcaster
         Searches for the PVs.
     owns_broadcaster : bool
@@ -139,6 +153,7 @@ class Home:
 
     def __init__(
         self,
+        context: Any,
         broadcaster: SharedBroadcaster,
         owns_broadcaster: bool,
         configuration: ClientConfiguration,
@@ -149,8 +164,9 @@ class Home:
         max_workers: int,
         flow_control: bool,
     ) -> None:
+        self.context = context
         self.broadcaster = broadcaster
-        self._searches = searches_of(broadcaster)
+        self.searches = searches_of(broadcaster)
         self._owns_broadcaster = owns_broadcaster
         self.configuration = configuration
         self.timeout = timeout
@@ -166,12 +182,7 @@ class Home:
         self.dead_callbacks = LogAllowance(10)
         # For callbacks of PVs without a circuit; its thread starts only if one is called.
         self._callbacks = CallbackQueue("without circuit", max_workers)
-        self.locks = (self.lock, self._searches.lock, self._callbacks.lock)
-
-    @property
-    def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
-        """All circuits, by address and priority (a copy)."""
-        return {key: circuit.manager for key, circuit in self.table.carriers.copy().items()}
+        self.locks = (self.lock, self.searches.lock, self._callbacks.lock)
 
     @property
     def closed(self) -> bool:
@@ -209,7 +220,7 @@ class Home:
             raise CaprotoTimeoutError(
                 self.table.why_not_connected(pv, timeout, self.now())
                 or f"{pv.name!r} was not found {waited('within', timeout)}: "
-                f"{self._searches.why_not_found()}"
+                f"{self.searches.why_not_found()}"
             )
 
     def watch(self, pv: ClientPV, waiter: Waiter, ready: Callable[[], bool]) -> bool:
@@ -236,13 +247,13 @@ class Home:
     def activate(self, pv: ClientPV) -> None:
         """Have *pv* searched if it is new or idle."""
         if self.table.at_rest(pv):
-            self._announce((pv,))
+            self.announce((pv,))
 
     def note(self, pv: ClientPV, function: Callable[[], object]) -> None:
         """Have *function* called soon by the thread that serves *pv*; takes no lock."""
         circuit = carrier_of(pv)
         if circuit is None:
-            self._searches.note(function, pv.name)
+            self.searches.note(function, pv.name)
         else:
             circuit.note(function, pv.name)
 
@@ -256,10 +267,10 @@ class Home:
 
     def check_reentry(self, call: str) -> None:
         """Raise ReentrantCallError if this thread would wait for itself."""
-        if self._must_not_wait():
+        if self.must_not_wait():
             raise refusal(call)
 
-    def _must_not_wait(self) -> bool:
+    def must_not_wait(self) -> bool:
         """Tell whether this thread, if it waited for one of our threads, would wait for itself."""
         circuits = self.table.carriers.copy().values()
         return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
@@ -293,7 +304,7 @@ class Home:
             # Left to another thread: the first one starts a thread, which Ctrl-C must not
             # interrupt.
             queue = self._callbacks if circuit is None else circuit.delivery
-            note = self._searches.note if circuit is None else circuit.note
+            note = self.searches.note if circuit is None else circuit.note
             note(functools.partial(queue.put, deliver), pv.name)
 
     def stop_listening(self, pv: ClientPV, news: str, token: int) -> None:
@@ -325,10 +336,10 @@ class Home:
             waiter.answered(None)
         return steps.deliver
 
-    def _announce(self, pvs: Sequence[ClientPV]) -> None:
+    def announce(self, pvs: Sequence[ClientPV]) -> None:
         """Have PVs searched that are new or idle; may be repeated at any time."""
         if pvs and not self.closed:
-            self._searches.note(functools.partial(self._begin, pvs))
+            self.searches.note(functools.partial(self._begin, pvs))
 
     def _begin(self, pvs: Sequence[ClientPV]) -> None:
         with self.lock:
@@ -338,9 +349,9 @@ class Home:
     def _search(self, pvs: Sequence[ClientPV], *, lost: bool = False, delay: float = 0.0) -> None:
         if pvs:
             names = [pv.name for pv in pvs]
-            self._searches.search(self, names, [pv.key for pv in pvs], lost=lost, delay=delay)
+            self.searches.search(self, names, [pv.key for pv in pvs], lost=lost, delay=delay)
             if self.closed:
-                self._searches.forget(self)  # closed meanwhile, before these were added
+                self.searches.forget(self)  # closed meanwhile, before these were added
 
     def found(self, address: Address, version: int, keys: Sequence[PVKey]) -> None:
         """Give PVs that were found to the circuit to their server."""
@@ -359,7 +370,7 @@ class Home:
         self._carry_out(steps)
         for circuit in made.values():
             if circuit in steps.attach:
-                self._searches.circuit_opened(address)
+                self.searches.circuit_opened(address)
                 circuit.start()
             else:  # another thread has made the same one
                 circuit.abandon()
@@ -401,8 +412,8 @@ class Home:
         with self.lock:
             circuit = self.table.carriers.setdefault(where, made[where])
         if circuit is made[where]:
-            self._searches.circuit_opened(address)
-            self._searches.note(circuit.start)  # Ctrl-C must not interrupt the start of a thread
+            self.searches.circuit_opened(address)
+            self.searches.note(circuit.start)  # Ctrl-C must not interrupt the start of a thread
         else:  # another thread has made the same one
             made[where].abandon()
         return circuit
@@ -460,7 +471,7 @@ class Home:
                 return
             self._earlier = [entry for entry in self._earlier if not entry[1].over]
             self._earlier.append((where, manager.delivery))
-        self._searches.circuit_closed(manager.address)
+        self.searches.circuit_closed(manager.address)
 
     # ---- other events from the broadcaster
 
@@ -488,7 +499,7 @@ class Home:
             self._callbacks.put(())
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug(
-                "%d searches still await an answer", self._searches.open_searches(self)
+                "%d searches still await an answer", self.searches.open_searches(self)
             )
 
     def last_heard(self) -> dict[Address, float]:
@@ -500,7 +511,7 @@ class Home:
 
     # ---- the end
 
-    def _close(self, reason: str) -> list[ClientCircuit]:
+    def close(self, reason: str) -> list[ClientCircuit]:
         """Close everything, for *reason*; return the circuits that there are to wait for."""
         with self.lock:
             steps = self.table.close(reason)
@@ -508,7 +519,7 @@ class Home:
             earlier = [queue for _, queue in self._earlier]
         # All of it each time: the first call may have been interrupted.
         self._carry_out(steps)
-        self._searches.forget(self)
+        self.searches.forget(self)
         for circuit in circuits:
             circuit.close()
         for queue in (*earlier, self._callbacks):
@@ -517,7 +528,7 @@ class Home:
             self.broadcaster.disconnect(wait=False)
         return circuits
 
-    def _join(self, circuits: Iterable[ClientCircuit], deadline: Deadline) -> None:
+    def join(self, circuits: Iterable[ClientCircuit], deadline: Deadline) -> None:
         """Wait for the threads of closed *circuits*, and for all others, until *deadline*."""
         for circuit in circuits:
             circuit.join(deadline.remaining())
@@ -528,10 +539,10 @@ class Home:
         for queue in (*earlier, self._callbacks):
             queue.join(deadline.remaining())
         if self._owns_broadcaster:
-            self._searches.join(deadline.remaining())
+            self.searches.join(deadline.remaining())
 
     def _at_exit(self, deadline: Deadline) -> None:
-        self._join(self._close(EXITING), deadline)
+        self.join(self.close(EXITING), deadline)
 
     def _after_fork(self) -> None:
         self.lock = _locks.Lock()
@@ -539,7 +550,7 @@ class Home:
             circuit.abandon()
         for queue in (*(queue for _, queue in self._earlier), self._callbacks):
             queue.abandon()
-        self.locks = (self.lock, self._searches.lock, self._callbacks.lock)
+        self.locks = (self.lock, self.searches.lock, self._callbacks.lock)
         self.table.abandon(
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

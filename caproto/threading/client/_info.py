@@ -11,7 +11,7 @@ from ..._protocol.commands import EventAddResponse, ReadNotifyResponse
 from ..._protocol.timestamp import TimeStamp
 from .._waiting import Deadline
 from ._gathering import read_all
-from ._home import ClientPV
+from ._home import ClientPV, home_of
 from ._subscription import Subscription
 
 #: Of an array one element suffices to get the metadata.
@@ -48,7 +48,7 @@ def find_metadata(pv: ClientPV) -> Metadata | None:
 def html_of(pv: ClientPV) -> str:
     """Write what is known about *pv*, without asking the server."""
     known = find_metadata(pv)
-    facts = [("state", pv.describe(pv.context.now())), *(facts_of(known) if known else ())]
+    facts = [("state", pv.describe(home_of(pv).now())), *(facts_of(known) if known else ())]
     return html_table(f"PV {pv.name}", (), facts)
 
 

@@ -100,7 +100,7 @@ class PV(RequestingPV):
         return CallbackHandler(self, "access_rights")
 
     def __repr__(self) -> str:
-        return f"<PV {self.name!r}: {self.describe(self.context.now())}>"
+        return f"<PV {self.name!r}: {self.describe(self._home.now())}>"
 
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError(
@@ -126,7 +126,7 @@ class PV(RequestingPV):
         deadline = self._deadline(timeout)
         self._idle_wish = False
         self._check_reentry("wait_for_search")
-        self.context.wait(self, lambda: self.found, deadline)
+        self._home.wait(self, lambda: self.found, deadline)
 
     def wait_for_connection(self, *, timeout: Timeout = DEFAULT) -> None:
         """Wait until the PV can be used; an idle one is woken.
@@ -145,7 +145,7 @@ class PV(RequestingPV):
         self._idle_wish = False
         if not self.connected:
             self._check_reentry("wait_for_connection")
-            self.context.wait(self, lambda: self.connected, deadline)
+            self._home.wait(self, lambda: self.connected, deadline)
 
     # ---- reading and writing
 
@@ -413,10 +413,10 @@ class PV(RequestingPV):
         key = (data_type_key(data_type), data_count, low, high, to, mask)
         found = (self._subscriptions or {}).get(key)
         if found is None:
-            if _locks.held(self.context.lock):
+            if _locks.held(self._home.lock):
                 raise _reentry.refusal(f"PV.subscribe of {self.name!r}")
-            with self.context.lock:
-                found = self.context.table.subscription(
+            with self._home.lock:
+                found = self._home.table.subscription(
                     self,
                     key,
                     lambda: Subscription(self, data_type, data_count, low, high, to, mask),

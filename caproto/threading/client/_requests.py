@@ -23,7 +23,7 @@ class RequestingPV(ClientPV):
     def _send(self, operation: Operation, deadline: Deadline) -> None:
         """Send an operation without waiting for it; inside another call of ours, after that."""
         link = self._link
-        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+        if must_not_wait(self._home.locks if link is None else link.carrier.locks):
             self._leave(operation, deadline)
             return
         self._idle_wish = False
@@ -58,7 +58,7 @@ class RequestingPV(ClientPV):
     def _ask(self, operation: Blocking, deadline: Deadline) -> Any:
         """Send an operation, wait for its outcome, and check it; return the response."""
         link = self._link
-        if must_not_wait(self.context.locks if link is None else link.carrier.locks):
+        if must_not_wait(self._home.locks if link is None else link.carrier.locks):
             raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}")
         self._idle_wish = False
         try:
@@ -82,7 +82,7 @@ class RequestingPV(ClientPV):
         if operation.response is None and operation.error is None:
             operation.wait(None)
         if operation.error is not None:
-            self.context.check_open(self)
+            self._home.check_open(self)
             raise failure(self, operation.verb, operation.error, manager.circuit.address)
         response = operation.response
         if response.status != NORMAL:
@@ -93,7 +93,7 @@ class RequestingPV(ClientPV):
         self, operation: Blocking, manager: ClientCircuit
     ) -> CaprotoTimeoutError:
         """Make the error for a reply that did not come, and tell the callback of a write."""
-        last_heard = manager.describe_last_heard(self.context.now())
+        last_heard = manager.describe_last_heard(self._home.now())
         error = CaprotoTimeoutError(f"{self.name!r}: {operation.no_reply(last_heard)}")
         told: list[Delivery] = []
         operation.gave_up(error, told)

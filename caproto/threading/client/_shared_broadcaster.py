@@ -175,7 +175,7 @@ class SharedBroadcaster:
     def remove_listener(self, listener: object) -> None:
         """Stop all searches of *listener*, a Context."""
         for searcher in self._service.searchers.living():
-            if searcher is listener:
+            if getattr(searcher, "context", None) is listener:
                 self._searches.forget(searcher)
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from ..._client.interfaces import Update
 from ..._client.pvs import carrier_of
 from ..._client.subscriptions import SubscriptionState
 from ..._errors import CaprotoTypeError
-from ._home import ClientPV
+from ._home import ClientPV, home_of
 from ._reentry import must_not_wait, refusal
 
 _F = TypeVar("_F", bound=Function)
@@ -104,7 +104,7 @@ class Subscription(SubscriptionState):
         """
         if function is None:
             return functools.partial(self._decorate, strong=strong)
-        context = self.pv.context
+        context = home_of(self.pv)
         if _locks.held(context.lock):
             raise refusal(f"Subscription.add_callback of {self.pv.name!r}")
         two = accepts_two(function)
@@ -120,12 +120,12 @@ class Subscription(SubscriptionState):
 
     def _add(self, entry: Entry) -> None:
         pv = self.pv
-        with pv.context.lock:
-            pv.context.check_open(pv)
+        with home_of(pv).lock:
+            home_of(pv).check_open(pv)
             circuit = carrier_of(pv)
             late = self._append(entry, circuit is not None)
         if circuit is None:
-            pv.context.activate(pv)
+            home_of(pv).activate(pv)
             return
         circuit.reconcile((self,))
         if late:
@@ -158,14 +158,14 @@ class Subscription(SubscriptionState):
 
     def _remove(self, tokens: Collection[int]) -> None:
         """Stop calling these; inside another call of ours, after it."""
-        context, circuit = self.pv.context, carrier_of(self.pv)
+        context, circuit = home_of(self.pv), carrier_of(self.pv)
         if must_not_wait(context.locks if circuit is None else circuit.locks):
             context.note(self.pv, functools.partial(self._remove_now, tokens))
         else:
             self._remove_now(tokens)
 
     def _remove_now(self, tokens: Collection[int]) -> None:
-        with self.pv.context.lock:
+        with home_of(self.pv).lock:
             self._forget(tokens)
         self._reconcile()
 
@@ -187,7 +187,7 @@ class Subscription(SubscriptionState):
         dead = self._callbacks.dead()
         if not dead:
             return
-        context = self.pv.context
+        context = home_of(self.pv)
         warnings: list[tuple[str, int]] = []  # name, and how many died unmentioned before
         with context.lock:
             found = self._forget({entry.token for entry in dead})
@@ -205,12 +205,12 @@ class Subscription(SubscriptionState):
     def _call_first(self, entry: Entry) -> None:
         """Tell a late callback the latest update, then let it have the next ones."""
         self._deliver_latest(entry)
-        with self.pv.context.lock:
+        with home_of(self.pv).lock:
             self._include(entry)
 
     def _failed(self, token: int, name: str, error: BaseException) -> None:
         pv = self.pv
-        self._callbacks.failed(token, name, error, pv.name, self.log, pv.context.now())
+        self._callbacks.failed(token, name, error, pv.name, self.log, home_of(pv).now())
 
     def _died(self, _reference: object) -> None:
         # Runs in the garbage collector, in any thread, under any lock: it only leaves a note. While

@@ -343,10 +343,10 @@ class TestSharedBroadcaster:
             other.read()
             server.drop_all()
             other.read()
-        wait_for(lambda: all(delivery.over for _, delivery in ctx._earlier))
+        wait_for(lambda: all(delivery.over for _, delivery in ctx._home._earlier))
         server.drop_all()
         other.read()
-        assert len(ctx._earlier) <= len(ctx.pvs), "those of the last moment only"
+        assert len(ctx._home._earlier) <= len(ctx.pvs), "those of the last moment only"
 
     def test_what_waits_for_callbacks_is_dropped_with_the_context_whatever_came_between(
         self, server, wait_for

@@ -349,7 +349,7 @@ def test_a_pv_that_was_never_announced_is_found_by_its_first_use(world: World) -
     """As an interrupt leaves it."""
     name = world.new_name()
     ctx = world.ctx
-    ctx.table.file([name], 0, lambda name: PV(name, 0, ctx, 5, ctx.now()))
+    ctx._home.table.file([name], 0, lambda name: PV(name, 0, ctx._home, 5, ctx._home.now()))
     pv = world.ctx.pvs[name, 0]
     assert pv.phase is PVPhase.NEW
     assert pv.read().data[0] == 1.5
@@ -381,7 +381,7 @@ def test_a_noted_removal_is_done_once_the_lock_is_free(world: World) -> None:
     sub = world.x.subscribe()
     token = sub.add_callback(told)
     told.wait()
-    with world.ctx.lock:
+    with world.ctx._home.lock:
         sub.remove_callback(token)
         assert sub.callbacks  # noted
     wait_for(lambda: not sub.callbacks)

@@ -15,7 +15,8 @@ from caproto import (
     ServerDisconnResponse,
 )
 from caproto._client.backoff import LONGEST_PAUSE, Loss
-from caproto.threading.client import AccessError, CaprotoKeyError, Context
+from caproto.threading.client import AccessError, CaprotoKeyError
+from caproto.threading.client._home import Home
 from tests.conformance.items import item
 from tests.harness.fake_server import FakePV, ignore
 from tests.threading.client.told import flush
@@ -196,13 +197,13 @@ class TestLate:
     def test_between_the_connection_and_its_announcement(self, server, ctx, monkeypatch, wait_for):
         """What is true already is told once, although it is still to be announced."""
         late = Log()
-        really_created = Context.channels_created
+        really_created = Home.channels_created
 
         def channels_created(self, manager, pvs):
             ctx.get_pvs("x", **late.callbacks)
             return really_created(self, manager, pvs)
 
-        monkeypatch.setattr(Context, "channels_created", channels_created)
+        monkeypatch.setattr(Home, "channels_created", channels_created)
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()
         flush(x)

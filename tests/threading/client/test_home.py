@@ -41,7 +41,7 @@ class TestFinders:
         monkeypatch.setattr(_home, "ClientCircuit", make)
         sockets = open_sockets()
         threads = [
-            threading.Thread(target=ctx.found, args=(address, 13, [(pv.name, 0)]))
+            threading.Thread(target=ctx._home.found, args=(address, 13, [(pv.name, 0)]))
             for pv in searched
         ]
         for thread in threads:
@@ -78,7 +78,7 @@ class TestFinders:
         logger.addHandler(look)
         try:
             with caplog.at_level("DEBUG", "caproto.circ"):
-                ctx.found(address, 13, [("x", 0)])
+                ctx._home.found(address, 13, [("x", 0)])
         finally:
             logger.removeHandler(look)
         assert looked and set(map(tuple, looked)) == {(searched[0],)}
@@ -86,7 +86,7 @@ class TestFinders:
     def test_one_that_comes_after_the_end_leaves_nothing(self, ctx, searched, address):
         ctx.disconnect()
         sockets = open_sockets()
-        ctx.found(address, 13, [("x", 0)])
+        ctx._home.found(address, 13, [("x", 0)])
         gc.collect()
         assert not ctx.circuit_managers and open_sockets() == sockets
 
@@ -98,7 +98,7 @@ class TestFinders:
 
         monkeypatch.setattr(_home, "ClientCircuit", fail)
         with caplog.at_level(logging.WARNING, "caproto"):
-            ctx.found(address, 13, [("x", 0), ("y", 0)])
+            ctx._home.found(address, 13, [("x", 0), ("y", 0)])
         monkeypatch.undo()
         (record,) = caplog.records
         assert "no descriptors are left; 2 PVs of 127.0.0.1:" in record.getMessage()
@@ -118,26 +118,26 @@ class TestWatching:
     def test_what_is_ready_is_not_watched(self, ctx):
         (x,) = ctx.get_pvs("x")
         x.wait_for_connection()
-        assert not ctx.watch(x, self.Waiter(), lambda: x.connected)
+        assert not ctx._home.watch(x, self.Waiter(), lambda: x.connected)
         assert not x._waiters
 
     def test_a_waiter_is_told_of_a_change(self, ctx):
         (x,) = ctx.get_pvs("x")
         waiter = self.Waiter()
-        if ctx.watch(x, waiter, lambda: x.connected):
+        if ctx._home.watch(x, waiter, lambda: x.connected):
             assert waiter.told.wait(5)
 
     def test_the_end_is_told_each_time(self, server, ctx):
         server.answers = lambda search: False
         (x,) = ctx.get_pvs("x")
         waiter = self.Waiter()
-        assert ctx.watch(x, waiter, lambda: x.connected)
+        assert ctx._home.watch(x, waiter, lambda: x.connected)
         for _ in range(2):
-            ctx._close("over")
+            ctx._home.close("over")
             assert waiter.told.wait(5)
             waiter.told.clear()
         with pytest.raises(ContextDisconnectedError, match="^'x': over$"):
-            ctx.watch(x, waiter, lambda: x.connected)
+            ctx._home.watch(x, waiter, lambda: x.connected)
         ctx.disconnect()
 
 
@@ -147,6 +147,6 @@ def test_a_note_is_carried_out_whether_there_is_a_circuit_or_not(server, ctx, wa
     x.wait_for_connection()
     names = []
     for pv in (x, y):
-        ctx.note(pv, lambda: names.append(threading.current_thread().name))
+        ctx._home.note(pv, lambda: names.append(threading.current_thread().name))
     wait_for(lambda: len(names) == 2)
     assert sorted(name.split()[0] for name in names) == ["ca-circuit", "ca-udp"]

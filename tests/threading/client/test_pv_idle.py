@@ -15,7 +15,7 @@ from caproto import (
     WriteNotifyRequest,
     WriteRequest,
 )
-from caproto.threading.client import Context
+from caproto.threading.client._home import Home
 from tests.conformance.items import item
 from tests.harness.fake_server import ignore
 from tests.threading.client.told import Told, flush, hold_callbacks
@@ -110,13 +110,13 @@ class TestIdle:
 
     def test_its_channel_is_never_said_to_be_connecting(self, server, x, monkeypatch, wait_for):
         """Between the request to the server and the moment at which the PV becomes idle."""
-        seen, really_idle = [], Context.pv_idle
+        seen, really_idle = [], Home.pv_idle
 
         def pv_idle(self, manager, pv):
             seen.append((pv.connected, repr(pv)))
             return really_idle(self, manager, pv)
 
-        monkeypatch.setattr(Context, "pv_idle", pv_idle)
+        monkeypatch.setattr(Home, "pv_idle", pv_idle)
         x.go_idle()
         wait_for(lambda: "idle" in repr(x))
         assert seen == [(False, "<PV 'x': idle>")]
@@ -274,14 +274,14 @@ class TestRaces:
         """``in_the_gap(function)``: have it called once in that moment."""
 
         def arrange(function):
-            really_idle = Context.pv_idle
+            really_idle = Home.pv_idle
 
             def pv_idle(self, manager, pv):
                 monkeypatch.undo()
                 function()
                 return really_idle(self, manager, pv)
 
-            monkeypatch.setattr(Context, "pv_idle", pv_idle)
+            monkeypatch.setattr(Home, "pv_idle", pv_idle)
 
         return arrange
 

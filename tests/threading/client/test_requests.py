@@ -79,7 +79,7 @@ def test_inside_another_call_of_ours(server, ctx, x, wait_for):
     """What needs an answer is refused; the rest is left to the reader thread."""
     seen: list = []
     deadline = Deadline(10)
-    with x.context.lock:
+    with x.context._home.lock:
         with pytest.raises(ReentrantCallError, match=r"PV.read of 'x'"):
             read(x)
         x._send(Read(x, seen.append, deadline), deadline)

@@ -155,7 +155,7 @@ class TestWeakReferences:
 
     def test_many_that_die_are_counted(self, server, ctx, x, warnings, monkeypatch):
         now = [1000.0]
-        monkeypatch.setattr(ctx, "now", lambda: now[0])
+        monkeypatch.setattr(ctx._home, "now", lambda: now[0])
         sub = x.subscribe()
         for _ in range(50):
             sub.add_callback(lambda response: None)
@@ -299,7 +299,7 @@ class TestMisbehaviour:
         self, server, ctx, x, caplog, monkeypatch
     ):
         now = [1000.0]
-        monkeypatch.setattr(ctx, "now", lambda: now[0])
+        monkeypatch.setattr(ctx._home, "now", lambda: now[0])
 
         def fails(response):
             raise ValueError(f"no {response.data[0]}")
