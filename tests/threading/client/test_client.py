@@ -235,3 +235,31 @@ def test_everything_that_it_offers_explains_itself():
         for attribute, thing in vars(getattr(client, name)).items():
             if not attribute.startswith("_") and (callable(thing) or isinstance(thing, property)):
                 assert thing.__doc__, f"{name}.{attribute}"
+
+
+#: What users find by tab completion.
+FOR_USERS = {
+    "Batch": "read write timeout",
+    "Context": """
+        broadcaster circuit_managers client_name closed configuration disconnect explain
+        get_circuit_manager get_pv get_pvs host_name log pvs read reconnect timeout write
+        """,
+    "SharedBroadcaster": """
+        cancel configuration disconnect get_cached_search_result log new_id
+        registration_retry_time remove_listener search search_now send time_since_last_heard
+        """,
+    "VirtualCircuitManager": """
+        address all_created_pvnames backlog channels circuit connected context dead disconnect
+        events_off events_on ioids log pauses pvs subscriptions time_since_last_heard
+        """,
+}
+
+
+def test_tab_completion_shows_what_is_for_users(ctx):
+    (x,) = ctx.get_pvs("random_walk:x")
+    x.wait_for_connection()
+    with client.Batch() as batch:
+        pass
+    for thing in (batch, ctx, ctx.broadcaster, x.circuit_manager):
+        name = type(thing).__name__
+        assert {n for n in dir(thing) if not n.startswith("_")} == set(FOR_USERS[name].split())
