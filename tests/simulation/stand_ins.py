@@ -26,7 +26,7 @@ from caproto._os import repeater
 from caproto.threading import client
 
 from .sockets import Poll, Socket, socketpair
-from .system import Event, Lock, RLock, SimpleQueue, Thread, in_use, present
+from .system import Event, Lock, RLock, SimpleQueue, Thread, present
 
 
 class StandIn(types.ModuleType):
@@ -46,8 +46,6 @@ def _clock() -> float:
 
 
 def _get_ident() -> int:
-    if not in_use():  # the garbage collector, which tells caproto where it runs, runs anywhere
-        return threading.get_ident()
     ident = present().current.ident
     assert ident is not None
     return ident

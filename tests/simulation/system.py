@@ -174,11 +174,6 @@ def use(system: System) -> None:
     _system = system
 
 
-def in_use() -> bool:
-    """Whether the stand-ins belong to any system yet."""
-    return "_system" in globals()
-
-
 def present() -> System:
     """The system that the stand-ins belong to."""
     return _system

@@ -49,7 +49,7 @@ def must_not_wait(locks: tuple[RLock, ...]) -> bool:
     for lock in locks:
         if lock._is_owned():  # type: ignore[attr-defined]
             return True
-    return bool(_locks.collecting) and _locks.in_finalizer_inside_us()
+    return False
 
 
 def refusal(call: str) -> ReentrantCallError:
