@@ -376,7 +376,8 @@ class CircuitSession:
         if self.over:
             return
         commands: list[Message] = []
-        for sub in subscriptions:
+        # Each once: users change the wish meanwhile, and what is not sent yet cannot be cancelled.
+        for sub in dict.fromkeys(subscriptions):
             channel = sub.pv.channel
             if channel is None or channel.circuit is not self.circuit or not channel.connected:
                 continue

@@ -427,6 +427,30 @@ def update(sub: FakeSubscription, value: float, status: int = 1) -> ca.EventAddR
     return ca.EventAddResponse([value], ChannelType.DOUBLE, 1, status, sub.event_id)
 
 
+class Wavering(FakeSubscription):
+    """Users add its callback, and remove it at once, in other threads: each look is another one."""
+
+    looks = [True, False, False, False]
+
+    @property
+    def wanted(self) -> bool:
+        return self.looks.pop(0)
+
+    @wanted.setter
+    def wanted(self, value: bool) -> None:
+        """The base class sets it first."""
+
+
+def test_a_wish_that_changes_meanwhile_cancels_nothing_that_is_not_sent_yet(world):
+    (pv,) = world.connect("x")
+    sub = Wavering(pv)
+    world.session.reconcile([sub, sub])
+    [request] = world.send()
+    assert request.subscriptionid == sub.event_id
+    world.session.reconcile([sub])  # the change has left a note of its own
+    assert sub.event_id is None and len(world.send()) == 1
+
+
 def test_the_server_follows_the_wish(world):
     (x,) = world.connect("x")
     sub = FakeSubscription(x)

@@ -51,8 +51,6 @@ def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> 
         filename = frame.f_code.co_filename
         if not filename.startswith(_ROOT):
             return None
-        if frame.f_code.co_name == "_watch_collector":  # Python drops what it raises
-            return None
         if event != "line" or where is not None:
             return trace
         if linecache.getline(filename, frame.f_lineno).lstrip().startswith("with "):
