@@ -147,6 +147,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading.pyepics_compat._attributes",
         "threading.pyepics_compat._errors",
         "threading.pyepics_compat._values",
+        "threading.pyepics_compat._worker",
         "threading.pyepics_compat.dbr",
     ),
     (

@@ -1,28 +1,31 @@
-"""Channels: what the PV objects of one name share, and the thread that fetches their metadata.
+"""Channels: what the PV objects of one name share, and the threads that work for them.
 
-A :class:`Channel` listens to the client's PV and passes connections, losses and changes of access
-rights on to the PV objects of its name. Control metadata are fetched once per connection, by
-a thread that asks for all channels that wait, in one batch. Updates follow the metadata on
-the wire, so the first callback has them already.
+A :class:`Channel` looks at the client's PV after each event, and has the PV objects of its name
+catch up with what it sees. Many names are given to the client at a time, by a thread. Control
+metadata are fetched once per connection, for all channels that wait, in one batch. Updates follow
+the metadata on the wire, so the first callback has them already.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
+import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ... import _locks
+from ..._client.arguments import check_names
 from ..._errors import CaprotoError, CaprotoTimeoutError
 from ..._protocol.dbr import AccessRights, ChannelType
 from ..client import PV as ClientPV
 from ..client import Batch, Context
 from ._values import Known, decode, type_name, type_number
+from ._worker import Worker
 
 if TYPE_CHECKING:
+    from ..._addresses import Address
     from ..._protocol.commands import ReadNotifyResponse
 
 _log = logging.getLogger("caproto.ctx")
@@ -32,13 +35,24 @@ METADATA_TIME = 5.0
 
 
 class Facts(NamedTuple):
-    """What a connection tells about a channel."""
+    """What a connection tells about a channel.
+
+    Attributes
+    ----------
+    native : ChannelType
+    nelm : int
+    host : str
+    read_access, write_access : bool
+    connection : object
+        The same one as long as the connection lasts.
+    """
 
     native: ChannelType
     nelm: int
     host: str
     read_access: bool
     write_access: bool
+    connection: object = None
 
     @property
     def access(self) -> str:
@@ -60,6 +74,9 @@ class Facts(NamedTuple):
         }
 
 
+#: Metadata of a channel for which none were fetched; never changed.
+_NOTHING: Known = {}
+_READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)
 _ACCESS = {
     (True, True): "read/write",
     (True, False): "read-only",
@@ -71,14 +88,8 @@ _ACCESS = {
 class User(Protocol):
     """A PV object of pyepics, as its channel sees it."""
 
-    def channel_connected(self, facts: Facts) -> None:
-        """Note the connection, and tell the callbacks."""
-
-    def channel_lost(self) -> None:
-        """Note the loss, and tell the callbacks."""
-
-    def rights_changed(self, facts: Facts) -> None:
-        """Note new access rights, and tell the callbacks."""
+    def catch_up(self) -> None:
+        """Tell the callbacks what has happened to the channel."""
 
     def start_monitor(self) -> None:
         """Subscribe, if that is wanted."""
@@ -89,8 +100,8 @@ class Channel:
 
     Attributes
     ----------
-    pv : PV
-        The client's.
+    name : str
+    channels : Channels
     facts : Facts or None
         Of the present connection.
     metadata : dict or None
@@ -101,33 +112,50 @@ class Channel:
     """
 
     __slots__ = (
-        "_asked", "_fresh", "_users", "channels", "facts", "last_metadata", "metadata",
-        "pv",
+        "_asked", "_fresh", "_pv", "_users", "channels", "facts", "last_metadata", "metadata",
+        "name",
     )  # fmt: skip
 
-    def __init__(self, channels: Channels, pv: ClientPV) -> None:
+    def __init__(self, channels: Channels, name: str) -> None:
         self.channels = channels
-        self.pv = pv
+        self.name = name
+        self._pv: ClientPV | None = None
         self.facts: Facts | None = None
         self.metadata: Known | None = None
-        self.last_metadata: Known = {}
+        self.last_metadata: Known = _NOTHING
         self._users: tuple[weakref.ref[User], ...] = ()
-        self._asked: Facts | None = None  # the connection for which metadata were asked for
+        self._asked: object = None  # the connection for which metadata were asked for
         self._fresh = True  # whether it has had no user yet
+
+    @property
+    def pv(self) -> ClientPV:
+        """The client's PV; made now if the thread has not come to it."""
+        pv = self._pv
+        if pv is None:
+            self.channels.make([self])
+            pv = self._pv
+            assert pv is not None
+        return pv
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is the client's PV."""
+        return self._pv is not None
+
+    def made(self, pv: ClientPV) -> None:
+        """Take the client's PV."""
+        self._pv = pv
 
     # ---- users
 
     def add(self, user: User) -> None:
-        """Tell *user* what happens from now on; if there is a connection, that comes first."""
+        """Have *user* catch up with what happens from now on."""
         dead = {id(reference) for reference in self._users if reference() is None}
         new = weakref.ref(user)
         with self.channels.lock:
             self._users = (*(one for one in self._users if id(one) not in dead), new)
         if not self._fresh:
-            with contextlib.suppress(CaprotoTimeoutError):
-                self.pv.wait_for_connection(timeout=0)  # a use: it does not stay or go idle
-            if self.facts is None and self.pv.connected:
-                self.state_changed("connected")
+            self._wake()
         self._fresh = False
 
     def remove(self, user: User) -> None:
@@ -141,66 +169,59 @@ class Channel:
         """Close the channel if it has no users."""
         if not self._users:
             self.pv.go_idle()
-            if not self.pv.connected:
-                self.facts = None  # before the callbacks say so
+            self.look()
+            if self._users:  # another thread has just added one
+                self._wake()
 
-    def users(self) -> Iterator[User]:
-        """Iterate over the PV objects."""
-        for reference in self._users:
-            user = reference()
-            if user is not None:
-                yield user
+    def _wake(self) -> None:
+        """Use the client's PV, so that it does not stay or go idle."""
+        with contextlib.suppress(CaprotoTimeoutError):
+            self.pv.wait_for_connection(timeout=0)
+        self.look()
 
-    # ---- events, in the callback thread of the circuit
+    # ---- the connection
 
-    def state_changed(self, state: str) -> None:
-        """Note a connection or its loss."""
-        if state != "connected":
-            self.facts = self.metadata = None
-            for user in self.users():
-                user.channel_lost()
-            return
-        facts = self._look()
-        if facts is None:
-            return  # lost since; the next event says so
-        self.facts = facts
-        for user in self.users():
-            user.channel_connected(facts)
+    def look(self) -> None:
+        """Note what has become of the connection; have the users catch up if it is news.
 
-    def _look(self) -> Facts | None:
-        channel, circuit, rights = self.pv.channel, self.pv.circuit_manager, self.pv.access_rights
-        if channel is None or circuit is None or rights is None:
+        Any thread may look at any time.
+        """
+        with self.channels.lock:
+            old = self.facts
+            new = self.facts = self._seen(old)
+            if new is None or old is None or new.connection is not old.connection:
+                self.metadata = self.metadata if new is old else None
+        if new is not old:
+            for reference in self._users:
+                user = reference()
+                if user is not None:
+                    user.catch_up()
+
+    def _seen(self, old: Facts | None) -> Facts | None:
+        """Return the facts of the present connection: *old*, if they are the same."""
+        pv = self._pv
+        if pv is None or not pv.connected:
             return None
-        assert channel.native_data_type is not None and channel.native_data_count is not None
-        host, port = circuit.address
-        return Facts(
-            channel.native_data_type,
-            channel.native_data_count,
-            f"{host}:{port}",
-            bool(rights & AccessRights.READ),
-            bool(rights & AccessRights.WRITE),
-        )
-
-    def rights_changed(self, rights: AccessRights) -> None:
-        """Note new access rights."""
-        facts = self.facts
-        if facts is None:
-            return  # told with the connection
-        self.facts = facts = facts._replace(
-            read_access=bool(rights & AccessRights.READ),
-            write_access=bool(rights & AccessRights.WRITE),
-        )
-        for user in self.users():
-            user.rights_changed(facts)
+        channel, circuit, rights = pv.channel, pv.circuit_manager, pv.access_rights
+        if channel is None or circuit is None or rights is None:
+            return None  # lost since; the next event says so
+        bits = int(rights)
+        read, write = bool(bits & _READ), bool(bits & _WRITE)
+        if old is not None and old.connection is channel:
+            if old.read_access == read and old.write_access == write:
+                return old
+        native, nelm = channel.native_data_type, channel.native_data_count
+        assert native is not None and nelm is not None
+        return Facts(native, nelm, self.channels.host(circuit.address), read, write, channel)
 
     # ---- metadata
 
     def needs_metadata(self) -> bool:
         """Tell whether they are still to be asked for; answers with True once per connection."""
         facts = self.facts
-        if facts is None or self._asked is facts or self.metadata is not None:
+        if facts is None or self._asked is facts.connection or self.metadata is not None:
             return False
-        self._asked = facts
+        self._asked = facts.connection
         return True
 
     def note_metadata(self, response: ReadNotifyResponse) -> None:
@@ -222,7 +243,7 @@ class Channels:
     ----------
     context : Context
     lock : RLock
-        Protects the tuples of users and the table of channels.
+        Protects what channels and PV objects know of connections, and the table of channels.
     cache : dict
         The PV objects that `get_pv` has made, by name and form.
     """
@@ -232,66 +253,73 @@ class Channels:
         self.lock = _locks.Lock()
         self.cache: dict[tuple[str, str], Any] = {}
         self._by_name: dict[str, Channel] = {}
-        self._listeners = self._make_listeners()
-        self._waiting: list[tuple[Channel, User]] = []  # for metadata, then for a monitor
-        self._fetching = False  # whether a thread sees to them
+        self._hosts: dict[Address, str] = {}
+        self._listener = self._make_listener()
+        self._maker: Worker[Channel] = Worker("ca-names", self._make)
+        self._fetcher: Worker[tuple[Channel, User]] = Worker("ca-metadata", _fetch)
 
     def channel(self, name: str) -> Channel:
-        """Return the channel of this name."""
+        """Return the channel of this name; it is searched soon."""
         found = self._by_name.get(name)
-        if found is not None:
-            return found
-        state_changed, rights_changed = self._listeners
-        (pv,) = self.context.get_pvs(
-            name,
-            connection_state_callback=state_changed,
-            access_rights_callback=rights_changed,
-        )
-        new = Channel(self, pv)
-        with self.lock:
-            found = self._by_name.setdefault(name, new)
-        if pv.connected:  # which may have been told before the channel was there
-            found.state_changed("connected")
+        if found is None:
+            check_names((name,))
+            if self.context.closed:
+                self.context.get_pvs(name)  # raises
+            new = Channel(self, name)
+            with self.lock:
+                found = self._by_name.setdefault(name, new)
+            if found is new:
+                self._maker.put(new)
         return found
 
-    def _make_listeners(self) -> tuple[Callable[..., None], Callable[..., None]]:
-        """Make the functions that all PVs of the client share; it holds them weakly."""
+    def host(self, address: Address) -> str:
+        """Return an address as text, the same object each time."""
+        text = self._hosts.get(address)
+        if text is None:
+            host, port = address
+            text = self._hosts[address] = f"{host}:{port}"
+        return text
+
+    def make(self, channels: list[Channel]) -> None:
+        """Get the client's PVs for *channels*, and have events told to these; again is harmless."""
+        pvs = self.context.get_pvs(
+            *(channel.name for channel in channels),
+            connection_state_callback=self._listener,
+            access_rights_callback=self._listener,
+        )
+        for channel, pv in zip(channels, pvs, strict=True):
+            channel.made(pv)
+            if pv.connected:  # which may have been told before
+                channel.look()
+
+    def _make(self, channels: list[Channel]) -> None:
+        """Do it in the thread."""
+        try:
+            self.make([channel for channel in channels if not channel.is_made])
+        except CaprotoError as error:  # the Context was closed, for example
+            _log.debug("%s", error)
+
+    def _make_listener(self) -> Callable[..., None]:
+        """Make the function that all PVs of the client call; it is held weakly."""
         by_name = self._by_name
 
-        def state_changed(pv: ClientPV, state: str) -> None:
+        def changed(pv: ClientPV, _news: object) -> None:
             channel = by_name.get(pv.name)
             if channel is not None:
-                channel.state_changed(state)
+                channel.look()
 
-        def rights_changed(pv: ClientPV, rights: AccessRights) -> None:
-            channel = by_name.get(pv.name)
-            if channel is not None:
-                channel.rights_changed(rights)
-
-        return state_changed, rights_changed
+        return changed
 
     def fetch_metadata(self, channel: Channel, user: User) -> None:
         """Have the metadata of *channel* fetched, then the monitor of *user* started."""
-        with self.lock:
-            self._waiting.append((channel, user))
-            first, self._fetching = not self._fetching, True
-        if first:
-            try:
-                threading.Thread(target=self._fetch, name="ca-metadata", daemon=True).start()
-            except RuntimeError:  # there are no more threads
-                self._fetch()
+        self._fetcher.put((channel, user))
 
-    def _fetch(self) -> None:
-        """Fetch metadata, for all that wait at a time, until none does; a thread's function."""
-        while True:
-            with self.lock:
-                waiting, self._waiting = self._waiting, []
-                if not waiting:
-                    self._fetching = False
-                    return
-            _ask({channel for channel, _ in waiting})
-            for _, user in waiting:
-                _start_monitor(user)
+
+def _fetch(waiting: list[tuple[Channel, User]]) -> None:
+    """Fetch the metadata of channels, in one batch; then start the monitors of users."""
+    _ask({channel for channel, _ in waiting})
+    for _, user in waiting:
+        _start_monitor(user)
 
 
 def _ask(channels: set[Channel]) -> None:
@@ -314,6 +342,16 @@ def _start_monitor(user: User) -> None:
 
 _registry: dict[Context, Channels] = {}
 _registry_lock = _locks.Lock()
+
+
+def _after_fork() -> None:
+    """Forget the Contexts of the parent; one of its threads may have held the lock."""
+    global _registry_lock
+    _registry_lock = _locks.Lock()
+    _registry.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def channels_of(context: Context) -> Channels:

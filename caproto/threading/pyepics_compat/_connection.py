@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from ..._errors import CaprotoValueError
+from ..._errors import CaprotoError, CaprotoValueError
 from ..client import Context, Subscription
 from ._attributes import Attributes
 from ._callbacks import Callbacks, Forward, guarded
@@ -97,11 +98,13 @@ class Connection(Attributes):
         self._mask: bool | int | None = auto_monitor
         self._monitor: tuple[Subscription, int] | None = None
         self._monitored: int | None = None  # the mask in use
+        self._teller: int | None = None  # the ident of the thread that tells callbacks of events
+        self._missed = False  # whether an update came before they were told of the connection
         self._channels: Channels = channels_of(self.context)
         self._channel = self._channels.channel(self.pvname)
         self._attached = True
         self._channel.add(self)
-        self._catch_up()
+        self.catch_up()
 
     def __del__(self) -> None:
         monitor = getattr(self, "_monitor", None)
@@ -111,51 +114,65 @@ class Connection(Attributes):
 
     # ---- connecting
 
-    def _catch_up(self) -> None:
-        """Go through the connection that the channel has already, if it has one."""
-        facts = self._channel.facts
-        if facts is not None:
-            self.channel_connected(facts)
+    def catch_up(self) -> None:
+        """Tell the callbacks what has happened to the channel; one thread at a time, in order.
 
-    def channel_connected(self, facts: Facts) -> None:
-        """Note the connection, and tell the callbacks; for the channel."""
+        Another thread that comes meanwhile leaves its news to the first one.
+        """
         with self._channels.lock:
-            if self._facts is not None or not self._attached:
+            if self._teller is not None or self._news() is self._facts:
                 return
-            self._facts = facts
+            self._teller = threading.get_ident()
+        try:
+            while self._tell_next():
+                pass
+        except BaseException:  # Ctrl-C in a callback
+            self._teller = None
+            raise
+
+    def _news(self) -> Facts | None:
+        return self._channel.facts if self._attached else None
+
+    def _tell_next(self) -> bool:
+        """Take over one change of the channel, and tell the callbacks; False if there is none."""
+        with self._channels.lock:
+            old, new = self._facts, self._news()
+            if new is old:
+                self._teller = None
+                return False
+            if old is not None and (new is None or new.connection is not old.connection):
+                new = None  # first the loss
+                self._forget()
+            self._facts = new
+        if new is None:
+            self._tell_connection(False)
+            for function in list(self.access_callbacks):
+                guarded(function, (False, False), {"pv": self}, self.pvname)
+            return True
         self._tell_access()
-        self._tell_connection(True)
+        if old is None:
+            self._tell_connection(True)
+            self._use(new)
+        return True
+
+    def _use(self, facts: Facts) -> None:
+        """Begin to use a connection that the callbacks know."""
         with self._channels.lock:
             # It may be lost by now, or let go of by a callback.
-            self.connected = self._linked()
-            arrived = self._arrived
-        if not self.connected:
-            return
+            if self._facts is not facts:
+                return
+            self.connected = True
+            missed, self._missed = self._missed, False
+            arrived, self._arrived = self._arrived, None
         if arrived is not None:
             arrived.set()
-            self._arrived = None
-        if self._wanted_mask() is not None:
+        if missed:
+            self.run_callbacks()
+        if self._wanted_mask() is not None and self._monitored is None:
             if self._callbacks.entries and self._channel.metadata is None:
                 self._channels.fetch_metadata(self._channel, self)
             else:
                 self.start_monitor()
-
-    def _linked(self) -> bool:
-        return self._facts is not None
-
-    def channel_lost(self) -> None:
-        """Note the loss, and tell the callbacks; for the channel."""
-        if not self._unlink():
-            return
-        self._tell_connection(False)
-        for function in list(self.access_callbacks):
-            guarded(function, (False, False), {"pv": self}, self.pvname)
-
-    def rights_changed(self, facts: Facts) -> None:
-        """Note new access rights, and tell the callbacks; for the channel."""
-        if self._facts is not None:
-            self._facts = facts
-            self._tell_access()
 
     def _tell_access(self) -> None:
         for function in list(self.access_callbacks):
@@ -179,13 +196,25 @@ class Connection(Attributes):
             return True
         if not self._attached:
             return False
-        arrived = threading.Event()
+        seconds = self.connection_timeout if timeout is None else max(0.0, timeout)
+        end = time.monotonic() + seconds
+        try:
+            # Not for the callback thread, which may be the one that waits here.
+            self._channel.pv.wait_for_connection(timeout=seconds)
+        except CaprotoError:
+            return self.connected
+        self._channel.look()
+        return self._wait_until_told(end)
+
+    def _wait_until_told(self, end: float) -> bool:
+        """Wait while another thread tells the callbacks of the connection."""
+        if self._teller == threading.get_ident():
+            return self._facts is not None  # a callback about the connection waits for it
         with self._channels.lock:
-            if self._arrived is None:
-                self._arrived = arrived
-            arrived = self._arrived
-        if not self.connected:
-            arrived.wait(self.connection_timeout if timeout is None else timeout)
+            arrived = self._arrived = self._arrived or threading.Event()
+            if self.connected:
+                arrived.set()
+        arrived.wait(max(0.0, end - time.monotonic()))
         return self.connected
 
     def connect(self, timeout: float | None = None) -> bool:
@@ -193,7 +222,7 @@ class Connection(Attributes):
         if not self._attached:
             self._attached = True
             self._channel.add(self)
-            self._catch_up()
+            self.catch_up()
         return self.wait_for_connection(timeout)
 
     def reconnect(self) -> bool:
@@ -213,21 +242,20 @@ class Connection(Attributes):
         self._callbacks.clear()
         self.connection_callbacks = []
         self.access_callbacks = []
-        self._unlink()
+        with self._channels.lock:
+            self._forget()
+            self._missed = False
         self._stop_monitor()
         self._channel.remove(self)
         cache = self._channels.cache
         if cache.get((self.pvname, self.form)) is self:
             cache.pop((self.pvname, self.form), None)
 
-    def _unlink(self) -> bool:
-        """Forget what belongs to a connection; return whether there was one."""
-        with self._channels.lock:
-            linked = self._facts is not None
-            self._facts = self._latest = None
-            self.connected = False
+    def _forget(self) -> None:
+        """Forget what belongs to a connection. Locked."""
+        self._facts = self._latest = None
+        self.connected = False
         self._known = {}
-        return linked
 
     # ---- the monitor
 
@@ -298,12 +326,21 @@ class Connection(Attributes):
 
     def take_update(self, response: Response) -> None:
         """Keep an update, and call the callbacks; in the callback thread of the circuit."""
-        if self._facts is None or self._monitored is None:
+        if self._monitored is None:
             return
         self._number += 1
         self._latest = self._number, response
-        if self._callbacks.entries:
-            self.run_callbacks()
+        if not self._callbacks.entries:
+            return
+        if not self.connected and self._comes_early():
+            return
+        self.run_callbacks()
+
+    def _comes_early(self) -> bool:
+        """Tell whether callbacks must hear of the connection first, from another thread."""
+        with self._channels.lock:
+            self._missed = not self.connected
+            return self._missed
 
     def _apply(self) -> None:
         """Take the latest update apart."""

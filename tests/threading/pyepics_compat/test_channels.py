@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from caproto import ReadNotifyRequest
+from caproto import CaprotoValueError, ContextDisconnectedError, EventAddRequest, ReadNotifyRequest
 from caproto.threading.client import Context
 from caproto.threading.pyepics_compat import PV
 from caproto.threading.pyepics_compat._channels import Facts, channels_of
@@ -57,12 +57,41 @@ def test_the_thread_that_fetches_ends(context, pv, told, wait_for):
     wait_for(lambda: "ca-metadata" not in [thread.name for thread in threading.enumerate()])
 
 
-def test_without_a_thread_they_are_fetched_all_the_same(context, pv, told, wait_for, monkeypatch):
-    def refuse(self):
-        raise RuntimeError("can't start new thread")
+def test_a_name_of_no_use_is_refused_at_the_call(context):
+    with pytest.raises(CaprotoValueError):
+        PV("")
 
-    y = pv("y", auto_monitor=False)
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    y._channels.fetch_metadata(y._channel, y)
-    monkeypatch.undo()
-    assert y._channels._fetching is False
+
+def test_a_closed_context_is_refused_at_the_call(start_server):
+    server = start_server({})
+    ctx = Context(configuration=server.configuration)
+    ctx.disconnect()
+    with pytest.raises(ContextDisconnectedError):
+        PV("a", context=ctx)
+
+
+def test_one_that_is_taken_up_while_it_is_let_go_of_stays_connected(start_server, wait_for):
+    server = start_server({"a": FakePV(1.5), "b": FakePV(2.5)})
+    with Context(configuration=server.configuration) as ctx:
+        kept, first = PV("b", context=ctx), PV("a", context=ctx)
+        assert kept.wait_for_connection(10) and first.wait_for_connection(10)
+        channel, later = first._channel, []
+        go_idle = type(channel.pv).go_idle
+
+        def meanwhile(pv):
+            if not later:
+                later.append(PV("a", context=ctx))
+            go_idle(pv)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(channel.pv), "go_idle", meanwhile)
+            first.disconnect()
+        wait_for(lambda: later[0].get() == 1.5)
+
+
+def test_many_are_found_together(start_server, wait_for):
+    server = start_server({f"p{i}": FakePV(float(i)) for i in range(300)})
+    with Context(configuration=server.configuration) as ctx:
+        pvs = [PV(f"p{i}", context=ctx) for i in range(300)]
+        wait_for(lambda: [pv.get() for pv in pvs] == list(range(300)))
+        assert len(server.received(EventAddRequest)) == 300

@@ -10,7 +10,7 @@ import pytest
 
 from caproto import CaprotoValueError, EventAddRequest
 from caproto.threading.client import Context
-from caproto.threading.pyepics_compat import PV, _connection
+from caproto.threading.pyepics_compat import PV, _connection, caget
 from tests.harness.fake_server import FakePV
 from tests.threading.pyepics_compat.conftest import DATABASE, Told
 
@@ -129,6 +129,81 @@ class TestConnecting:
         x = PV(records.pv("x"), connection_callback=connection)
         assert x.wait_for_connection(10)
         assert seen["ctrl"] == "mm" and isinstance(seen["get"], float)
+
+    def test_a_callback_may_wait_for_pvs_that_are_new(self, pv, records, wait_for):
+        found: list = []
+
+        def callback(**_):
+            if not found:
+                found.append(caget(records.pv("y"), connection_timeout=5))
+
+        def connection(pvname, conn, pv):
+            found.append(PV(records.pv("long")).wait_for_connection(5))
+
+        first = pv("x")
+        first.add_callback(callback)
+        first.put(1.25)
+        wait_for(lambda: found)
+        assert found.pop() is not None
+        x = PV(records.pv("switch"), connection_callback=connection)
+        assert x.wait_for_connection(10) and found == [True]
+
+    def test_a_connection_callback_may_wait_for_its_own_pv(self, context, records):
+        answers: list = []
+
+        def connection(pvname, conn, pv):
+            answers.append(pv.wait_for_connection(5))
+
+        x = PV(records.pv("x"), connection_callback=connection)
+        assert x.wait_for_connection(2) and answers == [True]
+
+    def test_events_come_in_order_whatever_thread_sees_them(self, context, records, pv, wait_for):
+        """A loss that another thread sees during a callback is told after it."""
+        events: list = []
+        in_callback, go_on = threading.Event(), threading.Event()
+
+        def access(read, write, pv):
+            events.append(read)
+            in_callback.set()
+            go_on.wait(10)
+
+        def connection(pvname, conn, pv):
+            events.append(("connection", conn))
+
+        first = pv("x")
+        thread = threading.Thread(target=lambda: made.append(
+            PV(records.pv("x"), access_callback=access, connection_callback=connection)))
+        made: list = []
+        thread.start()
+        assert in_callback.wait(10)
+        first._channel.pv.circuit_manager.disconnect()
+        wait_for(lambda: not first.connected)
+        go_on.set()
+        thread.join()
+        wait_for(lambda: len(events) == 6)
+        assert events == [
+            True, ("connection", True), ("connection", False), False, True, ("connection", True),
+        ]
+        wait_for(lambda: made[0].connected and made[0].get() is not None)
+
+    def test_an_update_during_the_news_of_a_connection_is_not_lost(self, context, records, pv,
+                                                                   wait_for):
+        told, in_callback, go_on = Told(), threading.Event(), threading.Event()
+
+        def connection(pvname, conn, pv):
+            if not conn:
+                in_callback.set()
+                go_on.wait(10)
+
+        x = PV(records.pv("x"), told, connection_callback=connection)
+        wait_for(lambda: told.calls)
+        thread = threading.Thread(target=x._channel.pv.circuit_manager.disconnect)
+        thread.start()
+        assert in_callback.wait(10)
+        before = len(told.calls)
+        go_on.set()
+        thread.join()
+        wait_for(lambda: len(told.calls) > before)
 
     def test_many_wait_at_once(self, context, records):
         x = PV(records.pv("x"))
