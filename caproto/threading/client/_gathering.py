@@ -1,10 +1,7 @@
-"""Operations on many PVs for which one caller waits: all are sent, then all outcomes collected."""
+"""Operations on many PVs for which one caller waits: all are sent, all outcomes collected."""
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
-from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING
 
 from ..._client.arguments import DataType
@@ -28,7 +25,7 @@ from ..._errors import (
 from .._waiting import Deadline
 from ._circuit import ClientCircuit
 from ._home import ClientPV, home_of
-from ._sending import send_all
+from ._sending import Sending
 
 #: What became of an operation: the response of a success, or the error.
 Outcome = Answer | CaprotoError
@@ -61,6 +58,13 @@ class GatheredRead(_Gathered, TypedRead):
 
     __slots__ = ("gathering",)
 
+    def failed(self, error: CaprotoError, out: Out) -> None:
+        """Have it sent again if its circuit was lost: a read changes nothing."""
+        if isinstance(error, DisconnectedError) and not self.deadline.expired:
+            self.gathering.sending.again(self)
+        else:
+            super().failed(error, out)
+
 
 class GatheredWrite(_Gathered, Write):
     """See `Write`."""
@@ -75,7 +79,7 @@ def read_all(
 ) -> list[tuple[Outcome, ...]]:
     """Read each of *pvs*, in each of some *forms*, with one send for each circuit.
 
-    Reads that are lost with a circuit are repeated on the next one, until the deadline.
+    Reads that are lost with a circuit are repeated on the next one at once, until the deadline.
 
     Parameters
     ----------
@@ -90,16 +94,9 @@ def read_all(
     list of tuple of response or CaprotoError
         For each of *pvs*, in each of *forms*. The errors name the PV.
     """
-    wanted = [(pv, form) for pv in pvs for form in forms]
-    outcomes: dict[tuple[ClientPV, tuple[DataType | None, int | None]], Outcome] = {}
-    while wanted:
-        reads = [GatheredRead(pv, None, deadline, *form) for pv, form in wanted]
-        outcomes.update(zip(wanted, Gathering(deadline).run(reads), strict=True))
-        # A read changes nothing, so it may be sent again.
-        wanted = [] if deadline.expired else [
-            key for key in wanted if isinstance(outcomes[key], DisconnectedError)
-        ]
-    return [tuple(outcomes[pv, form] for form in forms) for pv in pvs]
+    reads = [GatheredRead(pv, None, deadline, *form) for pv in pvs for form in forms]
+    outcomes = iter(Gathering(deadline).run(reads))
+    return [tuple(next(outcomes) for _ in forms) for _ in pvs]
 
 
 def write_all(values: Mapping[ClientPV, object], deadline: Deadline) -> list[Outcome]:
@@ -117,14 +114,18 @@ class Gathering:
     ----------
     deadline : Deadline
         Operations without outcome by then have failed.
+
+    Attributes
+    ----------
+    sending : Sending
+        Sends the operations.
     """
 
     def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
+        self.sending = Sending(deadline, self.finish, awaited=lambda: bool(self._pending))
         # Changed by the readers of several circuits, in single steps.
         self._outcomes: dict[Operation, Outcome] = {}
         self._pending: dict[Operation, None] = {}
-        self._over: SimpleQueue[None] = SimpleQueue()
 
     def run(self, operations: Sequence[_Gathered]) -> list[Outcome]:
         """Send *operations* and wait for their outcomes, until the deadline; return these."""
@@ -132,9 +133,7 @@ class Gathering:
         for operation in operations:
             operation.gathering = self  # type: ignore[misc]  # the slots are the subclasses'
         try:
-            for failed, error in send_all(list(operations), self._deadline):
-                self.finish(failed, error)
-            self._wait()
+            self.sending.run(operations)
         finally:  # also after a Ctrl-C
             late = self._withdraw()
         outcomes = self._outcomes.copy()  # those that come from now on are too late
@@ -148,13 +147,7 @@ class Gathering:
         self._outcomes[operation] = outcome
         self._pending.pop(operation, None)
         if not self._pending:
-            self._over.put(None)
-
-    def _wait(self) -> None:
-        if self._pending:
-            timeout = self._deadline.remaining()
-            with contextlib.suppress(Empty):
-                self._over.get(timeout=timeout if timeout is None else min(timeout, TIMEOUT_MAX))
+            self.sending.wake()
 
     def _withdraw(self) -> dict[Operation, ClientCircuit]:
         """Withdraw the operations that are pending still; return these, with their circuits."""

@@ -1,6 +1,7 @@
 """Send requests of many PVs together: those that are connected first."""
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 
@@ -19,7 +20,7 @@ CHUNK = 250
 Failure = tuple[Operation, CaprotoError]
 
 
-def send_all(requests: list[Operation], deadline: Deadline) -> list[Failure]:
+def send_all(requests: Sequence[Operation], deadline: Deadline) -> list[Failure]:
     """Send what can be sent now, and the rest as soon as their PVs are connected.
 
     Returns
@@ -27,107 +28,123 @@ def send_all(requests: list[Operation], deadline: Deadline) -> list[Failure]:
     list of (Operation, CaprotoError)
         Those that could not be sent until the deadline.
     """
-    waiting = _Waiting(deadline)
-    pvs: set[ClientPV] = {request.pv for request in requests}
-    for pv in pvs:
-        pv.used()
-    try:
-        while requests:
-            requests = _send(requests, deadline, waiting)
-    except BaseException:  # Ctrl-C
-        waiting.stop()
-        raise
-    return waiting.failures
+    failures: list[Failure] = []
+    Sending(deadline, lambda *failure: failures.append(failure)).run(requests)
+    return failures
 
 
-def _send(
-    requests: list[Operation], deadline: Deadline, waiting: _Waiting
-) -> list[Operation]:
-    """Send what can be sent now; wait, and return what can be sent next."""
-    groups: dict[ClientCircuit, list[Operation]] = {}
-    # All requests of a PV go the same way, in their order.
-    circuits: dict[ClientPV, ClientCircuit | None] = {}
-    for request in requests:
-        pv: ClientPV = request.pv
-        circuit = circuits.setdefault(pv, carrier_of(pv))
-        if circuit is None:
-            waiting.add(request)
-        elif circuit in groups:
-            groups[circuit].append(request)
-        else:
-            groups[circuit] = [request]
-    for manager, group in groups.items():
-        for start in range(0, len(group), CHUNK):
-            chunk = waiting.keep_order(group[start : start + CHUNK])
-            unsent, failed = manager.request_many(chunk, deadline)
-            waiting.failures += failed
-            for request in unsent:
-                waiting.add(request)
-    return waiting.next()
+class Sending:
+    """Sends requests; has those wait whose PVs are not connected yet, until they are. Used once.
 
+    Parameters
+    ----------
+    deadline : Deadline
+        Requests that could not be sent by then have failed.
+    failed : callable
+        Called as ``failed(request, error)`` for each request that cannot be sent.
+    awaited : callable, optional
+        Tells whether requests are to be sent `again` perhaps, although all have been sent.
+    """
 
-class _Notify:
-    """Puts a PV into a queue when something has happened to it; see `Home.watch`."""
-
-    __slots__ = ("_pv", "_queue")
-
-    def __init__(self, pv: ClientPV, queue: SimpleQueue[ClientPV]) -> None:
-        self._pv = pv
-        self._queue = queue
-
-    def answered(self, response: object) -> None:
-        """Note that something has happened."""
-        self._queue.put(self._pv)
-
-
-class _Waiting:
-    """Requests of PVs that are not connected yet, until they are or the time is over."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self.failures: list[Failure] = []
+    def __init__(
+        self,
+        deadline: Deadline,
+        failed: Callable[[Operation, CaprotoError], object],
+        awaited: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._deadline = deadline
-        self._requests: dict[ClientPV, list[Operation]] = {}
+        self._failed = failed
+        self._awaited = awaited
+        #: Those of PVs that are not connected.
+        self._waiting: dict[ClientPV, list[Operation]] = {}
         self._notifiers: dict[ClientPV, _Notify] = {}
-        self._queue: SimpleQueue[ClientPV] = SimpleQueue()
+        #: PVs to which something has happened, and requests to be sent again.
+        self._queue: SimpleQueue[ClientPV | Operation | None] = SimpleQueue()
 
-    def add(self, request: Operation) -> None:
+    def run(self, requests: Sequence[Operation]) -> None:
+        """Send *requests*; return when nothing is left to be sent, or the time is over."""
+        pvs: set[ClientPV] = {request.pv for request in requests}
+        for pv in pvs:
+            pv.used()
+        try:
+            while requests:
+                self._send(requests)
+                requests = self._next()
+        except BaseException:  # Ctrl-C
+            self._stop()
+            raise
+
+    def again(self, request: Operation) -> None:
+        """Have *request* sent again, which was lost with its circuit; called by any thread."""
+        self._queue.put(request)
+
+    def wake(self) -> None:
+        """Have it look again whether more requests are `awaited`; called by any thread."""
+        self._queue.put(None)
+
+    def _send(self, requests: Sequence[Operation]) -> None:
+        """Send what can be sent now."""
+        groups: dict[ClientCircuit, list[Operation]] = {}
+        # All requests of a PV go the same way, in their order.
+        circuits: dict[ClientPV, ClientCircuit | None] = {}
+        for request in requests:
+            pv: ClientPV = request.pv
+            circuit = circuits.setdefault(pv, carrier_of(pv))
+            if circuit is None:
+                self._add(request)
+            elif circuit in groups:
+                groups[circuit].append(request)
+            else:
+                groups[circuit] = [request]
+        for manager, group in groups.items():
+            for start in range(0, len(group), CHUNK):
+                chunk = self._keep_order(group[start : start + CHUNK])
+                unsent, failed = manager.request_many(chunk, self._deadline)
+                for failure in failed:
+                    self._failed(*failure)
+                for request in unsent:
+                    self._add(request)
+
+    def _add(self, request: Operation) -> None:
         """Wait for the PV of *request*."""
         pv: ClientPV = request.pv
-        if pv in self._requests:
-            self._requests[pv].append(request)
+        if pv in self._waiting:
+            self._waiting[pv].append(request)
         else:
-            self._requests[pv] = [request]
+            self._waiting[pv] = [request]
             self._watch(pv)
 
-    def keep_order(self, requests: list[Operation]) -> list[Operation]:
+    def _keep_order(self, requests: list[Operation]) -> list[Operation]:
         """Return those of *requests* that may be sent: no earlier one for their PV waits."""
-        if not self._requests:
+        if not self._waiting:
             return requests
         for request in requests:
-            if request.pv in self._requests:
-                self.add(request)
-        return [request for request in requests if request.pv not in self._requests]
+            if request.pv in self._waiting:
+                self._add(request)
+        return [request for request in requests if request.pv not in self._waiting]
 
-    def next(self) -> list[Operation]:
-        """Wait for PVs to connect; return their requests. Empty when there is nothing left."""
+    def _next(self) -> list[Operation]:
+        """Wait; return what can be sent next. Empty when there is nothing left."""
         ready: list[Operation] = []
-        while self._requests and not ready:
+        while not ready and (self._waiting or self._awaited()):
             timeout = self._deadline.remaining()
             try:
-                changed = [self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))]
+                events = [self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))]
             except Empty:
                 return self._take_rest()
-            changed += [self._queue.get() for _ in range(self._queue.qsize())]
-            for pv in dict.fromkeys(changed):
-                if pv not in self._requests:
+            events += [self._queue.get() for _ in range(self._queue.qsize())]
+            for event in dict.fromkeys(events):
+                if isinstance(event, Operation):
+                    ready.append(event)
+                elif event not in self._waiting:
                     continue
-                if pv.connected:
-                    ready += self._requests.pop(pv)
+                elif event.connected:
+                    ready += self._waiting.pop(event)
                 else:
-                    self._watch(pv)
+                    self._watch(event)
         return ready
 
-    def stop(self) -> None:
+    def _stop(self) -> None:
         """Stop waiting."""
         for pv, notify in self._notifiers.items():
             home_of(pv).unwatch(pv, notify)
@@ -138,18 +155,34 @@ class _Waiting:
             if not home_of(pv).watch(pv, notify, lambda: pv.connected):
                 self._queue.put(pv)
         except CaprotoError as error:  # the Context was disconnected
-            self.failures += [(request, error) for request in self._requests.pop(pv)]
+            for request in self._waiting.pop(pv):
+                self._failed(request, error)
 
     def _take_rest(self) -> list[Operation]:
         """Stop waiting; return the requests of PVs that are connected at this moment."""
         ready: list[Operation] = []
-        for pv, requests in self._requests.items():
+        for pv, requests in self._waiting.items():
             home_of(pv).unwatch(pv, self._notifiers[pv])
             try:
                 pv.wait_until_usable(self._deadline)
             except CaprotoError as error:
-                self.failures += [(request, error) for request in requests]
+                for request in requests:
+                    self._failed(request, error)
             else:
                 ready += requests
-        self._requests = {}
+        self._waiting = {}
         return ready
+
+
+class _Notify:
+    """Puts a PV into a queue when something has happened to it; see `Home.watch`."""
+
+    __slots__ = ("_pv", "_queue")
+
+    def __init__(self, pv: ClientPV, queue: SimpleQueue[ClientPV | Operation | None]) -> None:
+        self._pv = pv
+        self._queue = queue
+
+    def answered(self, response: object) -> None:
+        """Note that something has happened."""
+        self._queue.put(self._pv)

@@ -82,6 +82,29 @@ def test_a_read_that_is_lost_with_its_circuit_is_repeated(server, ctx):
     assert values(read_all([x, y], [(None, None)], Deadline(10))) == [[1.5], [2.5]]
 
 
+def test_a_lost_read_is_repeated_at_once_although_another_pv_stays_missing(server, ctx):
+    x, missing = ctx.get_pvs("x", "missing")
+    x.wait_for_connection()
+
+    def once(connection, command):
+        del server.on[ca.ReadNotifyRequest]
+        hang_up(connection, command)
+
+    server.on[ca.ReadNotifyRequest] = once
+    done = threading.Event()
+    outcomes = []
+
+    def read() -> None:
+        outcomes.extend(read_all([x, missing], [(None, None)], Deadline(None)))
+        done.set()
+
+    threading.Thread(target=read).start()
+    server.wait_for(ca.ReadNotifyRequest, count=2)
+    server.pvs["missing"] = server.pvs["x"]
+    assert done.wait(30)
+    assert values(outcomes) == [[1.5], [1.5]]
+
+
 def test_a_write_is_never_sent_twice(server, ctx):
     x, y = ctx.get_pvs("x", "y")
     for pv in (x, y):
@@ -133,16 +156,16 @@ def test_a_context_that_is_closed_meanwhile(server, ctx):
 
 
 def test_ctrl_c_leaves_no_operation_behind(server, ctx, monkeypatch):
-    from caproto.threading.client import _gathering
+    from caproto.threading.client import _sending
 
-    class Interrupting(_gathering.SimpleQueue):
+    class Interrupting(_sending.SimpleQueue):
         def get(self, *args, **options):
             raise KeyboardInterrupt
 
     (x,) = ctx.get_pvs("x")
     x.wait_for_connection()
     server.on[ca.ReadNotifyRequest] = ignore
-    monkeypatch.setattr(_gathering, "SimpleQueue", Interrupting)
+    monkeypatch.setattr(_sending, "SimpleQueue", Interrupting)
     with pytest.raises(KeyboardInterrupt):
         read_all([x], [(None, None)], Deadline(10))
     assert not x.circuit_manager._circuit.session.routes.operations

@@ -67,13 +67,13 @@ def test_an_interrupted_wait_leaves_nothing_behind(server, ctx, monkeypatch):
 def test_a_pv_that_connects_in_the_middle_keeps_the_order_of_its_writes(
     server, ctx, wait_for, monkeypatch
 ):
-    add = _sending._Waiting.add
+    add = _sending.Sending._add
 
     def add_and_connect(waiting, request):
         add(waiting, request)
         request.pv.wait_for_connection()
 
-    monkeypatch.setattr(_sending._Waiting, "add", add_and_connect)
+    monkeypatch.setattr(_sending.Sending, "_add", add_and_connect)
     server.answers = lambda search: "may be connected" in server.pvs
     (x,) = ctx.get_pvs("x")
     with Batch(timeout=10) as batch:
