@@ -76,7 +76,10 @@ def _element_words(element: Any, native: ChannelType) -> str:
 
 
 def array_words(
-    count: int, native: ChannelType, elements: Callable[[int, int], Sequence[Any]]
+    count: int,
+    native: ChannelType,
+    elements: Callable[[int, int], Sequence[Any]],
+    units: str = "",
 ) -> str:
     """Write an array in brackets on one line; from ten elements on, its ends only.
 
@@ -88,17 +91,19 @@ def array_words(
         Their type.
     elements : callable
         ``elements(start, stop)`` returns some of them.
+    units : str
+        What follows on the same line.
     """
     def words(start: int, stop: int) -> list[str]:
         return [_element_words(element, native) for element in elements(start, stop)]
 
     if count < SHORTENED:
-        whole = f"[{', '.join(words(0, count))}]"
-        if len(whole) < WIDTH:
+        whole = f"[{', '.join(words(0, count))}]{units}"
+        if len(whole) <= WIDTH:
             return whole
     for number in range(min(ENDS, (count - 1) // 2), 0, -1):
-        whole = f"[{', '.join([*words(0, number), '...', *words(count - number, count)])}]"
-        if len(whole) < WIDTH:
+        whole = f"[{', '.join([*words(0, number), '...', *words(count - number, count)])}]{units}"
+        if len(whole) <= WIDTH:
             break
     return whole
 

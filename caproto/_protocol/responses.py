@@ -208,7 +208,7 @@ class ValueResponse(DataMessage):
             units = f" {units}" if units.isprintable() else f" {units!r}"
         if self._is_scalar(layout):
             return [self._scalar_words(layout) + units]
-        words = array_words(count, layout.native, self._elements) + units
+        words = array_words(count, layout.native, self._elements, units)
         return [words, f"{count} elements"] if count >= SHORTENED else [words]
 
     def _is_text(self, layout: Layout) -> bool:

@@ -252,6 +252,14 @@ def test_what_people_see(response, shown):
     assert str(response) == shown
 
 
+@pytest.mark.parametrize("count", [9, 10, 300])
+def test_units_after_an_array_stay_within_the_line(count):
+    units = DBR_CTRL_DOUBLE(units=b"\n\t\n\t\n\t\n\t")
+    text = str(reply([1.23456789e-30] * count, ChannelType.CTRL_DOUBLE, units))
+    assert r"] '\n\t\n\t\n\t\n\t'" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_the_value_alone_for_tables():
     control = DBR_CTRL_DOUBLE(units=b"mm")
     assert value_words(reply([2.5], ChannelType.CTRL_DOUBLE, control)) == "2.5 mm"
