@@ -4,10 +4,11 @@ from __future__ import annotations
 import enum
 import operator
 from collections.abc import Hashable, Iterable
-from typing import Final, SupportsFloat, TypeGuard
+from typing import Final, SupportsFloat, TypeGuard, TypeVar
 
 from .._environment import ClientConfiguration
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._protocol.commands_search import pack_ip
 from .._protocol.constants import MAX_PRIORITY
 from .._protocol.dbr import ChannelType, SubscriptionType, field_types
 from .._protocol.message import name_payload
@@ -37,6 +38,8 @@ _EVENTS = {
     for name, member in SubscriptionType.__members__.items()
 }
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
+T = TypeVar("T")
+
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more bits than we do
 
 
@@ -185,6 +188,40 @@ def check_priority(priority: object) -> None:
         raise CaprotoTypeError(f"priority must be a whole number, not {priority!r}")
     if not 0 <= priority <= MAX_PRIORITY:
         raise CaprotoValueError(f"priority must be between 0 and {MAX_PRIORITY}, not {priority}")
+
+
+def check_address(address: object) -> None:
+    """Raise unless *address* is a server's: a dotted quad and a port."""
+    if not _is_text_and_number(address):
+        raise CaprotoTypeError(f"address must be a tuple of (host, port), not {address!r}")
+    host, port = address
+    pack_ip(host)
+    if not 0 < port < 1 << 16:
+        raise CaprotoValueError(f"address={address!r}: a port is between 1 and 65535")
+
+
+def check_keys(keys: Iterable[object]) -> None:
+    """Raise CaprotoTypeError unless *keys* are pairs of a name and a priority."""
+    for key in keys:
+        if not _is_text_and_number(key):
+            raise CaprotoTypeError(f"keys must be tuples of (name, priority), not {key!r}")
+
+
+def _is_text_and_number(value: object) -> TypeGuard[tuple[str, int]]:
+    match value:
+        case (str(), int()):
+            return isinstance(value, tuple)
+    return False
+
+
+def listed(argument: str, values: Iterable[T]) -> list[T]:
+    """Make a list of *values*; raise CaprotoTypeError if that is a text, or not iterable."""
+    try:
+        if not isinstance(values, str):
+            return list(values)
+    except TypeError:
+        pass
+    raise CaprotoTypeError(f"{argument} must be a list or another iterable, not {values!r}")
 
 
 def check_names(names: Iterable[object], call: str = "get_pvs") -> None:

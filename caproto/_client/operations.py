@@ -286,7 +286,7 @@ class Write(Operation):
             return channel.write(self.data, data_type, count, None, ioid, notify)
         except CaprotoTypeError:
             numbers = numbers_in(self.data)
-            if numbers == self.data:
+            if numbers is self.data or numbers == self.data:  # an array is never equal
                 raise
         return channel.write(numbers, data_type, count, None, ioid, notify)
 

@@ -157,6 +157,34 @@ class TestNamesAndPriorities:
         with pytest.raises(CaprotoTypeError, match="priority must be a whole number"):
             arguments.check_priority(priority)
 
+    @pytest.mark.parametrize(
+        "address", [None, 5, "1.2.3.4:5064", ("1.2.3.4",), ("1.2.3.4", "5064"), (b"1.2.3.4", 5064)]
+    )
+    def test_what_is_no_address(self, address):
+        with pytest.raises(CaprotoTypeError, match=r"address must be a tuple of \(host, port\)"):
+            arguments.check_address(address)
+
+    @pytest.mark.parametrize("address", [("host", 5064), ("1.2.3.4", 0), ("1.2.3.4", 1 << 16)])
+    def test_addresses_that_no_server_can_have(self, address):
+        with pytest.raises(CaprotoValueError, match="IPv4 address|a port is between 1 and 65535"):
+            arguments.check_address(address)
+
+    def test_addresses(self):
+        arguments.check_address(("127.0.0.1", 5064))
+
+    @pytest.mark.parametrize("key", [None, "x", ("x",), ("x", "0"), [["x"], 0]])
+    def test_what_is_no_key(self, key):
+        with pytest.raises(CaprotoTypeError, match="keys must be tuples of"):
+            arguments.check_keys([("y", 0), key])
+
+    @pytest.mark.parametrize("values", [None, 5, "text"])
+    def test_what_cannot_be_listed(self, values):
+        with pytest.raises(CaprotoTypeError, match="names must be a list or another iterable, not"):
+            arguments.listed("names", values)
+
+    def test_lists(self):
+        assert arguments.listed("names", iter("ab")) == ["a", "b"]
+
     def test_callbacks(self):
         arguments.check_callback(None)
         arguments.check_callback(print)

@@ -16,13 +16,16 @@ from ..._client.arguments import (
     DEFAULT,
     DataType,
     Timeout,
+    check_address,
     check_callback,
     check_configuration,
     check_data_type,
     check_default_timeout,
+    check_keys,
     check_names,
     check_priority,
     check_timeout,
+    listed,
 )
 from ..._client.callbacks import Function, Reference, check_accepts, make_reference
 from ..._client.pvs import CircuitKey, PVKey, PVPhase, carrier_of
@@ -347,7 +350,11 @@ class Context:
         ------
         CaprotoKeyError
             If this Context has no such PV.
+        CaprotoTypeError
+            If one of *keys* is not such a pair.
         """
+        keys = listed("keys", keys)
+        check_keys(keys)
         pvs = []
         for name, priority in keys:
             pv = self._home.table.pvs.get((name, priority))
@@ -373,7 +380,10 @@ class Context:
             If the Context was disconnected.
         CaprotoNetworkError
             If the system has no socket for it.
+        CaprotoTypeError, CaprotoValueError
+            If *address* or *priority* cannot be those of a circuit.
         """
+        check_address(address)
         check_priority(priority)
         self._home.check_open()
         self._home.check_reentry("Context.get_circuit_manager")

@@ -14,6 +14,7 @@ from ..._client.arguments import (
     check_names,
     check_seconds,
     check_timeout,
+    listed,
 )
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoTypeError, ContextDisconnectedError
@@ -131,16 +132,15 @@ class SharedBroadcaster:
         CaprotoTypeError, CaprotoValueError
             If one of *names* cannot be searched.
         """
-        if isinstance(names, str):
-            raise CaprotoTypeError(f"names must be a list of names, not the text {names!r}")
+        wanted = listed("names", names)
+        check_names(wanted, "search")
         if self._service.closed:
             raise ContextDisconnectedError(self._service.closed)
-        wanted = list(names)
-        check_names(wanted)
         self._name_searches.begin(results_queue, wanted, check_timeout(timeout))
 
     def cancel(self, *names: str) -> None:
         """Stop the searches that `search` has begun for *names*; those of Contexts go on."""
+        check_names(names, "cancel")
         self._name_searches.cancel(names)
 
     def get_cached_search_result(self, name: str, *, threshold: float = 10.0) -> Address:
@@ -158,6 +158,7 @@ class SharedBroadcaster:
         CaprotoKeyError
             If no server has answered in that time.
         """
+        check_names((name,), "get_cached_search_result")
         return self._name_searches.result(name, threshold)
 
     def new_id(self) -> int:

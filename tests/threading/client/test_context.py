@@ -605,3 +605,12 @@ class TestWorkers:
         flush(x)
         assert told.values == [1.5, *map(float, range(100))]
         assert len(server.received(EventAddRequest)) == 1
+
+
+def test_wrong_addresses_and_keys_are_refused_at_the_call(server, ctx):
+    for address in (None, ("localhost",), (["127.0.0.1"], 5064)):
+        with pytest.raises(CaprotoTypeError, match="address"):
+            ctx.get_circuit_manager(address, 0)
+    for keys in (None, "x", [None], ["x"], [("x", 0, 1)]):
+        with pytest.raises(CaprotoTypeError, match="keys"):
+            ctx.reconnect(keys)

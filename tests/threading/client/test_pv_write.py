@@ -514,3 +514,9 @@ def test_a_read_after_a_write_sees_it(server, x):
     x.write(4.5)
     assert x.read().data[0] == 4.5
     assert len(server.received(ReadNotifyRequest)) == 1
+
+
+def test_numbers_in_an_array_for_a_text_are_refused(server, ctx):
+    (text,) = ctx.get_pvs("text")
+    with pytest.raises(CaprotoTypeError, match="'text'"):
+        text.write(numpy.array([1, 2]))
