@@ -52,6 +52,13 @@ if TYPE_CHECKING:
     from ._callback_handler import CallbackHandler
     from ._info import MetadataWatch
 
+#: What circuits, searches and other files use of a PV; users need not find it.
+_INSIDE = frozenset(
+    """
+    dead_listeners debug describe found key may_idle phase rights_news since used wait_until_usable
+    wanted
+    """.split()
+)
 #: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
 IDLE_TIME = 1.0
 
@@ -101,6 +108,10 @@ class PV(RequestingPV):
 
     def __repr__(self) -> str:
         return f"<PV {self.name!r}: {self.describe(self._home.now())}>"
+
+    def __dir__(self) -> list[str]:
+        """List what is for users, for tab completion."""
+        return sorted({*super().__dir__()} - _INSIDE)
 
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError(

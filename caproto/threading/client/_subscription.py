@@ -22,6 +22,9 @@ from ._reentry import must_not_wait, refusal
 
 _F = TypeVar("_F", bound=Function)
 
+#: What circuits, PVs and callback threads use of a Subscription; users need not find it.
+_INSIDE = frozenset("begin deliver event_id prune refused request stopped wanted".split())
+
 #: The warning about a callback that was garbage-collected before it was removed.
 _DIED = (
     "%r: the callback %s was garbage-collected before it was removed, so it gets no more updates. "
@@ -168,6 +171,10 @@ class Subscription(SubscriptionState):
         with home_of(self.pv).lock:
             self._forget(tokens)
         self._reconcile()
+
+    def __dir__(self) -> list[str]:
+        """List what is for users, for tab completion."""
+        return sorted({*super().__dir__()} - _INSIDE)
 
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError(

@@ -244,9 +244,19 @@ FOR_USERS = {
         broadcaster circuit_managers client_name closed configuration disconnect explain
         get_circuit_manager get_pv get_pvs host_name log pvs read reconnect timeout write
         """,
+    "PV": """
+        access_rights access_rights_callback channel circuit_manager connected
+        connection_state_callback context go_idle info log metadata name priority read server
+        subscribe subscriptions time_since_last_heard timeout unsubscribe_all wait_for_connection
+        wait_for_search watch_metadata write
+        """,
     "SharedBroadcaster": """
         cancel configuration disconnect get_cached_search_result log new_id
         registration_retry_time remove_listener search search_now send time_since_last_heard
+        """,
+    "Subscription": """
+        add_callback callbacks clear data_count data_type high log low mask most_recent_response pv
+        remove_callback to
         """,
     "VirtualCircuitManager": """
         address all_created_pvnames backlog channels circuit connected context dead disconnect
@@ -260,6 +270,6 @@ def test_tab_completion_shows_what_is_for_users(ctx):
     x.wait_for_connection()
     with client.Batch() as batch:
         pass
-    for thing in (batch, ctx, ctx.broadcaster, x.circuit_manager):
+    for thing in (x, x.subscribe(), batch, ctx, ctx.broadcaster, x.circuit_manager):
         name = type(thing).__name__
         assert {n for n in dir(thing) if not n.startswith("_")} == set(FOR_USERS[name].split())
