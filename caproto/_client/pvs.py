@@ -123,6 +123,7 @@ class PVState(Generic[C]):
         "_state_callbacks",
         "_subscriptions",
         "_waiters",
+        "key",
         "name",
         "priority",
     )
@@ -130,6 +131,8 @@ class PVState(Generic[C]):
     def __init__(self, name: str, priority: int, now: float) -> None:
         self.name = name
         self.priority = priority
+        #: Its key in the table, and in searches.
+        self.key: PVKey = (name, priority)
         self._link: Link[C] | None = None
         self._phase = PVPhase.NEW
         self._server: Address | None = None  # that has, or last had, this PV
@@ -142,11 +145,6 @@ class PVState(Generic[C]):
         self._log: logging.Logger | None = None
 
     # ---- facts
-
-    @property
-    def key(self) -> PVKey:
-        """Its key in the table, and in searches."""
-        return self.name, self.priority
 
     @property
     def connected(self) -> bool:
@@ -237,8 +235,11 @@ class PVState(Generic[C]):
         return set().union(*(group.dead() for group in found if group is not None))
 
     def rights_news(self, rights: AccessRights) -> Delivery | None:
-        """Note what the server allows; return what to deliver, None without callbacks."""
-        if self._access_callbacks is None:
+        """Note what the server allows; return what to deliver, None without callbacks.
+
+        The rights that come before the channel is connected are told with the connection.
+        """
+        if self._access_callbacks is None or not self.connected:
             return None
         return self._note_rights(self._access_callbacks, rights)
 
@@ -326,7 +327,8 @@ class PVTable(Generic[P, C]):
         new: set[P] = set()
         for name in names:
             if (name, priority) not in self.pvs:
-                pv = self.pvs[name, priority] = make(name)
+                pv = make(name)
+                self.pvs[pv.key] = pv
                 new.add(pv)
         return new
 

@@ -128,7 +128,9 @@ class SearchBook(Generic[S]):
         self._searches: dict[int, tuple[S, Key]] = {}  # by cid
         self._postponed: list[_Postponed[S]] = []
         self._order = 0
-        self._answered: dict[int, tuple[tuple[S, Key], Address]] = {}
+        self._answered: dict[int, tuple[S, Key, Address]] = {}
+        # One object for each server, because all of its PVs keep it.
+        self._servers: dict[Address, Address] = {}
         # When such a name is searched again both servers answer again; do not report it again.
         self._reported: dict[tuple[tuple[S, Key], frozenset[Address]], None] = {}
         self._found = 0
@@ -202,7 +204,7 @@ class SearchBook(Generic[S]):
         self._answered = {
             cid: answer
             for cid, answer in self._answered.items()
-            if answer[0][0] is not searcher
+            if answer[0] is not searcher
         }
         self._reported = {
             case: None for case in self._reported if case[0][0] is not searcher
@@ -281,20 +283,29 @@ class SearchBook(Generic[S]):
         address = extract_address(response, self._server_port)
         name = self._plan.reply(cid, sequence, now)
         if name:
-            search = searcher, key = self._searches.pop(cid)
+            searcher, key = self._searches.pop(cid)
+            address = self._same(address)
             del self._open[searcher][key]
             names, keys = news.found[searcher, address, version]
             names.append(name)
             keys.append(key)
-            _remember(self._answered, cid, (search, address))
+            _remember(self._answered, cid, (searcher, key, address))
             self._found += 1
             self._last_found = now
         elif cid in self._answered:
-            search, first = self._answered[cid]
-            case = (search, frozenset((first, address)))
+            searcher, key, first = self._answered[cid]
+            case = ((searcher, key), frozenset((first, address)))
             if first != address and case not in self._reported:
                 _remember(self._reported, case, None)
-                news.elsewhere.append((*search, first, address))
+                news.elsewhere.append((searcher, key, first, address))
+
+    def _same(self, address: Address) -> Address:
+        """Return the same object for the same address."""
+        known = self._servers.get(address)
+        if known is None:
+            known = address
+            _remember(self._servers, address, address)
+        return known
 
     def _beacon(self, command: Beacon, now: float, news: SearchNews[S]) -> None:
         """Take in that a server is alive; perhaps it has just been started."""

@@ -375,10 +375,12 @@ class TestCallbacks:
         (a,) = world.search("a")
         listen(a, known=False)
         world.attach([a])
+        assert a.rights_news(AccessRights.READ) is None  # they are told with the connection
+        deliver(world.create([a], AccessRights.READ))
         for _ in range(2):
             target, argument = a.rights_news(AccessRights.READ)
             target.deliver(argument)
-        assert told == [AccessRights.READ]
+        assert told == [AccessRights.READ, "connected"]
 
     def test_without_callbacks_there_is_no_news(self, world):
         (a,) = world.connect("a")

@@ -211,9 +211,9 @@ class Connection(Attributes):
         if self._teller == threading.get_ident():
             return self._facts is not None  # a callback about the connection waits for it
         with self._channels.lock:
-            arrived = self._arrived = self._arrived or threading.Event()
             if self.connected:
-                arrived.set()
+                return True
+            arrived = self._arrived = self._arrived or threading.Event()
         arrived.wait(max(0.0, end - time.monotonic()))
         return self.connected
 
