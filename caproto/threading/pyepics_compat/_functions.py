@@ -50,6 +50,7 @@ monitor_delta, context
     pvname = pvname.strip()
     channels = channels_of(context or PV.default_context())
     found: PV | None = channels.cache.get((pvname, form))
+    ours = False
     if found is None:
         new = PV(
             pvname, callback, form, verbose, auto_monitor, count, connection_callback, None,
@@ -57,7 +58,10 @@ monitor_delta, context
         )  # fmt: skip
         with channels.lock:
             found = channels.cache.setdefault((pvname, form), new)
-    else:
+        ours = found is new
+        if not ours:  # another thread has just made one
+            new.disconnect()
+    if not ours:
         _join(found, connection_callback, access_callback, callback, auto_monitor)
     if connect and not found.wait_for_connection(timeout):
         print(f"cannot connect to {pvname}")

@@ -90,7 +90,8 @@ class PV(Connection):
         """
         if not callable(callback):
             return None
-        index = self._callbacks.add(callback, index, kw)
+        with self._channels.lock:
+            index = self._callbacks.add(callback, index, kw)
         if self.connected:
             if with_ctrlvars:
                 self._fetch_control(ATTRIBUTE_TIME)
@@ -101,7 +102,8 @@ class PV(Connection):
 
     def remove_callback(self, index: int | None = None) -> None:
         """Call this one no more."""
-        self._callbacks.remove(index)
+        with self._channels.lock:
+            self._callbacks.remove(index)
 
     def clear_callbacks(
         self, with_access_callback: bool = False, with_connect_callback: bool = False

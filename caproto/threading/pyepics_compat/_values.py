@@ -226,6 +226,11 @@ def _encode_text(value: object) -> str | bytes:
         value = value[0] if isinstance(value[0], str | bytes) else str(value[0])
     if not isinstance(value, str | bytes):
         raise CaprotoTypeError(f"{value!r} is not text, and cannot be put to a string")
+    return _checked_text(value)
+
+
+def _checked_text(value: str | bytes) -> str | bytes:
+    """Return *value*; raise if it does not fit a string."""
     raw = encode_text(value) if isinstance(value, str) else value
     if len(raw) >= MAX_STRING_SIZE:
         raise CaprotoValueError(
@@ -292,7 +297,7 @@ def _encode_array(value: Any, native: int, nelm: int, states: Sequence[str] | No
         value = ([""] if native == _STRING else [0]) * nelm
     value = value[:nelm]
     if native == _STRING:
-        return [item if isinstance(item, str | bytes) else str(item) for item in value]
+        return [_checked_text(one if isinstance(one, str | bytes) else str(one)) for one in value]
     return _numbers(value, native, states)
 
 

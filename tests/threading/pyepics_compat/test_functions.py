@@ -1,12 +1,14 @@
 """caget, caput and the others."""
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
 from caproto import CaprotoTimeoutError, CaprotoValueError
 from caproto.threading import pyepics_compat as epics
+from caproto.threading.client import Context
 from tests.threading.pyepics_compat.conftest import Told
 
 pytestmark = [pytest.mark.ioc, pytest.mark.usefixtures("context")]
@@ -40,6 +42,29 @@ class TestGetPV:
         assert connection.calls == [((), {"pvname": x.pvname, "conn": True, "pv": x})]
         assert access.calls == [((True, True), {"pv": x})]
         assert len(value.calls) >= 1
+
+    def test_threads_that_ask_at_once_get_the_same_one_and_all_are_called(self, name, wait_for):
+        called: list = []
+        pvs: list = []
+        gate = threading.Barrier(20)
+
+        def ask(number):
+            gate.wait()
+            pvs.append(epics.get_pv(name("x"), "ctrl", callback=lambda **_: called.append(number)))
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({id(pv) for pv in pvs}) == 1 and len(pvs[0].callbacks) == 20
+        wait_for(lambda: set(called) == set(range(20)))
+
+    def test_the_cache_is_for_one_context(self, name, records):
+        first = epics.get_pv(name("x"))
+        with Context(configuration=records.configuration) as other:
+            second = epics.get_pv(name("x"), context=other)
+            assert second is not first and second is epics.get_pv(name("x"), context=other)
 
     def test_a_missing_one_is_printed(self, capsys):
         missing = epics.get_pv("nobody", connect=True, timeout=0.05)

@@ -156,6 +156,11 @@ class TestEncode:
         with pytest.raises((TypeError, ValueError)):
             encode(value, LONG, 10, None)
 
+    def test_a_text_in_an_array_fits_a_string_or_is_refused(self):
+        assert encode(["x" * 39], STRING, 10, None) == ["x" * 39]
+        with pytest.raises(ValueError, match="has 40 bytes"):
+            encode(["a", "x" * 40], STRING, 10, None)
+
 
 def test_types_by_form():
     assert _values.type_name("time", ChannelType.INT) == "time_short"
