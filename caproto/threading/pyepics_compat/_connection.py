@@ -99,7 +99,7 @@ class Connection(Attributes):
         self._monitor: tuple[Subscription, int] | None = None
         self._monitored: int | None = None  # the mask in use
         self._teller: int | None = None  # the ident of the thread that tells callbacks of events
-        self._missed = False  # whether an update came before they were told of the connection
+        self._missed = False  # whether an update came before the callbacks about the connection
         self._channels: Channels = channels_of(self.context)
         self._channel = self._channels.channel(self.pvname)
         self._attached = True
