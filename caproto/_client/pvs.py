@@ -237,7 +237,7 @@ class PVState(Generic[C]):
     def rights_news(self, rights: AccessRights) -> Delivery | None:
         """Note what the server allows; return what to deliver, None without callbacks.
 
-        The rights that come before the channel is connected are told with the connection.
+        The rights that come before the channel is connected are announced with the connection.
         """
         if self._access_callbacks is None or not self.connected:
             return None
