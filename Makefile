@@ -3,6 +3,7 @@
 #   make demo     a demo IOC, the tutorial played against it
 #   make test     the tests (TESTS="-k word" to choose some, JOBS=0 for one after the other); those of
 #                 bad networks run as root on Linux with nftables: apt-get install nftables iproute2
+#   make test-ophyd all tests of ophyd and bluesky, of which make test runs some
 #   make coverage the same tests, measured: branches, too, and all child processes; leaves .coverage
 #   make lint     ruff and mypy
 #   make docs     the manual, in docs/_build/html; its examples run against a demo IOC
@@ -32,7 +33,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # requirements change. caproto itself is installed in place, so changes of the code need nothing.
 STAMP = $(VENV)/.installed-
 
-.PHONY: help demo test coverage lint docs bench simulate fuzz clean
+.PHONY: help demo test test-ophyd coverage lint docs bench simulate fuzz clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,6 +44,9 @@ demo: $(STAMP)base
 # By files: the tests of one file share an IOC and follow upon each other.
 test: $(STAMP)test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+test-ophyd: $(STAMP)test
+	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) tests/integration/test_ophyd.py
 
 # Measured code takes more time. The report comes also when a test fails.
 coverage: $(STAMP)test

@@ -1,7 +1,7 @@
 """ophyd and bluesky, unpatched, on this client, against a real IOC.
 
 Each scenario is a program of its own (ophyd_programs/program.py), because ophyd chooses its layer
-once per process.
+once per process. ``make test`` runs the plain ones, ``make test-ophyd`` all.
 """
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def test_signals(axes):
     ]
 
 
+@pytest.mark.thorough
 def test_devices(axes):
     lines = run("devices", axes)
     assert lines[0] == (
@@ -78,6 +79,7 @@ def _burn() -> None:
         sum(range(100_000))
 
 
+@pytest.mark.thorough
 def test_scans_under_load(axes):
     """Two processes that burn CPU beside them."""
     burners = [
@@ -119,6 +121,7 @@ def test_an_ioc_that_is_restarted_during_a_scan(start_ioc):
     assert out.splitlines() == ["connected", "[-2.0, -1.0, 0.0, 1.0, 2.0]"]
 
 
+@pytest.mark.thorough
 def test_a_plugin_of_an_area_detector(axes, start_ioc):
     """Some 200 PVs, made of what the class itself says that it needs."""
     records = [_record(*line.split(" ", 1), axes.pv("")) for line in run("names", axes)]
