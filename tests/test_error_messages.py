@@ -19,8 +19,8 @@ PAGE = ROOT / "docs" / "errors.rst"
 #: Where messages come from that users of the client can get.
 SOURCES = (
     "threading/*.py", "threading/client/*.py", "_client/*.py", "sync/*.py", "_environment.py",
-    "_addresses.py", "_settings.py", "_protocol/dbr.py", "_protocol/message.py",
-    "_protocol/payload.py", "_protocol/text.py", "_protocol/type_names.py",
+    "_addresses.py", "_settings.py", "_protocol/client_channel.py", "_protocol/dbr.py",
+    "_protocol/message.py", "_protocol/payload.py", "_protocol/text.py", "_protocol/type_names.py",
 )
 #: Messages that only a defect of ours, the server or the use of the core can bring about.
 NOT_FOR_USERS = (
@@ -29,6 +29,8 @@ NOT_FOR_USERS = (
     "EPICS_CAS_INTF_ADDR_LIST:",
     "interfaces: ",
     " does not fit the ",  # data_count of a command; a PV checks it before
+    " cannot be written; servers take ", "mask=0 subscribes to nothing",  # the same
+    "unknown subscription id ", " does not belong to channel ",
     "metadata of ", "metadata=",
     " is not a data type; they run from ", " is not within 0..",
     ": DBR types are 0..", " is not a DBR type",
