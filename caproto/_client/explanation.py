@@ -12,6 +12,10 @@ from .._addresses import Address
 from .._environment import ClientConfiguration
 from .backoff import Failure, Loss
 from .search_plan import SearchStatus
+from .tables import terminal_width
+
+#: Longer lines are continued on the next one, two columns further in, in wide terminals, too.
+_WIDEST = 100
 
 
 class SearchReport(NamedTuple):
@@ -100,10 +104,18 @@ class Explanation(NamedTuple):
         return [text for applies, text in _HINTS if applies(self)]
 
     def __str__(self) -> str:
+        import textwrap  # here, because a script without a prompt does not need it
+
+        width = min(terminal_width(), _WIDEST)
         lines = [f"{self.name!r}: {self.state}"]
         for title, content in self._sections():
-            for number, line in enumerate(content):
-                lines.append(f"  {title if number == 0 else '':14}{line}")
+            for line in content:
+                head = f"  {title:14}"
+                lines += textwrap.wrap(
+                    line, width, initial_indent=head, subsequent_indent=" " * (len(head) + 2),
+                    break_long_words=False, break_on_hyphens=False,
+                )
+                title = ""
         return "\n".join(lines)
 
     def __repr__(self) -> str:  # so that the prompt shows the text

@@ -114,7 +114,8 @@ SEARCHED = search().status
         ({"hears_beacons": False}, "no repeater: beacons are not heard"),
     ],
 )
-def test_each_fact_about_the_search_has_a_line(changes, line):
+def test_each_fact_about_the_search_has_a_line(monkeypatch, changes, line):
+    monkeypatch.setenv("COLUMNS", "100")
     assert line in str(explain(search=search(**changes)))
 
 
@@ -133,3 +134,15 @@ def test_each_fact_about_the_circuit_has_a_line(changes, line):
 
 def test_a_server_without_failures_is_only_named():
     assert "last failure" not in str(explain(server=SERVER))
+
+
+@pytest.mark.parametrize(("terminal", "width"), [("60", 60), ("300", 100)])
+def test_long_lines_are_continued_below(monkeypatch, terminal, width):
+    monkeypatch.setenv("COLUMNS", terminal)
+    report = explain(search=search(destinations={("127.0.0.1", 5064): ""}))
+    lines = str(report).splitlines()
+    (hint,) = (hint for hint in report.hints if hint.startswith("only this host"))
+    assert len(hint) > 100
+    assert hint in " ".join(str(report).split())
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith(" " * 18) for line in lines)
