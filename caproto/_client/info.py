@@ -11,13 +11,12 @@ from .._protocol.dbr import (
     AlarmSeverity,
     AlarmStatus,
     ChannelType,
-    SubscriptionType,
 )
 from .._protocol.presentation import time_words
 from .._protocol.responses import value_words
 from .._protocol.timestamp import TimeStamp
 from .metadata import Metadata, facts_of
-from .subscriptions import SubscriptionState
+from .subscriptions import SubscriptionState, subscription_words
 from .tables import html_table, terminal_width, text_block
 
 
@@ -119,7 +118,7 @@ class Info:
         self.age = now.timestamp - self._stamp.timestamp if self._stamp and defined else None
         for field in Metadata._fields:
             setattr(self, field, getattr(metadata, field))
-        self.subscriptions = tuple(_subscription_words(sub) for sub in subscriptions if sub.wanted)
+        self.subscriptions = tuple(subscription_words(sub) for sub in subscriptions if sub.wanted)
         self._response, self._metadata, self._now = response, metadata, now
 
     def to_dict(self) -> dict[str, object]:
@@ -173,14 +172,3 @@ def _access_words(rights: AccessRights | None) -> str:
         return "unknown"
     words = {AccessRights.READ: "read", AccessRights.WRITE: "write"}
     return ", ".join(word for right, word in words.items() if rights & right) or "none"
-
-
-def _subscription_words(subscription: SubscriptionState) -> str:
-    count = len(subscription.callbacks)
-    kinds = [
-        str(kind.name).removeprefix("DBE_").lower()
-        for kind in SubscriptionType
-        if subscription.mask & kind
-    ]
-    form = "native" if subscription.data_type is None else str(subscription.data_type)
-    return f"{form}, {'|'.join(kinds)}, {count} callback{'s'[:count != 1]}"

@@ -102,12 +102,8 @@ class SubscriptionState:
         return bool(self._callbacks.entries)
 
     def __repr__(self) -> str:
-        count = len(self.callbacks)
-        state = "active" if self.event_id is not None else "wanted" if count else "idle"
-        return (
-            f"<Subscription to {self.pv.name!r}: {state}, {count} callback{'s'[:count != 1]}, "
-            f"data_type={self.data_type!s}, mask={self.mask!r}>"
-        )
+        state = "active" if self.event_id is not None else "wanted" if self.callbacks else "idle"
+        return f"<Subscription to {self.pv.name!r}: {state}, {subscription_words(self)}>"
 
     # ---- the wish; under the lock of the PVs
 
@@ -217,3 +213,15 @@ class SubscriptionState:
     def _failed(self, token: int, name: str, error: BaseException) -> None:
         """Log what a callback raised; implemented by the driver, which has a clock."""
         raise NotImplementedError
+
+
+def subscription_words(subscription: SubscriptionState) -> str:
+    """Tell in which form updates come, of which events, and to how many callbacks."""
+    count = len(subscription.callbacks)
+    kinds = [
+        str(kind.name).removeprefix("DBE_").lower()
+        for kind in SubscriptionType
+        if subscription.mask & kind
+    ]
+    form = "native" if subscription.data_type is None else str(subscription.data_type)
+    return f"{form}, {'|'.join(kinds)}, {count} callback{'s'[:count != 1]}"

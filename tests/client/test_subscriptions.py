@@ -220,9 +220,9 @@ def test_the_request_is_composed_for_the_channel():
 
 def test_the_repr_says_how_it_stands(told):
     sub = Sub()
-    assert "Subscription to 'x': idle, 0 callbacks" in repr(sub)
+    assert "Subscription to 'x': idle, native, value, 0 callbacks>" in repr(sub)
     sub.add(told.append)
-    assert "wanted, 1 callback," in repr(sub)
+    assert "wanted, native, value, 1 callback>" in repr(sub)
     sub.event_id = 3
     assert "active" in repr(sub)
 

@@ -422,11 +422,11 @@ def test_a_token_that_was_never_given_is_an_error(ctx):
 
 def test_its_states_can_be_told_apart(x, wait_for):
     sub, told = x.subscribe("time"), Told()
-    assert "'x'" in repr(sub) and "idle, 0 callbacks" in repr(sub) and "time" in repr(sub)
+    assert "'x'" in repr(sub) and "idle, time, value|alarm, 0" in repr(sub)
     sub.add_callback(told)
-    wait_for(lambda: "active, 1 callback," in repr(sub))
+    wait_for(lambda: "active, time, value|alarm, 1 callback>" in repr(sub))
     sub.clear()
-    wait_for(lambda: "idle, 0 callbacks" in repr(sub))
+    wait_for(lambda: "idle, time" in repr(sub))
 
 
 def test_its_facts(x):
