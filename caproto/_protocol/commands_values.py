@@ -19,9 +19,11 @@ from .message import (
     u16,
     u32,
 )
+from .presentation import wrapped
 from .responses import ValueResponse
 from .roles import REQUEST, RESPONSE
 from .status import CAStatus
+from .text import Printer
 
 #: The payload of an EventAddRequest: three unused limits, the mask, padding.
 _EVENT_MASK = struct.Struct(">fffHxx")
@@ -221,6 +223,17 @@ class WriteNotifyResponse(StatusMixin, TypedMessage):
         )
 
     ioid = header_field(5, "The client's id of this operation.")
+
+    def __repr__(self) -> str:
+        return wrapped(self.as_line())
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        """Print it at the prompt of IPython."""
+        status = self.status
+        printer.text(
+            "written" if status == CAStatus.ECA_NORMAL
+            else f"not written: {status.name} ({status.description})"
+        )
 
 
 class EventAddRequest(TypedMessage):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
 from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
 from .enums import ClosedIntEnum, OpenIntEnum, ReadableIntFlag
-from .text import decode_text
+from .text import Printer, decode_text
 from .timestamp import Moment, TimeStamp
 
 __all__ = [
@@ -299,6 +299,14 @@ class DbrMetadata(ctypes.BigEndianStructure):
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        """Print it at the prompt of IPython: one line for each field."""
+        printer.text(type(self).__name__)
+        for name, value in self._items():
+            name = "timestamp" if name == "stamp" else name
+            printer.break_()
+            printer.text(f"  {name:19}  {_words(value)}")
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
@@ -353,6 +361,13 @@ class NoMetadata(DbrMetadata):
     _layout_ = "ms"
     _fields_ = ()
     _shown = ()
+
+
+def _words(value: object) -> str:
+    """Write *value* for people."""
+    if type(value) is tuple:  # names of states; a time stamp is a tuple, too
+        return ", ".join(repr(decode_text(state)) for state in value)
+    return decode_text(value) if isinstance(value, bytes) else str(value)
 
 
 def _for_json(value: object) -> object:

@@ -5,7 +5,7 @@ carries, and as its channel knew (units, names of states) when it came; nothing 
 """
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from .._errors import ReadError, RemoteProtocolError
 from .channel_facts import ChannelFacts
@@ -26,7 +26,7 @@ from .presentation import (
     wrapped,
 )
 from .status import CAStatus
-from .text import decode_text
+from .text import Printer, decode_text
 from .timestamp import TimeStamp
 
 __all__ = ["EnumValue", "ValueResponse", "value_words"]
@@ -59,16 +59,6 @@ class EnumValue(int):
 
     def __str__(self) -> str:
         return int.__repr__(self)
-
-
-class Printer(Protocol):
-    """What IPython hands to ``_repr_pretty_``."""
-
-    def text(self, text: str, /) -> object:
-        """Print *text*."""
-
-    def break_(self) -> object:
-        """Begin a new line."""
 
 
 class ValueResponse(DataMessage):

@@ -5,9 +5,21 @@ printed and stored. Such a text remembers where it came from, and is sent as the
 """
 from __future__ import annotations
 
+from typing import Protocol
+
 from .._errors import CaprotoValueError
 
-__all__ = ["Latin1Text", "check_encoding", "decode_text", "encode_as", "encode_text"]
+__all__ = ["Latin1Text", "Printer", "check_encoding", "decode_text", "encode_as", "encode_text"]
+
+
+class Printer(Protocol):
+    """What IPython hands to ``_repr_pretty_``."""
+
+    def text(self, text: str, /) -> object:
+        """Print *text*."""
+
+    def break_(self) -> object:
+        """Begin a new line."""
 
 
 class Latin1Text(str):

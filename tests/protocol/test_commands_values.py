@@ -27,6 +27,7 @@ from caproto import (
     WriteNotifyResponse,
     WriteRequest,
 )
+from tests.pretty import pretty
 
 LONGS = "0000000a 00000014 0000001e 00000000"
 WIRE = [
@@ -143,3 +144,11 @@ def test_impossible_values_are_refused_at_the_call(data, data_type, count, error
 
 def test_an_old_read_reply_is_a_success_like_any_other():
     assert ReadResponse(3.25, 6, 1, 1, 0x14).status is CAStatus.ECA_NORMAL
+
+
+def test_the_prompt_says_whether_a_write_is_done():
+    assert pretty(WriteNotifyResponse(6, 1, 1, 1)) == "written"
+    refused = WriteNotifyResponse(0, 1, CAStatus.ECA_PUTFAIL, 2)
+    assert pretty(refused).startswith("not written: ECA_PUTFAIL (writing failed")
+    assert max(map(len, repr(refused).splitlines())) <= 100
+    assert eval(repr(refused)) == refused

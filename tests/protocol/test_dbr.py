@@ -25,6 +25,7 @@ from caproto._protocol.dbr import (
     field_types,
     native_type,
 )
+from tests.pretty import pretty
 from tests.vectors_support import layouts
 
 TABLE = layouts()
@@ -292,3 +293,24 @@ def test_texts_in_the_dictionary_are_str():
     timed = dbr.DBR_TIME_INT(0, 0, TimeStamp(1, 500_000_000)).to_dict()
     assert timed == {"status": 0, "severity": 0, "timestamp": 631152001.5}
     assert dbr.DBR_STRING("°C".encode()).to_dict() == {"value": "°C"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
+def test_the_prompt_shows_a_line_for_each_field(layout):
+    structure = dbr.DBR_TYPES[layout.channel_type]()
+    lines = pretty(structure).splitlines()
+    assert lines[0] == type(structure).__name__
+    assert len(lines) == 1 + len(structure.to_dict()) and max(map(len, lines)) <= 100
+
+
+def test_the_prompt_shows_texts_and_not_bytes():
+    shown = pretty(dbr.DBR_CTRL_DOUBLE(17, 3, 3, "°C".encode())).splitlines()
+    assert shown[1:5] == [
+        "  status               UDF",
+        "  severity             INVALID_ALARM",
+        "  precision            3",
+        "  units                °C",
+    ]
+    assert pretty(dbr.DBR_GR_ENUM(enum_strings=(b"off", b"on"))).endswith(" 'off', 'on'")
+    timed = pretty(dbr.DBR_TIME_INT(0, 0, TimeStamp(1, 500_000_000)))
+    assert timed.splitlines()[-1] == "  timestamp            1990-01-01T00:00:01.500000000Z"

@@ -34,6 +34,7 @@ from caproto._protocol.channel_facts import ChannelFacts, facts_of_channel
 from caproto._protocol.circuit import VirtualCircuit
 from caproto._protocol.responses import value_words
 from tests.pair import Pair
+from tests.pretty import pretty
 from tests.protocol.test_payload import assert_values
 from tests.vectors_support import messages
 
@@ -275,20 +276,6 @@ def test_a_time_stamp_is_local_time():
     assert str(response) == "3.0 mm, no alarm, 2001-02-03 04:05:06.789"
 
 
-class Printer:
-    """Takes what IPython would print."""
-
-    def __init__(self):
-        self.printed = ""
-
-    def text(self, text):
-        assert "\n" not in text
-        self.printed += text
-
-    def break_(self):
-        self.printed += "\n"
-
-
 SHOWN = [
     reply([0.1 * x for x in range(1000)], 20, (17, 3, TimeStamp(5, 0)), facts=MOTOR),
     reply(["<b>" + "x" * 30] * 9, 14, (0, 0, NOW)),
@@ -304,9 +291,7 @@ SHOWN = [
 def test_the_prompt_and_a_notebook_show_the_same(response):
     lines = str(response).splitlines()
     assert len(lines) <= 3 and max(map(len, lines)) <= 100
-    printer = Printer()
-    response._repr_pretty_(printer, cycle=False)
-    assert printer.printed == str(response)
+    assert pretty(response) == str(response)
     html = response._repr_html_()
     assert html.count("<") == 2 + html.count("<br>") and html.count("<br>") == len(lines) - 1
 

@@ -56,6 +56,10 @@ class Batch:
         self._deadline = Deadline(self.timeout)  # begins again on leaving the block
         self._requests: list[Operation] = []
 
+    def __repr__(self) -> str:
+        count = len(self._requests)
+        return f"<Batch: {count} request{'s'[:count != 1]} to send, timeout={self.timeout}>"
+
     def read(
         self,
         pv: PV,

@@ -387,3 +387,11 @@ def test_the_callback_of_a_write_without_reply_is_called_once_at_the_timeout(ser
     flush(x)
     assert [type(response) for response in told.responses] == 2 * [ca.WriteNotifyResponse]
     assert {response.status for response in told.responses} == {ca.CAStatus.ECA_TIMEOUT}
+
+
+def test_the_repr_says_how_much_is_to_be_sent(server, ctx):
+    (x,) = connect(ctx, "x")
+    with Batch(timeout=3) as batch:
+        batch.write(x, 1)
+        assert repr(batch) == "<Batch: 1 request to send, timeout=3>"
+    assert repr(batch) == "<Batch: 0 requests to send, timeout=3>"
