@@ -43,26 +43,26 @@ T = TypeVar("T")
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more bits than we do
 
 
-def check_timeout(timeout: object, *, lasting: bool = False) -> float | None:
+def check_timeout(timeout: object, *, lasting: bool = False, name: str = "timeout") -> float | None:
     """Return *timeout* as a number of seconds, or None for no end.
 
     A negative one, as in ``timeout=deadline - time.time()``, is a deadline that has passed; it is
-    refused for *lasting* ones, the defaults of many calls.
+    refused for *lasting* ones, the defaults of many calls. Errors call the argument by its *name*.
     """
     if timeout is None:
         return None
     if type(timeout) is float:
         seconds: float = timeout
     elif not _is_real(timeout):
-        raise CaprotoTypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+        raise CaprotoTypeError(f"{name} must be a number of seconds or None, not {timeout!r}")
     else:
         try:
             number = float(timeout)  # numpy's numbers, for example
         except OverflowError:
-            raise CaprotoValueError("timeout is too large; None waits without end") from None
+            raise CaprotoValueError(f"{name} is too large; None waits without end") from None
         seconds = int(number) if number.is_integer() else number  # errors then say "2 s"
     if seconds != seconds:
-        raise CaprotoValueError("timeout must be a number of seconds or None, not NaN")
+        raise CaprotoValueError(f"{name} must be a number of seconds or None, not NaN")
     if lasting and seconds < 0:
         raise CaprotoValueError(f"a default timeout must not be negative, got {timeout!r}")
     return seconds

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import Empty, Queue
+from threading import TIMEOUT_MAX
 
 from .._client.arguments import (
     DataType,
@@ -183,7 +184,7 @@ class _Stream:
         if self._over:
             return None
         try:
-            return self._queue.get(timeout=timeout)
+            return self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))
         except Empty:
             return None
 
@@ -238,7 +239,8 @@ def block(
     for one in subscriptions:
         if not isinstance(one, Subscription):
             raise CaprotoTypeError(f"block takes what subscribe() returns, not {one!r}")
-    deadline, end = Deadline(check_timeout(timeout)), Deadline(check_timeout(duration))
+    deadline = Deadline(check_timeout(timeout))
+    end = Deadline(check_timeout(duration, name="duration"))
     stream = _Stream()
     with make_context(repeater) as context:
         try:

@@ -63,6 +63,18 @@ def test_a_duration(double):
     assert 0.3 <= time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("duration", [float("inf"), 1e15])
+def test_a_duration_longer_than_a_system_can_wait(double, duration):
+    subscription = subscribe(double)
+    subscription.add_callback(lambda response: interrupt())
+    block(subscription, duration=duration, repeater=False)
+
+
+def test_a_duration_that_is_none(double):
+    with pytest.raises(CaprotoValueError, match="duration must be a number of seconds"):
+        block(subscribe(double), duration=float("nan"))
+
+
 def test_interrupted_by_another_thread(ioc, double):
     sub, blocking = subscribe(double), threading.Event()
     sub.add_callback(lambda _: blocking.set())

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from caproto import ReentrantCallError
+from caproto.threading._waiting import Deadline
 from caproto.threading.client import PV, Batch, Context
+from caproto.threading.client._info import fetch_metadata
 from tests.harness.fake_server import FakeServer
 from tests.harness.interrupts import (
     collect_at_each_allocation,
@@ -90,6 +92,11 @@ def batch(world: World) -> None:
         block.write(world.y, 2)
 
 
+def watch_metadata(world: World) -> None:
+    with world.x.watch_metadata():
+        pass
+
+
 CALLS: dict[str, Callable[[World], object]] = {
     "read": lambda world: world.x.read(),
     "read, callback": lambda world: world.x.read(wait=False, callback=ignore),
@@ -97,6 +104,11 @@ CALLS: dict[str, Callable[[World], object]] = {
     "write, no wait": lambda world: world.x.write(1, wait=False),
     "write, callback": lambda world: world.x.write([1], wait=False, callback=ignore),
     "batch": batch,
+    "read many": lambda world: world.ctx.read("x", "y"),
+    "write many": lambda world: world.ctx.write({"x": 1, "y": 2}),
+    "info": lambda world: world.x.info(),
+    "metadata": lambda world: fetch_metadata(world.x, Deadline(5)),
+    "watch_metadata": watch_metadata,
     "go_idle": lambda world: world.x.go_idle(),
     "go_idle, read": lambda world: (world.x.go_idle(), world.x.read()),
 }
@@ -108,6 +120,7 @@ def test_the_client_is_whole_after_an_interrupt_at_any_line(world: World, name: 
     places = 0
     for where in interrupt_each_line(lambda: call(world)):
         world.whole(where)
+        assert not any(sub.wanted for sub in world.x.subscriptions), where
         assert world.x.read(timeout=2).data[0] >= 1.0, where
         places += 1
     assert places > 10
