@@ -84,7 +84,8 @@ def shark(file: IO[bytes], *, server_ports: Iterable[int] = ()) -> Iterator[Seen
     CaprotoRuntimeError
         If dpkt is not installed.
     CaprotoValueError
-        If the file is not a capture, or has a kind of link that is not supported.
+        If the file, or what follows the commands so far, is not a capture, or it has a kind of link
+        that is not supported.
     """
     configuration = ClientConfiguration.from_environment()
     traffic = _Traffic(
@@ -122,7 +123,7 @@ def _packets(file: IO[bytes]) -> Iterator[tuple[float, Any, Any]]:
     if link not in links:
         raise CaprotoValueError(f"captures with a link of type {link} are not supported")
     parse = links[link] if links[link] is not _Bare else lambda data: _Bare(dpkt.ip.IP(data))
-    for timestamp, data in reader:
+    for timestamp, data in _records(reader, dpkt.dpkt):
         try:
             packet = parse(data)
         except (dpkt.dpkt.Error, IndexError, ValueError):
@@ -130,6 +131,16 @@ def _packets(file: IO[bytes]) -> Iterator[tuple[float, Any, Any]]:
         ip = packet.data
         if isinstance(ip, dpkt.ip.IP) and isinstance(ip.data, dpkt.tcp.TCP | dpkt.udp.UDP):
             yield float(timestamp), packet, ip
+
+
+def _records(reader: Iterable[tuple[float, bytes]], errors: Any) -> Iterator[tuple[float, bytes]]:
+    """Yield the times and packets that are whole; *errors* is the module with dpkt's exceptions."""
+    try:
+        yield from reader
+    except errors.NeedData:
+        return  # the capture was cut off, by a signal or a full disk
+    except (errors.Error, ValueError) as error:
+        raise CaprotoValueError(f"from here on this is not a capture: {error}") from None
 
 
 class _Bare:

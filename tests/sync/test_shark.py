@@ -217,6 +217,31 @@ def test_a_capture_that_ends_in_the_middle_of_a_packet():
     assert found[0] is VersionRequest and CreateChanRequest not in found
 
 
+@pytest.mark.parametrize("form", ["file", "file_ng"])
+def test_a_capture_that_is_cut_off_anywhere(form):
+    capture = Capture()
+    capture.connect()
+    capture.tcp(CLIENT, SERVER, HELLO)
+    first = len(getattr(capture, form)().getvalue())
+    capture.tcp(CLIENT, SERVER, CHANNEL)
+    data = getattr(capture, form)().getvalue()
+    for end in range(first, len(data)):
+        assert VersionRequest in [type(seen.command) for seen in shark(io.BytesIO(data[:end]))]
+
+
+def test_a_capture_that_is_damaged_says_so_after_what_is_whole():
+    capture = Capture()
+    capture.connect()
+    capture.tcp(CLIENT, SERVER, HELLO)
+    data = bytearray(capture.file_ng().getvalue())
+    capture.tcp(CLIENT, SERVER, CHANNEL)
+    data += struct.pack("<III", 6, 44, 0) + bytes(32)  # the two lengths of the block differ
+    found = []
+    with pytest.raises(CaprotoValueError, match="from here on this is not a capture"):
+        found += shark(io.BytesIO(bytes(data)))
+    assert VersionRequest in [type(seen.command) for seen in found]
+
+
 def test_without_dpkt(monkeypatch):
     monkeypatch.setitem(sys.modules, "dpkt", None)
     with pytest.raises(CaprotoRuntimeError, match=r"needs the package dpkt: pip install"):
