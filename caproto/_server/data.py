@@ -138,6 +138,10 @@ class ChannelData:
         clock: Callable[[], TimeStamp] = TimeStamp.now,
         **properties: object,
     ) -> None:
+        if not hasattr(self, "data_type"):
+            raise CaprotoTypeError(
+                f"{type(self).__name__} has no data type; use one of its classes, as ChannelDouble"
+            )
         #: Returns the present time, for values that are written without a time stamp.
         self.clock = clock
         self.getter: Callable[[ChannelData], object] | None = None
@@ -198,9 +202,10 @@ class ChannelData:
         legal = self.properties()
         unknown = values.keys() - legal.keys()
         if unknown:
+            hint = "; names of states need dtype=ChannelEnum" if "enum_strings" in unknown else ""
             raise CaprotoTypeError(
                 f"{type(self).__name__} has no property {', '.join(sorted(unknown))}; "
-                f"it has {', '.join(sorted(legal))}"
+                f"it has {', '.join(sorted(legal))}{hint}"
             )
         return cast(Properties, {name: legal[name].check(value) for name, value in values.items()})
 

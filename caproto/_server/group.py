@@ -437,10 +437,15 @@ class PVGroup:
         self._link_periods()
 
     def _make_pv(self, attribute: str, declaration: pvproperty) -> None:
-        data = self.attr_pvdb[attribute] = declaration.make(self)
         name = attribute if declaration.name is None else declaration.name
-        data.name = self.prefix + self._expanded(name)
-        self._add(data.name, data)
+        full_name = self.prefix + self._expanded(name)
+        try:
+            data = declaration.make(self)
+        except (CaprotoTypeError, CaprotoValueError) as error:
+            raise type(error)(f"{full_name!r}: {error}") from error
+        self.attr_pvdb[attribute] = data
+        data.name = full_name
+        self._add(full_name, data)
 
     def _add(self, name: str, data: ChannelData) -> None:
         if name in self.pvdb:

@@ -26,6 +26,7 @@ from caproto.server import (
     ChannelDouble,
     ChannelEnum,
     ChannelInteger,
+    ChannelNumeric,
     ChannelString,
 )
 
@@ -129,6 +130,12 @@ def test_a_time_stamp_may_have_any_form(when):
     channel = ChannelDouble()
     channel.write(1, timestamp=when)
     assert channel.timestamp.timestamp == 1_600_000_000.5
+
+
+@pytest.mark.parametrize("base", [ChannelData, ChannelNumeric])
+def test_a_class_without_a_type_says_so(base):
+    with pytest.raises(CaprotoTypeError, match=f"{base.__name__} has no data type; .*Double"):
+        base(value=0)
 
 
 def test_an_unknown_property_is_an_error_that_lists_the_known_ones():

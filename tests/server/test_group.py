@@ -177,8 +177,12 @@ def test_a_channel_cannot_be_replaced_by_assignment():
 
 
 def test_what_is_declared_wrongly_fails():
-    with pytest.raises(CaprotoTypeError, match="no property colour"):
-        type("Bad", (PVGroup,), {"x": pvproperty(value=1, colour="red")})()
+    with pytest.raises(CaprotoTypeError, match="'p:x': .* has no property colour"):
+        type("Bad", (PVGroup,), {"x": pvproperty(value=1, colour="red")})("p:")
+    with pytest.raises(CaprotoTypeError, match="'x': ChannelString.*states need dtype=ChannelEnum"):
+        type("Bad", (PVGroup,), {"x": pvproperty(value="A", enum_strings=["A", "B"])})()
+    with pytest.raises(CaprotoValueError, match="'x': max_length=1 is less than the 2 elements"):
+        type("Bad", (PVGroup,), {"x": pvproperty(value=[1, 2], max_length=1)})()
     with pytest.raises(CaprotoTypeError, match="cannot tell the data type"):
         pvproperty(value=object())
 
