@@ -139,7 +139,8 @@ class Explanation(NamedTuple):
     def _search_lines(self) -> Iterator[str]:
         search, status, now = self.search, self.search.status, self.now
         if status is not None and status.tries:
-            text = f"searched {status.tries} times, last {now - status.last_sent:.1f} s ago"
+            age = max(0.0, now - status.last_sent)  # a search may be sent while this is made
+            text = f"searched {status.tries} times, last {age:.1f} s ago"
             if status.next_due > now:
                 text += f", next in {status.next_due - now:.1f} s"
             yield text + ("; its server was lost before" if status.lost else "")
