@@ -172,7 +172,7 @@ class _Writer:
     ) -> None:
         moment = datetime.datetime.fromtimestamp(time.time() if timestamp is None else timestamp)
         shown = value if char_value is None else char_value
-        line = f"{pvname:<32} {moment:%Y-%m-%d %H:%M:%S.%f}"[:-1] + f" {shown}"
+        line = f"{pvname} {moment:%Y-%m-%d %H:%M:%S.%f}"[:-1] + f" {shown}"
         if self._writer is None:
             sys.stdout.write(line + "\n")
         else:

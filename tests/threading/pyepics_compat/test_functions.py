@@ -1,6 +1,7 @@
 """caget, caput and the others."""
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -96,7 +97,8 @@ def test_camonitor(name, capsys, wait_for):
     epics.camonitor(name("x"), writer=lines.append)
     epics.caput(name("x"), 3.5, wait=True)
     wait_for(lambda: any(line.endswith(" 3.500") for line in lines))
-    assert lines[0].startswith(name("x"))
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{5}"
+    assert re.fullmatch(rf"{re.escape(name('x'))} {stamp} \S+", lines[0]), lines[0]
     epics.camonitor_clear(name("x"))
     epics.camonitor_clear("nobody")
     told = Told()
