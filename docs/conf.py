@@ -46,6 +46,7 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ |In \[\d+\]: | +\.{3,}: ?"
 copybutton_prompt_is_regexp = True
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as they are written, not as they are printed
 autodoc_typehints = "none"  # the docstrings name the types
 numpydoc_show_class_members = False
 

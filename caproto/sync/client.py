@@ -4,7 +4,7 @@
 
     from caproto.sync.client import read, write
     write('random_walk:dt', 0.5)
-    read('random_walk:dt').data
+    read('random_walk:dt').value
 
 For scripts. A program that uses a PV more than once is better served by `caproto.threading.client`,
 which keeps its connections.
