@@ -155,7 +155,7 @@ def make_reference(
         If it can only be held strongly.
     """
     if strong:
-        return functools.partial(_identity, function)
+        return MethodType(_identity, function)  # the smallest object that does it
     if isinstance(function, MethodType):
         return weakref.WeakMethod(function, died)
     try:

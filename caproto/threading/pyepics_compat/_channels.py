@@ -9,6 +9,7 @@ the metadata on the wire, so the first callback has them already.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import weakref
@@ -43,6 +44,8 @@ class Facts(NamedTuple):
     nelm : int
     host : str
     read_access, write_access : bool
+    rights : AccessRights
+        The same, as the client tells them.
     connection : object
         The same one as long as the connection lasts.
     """
@@ -52,6 +55,7 @@ class Facts(NamedTuple):
     host: str
     read_access: bool
     write_access: bool
+    rights: AccessRights | None = None
     connection: object = None
 
     @property
@@ -60,18 +64,25 @@ class Facts(NamedTuple):
         return _ACCESS[self.read_access, self.write_access]
 
     def keywords(self, form: str) -> Known:
-        """Return the keywords about the connection, for a PV in this form."""
-        return {
-            "ftype": type_number(form, self.native),
-            "type": type_name(form, self.native),
-            "typefull": type_name(form, self.native),
-            "host": self.host,
-            "nelm": self.nelm,
-            "count": self.nelm,
-            "access": self.access,
-            "read_access": self.read_access,
-            "write_access": self.write_access,
-        }
+        """Return the keywords about the connection, for a PV in this form; not to be changed."""
+        return _keywords(form, *self[:5])
+
+
+@functools.lru_cache(1024)
+def _keywords(
+    form: str, native: ChannelType, nelm: int, host: str, read_access: bool, write_access: bool
+) -> Known:
+    return {
+        "ftype": type_number(form, native),
+        "type": type_name(form, native),
+        "typefull": type_name(form, native),
+        "host": host,
+        "nelm": nelm,
+        "count": nelm,
+        "access": _ACCESS[read_access, write_access],
+        "read_access": read_access,
+        "write_access": write_access,
+    }
 
 
 #: Metadata of a channel for which none were fetched; never changed.
@@ -200,19 +211,20 @@ class Channel:
     def _seen(self, old: Facts | None) -> Facts | None:
         """Return the facts of the present connection: *old*, if they are the same."""
         pv = self._pv
-        if pv is None or not pv.connected:
+        if pv is None:
             return None
-        channel, circuit, rights = pv.channel, pv.circuit_manager, pv.access_rights
+        channel, rights = pv.channel, pv.access_rights  # None while it is not connected
+        if old is not None and old.connection is channel and old.rights == rights:
+            return old
+        circuit = pv.circuit_manager
         if channel is None or circuit is None or rights is None:
-            return None  # lost since; the next event says so
-        bits = int(rights)
-        read, write = bool(bits & _READ), bool(bits & _WRITE)
-        if old is not None and old.connection is channel:
-            if old.read_access == read and old.write_access == write:
-                return old
+            return None
         native, nelm = channel.native_data_type, channel.native_data_count
         assert native is not None and nelm is not None
-        return Facts(native, nelm, self.channels.host(circuit.address), read, write, channel)
+        host, bits = self.channels.host(circuit.address), int(rights)
+        return Facts(
+            native, nelm, host, bool(bits & _READ), bool(bits & _WRITE), rights, channel
+        )
 
     # ---- metadata
 

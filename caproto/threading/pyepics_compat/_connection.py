@@ -18,7 +18,7 @@ from ..client import Context, Subscription
 from ._attributes import Attributes
 from ._callbacks import Callbacks, Forward, guarded
 from ._channels import Channels, Facts, channels_of
-from ._values import FORMS, Known, decode
+from ._values import FORMS, Known, decode, decode_scalar
 
 #: A PV with fewer elements than this is monitored by default.
 AUTOMONITOR_MAXLENGTH = 65536
@@ -39,6 +39,8 @@ KEYS: Final = (
 if TYPE_CHECKING:
     from ._values import Response
 _EMPTY: Final = dict.fromkeys(KEYS)
+#: What is known of a PV before anything came; never changed.
+_NOTHING: Final[Known] = {}
 
 
 class Connection(Attributes):
@@ -84,14 +86,15 @@ class Connection(Attributes):
         )
         self.context = context or self.default_context()
         self.connected = False
-        self.connection_callbacks = [] if connection_callback is None else [connection_callback]
-        self.access_callbacks = [] if access_callback is None else [access_callback]
+        # Most PVs have neither, so the lists are made when somebody asks for them.
+        self._on_connection = None if connection_callback is None else [connection_callback]
+        self._on_access = None if access_callback is None else [access_callback]
         self.put_complete: bool | None = None
         self._callbacks = Callbacks(callback)
         self._most = count or 0
         self._facts: Facts | None = None
         self.monitor_delta = monitor_delta
-        self._known: Known = {}  # the value, and what came with it
+        self._known = _NOTHING  # the value, and what came with it; replaced whole
         self._latest: tuple[int, Response] | None = None  # number and response of an update
         self._number = self._applied = 0
         self._arrived: threading.Event | None = None
@@ -111,6 +114,28 @@ class Connection(Attributes):
         if monitor is not None:
             subscription, token = monitor
             subscription.remove_callback(token)
+
+    @property
+    def connection_callbacks(self) -> list[Callable[..., object]]:
+        """The callbacks about connections: a list to change or to replace."""
+        if self._on_connection is None:
+            self._on_connection = []
+        return self._on_connection
+
+    @connection_callbacks.setter
+    def connection_callbacks(self, value: list[Callable[..., object]]) -> None:
+        self._on_connection = value
+
+    @property
+    def access_callbacks(self) -> list[Callable[..., object]]:
+        """The callbacks about access rights: a list to change or to replace."""
+        if self._on_access is None:
+            self._on_access = []
+        return self._on_access
+
+    @access_callbacks.setter
+    def access_callbacks(self, value: list[Callable[..., object]]) -> None:
+        self._on_access = value
 
     # ---- connecting
 
@@ -146,7 +171,7 @@ class Connection(Attributes):
             self._facts = new
         if new is None:
             self._tell_connection(False)
-            for function in list(self.access_callbacks):
+            for function in list(self._on_access or ()):
                 guarded(function, (False, False), {"pv": self}, self.pvname)
             return True
         self._tell_access()
@@ -175,13 +200,13 @@ class Connection(Attributes):
                 self.start_monitor()
 
     def _tell_access(self) -> None:
-        for function in list(self.access_callbacks):
+        for function in list(self._on_access or ()):
             rights = self.read_access, self.write_access
             guarded(function, rights, {"pv": self}, self.pvname)
 
     def _tell_connection(self, conn: bool) -> None:
         keywords = {"pvname": self.pvname, "conn": conn, "pv": self}
-        for function in list(self.connection_callbacks):
+        for function in list(self._on_connection or ()):
             guarded(function, (), keywords, self.pvname)
 
     def wait_for_connection(self, timeout: float | None = None) -> bool:
@@ -240,8 +265,7 @@ class Connection(Attributes):
         """Drop all callbacks and the monitor; the PV stays disconnected until `connect`."""
         self._attached = False
         self._callbacks.clear()
-        self.connection_callbacks = []
-        self.access_callbacks = []
+        self._on_connection = self._on_access = None
         with self._channels.lock:
             self._forget()
             self._missed = False
@@ -255,7 +279,7 @@ class Connection(Attributes):
         """Forget what belongs to a connection. Locked."""
         self._facts = self._latest = None
         self.connected = False
-        self._known = {}
+        self._known = _NOTHING
 
     # ---- the monitor
 
@@ -354,10 +378,28 @@ class Connection(Attributes):
         found = self._taken_apart(response, facts)
         with self._channels.lock:
             if number > self._applied:
-                self._known.update(found)
+                self._known = {**self._known, **found}
                 self._applied = number
             if self._latest is latest:
                 self._latest = None
+
+    def latest_value(self) -> Any:
+        """Return the value of the latest update, or a later one that was read; None if none came.
+
+        A scalar is not kept apart from its message, because most PVs are never asked for more.
+        """
+        latest, facts = self._latest, self._facts
+        if latest is not None and facts is not None:
+            if facts.nelm == 1:
+                return decode_scalar(latest[1])
+            self._apply()
+        return self._known.get("value")
+
+    def _keep(self, found: Known) -> None:
+        """Keep what was read, in place of earlier updates."""
+        self._apply()
+        with self._channels.lock:
+            self._known = {**self._known, **found}
 
     @property
     def _args(self) -> Known:

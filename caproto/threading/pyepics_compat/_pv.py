@@ -167,11 +167,10 @@ class PV(Connection):
             Whether the latest update will do; else the server is asked.
         """
         if use_monitor and self._monitored and self.connected and count is None and as_numpy:
-            if self._latest is not None:
-                self._apply()
-            value = self._known.get("value")
-            if value is not None and not as_string and not with_ctrlvars:
-                return value
+            if not as_string and not with_ctrlvars:
+                value = self.latest_value()
+                if value is not None:
+                    return value
         found = self.get_with_metadata(
             count, as_string, as_numpy, timeout, with_ctrlvars, None, use_monitor
         )
@@ -236,7 +235,7 @@ class PV(Connection):
         found = self._asked(count, form, timeout)
         if found is None:
             return None
-        self._known.update(found)
+        self._keep(found)
         found.pop("count", None)
         return found
 
@@ -305,7 +304,7 @@ class PV(Connection):
         if form == "ctrl":
             self._channel.keep_metadata({name: found[name] for name in CONTROL if name in found})
         wanted = {name: found[name] for name in names if name in found}
-        self._known.update({name: wanted[name] for name in TIME if name in wanted})
+        self._keep({name: wanted[name] for name in TIME if name in wanted})
         return wanted
 
     def _fetch_control(self, timeout: float) -> None:

@@ -104,15 +104,18 @@ def decode(response: Response, scalar: bool) -> Known:
     else:
         metadata = response.metadata
         found = {} if metadata is None else _control(metadata)
-    if not scalar:
-        found["value"] = _array(response, layout.native)
-    elif layout.native == _STRING:
-        start = layout.value_offset
-        raw = bytes(payload[start : start + MAX_STRING_SIZE])
-        found["value"] = decode_text(raw.split(b"\0", 1)[0])
-    else:
-        found["value"] = _SCALARS[layout.native].unpack_from(payload, layout.value_offset)[0]
+    found["value"] = decode_scalar(response) if scalar else _array(response, layout.native)
     return found
+
+
+def decode_scalar(response: Response) -> Any:
+    """Return the value in a response of a channel that has one element by nature."""
+    layout = LAYOUTS[response.fields[2]]
+    if layout.native == _STRING:
+        start = layout.value_offset
+        raw = bytes(response.payload[start : start + MAX_STRING_SIZE])
+        return decode_text(raw.split(b"\0", 1)[0])
+    return _SCALARS[layout.native].unpack_from(response.payload, layout.value_offset)[0]
 
 
 def _control(metadata: DbrMetadata) -> Known:
