@@ -86,7 +86,7 @@ class Connection(Attributes):
         )
         self.context = context or self.default_context()
         self.connected = False
-        # Most PVs have neither, so the lists are made when somebody asks for them.
+        # Most PVs have neither, so the lists are made when they are asked for.
         self._on_connection = None if connection_callback is None else [connection_callback]
         self._on_access = None if access_callback is None else [access_callback]
         self.put_complete: bool | None = None
