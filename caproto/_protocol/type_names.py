@@ -12,6 +12,12 @@ __all__ = ["resolve_data_type"]
 #: Those that belong to no family.
 _SPECIAL_TYPES = CHANNEL_TYPES[35:]
 
+#: Family -> its type for each type of a channel, by number.
+_BY_NUMBER = {
+    family: tuple(types[native_type(number)] for number in CHANNEL_TYPES[:35])
+    for family, types in field_types.items()
+}
+
 #: Every legal text, in upper case, of a type.
 _NAMES = {
     prefix + name: member
@@ -47,9 +53,9 @@ def resolve_data_type(spec: int | str | None, native: int) -> ChannelType:
     if spec is None:
         return CHANNEL_TYPES[native]
     if isinstance(spec, str):
-        family = field_types.get(spec.lower())
+        family = _BY_NUMBER.get(spec) or _BY_NUMBER.get(spec.lower())
         if family is not None:
-            return family[native_type(native)]
+            return family[native]
         named = _NAMES.get(spec.upper())
         if named is not None:
             return named

@@ -212,42 +212,46 @@ def caget_many(
     """
     pvs = [get_pv(name, context=context, auto_monitor=False) for name in pvlist]
     _wait_for_all(pvs, connection_timeout if conn_timeout is None else conn_timeout)
-    responses = _read_all([pv for pv in pvs if pv.connected], count, timeout)
-    missing = [pv.pvname for pv in pvs if pv not in responses]
+    responses = _read_all(pvs, count, timeout)
+    missing = [pv.pvname for number, pv in enumerate(pvs) if number not in responses]
     if missing and raises:
         raise CaprotoTimeoutError(f"no answer in time from {', '.join(missing)}")
-    return [pv.shown(responses[pv], as_string, as_numpy) if pv in responses else None for pv in pvs]
+    return [
+        pv.shown(responses[number], as_string, as_numpy) if number in responses else None
+        for number, pv in enumerate(pvs)
+    ]
 
 
-def _read_all(pvs: Sequence[PV], count: int | None, timeout: float) -> dict[PV, Response]:
-    """Read all in one batch; return the responses that come in time."""
-    came: SimpleQueue[tuple[PV, Response]] = SimpleQueue()
-    responses: dict[PV, Response] = {}
+def _read_all(pvs: Sequence[PV], count: int | None, timeout: float) -> dict[int, Response]:
+    """Read those that are connected in one batch; return what comes in time, by position."""
+    came: SimpleQueue[tuple[int, Response]] = SimpleQueue()
     end = time.monotonic() + timeout
-    distinct = dict.fromkeys(pvs)
+    wanted = [number for number, pv in enumerate(pvs) if pv.connected]
     try:
         with Batch(timeout=timeout) as batch:
-            for pv in distinct:
-                pv.read_in(batch, count, functools.partial(_keep, came, pv))
+            for number in wanted:
+                pvs[number].read_in(batch, count, functools.partial(_keep, came, number))
     except CaprotoError:
         pass  # the others have been sent
+    responses: dict[int, Response] = {}
     try:
-        while len(responses) < len(distinct):
-            pv, response = came.get(timeout=max(0.0, end - time.monotonic()))
-            responses[pv] = response
+        for _ in wanted:
+            number, response = came.get(timeout=max(0.0, end - time.monotonic()))
+            responses[number] = response
     except Empty:
         pass
     return responses
 
 
-def _keep(came: SimpleQueue[tuple[PV, Response]], pv: PV, response: Response) -> None:
-    came.put((pv, response))
+def _keep(came: SimpleQueue[tuple[int, Response]], number: int, response: Response) -> None:
+    came.put((number, response))
 
 
 def _wait_for_all(pvs: Sequence[PV], timeout: float) -> None:
     end = time.monotonic() + timeout
     for pv in pvs:
-        pv.wait_for_connection(max(0.0, end - time.monotonic()))
+        if not pv.connected:
+            pv.wait_for_connection(max(0.0, end - time.monotonic()))
 
 
 def caput_many(
