@@ -151,9 +151,34 @@ def camonitor(
     pv = get_pv(pvname)
     if not pv.wait_for_connection(connection_timeout):
         return
-    pv.add_callback(callback or _Writer(writer), _MONITOR_INDEX, with_ctrlvars=True, run_now=True)
+    pv.get_ctrlvars()  # the first value is shown with its precision, too
+    watch = _Watch(callback or _Writer(writer))
+    pv.add_callback(watch, _MONITOR_INDEX, with_ctrlvars=False, run_now=True)
     if not pv.auto_monitor:
         pv.auto_monitor = True
+
+
+class _Watch:
+    """Calls a function at each update, but once only for the first value.
+
+    That value may come twice: it is read, and it is the first update if the subscription is new.
+    """
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+        self._calls = 0
+        self._first: tuple[object, object] | None = None
+
+    def __call__(
+        self, *, char_value: str | None = None, timestamp: float | None = None, **others: Any
+    ) -> None:
+        shown = timestamp, char_value
+        self._calls += 1
+        if self._calls == 1:
+            self._first = shown
+        elif self._calls == 2 and shown == self._first:
+            return
+        self._function(char_value=char_value, timestamp=timestamp, **others)
 
 
 class _Writer:

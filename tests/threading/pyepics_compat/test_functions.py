@@ -109,6 +109,24 @@ def test_camonitor(name, capsys, wait_for):
     epics.camonitor_clear(name("x"))
 
 
+def test_camonitor_writes_the_first_value_once(name, wait_for):
+    other = epics.PV(name("x"), auto_monitor=False)
+
+    def watch(first, second):
+        lines: list = []
+        epics.camonitor(name("x"), writer=lines.append)
+        other.put(second, wait=True)
+        wait_for(lambda: lines and lines[-1].endswith(f" {second:.3f}"))
+        epics.camonitor_clear(name("x"))
+        assert [line.split()[-1] for line in lines] == [f"{first:.3f}", f"{second:.3f}"]
+
+    other.put(3.0, wait=True)
+    watch(3.0, 4.0)  # the subscription is new
+    other.put(5.0, wait=True)
+    wait_for(lambda: epics.get_pv(name("x")).get() == 5.0)
+    watch(5.0, 6.0)  # its value is known
+
+
 class TestMany:
     def test_values_in_order(self, name):
         epics.caput(name("x"), 1.5, wait=True)
