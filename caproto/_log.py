@@ -442,10 +442,7 @@ class AddressFilter(_FactFilter):
         exclusive: bool = False,
     ) -> None:
         super().__init__(level, exclusive)
-        self.patterns = tuple(
-            address if isinstance(address, str) else f"{address[0]}:{address[1]}"
-            for address in addresses
-        )
+        self.patterns = tuple(map(_pattern, addresses))
 
     def facts(self, record: logging.LogRecord) -> Iterable[object]:
         return (getattr(record, "our_address", None), getattr(record, "their_address", None))
@@ -456,6 +453,15 @@ class AddressFilter(_FactFilter):
             fnmatch.fnmatchcase(whole if ":" in pattern else whole.partition(":")[0], pattern)
             for pattern in self.patterns
         )
+
+
+def _pattern(address: object) -> str:
+    match address:
+        case str():
+            return address
+        case (str() as host, int() as port):
+            return f"{host}:{port}"
+    raise CaprotoTypeError(f"addresses must be 'host:port' or (host, port), not {address!r}")
 
 
 class RoleFilter(_FactFilter):

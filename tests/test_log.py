@@ -19,6 +19,7 @@ from caproto._log import (
     CHANNEL_LOGGER,
     CIRCUIT_LOGGER,
     AddressFilter,
+    CaprotoTypeError,
     LogAllowance,
     LogFormatter,
     PVFilter,
@@ -371,3 +372,9 @@ def test_the_handler_in_use_and_its_colours() -> None:
     assert "\x1b[31m" in handler.format(record)
     color_logs(False)
     assert "\x1b" not in handler.format(record)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, (), ("10.0.0.3",), (b"10.0.0.3", 5064)])
+def test_what_is_no_address_for_a_filter(wrong):
+    with pytest.raises(CaprotoTypeError, match="addresses must be"):
+        AddressFilter("10.0.0.4", wrong)

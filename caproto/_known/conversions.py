@@ -4,6 +4,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._protocol.commands_search import unpack_ip
+from .._protocol.message import u32
 from .._protocol.text import encode_text
 from .._protocol.timestamp import TimeStamp
 
@@ -36,9 +38,11 @@ def ipv4_to_int32(ip: str) -> int:
 
     Raises
     ------
-    CaprotoValueError
+    CaprotoValueError, CaprotoTypeError
         *ip* is not a dotted quad.
     """
+    if not isinstance(ip, str):
+        raise CaprotoTypeError(f"ip must be a str such as '1.2.3.4', not {ip!r}")
     parts = ip.split(".")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) < 256 for part in parts):
         raise CaprotoValueError(f"{ip!r} is not an IPv4 address")
@@ -50,17 +54,22 @@ def ipv4_from_int32(int_packed_ip: int) -> str:
 
     Raises
     ------
-    CaprotoValueError
-        It does not have 32 bits.
+    CaprotoValueError, CaprotoTypeError
+        It is not a number of 32 bits.
     """
-    if not 0 <= int_packed_ip < 1 << 32:
-        raise CaprotoValueError(f"{int_packed_ip!r} is not a 32 bit address")
-    return ".".join(map(str, int_packed_ip.to_bytes(4, "big")))
+    return unpack_ip(u32("int_packed_ip", int_packed_ip))
 
 
 def epics_timestamp_to_unix(seconds_since_epoch: int, nano_seconds: int) -> float:
-    """Convert the two numbers of a time stamp to POSIX time in seconds."""
-    return TimeStamp(seconds_since_epoch, nano_seconds).timestamp
+    """Convert the two numbers of a time stamp to POSIX time in seconds.
+
+    Raises
+    ------
+    CaprotoValueError, CaprotoTypeError
+        One of them is not a number of 32 bits.
+    """
+    seconds = u32("seconds_since_epoch", seconds_since_epoch)
+    return TimeStamp(seconds, u32("nano_seconds", nano_seconds)).timestamp
 
 
 def timestamp_to_epics(ts: float | datetime) -> tuple[int, int]:

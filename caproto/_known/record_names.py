@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import IntFlag
 from typing import NamedTuple, TypeVar
 
-from .._errors import CaprotoNotImplementedError
+from .._errors import CaprotoNotImplementedError, CaprotoTypeError
 from .._protocol import names
 
 __all__ = [
@@ -178,4 +178,6 @@ def apply_arr_filter(arr_filter: ArrayFilter | None, values: Values) -> Values |
     """Return the section of *values* that the filter names; all of them if it is None."""
     if arr_filter is None:
         return values
+    if not isinstance(arr_filter, tuple) or len(arr_filter) != len(ArrayFilter._fields):
+        raise CaprotoTypeError(f"arr_filter must be an ArrayFilter or None, not {arr_filter!r}")
     return values[names.ArraySection(*arr_filter).of(len(values))]

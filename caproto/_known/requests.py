@@ -6,10 +6,10 @@ import threading
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
 
-from .._errors import CaprotoKeyError, CaprotoValueError
+from .._errors import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from .._protocol.commands import COMMANDS
 from .._protocol.headers import Header
-from .._protocol.message import Message
+from .._protocol.message import Message, u32
 from .._protocol.roles import Role
 from .constants import MAX_ID
 
@@ -32,7 +32,10 @@ class EventAddRequestPayload(ctypes.BigEndianStructure):
     def __init__(
         self, low: float = 0.0, high: float = 0.0, to: float = 0.0, mask: int = 0
     ) -> None:
-        super().__init__(low, high, to, mask)
+        try:
+            super().__init__(low, high, to, mask)
+        except TypeError as error:
+            raise CaprotoTypeError(f"EventAddRequestPayload: {error}") from None
 
 
 class ThreadsafeCounter:
@@ -78,10 +81,15 @@ def batch_requests(request_iter: Iterable[Message], max_length: int) -> Iterator
     ------
     CaprotoValueError
         A single request is longer than that.
+    CaprotoTypeError
+        Something in *request_iter* is not a request.
     """
+    max_length = u32("max_length", max_length)
     bundle: deque[Message] = deque()
     size = 0
     for request in request_iter:
+        if not isinstance(request, Message):
+            raise CaprotoTypeError(f"request_iter must have requests only, not {request!r}")
         if request.nbytes > max_length:
             raise CaprotoValueError(f"{request!r} has {request.nbytes} bytes, not {max_length}")
         if size + request.nbytes > max_length:
@@ -106,8 +114,12 @@ def get_command_class(role: Role, header: Header) -> type[Message]:
     ------
     CaprotoKeyError
         That role sends no command with this number.
+    CaprotoTypeError
+        *header* is not a header.
     """
+    if not isinstance(header, Header):
+        raise CaprotoTypeError(f"header must be a MessageHeader, not {header!r}")
     try:
         return COMMANDS[role][header.command]
-    except KeyError:
+    except (KeyError, TypeError):  # a list, for example
         raise CaprotoKeyError(f"{role!r} sends no command {header.command}") from None

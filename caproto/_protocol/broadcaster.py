@@ -12,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .._addresses import Address
-from .._errors import CaprotoValueError, LocalProtocolError, RemoteProtocolError
+from .._errors import (
+    CaprotoTypeError,
+    CaprotoValueError,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
 from .._log import SEARCH_LOGGER, adapter
 from .commands import (
     DATAGRAM_COMMANDS,
@@ -250,6 +255,8 @@ def extract_address(
     ------
     CaprotoValueError
         If the reply says "the sender" and has none.
+    CaprotoTypeError
+        If *response* is something else.
 
     Notes
     -----
@@ -261,6 +268,8 @@ def extract_address(
         port = response.server_port or default_port
         given = response.address != "0.0.0.0"
         return (response.address if given else _sender(response)[0]), port
+    if not isinstance(response, SearchResponse):
+        raise CaprotoTypeError(f"response must be a SearchResponse or Beacon, not {response!r}")
     version, port = response.version, response.port
     given = response.fields[4] != SENDER_ADDRESS
     if version is None:

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from typing import ClassVar, Protocol, SupportsIndex
 
 from .._addresses import Address
-from .._errors import LocalProtocolError, ProtocolError
+from .._errors import CaprotoTypeError, LocalProtocolError, ProtocolError
 from .channel_facts import DESCRIPTIVE_TYPES, UNKNOWN
 from .commands import EventAddRequest
 from .dbr import CHANNEL_TYPES, LAYOUTS, AccessRights, ChannelType
@@ -95,6 +95,8 @@ class Channel:
     ) -> None:
         if string_encoding is not None:
             check_encoding(string_encoding)
+        if not hasattr(circuit, "add_channel"):
+            raise CaprotoTypeError(f"circuit must be a VirtualCircuit, not {circuit!r}")
         self.name = name
         self.circuit = circuit
         self.cid = circuit.new_channel_id() if cid is None else u32("cid", cid)

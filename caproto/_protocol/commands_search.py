@@ -14,7 +14,7 @@ def pack_ip(ip: str) -> int:
     """Return a dotted quad as a 32 bit number."""
     try:
         quad = bytes(map(int, ip.split(".")))
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         quad = b""
     if len(quad) != 4:
         raise CaprotoValueError(f"{ip!r} is not an IPv4 address")

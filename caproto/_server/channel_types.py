@@ -15,6 +15,7 @@ from .._errors import CaprotoTypeError, CaprotoValueError
 from .._protocol import arrays
 from .._protocol.constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE, MAX_STRING_SIZE
 from .._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
+from .._protocol.message import u32
 from .._protocol.text import encode_text
 from .conversions import CONVERTERS, Elements, convert, text_of_bytes
 from .data import LOG, VALUE, ChannelData
@@ -321,7 +322,7 @@ class ChannelChar(ChannelData):
         raw = self._text_bytes(value)
         if max_length is None:
             return max(len(raw), MAX_STRING_SIZE)
-        return super()._first_length(list(raw), max(2, max_length))
+        return super()._first_length(list(raw), max(2, u32("max_length", max_length)))
 
     def _elements(self, value: object) -> Elements:
         raw = self._text_bytes(value)

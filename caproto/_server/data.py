@@ -15,7 +15,6 @@ and a ``post`` method. The types of channels are in ``_channel_types``.
 from __future__ import annotations
 
 import dataclasses
-import operator
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, cast
@@ -33,10 +32,11 @@ from .._protocol.dbr import (
     SubscriptionType,
     TimeStamp,
 )
+from .._protocol.message import u32
 from .._protocol.payload import native_view
 from .._protocol.timestamp import Moment
 from .conversions import Elements, TextFormat, convert, text_of_bytes
-from .properties import Property, check_text
+from .properties import Property, check_alarm, check_clock, check_text, checked_rights
 from .snapshot import NATIVE, ChannelAlarm, Properties, Snapshot
 
 if TYPE_CHECKING:
@@ -156,7 +156,9 @@ class ChannelData:
         self._lock = _locks.Lock()
         self._subscribers: tuple[Subscriber, ...] = ()
         self._listeners: tuple[RightsListener, ...] = ()
-        self._access_rights = AccessRights(access_rights)
+        self._access_rights = checked_rights(access_rights)
+        check_alarm(alarm)
+        check_clock(clock)
         checked = self._check_properties(properties)
         whole = cast(
             Properties, {name: member.default for name, member in self.properties().items()}
@@ -182,7 +184,8 @@ class ChannelData:
         length = len(value) if is_sequence(value) else 1
         if max_length is None:
             max_length = max(1, length)
-        if operator.index(max_length) < max(1, length):
+        max_length = u32("max_length", max_length)
+        if max_length < max(1, length):
             raise CaprotoValueError(
                 f"max_length={max_length} is less than the {length} elements of the first value"
             )
@@ -244,7 +247,7 @@ class ChannelData:
 
     @access_rights.setter
     def access_rights(self, rights: AccessRights) -> None:
-        rights = AccessRights(rights)
+        rights = checked_rights(rights)
         try:
             self._access_rights = rights
             _notify_rights(self._listeners)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from .._errors import CaprotoTypeError
-from .snapshot import Snapshot
+from .._protocol.dbr import AccessRights
+from .snapshot import ChannelAlarm, Snapshot
 
-__all__ = ["Property", "check_text"]
+__all__ = ["Property", "check_alarm", "check_clock", "check_text", "checked_rights"]
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -65,3 +66,22 @@ def check_text(value: object) -> str:
     if not isinstance(value, str):
         raise CaprotoTypeError(f"expected a str, got {value!r} ({type(value).__name__})")
     return value
+
+
+def check_alarm(alarm: object) -> None:
+    """Raise CaprotoTypeError unless *alarm* is a ChannelAlarm or None."""
+    if alarm is not None and not isinstance(alarm, ChannelAlarm):
+        raise CaprotoTypeError(f"alarm must be a ChannelAlarm, not {alarm!r}")
+
+
+def check_clock(clock: object) -> None:
+    """Raise CaprotoTypeError unless *clock* can be called."""
+    if not callable(clock):
+        raise CaprotoTypeError(f"clock must be callable, not {clock!r}")
+
+
+def checked_rights(rights: object) -> AccessRights:
+    """Return *rights*, a member or its number, as a member; raise CaprotoTypeError if not one."""
+    if not isinstance(rights, int):
+        raise CaprotoTypeError(f"access_rights must be AccessRights, not {rights!r}")
+    return AccessRights(rights)

@@ -39,3 +39,15 @@ def test_times():
     assert ca.timestamp_to_epics(moment) == (86_400, 0)
     with pytest.raises(ca.CaprotoValueError):
         ca.timestamp_to_epics(0)
+
+
+@pytest.mark.parametrize("call", [
+    lambda wrong: ca.ipv4_to_int32(wrong),
+    lambda wrong: ca.ipv4_from_int32(wrong),
+    lambda wrong: ca.epics_timestamp_to_unix(wrong, 0),
+    lambda wrong: ca.epics_timestamp_to_unix(0, wrong),
+])
+@pytest.mark.parametrize("wrong", [None, b"1.2.3.4", 1.5, [1]])
+def test_wrong_arguments_are_named(call, wrong):
+    with pytest.raises(ca.CaprotoTypeError, match=r"ip|seconds"):
+        call(wrong)

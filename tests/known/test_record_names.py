@@ -68,3 +68,9 @@ def test_filters_that_have_no_place():
 ])
 def test_a_section_of_values(arr, expected):
     assert ca.apply_arr_filter(arr, [0, 1, 2, 3, 4, 5]) == expected
+
+
+@pytest.mark.parametrize("wrong", [5, "x", (1, 2)])
+def test_what_is_no_array_filter(wrong):
+    with pytest.raises(ca.CaprotoTypeError, match="arr_filter must be an ArrayFilter"):
+        ca.apply_arr_filter(wrong, [1, 2])

@@ -64,3 +64,16 @@ def test_the_payload_of_a_subscription():
     payload = ca.EventAddRequestPayload(1.0, 2.0, 3.0, 4)
     assert bytes(payload) == ca.EventAddRequest(6, 1, 1, 1, 1.0, 2.0, 3.0, 4).payload
     assert ca.EventAddRequestPayload(mask=5).mask == 5
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ca.CaprotoTypeError, match="header must be a MessageHeader, not 5"):
+        ca.get_command_class(ca.CLIENT, 5)
+    with pytest.raises(ca.CaprotoKeyError, match=r"\[\] sends no command"):
+        ca.get_command_class([], ca.EchoRequest().header)
+    with pytest.raises(ca.CaprotoTypeError, match="request_iter must have requests only, not 5"):
+        list(ca.batch_requests([5], 100))
+    with pytest.raises(ca.CaprotoTypeError, match="max_length"):
+        list(ca.batch_requests([ca.EchoRequest()], None))
+    with pytest.raises(ca.CaprotoTypeError, match="EventAddRequestPayload: "):
+        ca.EventAddRequestPayload("low")

@@ -12,6 +12,7 @@ from caproto import (
     SERVER,
     Beacon,
     Broadcaster,
+    CaprotoTypeError,
     CaprotoValueError,
     EchoRequest,
     LocalProtocolError,
@@ -206,3 +207,15 @@ def test_a_closed_broadcaster_is_not_registered():
     broadcaster.process_commands(broadcaster.recv(confirmation, ADDRESS))
     broadcaster.disconnect()
     assert not broadcaster.registered
+
+
+@pytest.mark.parametrize("wrong", [None, 5, EchoRequest()])
+def test_what_names_no_address(wrong):
+    with pytest.raises(CaprotoTypeError, match="response must be a SearchResponse or Beacon"):
+        extract_address(wrong)
+
+
+@pytest.mark.parametrize("wrong", [b"1.2.3.4", 5, "1.2.3"])
+def test_what_is_no_ip(wrong):
+    with pytest.raises(CaprotoValueError, match="is not an IPv4 address"):
+        RepeaterRegisterRequest(wrong)

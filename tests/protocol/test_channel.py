@@ -12,6 +12,7 @@ from caproto import (
     SEND_CREATE_CHAN_REQUEST,
     SEND_CREATE_CHAN_RESPONSE,
     SERVER,
+    CaprotoTypeError,
     CaprotoValueError,
     ChannelType,
     ClientChannel,
@@ -159,3 +160,10 @@ def test_a_family_of_types_needs_the_type_of_the_channel(pair):
     channel = ClientChannel("x", pair.client)
     with pytest.raises(LocalProtocolError, match="not connected"):
         channel.read("time")
+
+
+@pytest.mark.parametrize("kind", [ClientChannel, ServerChannel])
+@pytest.mark.parametrize("wrong", [None, "circuit", ("127.0.0.1", 5064)])
+def test_what_is_no_circuit(kind, wrong):
+    with pytest.raises(CaprotoTypeError, match="circuit must be a VirtualCircuit, not"):
+        kind("a", wrong)

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import pytest
 
-from caproto import CaprotoTypeError
+from caproto import AccessRights, CaprotoTypeError
 from caproto._server.data import PROPERTY
-from caproto._server.properties import Property, check_text
+from caproto._server.properties import Property, check_text, checked_rights
 from caproto.server import ChannelDouble, ChannelEnum, ChannelInteger, ChannelString
 from tests.server.test_data import Listener
 
@@ -45,3 +45,18 @@ def test_text_is_a_str():
     for wrong in (b"mm", 3, None):
         with pytest.raises(CaprotoTypeError):
             check_text(wrong)
+
+
+@pytest.mark.parametrize("settings", [
+    {"alarm": 5}, {"alarm": "x"}, {"clock": 5}, {"max_length": "x"}, {"access_rights": "READ"},
+])
+def test_wrong_settings_of_a_channel_are_named(settings):
+    (name,) = settings
+    with pytest.raises(CaprotoTypeError, match=name):
+        ChannelInteger(**settings)
+
+
+def test_rights():
+    assert checked_rights(3) == AccessRights.READ | AccessRights.WRITE
+    with pytest.raises(CaprotoTypeError, match="access_rights"):
+        checked_rights(None)
