@@ -25,6 +25,7 @@ from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addres
 from ._errors import CaprotoTypeError, CaprotoValueError
 from ._log import CONTEXT_LOGGER, adapter
 from ._protocol.constants import REPEATER_PORT, SERVER_PORT
+from ._protocol.text import Printer, print_lines
 from ._settings import Settings
 
 __all__ = [
@@ -369,6 +370,11 @@ class ClientConfiguration(Settings):
     def __str__(self) -> str:
         return _described(self)
 
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        """Print it at the prompt of IPython: a line for each setting."""
+        settings = (f"  {line}" for line in str(self).splitlines())
+        print_lines(printer, [type(self).__name__, *settings])
+
 
 class ServerConfiguration(Settings):
     """The network settings of a server; the EPICS_CAS_* variables as values.
@@ -502,6 +508,11 @@ class ServerConfiguration(Settings):
 
     def __str__(self) -> str:
         return _described(self)
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        """Print it at the prompt of IPython: a line for each setting."""
+        settings = (f"  {line}" for line in str(self).splitlines())
+        print_lines(printer, [type(self).__name__, *settings])
 
 
 def _hosts(addresses: Iterable[Address]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from caproto._environment import (
 )
 from caproto._errors import CaprotoAttributeError, CaprotoError
 from tests.conformance.items import item
+from tests.pretty import pretty
 
 
 @pytest.fixture(autouse=True)
@@ -333,6 +334,14 @@ def test_configurations_print_readably() -> None:
     assert "addr_list = 10.0.0.1:5064 ioc:7" in lines
     assert "name_servers = (empty)" in lines
     assert "interfaces = 0.0.0.0" in str(ServerConfiguration()).splitlines()
+
+
+@pytest.mark.parametrize("kind", [ClientConfiguration, ServerConfiguration])
+def test_the_prompt_shows_a_line_for_each_setting(kind) -> None:
+    title, *lines = pretty(kind()).splitlines()
+    assert title == kind.__name__
+    assert [line.split(" = ")[0].strip() for line in lines] == list(dict(kind()))
+    assert [line.strip() for line in lines] == str(kind()).splitlines()
 
 
 def test_single_questions_are_about_the_present_environment(

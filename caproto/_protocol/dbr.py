@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
 from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
 from .enums import ClosedIntEnum, OpenIntEnum, ReadableIntFlag
-from .text import Printer, decode_text
+from .text import Printer, decode_text, print_lines
 from .timestamp import Moment, TimeStamp
 
 __all__ = [
@@ -301,11 +301,9 @@ class DbrMetadata(ctypes.BigEndianStructure):
 
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         """Print it at the prompt of IPython: one line for each field."""
-        printer.text(type(self).__name__)
-        for name, value in self._items():
-            name = "timestamp" if name == "stamp" else name
-            printer.break_()
-            printer.text(f"  {name:19}  {_words(value)}")
+        shown = (("timestamp" if name == "stamp" else name, value) for name, value in self._items())
+        lines = (f"  {name:19}  {_words(value)}" for name, value in shown)
+        print_lines(printer, [type(self).__name__, *lines])
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -26,7 +26,7 @@ from .presentation import (
     wrapped,
 )
 from .status import CAStatus
-from .text import Printer, decode_text
+from .text import Printer, decode_text, print_lines
 from .timestamp import TimeStamp
 
 __all__ = ["EnumValue", "ValueResponse", "value_words"]
@@ -132,10 +132,7 @@ class ValueResponse(DataMessage):
 
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         """Print it at the prompt of IPython."""
-        for number, line in enumerate(self._lines()):
-            if number:
-                printer.break_()
-            printer.text(line)
+        print_lines(printer, self._lines())
 
     def _repr_html_(self) -> str:
         """Show it in a notebook."""

@@ -5,11 +5,15 @@ printed and stored. Such a text remembers where it came from, and is sent as the
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from .._errors import CaprotoValueError
 
-__all__ = ["Latin1Text", "Printer", "check_encoding", "decode_text", "encode_as", "encode_text"]
+__all__ = [
+    "Latin1Text", "Printer", "check_encoding", "decode_text", "encode_as", "encode_text",
+    "print_lines",
+]
 
 
 class Printer(Protocol):
@@ -20,6 +24,14 @@ class Printer(Protocol):
 
     def break_(self) -> object:
         """Begin a new line."""
+
+
+def print_lines(printer: Printer, lines: Iterable[str]) -> None:
+    """Hand *lines* to IPython."""
+    for number, line in enumerate(lines):
+        if number:
+            printer.break_()
+        printer.text(line)
 
 
 class Latin1Text(str):
