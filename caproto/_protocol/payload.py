@@ -127,6 +127,8 @@ def elements_of(
         The payload is too short for its type and count, or there is no such type.
     """
     layout = _received_layout(data_type)
+    if start == stop:
+        return ()
     size, offset = layout.item_size, layout.value_offset
     if layout.native is ChannelType.STRING:
         if count == 1:  # it may be cut short

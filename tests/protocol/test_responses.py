@@ -493,3 +493,13 @@ def test_a_response_keeps_no_circuit_alive():
     assert not any(
         isinstance(value, VirtualCircuit) for value in reply(1.0, 6, facts=MOTOR).facts
     )
+
+
+@pytest.mark.parametrize("data_type", range(35))
+def test_no_elements_and_no_metadata(data_type):
+    """Of an array without elements some servers send nothing, whatever the type."""
+    fields = (ReadNotifyResponse.ID, 0, data_type, 0, 1, 7)
+    response = ReadNotifyResponse.from_wire(fields, b"")
+    assert len(response.value) == 0 and response.metadata is None
+    assert str(response) == value_words(response) == "[]"
+    assert eval(repr(response), NAMES).data_count == 0
