@@ -6,6 +6,7 @@ monitor (taken apart when they are asked for), and what `_pv` reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -193,11 +194,12 @@ class Connection(Attributes):
             arrived.set()
         if missed:
             self.run_callbacks()
-        if self._wanted_mask() is not None and self._monitored is None:
+        if self._wanted_mask() is not None:
             if self._callbacks.entries and self._channel.metadata is None:
                 self._channels.fetch_metadata(self._channel, self)
             else:
-                self.start_monitor()
+                with contextlib.suppress(CaprotoError):  # the Context was closed, for example
+                    self.start_monitor()
 
     def _tell_access(self) -> None:
         for function in list(self._on_access or ()):
@@ -323,10 +325,14 @@ class Connection(Attributes):
         _remove(old)
         if mask is None:
             return
-        subscription = self._channel.pv.subscribe(
-            data_type=FORMS[self.form][2], data_count=self._most or None, mask=mask
-        )
-        new = subscription, subscription.add_callback(Forward(self), strong=True)
+        try:
+            subscription = self._channel.pv.subscribe(
+                data_type=FORMS[self.form][2], data_count=self._most or None, mask=mask
+            )
+            new = subscription, subscription.add_callback(Forward(self), strong=True)
+        except BaseException:  # the Context was closed, or Ctrl-C
+            self._monitored = None
+            raise
         with self._channels.lock:
             if self._monitored == mask and self._monitor is None:
                 self._monitor, new = new, None  # type: ignore[assignment]

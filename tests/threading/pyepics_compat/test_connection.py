@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from caproto import CaprotoValueError, EventAddRequest
+from caproto import CaprotoValueError, ContextDisconnectedError, EventAddRequest
 from caproto.threading.client import Context
 from caproto.threading.pyepics_compat import PV, _connection, caget
 from tests.harness.fake_server import FakePV
@@ -129,6 +129,35 @@ class TestConnecting:
         x = PV(records.pv("x"), connection_callback=connection)
         assert x.wait_for_connection(10)
         assert seen["ctrl"] == "mm" and isinstance(seen["get"], float)
+
+    def test_metadata_are_fetched_again_after_a_loss(self, pv, records, told, wait_for):
+        y, units = pv("y", told), PV(records.pv("y.EGU"), auto_monitor=False)
+        assert units.wait_for_connection(10)
+        wait_for(lambda: told.calls)
+        assert y.units == told.calls[-1][1]["units"] == ""
+        units.put("kg", wait=True)
+        y._channel.pv.circuit_manager.disconnect()
+
+        def changed():
+            y.put(y.get() + 1 if y.connected else 0)
+            return told.calls[-1][1]["units"] == "kg"
+
+        wait_for(changed)
+        units.put("", wait=True)
+
+    def test_one_that_cannot_subscribe_tries_again(self, pv, told, monkeypatch, wait_for):
+        x = pv("x", told, auto_monitor=False)
+
+        def refuse(self, *args, **options):
+            raise ContextDisconnectedError("closed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(x._channel.pv), "subscribe", refuse)
+            with pytest.raises(ContextDisconnectedError):
+                x.auto_monitor = True
+        assert x.auto_monitor_mask is None
+        x.auto_monitor = True
+        wait_for(lambda: told.calls)
 
     def test_a_callback_may_wait_for_pvs_that_are_new(self, pv, records, wait_for):
         found: list = []
