@@ -15,14 +15,22 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, Protocol, TypeGuard, overload
 
 from .._errors import CaprotoValueError
 from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType
 from .._protocol.text import Latin1Text, decode_text, encode_text
 
-__all__ = ["CONVERTERS", "Elements", "TextFormat", "convert", "cut", "text_of_bytes"]
+__all__ = [
+    "CONVERTERS",
+    "Elements",
+    "TextFormat",
+    "convert",
+    "cut",
+    "is_sequence",
+    "text_of_bytes",
+]
 
 STRING = ChannelType.STRING
 SHORT = ChannelType.INT
@@ -284,3 +292,10 @@ def convert(
     element = CONVERTERS[source][target]
     elements = values.tolist() if hasattr(values, "tolist") else values
     return [element(value, form) for value in elements]
+
+
+def is_sequence(value: object) -> TypeGuard[Elements]:
+    """Tell whether *value* is an array, rather than a number or a text."""
+    if isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
+        return False  # numpy has arrays without dimensions
+    return hasattr(value, "__len__")

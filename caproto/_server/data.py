@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from .. import _locks
 from .._errors import CaprotoTypeError, CaprotoValueError
@@ -35,7 +35,7 @@ from .._protocol.dbr import (
 from .._protocol.message import u32
 from .._protocol.payload import native_view
 from .._protocol.timestamp import Moment
-from .conversions import Elements, TextFormat, convert, text_of_bytes
+from .conversions import Elements, TextFormat, convert, is_sequence, text_of_bytes
 from .properties import Property, check_alarm, check_clock, check_text, checked_rights
 from .snapshot import NATIVE, ChannelAlarm, Properties, Snapshot
 
@@ -49,7 +49,6 @@ __all__ = [
     "VALUE",
     "ChannelData",
     "Subscriber",
-    "is_sequence",
 ]
 
 # Bits of event masks, as plain integers: every change of every PV calculates with them.
@@ -578,13 +577,6 @@ class ChannelData:
     def _freeze(self, elements: Elements) -> Elements:
         """Convert elements of an array to the form of a snapshot, which never changes."""
         raise NotImplementedError
-
-
-def is_sequence(value: object) -> TypeGuard[Elements]:
-    """Tell whether *value* is an array, rather than a number or a text."""
-    if isinstance(value, (str, bytes)) or getattr(value, "shape", None) == ():
-        return False  # numpy has arrays without dimensions
-    return hasattr(value, "__len__")
 
 
 def _notify(subscribers: Iterable[Subscriber], snapshot: Snapshot, events: int) -> None:

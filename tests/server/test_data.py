@@ -19,7 +19,8 @@ from caproto import (
     SubscriptionType,
     TimeStamp,
 )
-from caproto._server.data import ALARM, LOG, PROPERTY, VALUE, is_sequence
+from caproto._server.conversions import is_sequence
+from caproto._server.data import ALARM, LOG, PROPERTY, VALUE
 from caproto.server import (
     ChannelAlarm,
     ChannelData,
