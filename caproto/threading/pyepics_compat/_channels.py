@@ -120,11 +120,16 @@ class Channel:
     last_metadata : dict
         The latest ones, also of an earlier connection: the first update after a loss may come
         before the new ones.
+    puts : int
+        How many puts have finished. Updates from before do not tell their effect.
+    confirming : int
+        How many of them have confirmations that have not passed the callback thread. Updates there
+        may be from before.
     """
 
     __slots__ = (
-        "_asked", "_fresh", "_pv", "_users", "channels", "facts", "last_metadata", "metadata",
-        "name",
+        "_asked", "_fresh", "_pv", "_users", "channels", "confirming", "facts", "last_metadata",
+        "metadata", "name", "puts",
     )  # fmt: skip
 
     def __init__(self, channels: Channels, name: str) -> None:
@@ -135,6 +140,7 @@ class Channel:
         self.metadata: Known | None = None
         self.last_metadata: Known = _NOTHING
         self._users: tuple[weakref.ref[User], ...] = ()
+        self.puts = self.confirming = 0
         self._asked: object = None  # the connection for which metadata were asked for
         self._fresh = True  # whether it has had no user yet
 
@@ -246,6 +252,32 @@ class Channel:
     def keep_metadata(self, found: Known) -> None:
         """Keep control metadata that were read."""
         self.metadata = self.last_metadata = found
+
+
+class Put:
+    """A put that a thread waits for: which updates tell its effect?
+
+    The thread may go on before the callback thread has come to the confirmation.
+    """
+
+    __slots__ = ("_awaited", "_channel", "_passed")
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._passed = self._awaited = False
+
+    def passed(self, _response: object) -> None:
+        """Note that the callback thread has handled all updates from before the confirmation."""
+        with self._channel.channels.lock:
+            self._passed = True
+            self._channel.confirming -= self._awaited
+
+    def finished(self) -> None:
+        """Note that the server has finished."""
+        with self._channel.channels.lock:
+            self._channel.puts += 1
+            self._awaited = not self._passed
+            self._channel.confirming += self._awaited
 
 
 class Channels:

@@ -98,6 +98,7 @@ class Connection(Attributes):
         self._known = _NOTHING  # the value, and what came with it; replaced whole
         self._latest: tuple[int, Response] | None = None  # number and response of an update
         self._number = self._applied = 0
+        self._puts = 0  # of the channel, when the latest value came
         self._arrived: threading.Event | None = None
         self._mask: bool | int | None = auto_monitor
         self._monitor: tuple[Subscription, int] | None = None
@@ -359,6 +360,8 @@ class Connection(Attributes):
         if self._monitored is None:
             return
         self._number += 1
+        if not self._channel.confirming:
+            self._puts = self._channel.puts
         self._latest = self._number, response
         if not self._callbacks.entries:
             return
@@ -400,6 +403,10 @@ class Connection(Attributes):
                 return decode_scalar(latest[1])
             self._apply()
         return self._known.get("value")
+
+    def _is_fresh(self) -> bool:
+        """Tell whether the latest update is as good as a read: no put has finished since."""
+        return self._monitored is not None and self._puts == self._channel.puts
 
     def _keep(self, found: Known) -> None:
         """Keep what was read, in place of earlier updates."""

@@ -14,6 +14,7 @@ from ..._protocol.dbr import ChannelType
 from ..._protocol.status import CAStatus
 from ..client import Batch
 from ._callbacks import guarded
+from ._channels import Put
 from ._connection import Connection
 from ._errors import AccessRightsException
 from ._text import describe, describe_briefly
@@ -166,7 +167,7 @@ class PV(Connection):
         use_monitor : bool
             Whether the latest update will do; else the server is asked.
         """
-        if use_monitor and self._monitored and self.connected and count is None and as_numpy:
+        if use_monitor and self.connected and count is None and as_numpy and self._is_fresh():
             if not as_string and not with_ctrlvars:
                 value = self.latest_value()
                 if value is not None:
@@ -218,7 +219,7 @@ class PV(Connection):
 
     def _from_cache(self, count: int | None, form: str) -> Known | None:
         """Copy what is known, if that is enough."""
-        if self._monitored is None or form != self.form:
+        if form != self.form or not self._is_fresh():
             return None
         found = self._keywords()
         value, facts = found["value"], self._facts
@@ -232,10 +233,12 @@ class PV(Connection):
 
     def _read(self, count: int | None, form: str, timeout: float | None) -> Known | None:
         """Ask the server; also keep the answer."""
+        puts = self._channel.puts
         found = self._asked(count, form, timeout)
         if found is None:
             return None
         self._keep(found)
+        self._puts = puts
         found.pop("count", None)
         return found
 
@@ -365,10 +368,14 @@ class PV(Connection):
             return 1
         call = functools.partial(self._put_done, callback, callback_data)
         if not wait:
-            self._channel.pv.write(data, wait=False, notify=True, callback=call, timeout=timeout)
+            done = functools.partial(self._put_confirmed, call)
+            self._channel.pv.write(data, wait=False, notify=True, callback=done, timeout=timeout)
             return 1
+        put = Put(self._channel)
         try:
-            call(self._channel.pv.write(data, timeout=timeout))
+            response = self._channel.pv.write(data, timeout=timeout, callback=put.passed)
+            put.finished()
+            call(response)
         except WriteError as error:  # pyepics does not tell, so nothing is raised
             self._channel.pv.log.warning("%s", error)
             call(None)
@@ -376,6 +383,12 @@ class PV(Connection):
             self._channel.pv.log.debug("%s", error)
             return -1
         return 1
+
+    def _put_confirmed(self, call: Callable[..., None], response: object) -> None:
+        """Tell that the server has finished; in the callback thread."""
+        with self._channels.lock:
+            self._channel.puts += 1
+        call(response)
 
     def _put_done(
         self,

@@ -8,7 +8,7 @@ import pytest
 from caproto import CaprotoValueError, ContextDisconnectedError, EventAddRequest, ReadNotifyRequest
 from caproto.threading.client import Context
 from caproto.threading.pyepics_compat import PV
-from caproto.threading.pyepics_compat._channels import Facts, channels_of
+from caproto.threading.pyepics_compat._channels import Facts, Put, channels_of
 from tests.harness.fake_server import FakePV
 from tests.threading.pyepics_compat.conftest import Told
 
@@ -95,3 +95,18 @@ def test_many_are_found_together(start_server, wait_for):
         pvs = [PV(f"p{i}", context=ctx) for i in range(300)]
         wait_for(lambda: [pv.get() for pv in pvs] == list(range(300)))
         assert len(server.received(EventAddRequest)) == 300
+
+
+def test_updates_from_before_the_end_of_a_put_do_not_tell_its_effect(context, pv):
+    x = pv("x", auto_monitor=False)
+    channel = x._channel
+    for late in (False, True):
+        before, put = channel.puts, Put(channel)
+        if late:  # the callback thread has not come to the confirmation
+            put.finished()
+            assert (channel.puts, channel.confirming) == (before + 1, 1)
+            put.passed(None)
+        else:
+            put.passed(None)
+            put.finished()
+        assert (channel.puts, channel.confirming) == (before + 1, 0)

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from caproto import CaprotoValueError
-from caproto.threading.pyepics_compat import PV, AccessRightsException
+from caproto.threading.pyepics_compat import PV, AccessRightsException, caget
 from caproto.threading.pyepics_compat._connection import KEYS
 from tests.harness.fake_server import FakePV
 from tests.threading.pyepics_compat.conftest import Told
@@ -115,6 +115,16 @@ class TestGet:
 
 
 class TestPut:
+    def test_after_its_end_everybody_gets_the_new_value(self, pv, context):
+        """The update may come later than the confirmation of the put."""
+        x, other = pv("x"), pv("x")
+        seen: list = []
+        for number in range(50):
+            value = float(number % 7)
+            assert x.put(value, wait=True) == 1
+            seen.append((value, x.get(), other.get(), caget(x.pvname)))
+        assert all(len(set(values)) == 1 for values in seen)
+
     def test_it_returns_one(self, pv):
         x = pv("x")
         assert x.put(1.5) == 1 and x.put(2.5, wait=True) == 1
