@@ -541,7 +541,7 @@ class ChannelData:
             if is_sequence(value):
                 if len(value) != 1:
                     raise CaprotoValueError(
-                        f"{self._whoami()} is a scalar; {len(value)} elements do not fit"
+                        f"{self._whoami()} has max_length=1; {len(value)} elements do not fit"
                     )
                 value = value[0]
             return (self._element(value),)

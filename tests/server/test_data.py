@@ -139,6 +139,12 @@ def test_a_class_without_a_type_says_so(base):
         base(value=0)
 
 
+def test_a_first_value_without_elements_needs_a_length():
+    with pytest.raises(CaprotoValueError, match="has max_length=1; 0 elements do not fit"):
+        ChannelDouble(value=[])
+    assert len(ChannelDouble(value=[], max_length=3).value) == 0
+
+
 def test_an_unknown_property_is_an_error_that_lists_the_known_ones():
     with pytest.raises(CaprotoTypeError, match="no property colour; it has .*units"):
         ChannelDouble(colour="red")
@@ -205,7 +211,7 @@ def test_a_scalar_takes_a_sequence_of_one():
     channel.write([3])
     assert channel.value == 3
     for nothing in ([], [1, 2]):
-        with pytest.raises(CaprotoValueError, match="scalar"):
+        with pytest.raises(CaprotoValueError, match="max_length=1; . elements"):
             channel.write(nothing)
 
 
