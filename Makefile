@@ -4,6 +4,7 @@
 #   make test     the tests (TESTS="-k word" to choose some, JOBS=0 for one after the other); those of
 #                 bad networks run as root on Linux with nftables: apt-get install nftables iproute2
 #   make test-ophyd all tests of ophyd and bluesky, of which make test runs some
+#   make test-catools all recorded command lines of the catools, of which make test runs some
 #   make coverage the same tests, measured: branches, too, and all child processes; leaves .coverage
 #   make lint     ruff and mypy
 #   make docs     the manual, in docs/_build/html; its examples run against a demo IOC
@@ -33,7 +34,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # requirements change. caproto itself is installed in place, so changes of the code need nothing.
 STAMP = $(VENV)/.installed-
 
-.PHONY: help demo test test-ophyd coverage lint docs bench simulate fuzz clean
+.PHONY: help demo test test-ophyd test-catools coverage lint docs bench simulate fuzz clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,6 +48,10 @@ test: $(STAMP)test
 
 test-ophyd: $(STAMP)test
 	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) tests/integration/test_ophyd.py
+
+test-catools: $(STAMP)test
+	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) --dist loadfile \
+	    tests/commandline
 
 # Measured code takes more time. The report comes also when a test fails.
 coverage: $(STAMP)test

@@ -139,7 +139,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_known.callbacks", "_known.requests", "_known.type_sets"),
     ("backend",),
     ("sync", "threading.client", "threading.server"),
-    ("server", "sync._requests", "sync.repeater", "sync.shark"),
+    ("server", "sync._requests", "sync._stream", "sync.repeater", "sync.shark"),
     ("sync._updates",),
     ("sync.client",),
     # --- 10: the names of pyepics
@@ -160,7 +160,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.pyepics_compat._functions", "threading.pyepics_compat._epics"),
     ("threading.pyepics_compat",),
     ("",),
-    # --- 11: programs
+    # --- 11: the parts of the command line tools
+    ("_catools", "_catools.settings", "_catools.times", "_catools.typenames"),
+    ("_catools.options", "_catools.values"),
+    ("_catools.lines", "_catools.program"),
+    ("_catools.access",),
+    ("_catools.watching", "_catools.writing"),
+    # --- 12: programs
     ("commandline", "ioc_examples"),
 )
 LINE = "_os.sockets"  # the first module with sockets

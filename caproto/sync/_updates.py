@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from queue import Empty, Queue
-from threading import TIMEOUT_MAX
 
 from .._client.arguments import (
     DataType,
@@ -20,11 +18,9 @@ from .._protocol.dbr import SubscriptionType
 from ..threading._waiting import Deadline
 from ..threading.client import Context
 from ._requests import check_pv_name, make_context, wanted_type
+from ._stream import Stream
 
 _Update = tuple["Subscription", EventAddResponse]
-
-#: Updates that wait for their callbacks. When there are more, the server is asked to hold them.
-_WAITING_UPDATES = 1000
 
 
 class Subscription:
@@ -167,39 +163,8 @@ def subscribe(
     return Subscription(pv_name, priority, data_type, data_count, low, high, to, mask)
 
 
-class _Stream:
-    """Updates on their way from the threads that receive them to the thread in `block`."""
-
-    def __init__(self) -> None:
-        self._queue: Queue[_Update | None] = Queue(_WAITING_UPDATES)
-        self._over = False
-
-    def put(self, subscription: Subscription, response: EventAddResponse) -> None:
-        """Add an update; wait while there are too many, so that flow control sets in."""
-        if not self._over:
-            self._queue.put((subscription, response))
-
-    def get(self, timeout: float | None) -> _Update | None:
-        """Return the next update; None if there is none in time, or at the end."""
-        if self._over:
-            return None
-        try:
-            return self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))
-        except Empty:
-            return None
-
-    def end(self) -> None:
-        """Let `get` return None from now on, and let go the threads that wait in `put`."""
-        self._over = True
-        try:
-            while True:
-                self._queue.get_nowait()
-        except Empty:
-            self._queue.put(None)
-
-
 #: Of the calls of `block` that run now.
-_streams: set[_Stream] = set()
+_streams: set[Stream[_Update]] = set()
 
 
 def block(
@@ -241,7 +206,7 @@ def block(
             raise CaprotoTypeError(f"block takes what subscribe() returns, not {one!r}")
     deadline = Deadline(check_timeout(timeout))
     end = Deadline(check_timeout(duration, name="duration"))
-    stream = _Stream()
+    stream = Stream[_Update]()
     with make_context(repeater) as context:
         try:
             _streams.add(stream)
@@ -262,7 +227,7 @@ def interrupt() -> None:
 def _request(
     context: Context,
     subscriptions: tuple[Subscription, ...],
-    stream: _Stream,
+    stream: Stream[_Update],
     force_int_enums: bool,
     deadline: Deadline,
 ) -> None:
@@ -275,14 +240,14 @@ def _request(
             raise error.with_traceback(None) from None  # users need not see our frames
 
         def put(response: EventAddResponse, one: Subscription = one) -> None:
-            stream.put(one, response)
+            stream.put((one, response))
 
         kind = wanted_type(pv, one.data_type, force_int_enums)
         updates = pv.subscribe(kind, one.data_count, one.low, one.high, one.to, one.mask)
         updates.add_callback(put, strong=True)
 
 
-def _serve(stream: _Stream, end: Deadline) -> None:
+def _serve(stream: Stream[_Update], end: Deadline) -> None:
     """Call callbacks until the end of the stream, or Ctrl-C."""
     try:
         while not end.expired:

@@ -12,7 +12,6 @@ import time
 import pytest
 
 from caproto import CaprotoTypeError, CaprotoValueError, EventAddResponse, SubscriptionType
-from caproto.sync import _updates
 from caproto.sync.client import Subscription, block, interrupt, subscribe
 from tests.harness.ioc_process import clean_environ
 
@@ -120,27 +119,6 @@ def test_what_a_callback_raises_comes_out(double):
     sub.add_callback(lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         sub.block(repeater=False)
-
-
-def test_too_many_updates_wait_where_flow_control_counts_them(monkeypatch, wait_for):
-    """In the queue of the circuit: the thread that calls us back does not return before."""
-    monkeypatch.setattr(_updates, "_WAITING_UPDATES", 3)
-    stream, sub, put = _updates._Stream(), subscribe("x"), []
-
-    def fill():
-        for number in range(6):
-            stream.put(sub, number)
-            put.append(number)
-
-    thread = threading.Thread(target=fill)
-    thread.start()
-    wait_for(lambda: len(put) == 3)
-    assert stream.get(20) == (sub, 0)
-    wait_for(lambda: len(put) == 4)
-    assert thread.is_alive() and len(put) == 4
-    stream.end()
-    thread.join(20)
-    assert not thread.is_alive() and stream.get(20) is None
 
 
 def test_an_unknown_pv(double):

@@ -29,6 +29,8 @@ from ._sending import Sending
 
 #: What became of an operation: the response of a success, or the error.
 Outcome = Answer | CaprotoError
+#: What to read: data type and data count, as for `PV.read`.
+Form = tuple[DataType | None, int | None]
 
 
 class _Gathered(Operation):
@@ -74,7 +76,7 @@ class GatheredWrite(_Gathered, Write):
 
 def read_all(
     pvs: Sequence[ClientPV],
-    forms: Sequence[tuple[DataType | None, int | None]],
+    forms: Sequence[Form],
     deadline: Deadline,
 ) -> list[tuple[Outcome, ...]]:
     """Read each of *pvs*, in each of some *forms*, with one send for each circuit.
@@ -84,8 +86,7 @@ def read_all(
     Parameters
     ----------
     pvs : sequence of PV
-    forms : sequence of (data type, data count)
-        As for `PV.read`.
+    forms : sequence of Form
     deadline : Deadline
         For everything.
 
@@ -94,9 +95,14 @@ def read_all(
     list of tuple of response or CaprotoError
         For each of *pvs*, in each of *forms*. The errors name the PV.
     """
-    reads = [GatheredRead(pv, None, deadline, *form) for pv in pvs for form in forms]
-    outcomes = iter(Gathering(deadline).run(reads))
+    outcomes = iter(read_each([(pv, form) for pv in pvs for form in forms], deadline))
     return [tuple(next(outcomes) for _ in forms) for _ in pvs]
+
+
+def read_each(wanted: Sequence[tuple[ClientPV, Form]], deadline: Deadline) -> list[Outcome]:
+    """Read PVs, each in a form of its own; else as `read_all`."""
+    reads = [GatheredRead(pv, None, deadline, *form) for pv, form in wanted]
+    return Gathering(deadline).run(reads)
 
 
 def write_all(values: Mapping[ClientPV, object], deadline: Deadline) -> list[Outcome]:

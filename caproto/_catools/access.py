@@ -1,0 +1,128 @@
+"""Connecting and reading: what the tools do with our client, and what they say when it fails."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from .._errors import AccessError, CaprotoError, CaprotoTimeoutError, DisconnectedError
+from .._protocol.dbr import ChannelType, field_types
+from .._protocol.message import DataMessage
+from ..threading._waiting import Deadline
+from ..threading.client import PV, Context
+from ..threading.client._gathering import Form, Outcome, read_each
+from .lines import line_of, name_column
+from .settings import Failed, Settings
+from .values import Reading
+
+__all__ = [
+    "connect", "facts_of", "printed_type", "read_lines", "start",
+]
+
+_FLOATS = (ChannelType.FLOAT, ChannelType.DOUBLE)
+
+
+def start(settings: Settings, names: Sequence[str]) -> AbstractContextManager[Context]:
+    """Make the client.
+
+    Raises
+    ------
+    Failed
+        There is no name, or one that cannot be searched.
+    """
+    if not names:
+        raise Failed(f"No pv name specified. {settings.hint}")
+    if not all(names):
+        raise Failed("CA error Invalid string occurred while trying to create channel ''.")
+    return Context()
+
+
+def connect(context: Context, names: Sequence[str], settings: Settings) -> list[PV]:
+    """Connect to all PVs within the timeout.
+
+    Raises
+    ------
+    Failed
+        At least one of them is not connected.
+    """
+    pvs = context.get_pvs(*names, priority=settings.priority)
+    deadline = Deadline(settings.patience)
+    try:
+        for pv in pvs:
+            pv.wait_until_usable(deadline)
+    except CaprotoTimeoutError:
+        which = f"'{names[0]}'" if len(names) == 1 else "some PV(s)"
+        raise Failed(f"Channel connect timed out: {which} not found.") from None
+    return pvs
+
+
+def facts_of(pv: PV) -> tuple[ChannelType, int]:
+    """Return type and room of a PV that was connected: how many elements it can have."""
+    channel = pv.channel
+    if channel is None or channel.native_data_type is None:
+        raise DisconnectedError(f"{pv.name!r} is not connected")
+    return channel.native_data_type, channel.native_data_count or 0
+
+
+def printed_type(native: ChannelType, settings: Settings) -> ChannelType:
+    """Return the type that a value of a *native* type is requested as, if no other is wanted."""
+    if native is ChannelType.ENUM and not settings.enum_as_number:
+        native = ChannelType.STRING
+    if native in _FLOATS and settings.float_as_string:
+        native = ChannelType.STRING
+    return field_types["time"][native]
+
+
+def reading_form(pv: PV, settings: Settings) -> Form:
+    """Return the type and the number of elements to request; None for those that are filled."""
+    native, room = facts_of(pv)
+    data_type = printed_type(native, settings)
+    if settings.form == "typed":
+        assert settings.data_type is not None
+        data_type = ChannelType(settings.data_type)
+    if settings.asynchronous and not settings.count:
+        return data_type, None
+    return data_type, min(settings.count or room, room)
+
+
+def read_lines(pvs: Sequence[PV], settings: Settings) -> list[str]:
+    """Read all PVs at once; return what to print about each.
+
+    Where there is no value, a message says so on standard error.
+    """
+    forms = [reading_form(pv, settings) for pv in pvs]
+    outcomes = read_each(list(zip(pvs, forms, strict=True)), Deadline(settings.patience))
+    if any(isinstance(outcome, CaprotoError) for outcome in outcomes):
+        _complain(outcomes, alone=settings.tool.endswith("put"))
+    return [
+        _line(pv, form, outcome, settings)
+        for pv, form, outcome in zip(pvs, forms, outcomes, strict=True)
+    ]
+
+
+def _complain(outcomes: Sequence[Outcome], alone: bool) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, CaprotoError):
+            print(outcome, file=sys.stderr)
+    what = "PV data" if alone else "some PV data"
+    print(f"Read operation timed out: {what} was not read.", file=sys.stderr)
+
+
+def _line(pv: PV, form: Form, outcome: Outcome, settings: Settings) -> str:
+    column = name_column(pv.name, settings) + settings.separator
+    beginning = "" if settings.form == "terse" else column
+    if isinstance(outcome, AccessError):
+        return f"{beginning}*** no read access"
+    if isinstance(outcome, DisconnectedError):
+        return f"{beginning}*** not connected"
+    data_type, count = form
+    assert isinstance(data_type, ChannelType)
+    if isinstance(outcome, DataMessage):
+        reading = Reading.from_response(outcome)
+    elif count is None:
+        return f"{beginning}*** no data available (timeout)"
+    else:
+        reading = Reading.zeros(data_type, count)
+    native, room = facts_of(pv)
+    return line_of(pv.name, reading, native, room, settings)
+

@@ -1,0 +1,141 @@
+"""Lines: one value in each of the forms that the EPICS tools have."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .._protocol.dbr import AlarmStatus, ChannelType, DbrMetadata
+from .._protocol.timestamp import TimeStamp
+from .settings import Settings
+from .times import local_time
+from .typenames import native_name, request_name
+from .values import Reading, raw_text, signed, value_texts
+
+__all__ = ["name_column", "line_of"]
+
+_NAME_WIDTH = 30
+_FLOATS = (ChannelType.FLOAT, ChannelType.DOUBLE)
+_KNOWN_STATUSES = frozenset(AlarmStatus)
+_SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
+#: The limits in the order in which they are printed: title and field.
+_DISPLAY_LIMITS = (
+    ("Lo disp limit", "lower_disp_limit"), ("Hi disp limit", "upper_disp_limit"),
+    ("Lo alarm limit", "lower_alarm_limit"), ("Lo warn limit", "lower_warning_limit"),
+    ("Hi warn limit", "upper_warning_limit"), ("Hi alarm limit", "upper_alarm_limit"),
+)
+_CONTROL_LIMITS = (
+    ("Lo ctrl limit", "lower_ctrl_limit"), ("Hi ctrl limit", "upper_ctrl_limit"),
+)
+
+
+def name_column(name: str, settings: Settings, count: int = 1) -> str:
+    """Write the name, and blanks after it if one value follows."""
+    return f"{name:<{_NAME_WIDTH}}" if count <= 1 and settings.separator == " " else name
+
+
+def line_of(
+    name: str,
+    reading: Reading,
+    native: int,
+    room: int,
+    settings: Settings,
+    stamp: Callable[[TimeStamp], str] = local_time,
+) -> str:
+    """Write one value in the form of the settings.
+
+    Parameters
+    ----------
+    name : str
+    reading : Reading
+    native : int
+        The channel's own type.
+    room : int
+        The number of elements that the channel can have.
+    settings : Settings
+    stamp : callable, optional
+        Writes the time stamp. Default: the server's, in local time.
+    """
+    is_text = settings.char_as_text and reading.native is ChannelType.CHAR and room > 1
+    texts = value_texts(reading, settings, is_text)
+    if settings.form == "typed":
+        return "\n".join([name, *_details(reading, native, texts, settings)])
+    if not is_text and (reading.length > 1 or settings.count):
+        texts.insert(0, str(reading.length))
+    separator = settings.separator
+    if settings.form == "terse":
+        return separator.join(texts)
+    column = name_column(name, settings, room if is_text else reading.length)
+    if settings.form == "plain":
+        return column + separator + separator.join(texts)
+    metadata = reading.metadata
+    return separator.join([column, stamp(metadata.stamp), *texts, *_alarm(metadata)])
+
+
+def _alarm(metadata: DbrMetadata) -> tuple[str, str]:
+    """Name status and severity; nothing if there is no alarm."""
+    if not metadata.status and not metadata.severity:
+        return "", ""
+    return _status(metadata), _severity(metadata)
+
+
+def _status(metadata: DbrMetadata) -> str:
+    status = metadata.status
+    return status.name if status in _KNOWN_STATUSES else f"Illegal Value ({int(status)})"
+
+
+def _severity(metadata: DbrMetadata) -> str:
+    severity = int(metadata.severity)
+    return _SEVERITIES[severity] if severity < len(_SEVERITIES) else f"Illegal Value ({severity})"
+
+
+# ---- the form 'typed'
+
+
+def _details(
+    reading: Reading, native: int, texts: list[str], settings: Settings
+) -> Iterator[str]:
+    """Yield everything that came with a value, a line each."""
+    yield _titled("Native data type", native_name(native))
+    yield _titled("Request type", request_name(reading.data_type))
+    if reading.data_type == ChannelType.CLASS_NAME:
+        yield _titled("Class Name", "".join(texts[:1]))
+        return
+    yield _titled("Element count", str(reading.length))
+    yield _titled("Value", settings.separator.join(texts))
+    if reading.family == "native":
+        return
+    metadata = reading.metadata
+    if reading.family == "time":
+        yield _titled("Timestamp", local_time(metadata.stamp))
+    yield _titled("Status", _status(metadata))
+    yield _titled("Severity", _severity(metadata))
+    if reading.family == "special":
+        yield _titled("Ack transient?", "YES" if metadata.ackt else "NO")
+        yield _titled("Ack severity", _SEVERITIES[metadata.acks & 3])
+    elif reading.family in ("graphic", "control") and reading.native is not ChannelType.STRING:
+        yield from _properties(reading, metadata)
+
+
+def _titled(title: str, text: str) -> str:
+    return f"    {title + ':':<18}{text}"
+
+
+def _properties(reading: Reading, metadata: DbrMetadata) -> Iterator[str]:
+    """Yield states, or units, precision and limits."""
+    if reading.native is ChannelType.ENUM:
+        states = metadata.enum_strings
+        yield _titled("Enums", f"({len(states):2d})")
+        for number, state in enumerate(states):
+            yield f"{'':22}[{number:2d}] {raw_text(state)}"
+        return
+    yield _titled("Units", raw_text(metadata.units))
+    is_float = reading.native in _FLOATS
+    if is_float:
+        yield _titled("Precision", str(metadata.precision))
+    limits = _DISPLAY_LIMITS + _CONTROL_LIMITS * (reading.family == "control")
+    for title, field in limits:
+        limit = getattr(metadata, field)
+        if is_float:
+            text = f"{limit:g}"
+        else:
+            text = f"{signed(limit) if reading.native is ChannelType.CHAR else limit:8d}"
+        yield _titled(title, text)

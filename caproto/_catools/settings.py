@@ -1,0 +1,101 @@
+"""Settings: what a command line asks for; the defaults are those of the EPICS tools."""
+from __future__ import annotations
+
+import os
+import sys
+
+from .._protocol.dbr import SubscriptionType
+
+__all__ = ["Complaint", "Failed", "Settings", "parse_seconds"]
+
+#: Seconds to wait if neither option nor environment says otherwise, and the variable for it.
+_TIMEOUT, _TIMEOUT_VARIABLE = 1.0, "EPICS_CLI_TIMEOUT"
+
+
+class Complaint(Exception):
+    """A wrong value of an option: it is printed, the option ignored, the work done."""
+
+
+class Failed(Exception):
+    """The work is over: the message, and the exit status 1."""
+
+
+class Settings:
+    """What a command line asks for.
+
+    Attributes
+    ----------
+    tool : str
+        The name of the tool in its messages.
+    form : str
+        How a value is printed: 'plain', 'terse', 'wide' or 'typed'.
+    data_type : int or None
+        The type to read for the form 'typed'.
+    count : int
+        The number of elements to read; 0 for all.
+    asynchronous : bool
+        Whether caget asks only for the elements that are filled.
+    completion : bool
+        Whether caput waits until the server has finished.
+    timestamps : str
+        Letters of the time stamps that a monitor prints: s (server), c (client), and r, i or I for
+        differences.
+    enum_input : str
+        How caput reads states: 'any', 'number' or 'name'.
+    """
+
+    def __init__(self, tool: str) -> None:
+        self.tool = tool
+        self.timeout = _TIMEOUT
+        self.priority = 0
+        self.form = "plain"
+        self.data_type: int | None = None
+        self.count = 0
+        self.separator = " "
+        self.enum_as_number = False
+        self.char_as_text = False
+        self.float_as_string = False
+        self.float_format = "%g"
+        self.float_base = ""
+        self.integer_base = ""
+        self.asynchronous = False
+        self.completion = False
+        self.mask = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
+        self.timestamps = "s"
+        self.enum_input = "any"
+        self.array_input = False
+        self.interest = 0
+
+    def read_environment(self) -> None:
+        """Take the timeout from the environment, if it is there."""
+        text = os.environ.get(_TIMEOUT_VARIABLE)
+        if text is None:
+            return
+        seconds = parse_seconds(text)
+        if seconds is None:
+            print(
+                f"'{text}' is not a valid timeout value (from '{_TIMEOUT_VARIABLE}' in the "
+                "environment) - ignored. (use '-h' for help.)",
+                file=sys.stderr,
+            )
+        else:
+            self.timeout = seconds
+
+    @property
+    def patience(self) -> float | None:
+        """The timeout as our client takes it: 0 means to wait without end."""
+        return self.timeout or None
+
+    @property
+    def hint(self) -> str:
+        """The end of many messages."""
+        return f"('{self.tool} -h' for help.)"
+
+
+def parse_seconds(text: str) -> float | None:
+    """Return the number in *text*; None if it is not a time to wait."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") and "_" not in text else None

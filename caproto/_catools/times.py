@@ -1,0 +1,62 @@
+"""Time stamps as the EPICS tools write them."""
+from __future__ import annotations
+
+import time
+
+from .._protocol.constants import EPICS_EPOCH
+from .._protocol.timestamp import TimeStamp
+
+__all__ = ["Stamps", "local_time"]
+
+_UNDEFINED = TimeStamp(0, 0)
+
+
+def local_time(stamp: TimeStamp) -> str:
+    """Write a time to the microsecond; rounded, but not up to the next second."""
+    if stamp == _UNDEFINED:
+        return "<undefined>"
+    moment = time.localtime(stamp.seconds + EPICS_EPOCH)
+    microseconds = min((stamp.nanoseconds + 500) // 1000, 999_999)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)}.{microseconds:06d}"
+
+
+class Stamps:
+    """The time stamps of all lines of one monitor.
+
+    Parameters
+    ----------
+    letters : str
+        As `Settings.timestamps`.
+    """
+
+    def __init__(self, letters: str) -> None:
+        self._server, self._client = "s" in letters, "c" in letters
+        # The last one counts.
+        self._relative = next((letter for letter in reversed(letters) if letter in "riI"), "")
+        self._reference: dict[object, tuple[TimeStamp, TimeStamp]] = {}
+
+    def text(self, channel: object, server: TimeStamp, client: TimeStamp) -> str:
+        """Write the times of an update: the server's and that of its arrival.
+
+        Parameters
+        ----------
+        channel : object
+            Stands for the PV.
+        server, client : TimeStamp
+        """
+        key = channel if self._relative == "I" else None
+        before = self._reference.get(key)
+        if self._relative and (before is None or self._relative != "r"):
+            self._reference[key] = server, client
+        if not self._relative or before is None:
+            texts = local_time(server), f"({local_time(client)})"
+        else:
+            texts = (
+                f"{'':14}{_seconds(server, before[0]):+12.6f}",
+                f"{'':14}({_seconds(client, before[1]):+12.6f})",
+            )
+        return texts[0] * self._server + texts[1] * self._client
+
+
+def _seconds(later: TimeStamp, earlier: TimeStamp) -> float:
+    return later.seconds - earlier.seconds + (later.nanoseconds - earlier.nanoseconds) / 1e9

@@ -1,0 +1,103 @@
+"""Writing: what the words of a command line stand for, and how a refusal is reported."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .._errors import AccessError, CaprotoTimeoutError, DisconnectedError, ErrorResponseReceived
+from .._protocol.constants import MAX_STRING_SIZE
+from .._protocol.dbr import ChannelType
+from .._protocol.status import CAStatus
+from ..threading.client import PV
+from .access import facts_of
+from .settings import Failed, Settings
+from .values import Reading, raw_text, unescaped
+
+__all__ = ["Data", "values_to_write", "write"]
+
+
+#: What the C library says of the statuses by which servers refuse a write.
+_REASONS = {
+    CAStatus.ECA_PUTFAIL: "Channel write request failed",
+    CAStatus.ECA_NOWTACCESS: "Write access denied",
+    CAStatus.ECA_BADCOUNT: "Invalid element count requested",
+}
+
+
+class Data(NamedTuple):
+    """A value, and the type in which it is sent."""
+
+    values: bytes | list[bytes] | list[int]
+    data_type: ChannelType
+
+
+def values_to_write(pv: PV, words: Sequence[str], settings: Settings) -> Data:
+    """Return what to send: text, which the server reads, except for states and long texts.
+
+    Parameters
+    ----------
+    pv : PV
+        Is connected.
+    words : sequence of str
+        The elements.
+    settings : Settings
+
+    Raises
+    ------
+    Failed
+        The channel has no such state.
+    """
+    native, _ = facts_of(pv)
+    if settings.char_as_text:
+        return Data(unescaped(" ".join(words)) + b"\0", ChannelType.CHAR)
+    if native is ChannelType.ENUM:
+        return _states(pv, words, settings)
+    texts = [unescaped(word)[: MAX_STRING_SIZE - 1] for word in words]
+    return Data(texts, ChannelType.STRING)
+
+
+def _states(pv: PV, words: Sequence[str], settings: Settings) -> Data:
+    """Return the numbers of states that are given by name or number; a name has precedence."""
+    response = pv.read(data_type=ChannelType.GR_ENUM, data_count=1, timeout=settings.patience)
+    names = [raw_text(name) for name in Reading.from_response(response).metadata.enum_strings]
+    numbers = []
+    for word in words:
+        if settings.enum_input != "number" and word in names:
+            numbers.append(names.index(word))
+            continue
+        if settings.enum_input == "name" or not word.isdecimal():
+            kind = "index" if settings.enum_input == "number" else "string"
+            problem = "is not a number" if kind == "index" else "invalid"
+            raise Failed(f"Enum {kind} value '{word}' {problem}.")
+        if int(word) >= len(names):
+            print(f"Warning: enum index value '{word}' may be too large.", file=sys.stderr)
+        numbers.append(int(word) & 0xFFFF)
+    return Data(numbers, ChannelType.ENUM)
+
+
+def write(pv: PV, data: Data, settings: Settings) -> None:
+    """Send a value; wait for its completion if the settings say so.
+
+    Raises
+    ------
+    Failed
+        The value has too many elements, it must not be written, or, if we wait, the server refused.
+    """
+    _, room = facts_of(pv)
+    if len(data.values) > room:
+        raise Failed("ERROR from put operation: Invalid element count requested")
+    try:
+        pv.write(
+            data.values, data_type=data.data_type, wait=settings.completion,
+            timeout=settings.patience,
+        )
+    except AccessError:
+        raise Failed("ERROR from put operation: Write access denied") from None
+    except ErrorResponseReceived as error:
+        reason = _REASONS.get(error.status) or error.status.description
+        raise Failed(f"ERROR occured writing data: {reason}") from None
+    except DisconnectedError:
+        raise Failed("ERROR from put operation: Virtual circuit disconnect") from None
+    except CaprotoTimeoutError:
+        print("Write callback operation timed out", file=sys.stderr)

@@ -1,0 +1,54 @@
+"""caproto-get: print the values of PVs, as caget does.
+
+Linked as ``caget`` it calls itself so in its messages.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from .._catools.options import CONNECTION, COUNT, ENUM, GET_FORMS, HELP, NUMBERS, SEPARATOR, TEXT
+from .._catools.program import Tool, run
+from .._catools.settings import Settings
+
+__all__ = ["main"]
+
+
+def _work(settings: Settings, names: list[str]) -> int:
+    from .._catools.access import connect, read_lines, start
+
+    with start(settings, names) as context:
+        for line in read_lines(connect(context, names, settings), settings):
+            print(line)
+    return 0
+
+
+_TOOL = Tool(
+    name="caproto-get",
+    usage="[options] PV ...",
+    about="Prints the values of PVs.",
+    options={
+        **HELP, **CONNECTION, **GET_FORMS, **COUNT, **ENUM, **TEXT, **NUMBERS, **SEPARATOR,
+    },
+    work=_work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments. Default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 1 for a wrong command line and if a PV was not found.
+    """
+    return run(_TOOL, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

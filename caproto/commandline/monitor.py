@@ -1,0 +1,65 @@
+"""caproto-monitor: print the values of PVs whenever they change, as camonitor does.
+
+Linked as ``camonitor`` it calls itself so in its messages.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from .._catools.options import (
+    CONNECTION,
+    COUNT,
+    ENUM,
+    HELP,
+    MONITORING,
+    NUMBERS,
+    SEPARATOR,
+    TEXT,
+)
+from .._catools.program import Tool, run
+from .._catools.settings import Settings
+
+__all__ = ["main"]
+
+
+def _work(settings: Settings, names: list[str]) -> int:
+    from .._catools.access import start
+    from .._catools.watching import watch
+
+    settings.form = "wide"
+    with start(settings, names) as context:
+        watch(context, names, settings, partial(print, flush=True))
+    return 0
+
+
+_TOOL = Tool(
+    name="caproto-monitor",
+    usage="[options] PV ...",
+    about="Prints the values of PVs whenever they change, until Ctrl-C.",
+    options={
+        **HELP, **CONNECTION, **MONITORING, **COUNT, **ENUM, **TEXT, **NUMBERS, **SEPARATOR,
+    },
+    work=_work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool, until Ctrl-C.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments. Default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 1 for a wrong command line, 130 after Ctrl-C.
+    """
+    return run(_TOOL, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""caproto-put: write a value to a PV, and print it before and after, as caput does.
+
+Linked as ``caput`` it calls itself so in its messages.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from .._catools.options import CONNECTION, COUNT, HELP, PUT_FORMS, SEPARATOR
+from .._catools.program import Tool, run
+from .._catools.settings import Failed, Settings
+
+__all__ = ["main"]
+
+
+def _work(settings: Settings, words: list[str]) -> int:
+    from .._catools.access import connect, read_lines, start
+    from .._catools.writing import values_to_write, write
+
+    name, values = words[:1], words[1:]
+    with start(settings, name) as context:
+        if not values:
+            raise Failed(f"No value specified. {settings.hint}")
+        if settings.array_input:
+            values = values[1:]  # the number of values, which is not needed
+        else:
+            values = [" ".join(values)]
+        pvs = connect(context, name, settings)
+        data = values_to_write(pvs[0], values, settings)
+        is_terse = settings.form == "terse"
+        (old,) = read_lines(pvs, settings)
+        if not is_terse:
+            print(f"Old : {old}")
+        write(pvs[0], data, settings)
+        (new,) = read_lines(pvs, settings)
+        print(new if is_terse else f"New : {new}")
+    return 0
+
+
+_TOOL = Tool(
+    name="caproto-put",
+    usage="[options] PV VALUE ...\n       {tool} [options] -a PV COUNT VALUE ...",
+    about="Writes a value to a PV, and prints the old and the new one.",
+    options={**HELP, **CONNECTION, **PUT_FORMS, **COUNT, **SEPARATOR},
+    work=_work,
+    options_anywhere=False,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments. Default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 1 for a wrong command line, if the PV was not found, if it must not be written,
+        and, with ``-c``, if the server refused.
+    """
+    return run(_TOOL, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

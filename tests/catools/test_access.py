@@ -1,0 +1,43 @@
+"""Connecting and reading for the tools, against a real IOC."""
+from __future__ import annotations
+
+import pytest
+
+from caproto import ChannelType
+from caproto._catools.access import connect, printed_type, read_lines, start
+from caproto._catools.settings import Failed, Settings
+from caproto.threading.client import Context
+
+
+def test_names_are_needed():
+    with pytest.raises(Failed, match="No pv name specified"):
+        start(Settings("caget"), [])
+    with pytest.raises(Failed, match="Invalid string"):
+        start(Settings("caget"), ["x", ""])
+
+
+def test_one_that_is_missing_and_several(ioc):
+    settings = Settings("caget")
+    settings.timeout = 0.2
+    with Context(configuration=ioc.configuration) as context:
+        with pytest.raises(Failed, match="timed out: 'nonsense' not found"):
+            connect(context, ["nonsense"], settings)
+        with pytest.raises(Failed, match=r"timed out: some PV\(s\) not found"):
+            connect(context, [ioc.pv("double"), "nonsense"], settings)
+
+
+def test_types_that_print_well():
+    settings = Settings("caget")
+    assert printed_type(ChannelType.ENUM, settings) == ChannelType.TIME_STRING
+    assert printed_type(ChannelType.DOUBLE, settings) == ChannelType.TIME_DOUBLE
+    settings.enum_as_number = settings.float_as_string = True
+    assert printed_type(ChannelType.ENUM, settings) == ChannelType.TIME_ENUM
+    assert printed_type(ChannelType.FLOAT, settings) == ChannelType.TIME_STRING
+
+
+def test_lines(ioc):
+    settings = Settings("caget")
+    settings.form = "terse"
+    with Context(configuration=ioc.configuration) as context:
+        pvs = connect(context, [ioc.pv("double"), ioc.pv("double")], settings)
+        assert read_lines(pvs, settings) == ["3.14", "3.14"]

@@ -1,0 +1,111 @@
+"""Command lines are read as the EPICS tools read them."""
+from __future__ import annotations
+
+import pytest
+
+from caproto._catools.options import (
+    CONNECTION,
+    COUNT,
+    GET_FORMS,
+    HELP,
+    MONITORING,
+    NUMBERS,
+    PUT_FORMS,
+    SEPARATOR,
+    Inquiry,
+    Option,
+    UsageError,
+    flag,
+    help_text,
+    parse,
+)
+from caproto._catools.settings import Settings
+from caproto._protocol.dbr import SubscriptionType
+
+OPTIONS = {**HELP, **CONNECTION, **GET_FORMS, **COUNT, **NUMBERS, **SEPARATOR}
+
+
+def read(*words, options=OPTIONS, anywhere=True):
+    settings = Settings("caget")
+    return settings, parse(settings, options, words, anywhere=anywhere)
+
+
+def test_letters_share_a_word_and_the_last_takes_the_rest():
+    settings, words = read("-cw2.5", "a", "-p", "7", "b")
+    assert (settings.asynchronous, settings.timeout, settings.priority) == (True, 2.5, 7)
+    assert words == ["a", "b"]
+
+
+def test_a_double_dash_ends_the_options():
+    assert read("-c", "--", "-a", "b")[1] == ["-a", "b"]
+    assert read("-")[1] == ["-"]
+
+
+def test_options_only_before_the_name():
+    settings, words = read("-c", "x", "-5", options=PUT_FORMS, anywhere=False)
+    assert settings.completion and words == ["x", "-5"]
+
+
+def test_words_as_options():
+    options = {"quick": Option("", "", flag("asynchronous", True)), "wait": CONNECTION["w"]}
+    settings, words = read("--quick", "--wait=3", "x", options=options)
+    assert (settings.asynchronous, settings.timeout, words) == (True, 3, ["x"])
+    assert read("--wait", "4", options=options)[0].timeout == 4
+    for wrong in ("--slow", "--quick=1", "--w"):
+        with pytest.raises(UsageError, match=f"Unrecognized option: '{wrong}'"):
+            read(wrong, options=options)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["-z"], "Unrecognized option: '-z'. ('caget -h' for help.)"),
+     (["x", "-w"], "Option '-w' requires an argument. ('caget -h' for help.)")],
+)
+def test_what_cannot_be_read(words, message):
+    with pytest.raises(UsageError) as caught:
+        read(*words)
+    assert str(caught.value) == message
+
+
+def test_questions_are_answered_before_later_mistakes():
+    with pytest.raises(Inquiry, match="version"):
+        read("-V", "-z")
+
+
+@pytest.mark.parametrize(
+    ("words", "attribute", "value"),
+    [(["-p", "100"], "priority", 99), (["-#", "2x"], "count", 2), (["-F", ""], "separator", "\0"),
+     (["-F", "ab"], "separator", "a"), (["-f", "18"], "float_format", "%.18f"),
+     (["-lx"], "float_base", "x"), (["-d", "DBR_TIME_SHORT"], "data_type", 15),
+     (["-d", "38"], "data_type", 38)],
+)
+def test_values_of_options(words, attribute, value, capsys):
+    assert getattr(read(*words)[0], attribute) == value
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["-p", "x"], ["-#", "-1"], ["-f", "19"], ["-e", "x"], ["-ly"], ["-0y"], ["-d", "double"],
+     ["-d", "35"], ["-w", "x"]],
+)
+def test_wrong_values_are_ignored_with_a_complaint(words, capsys):
+    settings, _ = read(*words)
+    assert vars(settings) == vars(Settings("caget"))
+    assert "gnored" in capsys.readouterr().err
+
+
+def test_masks_and_time_stamps(capsys):
+    settings, _ = read("-m", "lp", "-t", "scI", options=MONITORING)
+    assert settings.mask == SubscriptionType.DBE_LOG | SubscriptionType.DBE_PROPERTY
+    assert settings.timestamps == "scI"
+    settings, _ = read("-m", "vx", "-t", "n", options=MONITORING)
+    assert settings.mask == SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
+    assert settings.timestamps == ""
+    assert capsys.readouterr().err == "Invalid argument 'vx' for option '-m' - ignored.\n"
+
+
+def test_the_help_lists_every_option():
+    text = help_text("caget", "[options] PV ...", "Prints.", OPTIONS)
+    assert text.startswith("Usage: caget [options] PV ...\n")
+    assert all(f"  -{letter}" in text for letter in OPTIONS)
