@@ -231,7 +231,7 @@ class CircuitSession:
         busy = {command.fields[4] for command in self.circuit.pending.values()}
         for pv in list(self.idling):
             channel = pv.channel
-            if channel is None or channel.circuit is not self.circuit or not pv.may_idle:
+            if channel is None or channel.circuit is not self.circuit or not pv._may_idle:
                 self.idling.discard(pv)
             elif channel.sid not in busy and self.serves(channel):
                 self.idling.discard(pv)
@@ -383,7 +383,7 @@ class CircuitSession:
                 continue
             if sub.wanted and sub.event_id is None:
                 # Composed each time: the type of a channel may have changed while it was away.
-                command = sub.request(channel)
+                command = sub._request(channel)
                 sub.event_id = number = command.subscriptionid
                 sub.refused = False
                 self.routes.subscriptions[number] = sub
@@ -391,7 +391,7 @@ class CircuitSession:
             elif not sub.wanted and sub.event_id is not None:
                 del self.routes.subscriptions[sub.event_id]
                 commands.append(channel.unsubscribe(sub.event_id))
-                sub.stopped()
+                sub._stopped()
         if commands:
             self._send(*commands)
 

@@ -48,10 +48,10 @@ class Subscription(Protocol):
     def wanted(self) -> bool:
         """Whether updates are wanted now."""
 
-    def request(self, channel: ClientChannel) -> EventAddRequest:
+    def _request(self, channel: ClientChannel) -> EventAddRequest:
         """Compose the EventAddRequest, for a connected *channel*."""
 
-    def stopped(self) -> None:
+    def _stopped(self) -> None:
         """Note that the server sends no more updates: the next one begins a new series."""
 
     def deliver(self, argument: Update) -> None:
@@ -69,7 +69,7 @@ class PV(Protocol):
     def log(self) -> logging.Logger:
         """Its logger."""
 
-    def debug(
+    def _debug(
         self, message: str, *args: object, extra: Mapping[str, object] | None = None
     ) -> None:
         """Log at DEBUG."""
@@ -83,8 +83,8 @@ class PV(Protocol):
         """All subscriptions, wanted or not."""
 
     @property
-    def may_idle(self) -> bool:
+    def _may_idle(self) -> bool:
         """Whether the channel may be cleared: the user asked for it, and nothing needs it."""
 
-    def rights_news(self, rights: AccessRights) -> Delivery | None:
+    def _rights_news(self, rights: AccessRights) -> Delivery | None:
         """Return what to deliver when the server sends the rights; None without callbacks."""

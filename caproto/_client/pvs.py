@@ -165,19 +165,9 @@ class PVState(Generic[C]):
         return link.channel.access_rights if link is not None and self.connected else None
 
     @property
-    def found(self) -> bool:
+    def _found(self) -> bool:
         """Whether a circuit has it."""
         return self._phase is PVPhase.FOUND
-
-    @property
-    def phase(self) -> PVPhase:
-        """Its phase."""
-        return self._phase
-
-    @property
-    def since(self) -> float:
-        """When its present state began."""
-        return self._since
 
     @property
     def server(self) -> Address | None:
@@ -190,19 +180,19 @@ class PVState(Generic[C]):
         return list((self._subscriptions or {}).values())
 
     @property
-    def wanted(self) -> bool:
+    def _wanted(self) -> bool:
         """Whether any subscription has callbacks, and so needs a connection."""
         subscriptions = self._subscriptions
         return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
 
-    def used(self) -> None:
+    def _used(self) -> None:
         """Note that it is used, so that it stays connected even if it was asked to go idle."""
         self._idle_wish = False
 
     @property
-    def may_idle(self) -> bool:
+    def _may_idle(self) -> bool:
         """Whether the user asked it to go idle, and nothing needs it since."""
-        return self._idle_wish and not self.wanted
+        return self._idle_wish and not self._wanted
 
     @property
     def log(self) -> logging.Logger:
@@ -211,14 +201,14 @@ class PVState(Generic[C]):
             self._log = adapter(CHANNEL_LOGGER, pv=self.name, role="CLIENT")
         return self._log
 
-    def debug(
+    def _debug(
         self, message: str, *args: object, extra: Mapping[str, object] | None = None
     ) -> None:
         """Log, without making a logger for each of many PVs while DEBUG is off for all."""
         if (self._log or _log).isEnabledFor(logging.DEBUG):
             self.log.debug(message, *args, extra=extra)
 
-    def describe(self, now: float) -> str:
+    def _describe(self, now: float) -> str:
         """Describe its state, in a few words."""
         link = self._link
         if link is not None:
@@ -229,12 +219,12 @@ class PVState(Generic[C]):
 
     # ---- callbacks about states and rights
 
-    def dead_listeners(self) -> set[PVCallback]:
+    def _dead_listeners(self) -> set[PVCallback]:
         """Find the callbacks that were garbage-collected; call it without holding a lock."""
         found = (self._state_callbacks, self._access_callbacks)
         return set().union(*(group.dead() for group in found if group is not None))
 
-    def rights_news(self, rights: AccessRights) -> Delivery | None:
+    def _rights_news(self, rights: AccessRights) -> Delivery | None:
         """Note what the server allows; return what to deliver, None without callbacks.
 
         The rights that come before the channel is connected are announced with the connection.
@@ -477,7 +467,7 @@ class PVTable(Generic[P, C]):
             self._wake(pv, steps)
             for sub in pv.subscriptions:
                 if sub.wanted:
-                    sub.begin()
+                    sub._begin()
                     steps.reconcile.append(sub)
         return steps
 
@@ -510,7 +500,7 @@ class PVTable(Generic[P, C]):
         """Note that the channel of *pv* was cleared; if it is needed again, it is searched."""
         steps: Steps[P, C] = Steps()
         if self._changed(carrier, (pv,), "disconnected", steps, "idle"):
-            needed = bool(pv._waiters) or pv.wanted
+            needed = bool(pv._waiters) or pv._wanted
             self._unlink(pv, PVPhase.SEARCHING if needed else PVPhase.IDLE, now)
             if needed:
                 steps.searches.append(((pv,), False, 0.0))
@@ -578,7 +568,7 @@ class PVTable(Generic[P, C]):
         link, server, failure = pv._link, pv._server, self.failure(pv)
         after = waited("after", timeout)
         if link is not None:
-            carrier, phase = link.carrier, pv.describe(now)
+            carrier, phase = link.carrier, pv._describe(now)
             text = f"{pv.name!r} was found but is not connected {after}: {phase}"
             if not carrier.time_up(now):
                 return text

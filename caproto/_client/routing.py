@@ -125,7 +125,7 @@ class Routes:
         for sub in pv.subscriptions:
             if sub.event_id is not None:
                 self.subscriptions.pop(sub.event_id, None)
-                sub.stopped()
+                sub._stopped()
 
     def take_orphans(self, pending: Container[int]) -> dict[int, Operation]:
         """Remove and return the operations that are not pending: their channel is gone."""
@@ -152,7 +152,7 @@ class Routes:
     def take_all(self) -> tuple[list[PV], dict[int, Operation]]:
         """Remove and return all PVs and operations: the circuit is gone."""
         for sub in self.subscriptions.values():
-            sub.stopped()
+            sub._stopped()
         self.subscriptions.clear()
         self.cleared.clear()
         pvs, self.pvs = list(self.pvs.values()), {}
@@ -212,7 +212,7 @@ class Routes:
 
     def _on_access_rights(self, command: AccessRightsResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)
-        news = pv.rights_news(command.access_rights) if pv is not None else None
+        news = pv._rights_news(command.access_rights) if pv is not None else None
         if news is not None:
             then.out.append(news)
 

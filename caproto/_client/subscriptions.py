@@ -132,17 +132,17 @@ class SubscriptionState:
         self._targets = tuple(entry for entry in self._targets if entry.token in left)
         return found
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Prepare for a new series of updates, to be requested now: all callbacks get the first."""
         self._targets = self._callbacks.entries
 
-    def prune(self, _argument: object = None) -> None:
+    def _prune(self, _argument: object = None) -> None:
         """Remove the callbacks that were garbage-collected; a driver does, without a lock."""
         raise NotImplementedError
 
     # ---- the fact; for the circuit
 
-    def request(self, channel: ClientChannel) -> EventAddRequest:
+    def _request(self, channel: ClientChannel) -> EventAddRequest:
         """Compose the request for updates, for a connected *channel*."""
         return channel.subscribe(
             read_type(channel, self.data_type),
@@ -153,7 +153,7 @@ class SubscriptionState:
             mask=self.mask,
         )
 
-    def stopped(self) -> None:
+    def _stopped(self) -> None:
         """Note that the server sends no more: the next update is the first of a new series."""
         self.event_id = None
         self._latest = None

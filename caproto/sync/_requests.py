@@ -244,7 +244,7 @@ def _read(
     force_int_enums: bool,
     deadline: Deadline,
 ) -> ReadNotifyResponse | ReadResponse:
-    pv.wait_until_usable(deadline)
+    pv._wait_until_usable(deadline)
     kind = wanted_type(pv, data_type, force_int_enums)
     response = pv.read(
         data_type=kind, data_count=data_count, notify=notify, timeout=_left(deadline)

@@ -235,7 +235,7 @@ def _request(
     pvs = [context.get_pvs(one.pv_name, priority=one.priority)[0] for one in subscriptions]
     for one, pv in zip(subscriptions, pvs):
         try:
-            pv.wait_until_usable(deadline)
+            pv._wait_until_usable(deadline)
         except CaprotoError as error:
             raise error.with_traceback(None) from None  # users need not see our frames
 

@@ -42,10 +42,10 @@ class FakePV:
         self.wants_idle = False
 
     @property
-    def may_idle(self) -> bool:
+    def _may_idle(self) -> bool:
         return self.wants_idle and not any(sub.wanted for sub in self.subscriptions)
 
-    def rights_news(self, rights: AccessRights) -> None:
+    def _rights_news(self, rights: AccessRights) -> None:
         return None
 
 
@@ -56,10 +56,10 @@ class FakeSubscription:
         self.pv, self.wanted, self.event_id, self.refused = pv, True, None, False
         pv.subscriptions.append(self)
 
-    def request(self, channel: ca.ClientChannel) -> ca.EventAddRequest:
+    def _request(self, channel: ca.ClientChannel) -> ca.EventAddRequest:
         return channel.subscribe()
 
-    def stopped(self) -> None:
+    def _stopped(self) -> None:
         self.event_id = None
 
 
@@ -179,7 +179,7 @@ def test_it_carries_pvs_of_a_table(world):
     (session,) = steps.attach
     channels = session.attach(steps.attach[session])
     table.attached(session, channels)
-    assert pv.describe(world.now) == "connecting to 10.0.0.1:5064"
+    assert pv._describe(world.now) == "connecting to 10.0.0.1:5064"
     assert "connecting" in table.why_not_connected(pv, 2.0, world.now)
     session.established(world.now)
     world.now += 3.0

@@ -133,11 +133,11 @@ class TestFiling:
 
     def test_a_new_one_is_at_rest_until_it_is_announced(self, world):
         (a,) = world.file("a")
-        assert a.phase is PVPhase.NEW and world.table.at_rest(a)
+        assert a._phase is PVPhase.NEW and world.table.at_rest(a)
         world.now = 105.0
         steps = world.table.announced([a, a], world.now)
         assert steps.searches == [([a], False, 0.0)]
-        assert a.phase is PVPhase.SEARCHING and not world.table.at_rest(a) and a.since == 105.0
+        assert a._phase is PVPhase.SEARCHING and not world.table.at_rest(a) and a._since == 105.0
 
     def test_announcing_again_does_nothing(self, world):
         pvs = world.search("a")
@@ -183,7 +183,7 @@ class TestFound:
         world.table.watch(a, waiter)
         steps = world.attach([a])
         assert steps.wake == [waiter]
-        assert a.found and not a.connected and a.server == ADDRESS
+        assert a._found and not a.connected and a.server == ADDRESS
         assert carrier_of(a) is world.carrier
         assert world.table.attached(world.carrier, {}).wake == []
 
@@ -206,7 +206,7 @@ class TestCreated:
         waiter = Waiter()
         world.table.watch(a, waiter)
         steps = world.create([a], AccessRights.READ)
-        assert a.connected and a.since == 101.0 and a.access_rights is AccessRights.READ
+        assert a.connected and a._since == 101.0 and a.access_rights is AccessRights.READ
         assert steps.wake == [waiter] and steps.log == [([a], "connected")]
         assert steps.reconcile == [] and steps.searches == []
 
@@ -241,7 +241,7 @@ class TestLost:
         world.now = 200.0
         steps = world.lose([a], loss)
         assert steps.searches == [([a], True, 0.0)]
-        assert a.phase is PVPhase.SEARCHING and a.since == 200.0
+        assert a._phase is PVPhase.SEARCHING and a._since == 200.0
         assert a.channel is None and carrier_of(a) is None and a.access_rights is None
         assert a.server == ADDRESS
 
@@ -283,7 +283,7 @@ class TestResponsive:
             world.table.watch(a, waiter)
             world.carrier.responds = responds
             steps = world.table.responsive(world.carrier, [a], responds)
-            assert a.connected is responds and a.found
+            assert a.connected is responds and a._found
             assert steps.wake == [waiter] and steps.log == [([a], state)]
 
 
@@ -292,8 +292,8 @@ class TestIdle:
         (a,) = world.connect("a")
         world.now = 300.0
         steps = world.table.idle(world.carrier, a, world.now)
-        assert a.phase is PVPhase.IDLE and world.table.at_rest(a) and a.since == 300.0
-        assert a.describe(world.now) == "idle"
+        assert a._phase is PVPhase.IDLE and world.table.at_rest(a) and a._since == 300.0
+        assert a._describe(world.now) == "idle"
         assert steps.searches == [] and steps.log == [([a], "idle")]
 
     @pytest.mark.parametrize("need", ["waiter", "subscription"])
@@ -304,21 +304,21 @@ class TestIdle:
         else:
             subscribe(world, a)
         steps = world.table.idle(world.carrier, a, world.now)
-        assert steps.searches == [((a,), False, 0.0)] and a.phase is PVPhase.SEARCHING
+        assert steps.searches == [((a,), False, 0.0)] and a._phase is PVPhase.SEARCHING
 
     def test_one_that_is_on_no_circuit_any_more(self, world):
         (a,) = world.connect("a")
         world.lose([a])
         steps = world.table.idle(world.carrier, a, world.now)
-        assert a.phase is PVPhase.SEARCHING and steps.searches == []
+        assert a._phase is PVPhase.SEARCHING and steps.searches == []
 
     def test_it_may_idle_only_if_asked_and_not_wanted(self, world):
         (a,) = world.connect("a")
-        assert not a.may_idle
+        assert not a._may_idle
         a._idle_wish = True
-        assert a.may_idle
+        assert a._may_idle
         subscribe(world, a)
-        assert a.wanted and not a.may_idle
+        assert a._wanted and not a._may_idle
 
 
 class TestCallbacks:
@@ -340,7 +340,7 @@ class TestCallbacks:
 
             functions.extend((state, access))
             listeners = [PVCallback(lambda f=f: f) for f in (state, access)]
-            deliver(world.table.listen(pv, *listeners, pv.dead_listeners(), known))
+            deliver(world.table.listen(pv, *listeners, pv._dead_listeners(), known))
 
         return arrange
 
@@ -366,7 +366,7 @@ class TestCallbacks:
         listen(a, known=False)
         world.attach([a])
         deliver(world.create([a], AccessRights.READ))
-        target, argument = a.rights_news(AccessRights.WRITE)
+        target, argument = a._rights_news(AccessRights.WRITE)
         target.deliver(argument)
         deliver(world.lose([a]))
         assert told == [AccessRights.READ, "connected", AccessRights.WRITE, "disconnected"]
@@ -375,16 +375,16 @@ class TestCallbacks:
         (a,) = world.search("a")
         listen(a, known=False)
         world.attach([a])
-        assert a.rights_news(AccessRights.READ) is None  # they are told with the connection
+        assert a._rights_news(AccessRights.READ) is None  # they are told with the connection
         deliver(world.create([a], AccessRights.READ))
         for _ in range(2):
-            target, argument = a.rights_news(AccessRights.READ)
+            target, argument = a._rights_news(AccessRights.READ)
             target.deliver(argument)
         assert told == [AccessRights.READ, "connected"]
 
     def test_without_callbacks_there_is_no_news(self, world):
         (a,) = world.connect("a")
-        assert a.rights_news(AccessRights.READ) is None
+        assert a._rights_news(AccessRights.READ) is None
         assert world.lose([a]).deliver == []
 
     def test_one_kind_of_callback_without_the_other(self, world, told):
@@ -399,7 +399,7 @@ class TestCallbacks:
         (a,) = world.search("a")
         dead = PVCallback(lambda: None)
         world.table.listen(a, dead, None, (), False)
-        assert a.dead_listeners() == {dead}
+        assert a._dead_listeners() == {dead}
 
 
 class TestEnd:
@@ -434,7 +434,7 @@ class TestEnd:
 class TestWords:
     def test_not_found(self, world):
         (a,) = world.search("a")
-        assert a.describe(world.now + 2) == "searching for 2.0 s"
+        assert a._describe(world.now + 2) == "searching for 2.0 s"
         assert world.table.why_not_connected(a, 2, world.now) == ""
 
     def test_found(self, world):
@@ -462,10 +462,10 @@ class TestWords:
 
     def test_the_log_is_made_when_it_is_needed(self, world, caplog):
         (a,) = world.file("a")
-        a.debug("nothing")
+        a._debug("nothing")
         assert a._log is None
         with caplog.at_level(logging.DEBUG, "caproto.ch"):
-            a.debug("%s", "something")
+            a._debug("%s", "something")
         assert caplog.records[0].pv == "a"
         assert a.log is a.log
 

@@ -34,7 +34,7 @@ class FakeSubscription:
         self.refused = False
         self.stops = 0
 
-    def stopped(self) -> None:
+    def _stopped(self) -> None:
         self.event_id = None
         self.stops += 1
 
@@ -46,7 +46,7 @@ class FakePV:
         self.subscriptions = list(subscriptions)
         self._callbacks = callbacks
 
-    def rights_news(self, rights):
+    def _rights_news(self, rights):
         return None if self._callbacks is None else ("to be told", rights)
 
 

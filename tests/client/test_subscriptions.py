@@ -137,7 +137,7 @@ class TestLate:
     def test_of_a_series_that_has_ended_there_is_no_latest(self, told):
         sub = Sub()
         sub.deliver(Update("one"))
-        sub.stopped()
+        sub._stopped()
         entry, _ = sub.add(told.append)
         sub._deliver_latest(entry)
         assert told == [] and sub.event_id is None
@@ -146,7 +146,7 @@ class TestLate:
         sub = Sub()
         sub.add(lambda _: None)
         sub.add(told.append, connected=True)
-        sub.begin()
+        sub._begin()
         sub.deliver(Update("one"))
         assert told == ["one"]
 
@@ -212,7 +212,7 @@ def test_an_error_of_one_callback_does_not_concern_the_others(told):
 def test_the_request_is_composed_for_the_channel():
     sub = Sub("time", 3)
     channel, _ = Pair().greet().connect(data_type=ChannelType.LONG, data_count=10)
-    request = sub.request(channel)
+    request = sub._request(channel)
     assert isinstance(request, EventAddRequest)
     assert request.data_type is ChannelType.TIME_LONG and request.data_count == 3
     assert request.mask == SubscriptionType.DBE_VALUE
@@ -284,6 +284,6 @@ def test_its_log_is_that_of_the_pv():
 def test_what_a_driver_has_to_do_it_has_to_do():
     bare = SubscriptionState(None, None, None, 0, 0, 0, SubscriptionType.DBE_VALUE)
     with pytest.raises(NotImplementedError):
-        bare.prune()
+        bare._prune()
     with pytest.raises(NotImplementedError):
         bare._failed(0, "f", ValueError())

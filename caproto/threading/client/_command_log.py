@@ -47,4 +47,4 @@ class CommandLog:
         elif channel is not None:
             pv = self._session.routes.pvs.get(channel.cid)
             if pv is not None:
-                pv.debug("%s", command.as_line(), extra=extra)
+                pv._debug("%s", command.as_line(), extra=extra)

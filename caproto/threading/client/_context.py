@@ -219,7 +219,7 @@ class Context:
             if listening:
                 for pv in dict.fromkeys(pvs):
                     self._home.listen(pv, states, access, added, known=pv not in new)
-            self._home.announce([pv for pv in pvs if pv.phase is PVPhase.NEW])
+            self._home.announce([pv for pv in pvs if pv._phase is PVPhase.NEW])
             return cast("list[PV]", pvs)
         except BaseException:  # Ctrl-C: if the user repeats the call, they would be called twice
             for listener in added:
@@ -419,14 +419,14 @@ class Context:
 
         return Explanation(
             name=found.name,
-            state=found.describe(now),
+            state=found._describe(now),
             connected=found.connected,
             search=self._home.searches.report(self._home, found.key),
             server=found.server,
             last_failure=self._home.table.failure(found),
             circuit=circuit.report(channel) if circuit and channel else None,
             configuration=self.configuration,
-            since=found.since,
+            since=found._since,
             now=now,
         )
 
@@ -474,7 +474,7 @@ class Context:
     def __repr__(self) -> str:
         if self.closed:
             return f"<Context: closed ({self._home.table.closed})>"
-        phases = Counter(pv.phase for pv in self.pvs.values())
+        phases = Counter(pv._phase for pv in self.pvs.values())
         return (
             f"<Context: {phases[PVPhase.NEW] + phases[PVPhase.SEARCHING]} searches pending, "
             f"{len(self.circuit_managers)} circuits, {phases.total()} PVs "

@@ -89,11 +89,11 @@ class ClientPV(PVState[ClientCircuit]):
     def timeout(self, value: Timeout) -> None:
         self._timeout = check_default_timeout(value)
 
-    def describe(self, now: float) -> str:
+    def _describe(self, now: float) -> str:
         """Describe its state, in a few words."""
         if self._home.closed:
             return "disconnected, the Context is closed"
-        return super().describe(now)
+        return super()._describe(now)
 
     def _deadline(self, timeout: Timeout) -> Deadline:
         if timeout is not DEFAULT:
@@ -107,7 +107,7 @@ class ClientPV(PVState[ClientCircuit]):
         if must_not_wait(self._home.locks if link is None else link.carrier.locks):
             raise refusal(f"PV.{call} of {self.name!r}")
 
-    def wait_until_usable(self, deadline: Deadline) -> Link[ClientCircuit]:
+    def _wait_until_usable(self, deadline: Deadline) -> Link[ClientCircuit]:
         """Wait until the PV is connected; return the link."""
         while True:
             link = self._link
@@ -292,7 +292,7 @@ class Home:
         They are in *added* before anything else happens, so that a caller that is interrupted can
         cancel them.
         """
-        dead = pv.dead_listeners()
+        dead = pv._dead_listeners()
         last_state = None if known else "connected" if pv.connected else "disconnected"
         on_states = PVCallback(states, last_state, token) if states is not None else None
         on_access = PVCallback(access, None, token) if access is not None else None
@@ -326,12 +326,12 @@ class Home:
             self._search(searched, lost=lost, delay=delay)
         if circuit is not None:
             for sub in steps.reconcile:
-                sub.prune()
+                sub._prune()
             if steps.reconcile:
                 circuit.reconcile(steps.reconcile)
             for changed, state in steps.log:
                 for pv in changed:
-                    pv.debug("%s, %s:%d", state, *circuit.address)
+                    pv._debug("%s, %s:%d", state, *circuit.address)
         for waiter in steps.wake:
             waiter.answered(None)
         return steps.deliver

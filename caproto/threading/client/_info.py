@@ -48,7 +48,7 @@ def find_metadata(pv: ClientPV) -> Metadata | None:
 def html_of(pv: ClientPV) -> str:
     """Write what is known about *pv*, without asking the server."""
     known = find_metadata(pv)
-    facts = [("state", pv.describe(home_of(pv).now())), *(facts_of(known) if known else ())]
+    facts = [("state", pv._describe(home_of(pv).now())), *(facts_of(known) if known else ())]
     return html_table(f"PV {pv.name}", (), facts)
 
 

@@ -52,13 +52,6 @@ if TYPE_CHECKING:
     from ._callback_handler import CallbackHandler
     from ._info import MetadataWatch
 
-#: What circuits, searches and other files use of a PV; users need not find it.
-_INSIDE = frozenset(
-    """
-    dead_listeners debug describe found key may_idle phase rights_news since used wait_until_usable
-    wanted
-    """.split()
-)
 #: Seconds that `go_idle` waits at most. The circuit's thread acts at once, unless it is ending.
 IDLE_TIME = 1.0
 
@@ -107,11 +100,7 @@ class PV(RequestingPV):
         return CallbackHandler(self, "access_rights")
 
     def __repr__(self) -> str:
-        return f"<PV {self.name!r}: {self.describe(self._home.now())}>"
-
-    def __dir__(self) -> list[str]:
-        """List what is for users, for tab completion."""
-        return sorted({*super().__dir__()} - _INSIDE)
+        return f"<PV {self.name!r}: {self._describe(self._home.now())}>"
 
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError(
@@ -137,7 +126,7 @@ class PV(RequestingPV):
         deadline = self._deadline(timeout)
         self._idle_wish = False
         self._check_reentry("wait_for_search")
-        self._home.wait(self, lambda: self.found, deadline)
+        self._home.wait(self, lambda: self._found, deadline)
 
     def wait_for_connection(self, *, timeout: Timeout = DEFAULT) -> None:
         """Wait until the PV can be used; an idle one is woken.
@@ -446,7 +435,7 @@ class PV(RequestingPV):
         them, if it is not used before. Ignored while a subscription has callbacks.
         """
         link = self._link
-        if link is None or self.wanted:
+        if link is None or self._wanted:
             return
         self._idle_wish = True
         manager = link.carrier
@@ -468,7 +457,7 @@ class PV(RequestingPV):
         deadline = self._deadline(timeout)
         if not self.connected:
             self._check_reentry("time_since_last_heard")
-        return self.wait_until_usable(deadline).carrier.time_since_last_heard()
+        return self._wait_until_usable(deadline).carrier.time_since_last_heard()
 
     # ---- what describes it
 

@@ -35,7 +35,7 @@ class RequestingPV(ClientPV):
                         return
                     except NotSent:
                         pass  # not connected, or just lost
-                link = self.wait_until_usable(deadline)
+                link = self._wait_until_usable(deadline)
         except CaprotoError as error:
             raise error.with_traceback(None) from None  # users need not see our frames
 
@@ -75,7 +75,7 @@ class RequestingPV(ClientPV):
                     except BaseException:  # for example Ctrl-C: no thread waits for it any more
                         manager.withdraw((operation,))
                         raise
-                link = self.wait_until_usable(deadline)
+                link = self._wait_until_usable(deadline)
         except CaprotoError as error:
             raise error.with_traceback(None) from None  # users need not see our frames
         # If the operation could not be forgotten any more, its reply has come or is about to.

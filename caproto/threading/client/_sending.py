@@ -65,7 +65,7 @@ class Sending:
         """Send *requests*; return when nothing is left to be sent, or the time is over."""
         pvs: set[ClientPV] = {request.pv for request in requests}
         for pv in pvs:
-            pv.used()
+            pv._used()
         try:
             while requests:
                 self._send(requests)
@@ -164,7 +164,7 @@ class Sending:
         for pv, requests in self._waiting.items():
             home_of(pv).unwatch(pv, self._notifiers[pv])
             try:
-                pv.wait_until_usable(self._deadline)
+                pv._wait_until_usable(self._deadline)
             except CaprotoError as error:
                 for request in requests:
                     self._failed(request, error)

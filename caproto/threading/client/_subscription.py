@@ -22,9 +22,6 @@ from ._reentry import must_not_wait, refusal
 
 _F = TypeVar("_F", bound=Function)
 
-#: What circuits, PVs and callback threads use of a Subscription; users need not find it.
-_INSIDE = frozenset("begin deliver event_id prune refused request stopped wanted".split())
-
 #: The warning about a callback that was garbage-collected before it was removed.
 _DIED = (
     "%r: the callback %s was garbage-collected before it was removed, so it gets no more updates. "
@@ -172,10 +169,6 @@ class Subscription(SubscriptionState):
             self._forget(tokens)
         self._reconcile()
 
-    def __dir__(self) -> list[str]:
-        """List what is for users, for tab completion."""
-        return sorted({*super().__dir__()} - _INSIDE)
-
     def __reduce__(self) -> NoReturn:
         raise CaprotoTypeError(
             f"a Subscription cannot be copied or pickled, because its updates come over a "
@@ -188,7 +181,7 @@ class Subscription(SubscriptionState):
 
     # ---- for background threads
 
-    def prune(self, _argument: object = None) -> None:
+    def _prune(self, _argument: object = None) -> None:
         """Remove the callbacks that were garbage-collected, and say so."""
         # Outside the lock: to look at a weak reference may drop the last strong one.
         dead = self._callbacks.dead()
@@ -224,7 +217,7 @@ class Subscription(SubscriptionState):
         # there is no circuit nothing is to be done; connecting prunes.
         circuit = carrier_of(self.pv)
         if circuit is not None:
-            circuit.delivery.put_quietly(Call(self.prune), None)
+            circuit.delivery.put_quietly(Call(self._prune), None)
 
     def _reconcile(self) -> None:
         circuit = carrier_of(self.pv)

@@ -54,5 +54,5 @@ class Named:
     def __init__(self) -> None:
         self.logged: list = []
 
-    def debug(self, message: str, line: str, extra: dict) -> None:
+    def _debug(self, message: str, line: str, extra: dict) -> None:
         self.logged.append((line, extra))

@@ -351,7 +351,7 @@ def test_a_pv_that_was_never_announced_is_found_by_its_first_use(world: World) -
     ctx = world.ctx
     ctx._home.table.file([name], 0, lambda name: PV(name, 0, ctx._home, 5, ctx._home.now()))
     pv = world.ctx.pvs[name, 0]
-    assert pv.phase is PVPhase.NEW
+    assert pv._phase is PVPhase.NEW
     assert pv.read().data[0] == 1.5
 
 

@@ -26,7 +26,7 @@ class TestFinders:
     def searched(self, server, ctx, wait_for):
         server.answers = lambda search: False
         pvs = ctx.get_pvs("x", "y")
-        wait_for(lambda: all(pv.phase is PVPhase.SEARCHING for pv in pvs))
+        wait_for(lambda: all(pv._phase is PVPhase.SEARCHING for pv in pvs))
         return pvs
 
     def test_they_agree_on_one_circuit(self, server, ctx, searched, address, monkeypatch):
