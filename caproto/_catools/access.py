@@ -49,7 +49,7 @@ def connect(context: Context, names: Sequence[str], settings: Settings) -> list[
     deadline = Deadline(settings.patience)
     try:
         for pv in pvs:
-            pv.wait_until_usable(deadline)
+            pv._wait_until_usable(deadline)
     except CaprotoTimeoutError:
         which = f"'{names[0]}'" if len(names) == 1 else "some PV(s)"
         raise Failed(f"Channel connect timed out: {which} not found.") from None
