@@ -110,8 +110,8 @@ def test_forgotten_means_not_searched_and_not_told(make_broadcaster, peer, wait_
     broadcaster._searches.search(two, ["two"], ["x"])
     searches = [peer.search("one")]
     broadcaster._searches.forget(one)
-    assert [broadcaster._searches.open_searches(listener) for listener in (one, two)] == [0, 1]
     searches.append(peer.search("two"))
+    wait_for(lambda: [broadcaster._searches.open_searches(who) for who in (one, two)] == [0, 1])
     peer.send(*map(reply, searches))
     wait_for(lambda: two.keys == ["x"])
     assert one.told == []
