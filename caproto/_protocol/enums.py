@@ -22,6 +22,10 @@ class _Readable(IntEnum):
     def __str__(self) -> str:
         return self._name_
 
+    def __reduce_ex__(self, _protocol: object) -> tuple[type, tuple[int]]:
+        """Pickle by number: members without a name have no other (some Pythons pickle by name)."""
+        return type(self), (int(self),)
+
     def __format__(self, format_spec: str) -> str:
         # f"{x}" gives the name and f"{x:d}" the number, on every version of Python
         return int.__format__(self, format_spec)
@@ -85,6 +89,10 @@ class ReadableIntFlag(IntFlag):
         return " | ".join(f"{cls.__name__}.{name}" for name in names) or f"{cls.__name__}(0)"
 
     __str__ = __repr__
+
+    def __reduce_ex__(self, _protocol: object) -> tuple[type, tuple[int]]:
+        """Pickle by number, as `OpenIntEnum` does."""
+        return type(self), (int(self),)
 
     def __format__(self, format_spec: str) -> str:
         return int.__format__(self, format_spec)

@@ -152,3 +152,21 @@ def test_a_last_reference_goes_where_no_lock_is_held(announcements):
     announcements.add(PVCallback(last.pop))
     assert announcements.dead() == set() and gone
     announcements.add(PVCallback(lambda: None))  # looks at nothing: the list is empty by now
+
+
+def test_one_with_a_token_can_be_listed_and_removed(announcements):
+    told, others = [], []
+
+    def named(pv, news):
+        told.append(news)
+
+    def other(pv, news):
+        others.append(news)
+
+    one = listener(named)
+    one.token = 7
+    announcements.add(one)
+    announcements.add(listener(other))
+    assert announcements.functions() == {7: named}
+    announcements.remove(7)
+    assert announcements.functions() == {} and announcements.dead() == set()

@@ -6,7 +6,13 @@ from fractions import Fraction
 import numpy
 import pytest
 
-from caproto import CaprotoTypeError, CaprotoValueError, ChannelType, SubscriptionType
+from caproto import (
+    CaprotoTypeError,
+    CaprotoValueError,
+    ChannelType,
+    ClientConfiguration,
+    SubscriptionType,
+)
 from caproto._client import arguments
 from caproto._client.arguments import DEFAULT
 
@@ -190,3 +196,27 @@ class TestNamesAndPriorities:
         arguments.check_callback(print)
         with pytest.raises(CaprotoTypeError, match="callback must be callable, not 3"):
             arguments.check_callback(3)
+
+
+class TestOtherArguments:
+    def test_seconds(self):
+        arguments.check_seconds("period", 0.5)
+        with pytest.raises(CaprotoTypeError, match="period must be a number of seconds, not '1'"):
+            arguments.check_seconds("period", "1")
+        with pytest.raises(CaprotoValueError, match="period must be more than 0 seconds, not 0"):
+            arguments.check_seconds("period", 0)
+
+    def test_configurations(self):
+        arguments.check_configuration(None)
+        arguments.check_configuration(ClientConfiguration())
+        with pytest.raises(CaprotoTypeError, match="configuration must be a ClientConfiguration"):
+            arguments.check_configuration({"conn_tmo": 5})
+
+    def test_tokens(self):
+        arguments.check_token(3)
+        with pytest.raises(CaprotoTypeError, match="token must be what add_callback returned"):
+            arguments.check_token("3")
+
+    def test_keys(self):
+        arguments.check_keys([("x", 0), ("y", 1)])
+        arguments.check_keys([])

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import logging
 import queue
 
@@ -282,3 +283,32 @@ class TestFailures:
 )
 def test_names_of_functions(function, name):
     assert name_of(function).startswith(name)
+
+
+@functools.wraps(one)
+def wrapped_one(*args): ...
+
+
+class OptionIsRequired:
+    """It says so itself, as objects of other languages do."""
+
+    __signature__ = inspect.signature(needs_keyword)
+
+    def __call__(self, *args): ...
+
+
+class TwoAreRequired(OptionIsRequired):
+    __signature__ = inspect.signature(two)
+
+
+def test_what_says_itself_how_it_is_called_is_believed():
+    assert not accepts_two(wrapped_one) and accepts_two(TwoAreRequired())
+    with pytest.raises(CaprotoTypeError, match="accepts neither"):
+        accepts_two(OptionIsRequired())
+
+
+def test_a_form_with_a_required_keyword_is_refused():
+    with pytest.raises(CaprotoTypeError, match=r"called as f\(pv, state\)"):
+        check_accepts(needs_keyword, "f(pv, state)", 2)
+    check_accepts(two, "f(pv, state)", 2)
+    check_accepts(print, "f(pv, state)", 2)

@@ -289,3 +289,41 @@ def test_a_failing_callback_is_logged_with_the_pv(caplog, error):
         operation(fail).deliver(RESPONSE)
     (record,) = caplog.records
     assert "T:x" in record.getMessage() and f"{error.__name__}: mine" in caplog.text
+
+
+def test_text_for_a_number_is_sent_as_the_number(channel):
+    made = Write(FakePV(), None, Deadline(1), "7", None, None, True)
+    assert made.compose(channel, 3).data.tolist() == [7.0]
+
+
+@pytest.mark.parametrize("data", ["no number", object(), ["a", "b"]])
+def test_what_is_no_number_is_refused_with_the_name(channel, data):
+    made = Write(FakePV(), None, Deadline(1), data, None, None, True)
+    with pytest.raises((ca.CaprotoTypeError, ca.CaprotoValueError), match="'T:x': "):
+        made.compose(channel, 3)
+
+
+def test_a_wrong_type_for_a_write_names_the_pv(channel):
+    made = Write(FakePV(), None, Deadline(1), 1.0, "time", None, True)
+    with pytest.raises(ca.CaprotoValueError, match="'T:x': values are written in a plain type"):
+        made.compose(channel, 3)
+
+
+def test_a_late_reply_for_a_caller_that_waits_is_dropped_by_the_caller(channel):
+    """It raises the timeout itself; nothing is logged and no callback is called here."""
+
+    class Waited(Write):
+        expires = False
+
+    seen: list = []
+    made = Waited(FakePV(), seen.append, Deadline(0), 2.5, None, None, True)
+    made.compose(channel, 7)
+    assert made.dropped() is False
+    made.conclude(DisconnectedError("lost"))
+    assert [response.status for response in seen] == [CAStatus.ECA_DISCONN]
+
+
+def test_a_reply_that_nobody_waits_for_is_dropped_after_the_deadline(channel):
+    made = Write(FakePV(), None, Deadline(0), 2.5, None, None, True)
+    made.compose(channel, 7)
+    assert made.dropped() is True
