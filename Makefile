@@ -21,7 +21,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
-JOBS ?= 2
+JOBS ?= 3
 PEERS ?=
 SEED ?=
 SEEDS ?= 2000
