@@ -14,7 +14,7 @@ from .._protocol.commands import (
     ReadNotifyResponse,
 )
 from .._protocol.dbr import AccessRights
-from .deliveries import Delivery
+from .deliveries import Delivery, Target
 
 #: What brings a value to a subscription; the answer to a read refreshes it after a pause.
 Update: TypeAlias = EventAddResponse | ReadNotifyResponse
@@ -54,8 +54,9 @@ class Subscription(Protocol):
     def _stopped(self) -> None:
         """Note that the server sends no more updates: the next one begins a new series."""
 
-    def deliver(self, argument: Update) -> None:
-        """Hand an update to the callbacks."""
+    @property
+    def _updates(self) -> Target:
+        """Take the updates, and hand them to the callbacks."""
 
 
 class PV(Protocol):

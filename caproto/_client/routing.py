@@ -191,7 +191,7 @@ class Routes:
         if command.fields[4] == NORMAL:
             if sub.refused:
                 sub.refused = False
-            then.out.append((sub, command))
+            then.out.append((sub._updates, command))
         else:
             self._refuse(sub, command, then)
 

@@ -18,6 +18,7 @@ from .._protocol.commands import EventAddRequest
 from .._protocol.dbr import SubscriptionType
 from .arguments import DataType
 from .callbacks import Callbacks, Entry, Function, call
+from .deliveries import Call, Target
 from .interfaces import PV, Update
 from .operations import read_type
 
@@ -45,6 +46,7 @@ class SubscriptionState:
         "_latest",
         "_source",
         "_targets",
+        "_updates",
         "data_count",
         "data_type",
         "event_id",
@@ -73,14 +75,16 @@ class SubscriptionState:
         self.high = high
         self.to = to
         self.mask = mask
-        #: The id on the wire, or None; belongs to the circuit.
+        #: The id of the subscription on the wire; None while the server has none.
         self.event_id: int | None = None
-        #: Whether the last message for us was an error, so that it is logged once.
+        #: Whether the server refused to send updates: its last message was an error.
         self.refused = False
         self._callbacks = Callbacks()
         # The entries that get updates: all but those that must get the latest one first.
         self._targets: tuple[Entry, ...] = ()
         self._latest: Update | None = None
+        #: Takes the updates.
+        self._updates: Target = Call(self._deliver)
         # The server that sent it, as its updates say. Belongs to the callback threads.
         self._source: Address | None = None
 
@@ -160,7 +164,7 @@ class SubscriptionState:
 
     # ---- updates; in a callback thread
 
-    def deliver(self, response: Update) -> None:
+    def _deliver(self, response: Update) -> None:
         """Hand one update to the callbacks."""
         if response.sender_address is not self._source and not self._accepts(response):
             return

@@ -54,6 +54,7 @@ class FakeSubscription:
 
     def __init__(self, pv: FakePV) -> None:
         self.pv, self.wanted, self.event_id, self.refused = pv, True, None, False
+        self._updates = object()
         pv.subscriptions.append(self)
 
     def _request(self, channel: ca.ClientChannel) -> ca.EventAddRequest:
@@ -488,7 +489,7 @@ def test_updates_in_their_order_with_replies(world):
     number = world.begin(operation, y)
     world.send()
     world.receive(update(sub, 1.0), answer(number), update(sub, 2.0))
-    assert world.out.targets == [sub, operation, sub]
+    assert world.out.targets == [sub._updates, operation, sub._updates]
     assert [response.data[0] for response in world.out.arguments] == [1.0, 1.5, 2.0]
 
 
@@ -501,7 +502,7 @@ def test_a_refused_subscription_is_reported_once(world):
     world.receive(update(sub, 0.0, CAStatus.ECA_NORDACCESS))
     assert not world.then.refused_updates
     world.receive(update(sub, 3.0))
-    assert world.out.targets == [sub] and not sub.refused
+    assert world.out.targets == [sub._updates] and not sub.refused
 
 
 def test_what_came_before_a_breach_is_good(world, monkeypatch):
@@ -622,7 +623,7 @@ def test_a_server_that_does_not_respond(world):
     (refresh,) = world.send()  # what was missed meanwhile
     assert (type(refresh), refresh.ioid) == (ca.ReadNotifyRequest, sub.event_id)
     world.receive(answer(sub.event_id))
-    assert world.out.targets == [sub]
+    assert world.out.targets == [sub._updates]
 
 
 def test_beacons_are_signs_of_life_unless_they_are_odd(world):

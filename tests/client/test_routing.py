@@ -33,6 +33,7 @@ class FakeSubscription:
         self.event_id = event_id
         self.refused = False
         self.stops = 0
+        self._updates = object()
 
     def _stopped(self) -> None:
         self.event_id = None
@@ -110,7 +111,7 @@ def test_an_error_after_the_channel_was_given_back_is_still_its_own(rig):
 
 def test_an_update_goes_to_its_subscription(rig):
     response = update()
-    assert rig.take(response).out == [(rig.sub, response)]
+    assert rig.take(response).out == [(rig.sub._updates, response)]
 
 
 def test_a_refusal_is_reported_once_until_an_update_comes(rig):
@@ -152,7 +153,7 @@ def test_a_reply_finishes_its_operation_once(rig, response):
 @item(51)
 def test_a_read_reply_under_the_id_of_a_subscription_refreshes_it(rig):
     response = read_reply(SUBID)
-    assert rig.take(response).out == [(rig.sub, response)]
+    assert rig.take(response).out == [(rig.sub._updates, response)]
     assert rig.routes.subscriptions == {SUBID: rig.sub}
 
 
@@ -325,7 +326,7 @@ def test_an_update_that_cannot_be_used_is_reported_once_and_its_subscription_liv
     rig.routes.reject(update(), UNUSABLE, rig.then)
     assert rig.then.refused_updates == [(rig.sub, UNUSABLE)]
     response = update()
-    assert rig.take(response).out == [(rig.sub, response)]
+    assert rig.take(response).out == [(rig.sub._updates, response)]
 
 
 def test_a_channel_created_in_a_way_that_cannot_be_used_is_lost(rig):

@@ -68,7 +68,7 @@ def test_updates_go_to_all_callbacks(told):
     sub = Sub()
     sub.add(told.append)
     sub.add(told.append)
-    sub.deliver(Update("one"))
+    sub._updates.deliver(Update("one"))
     assert told == ["one", "one"]
 
 
@@ -79,7 +79,7 @@ def test_what_was_removed_is_told_nothing(told):
     sub.add(kept.append)
     assert sub._forget({entry.token}) == {entry.token}
     assert sub._forget({entry.token}) == set()
-    sub.deliver(Update("one"))
+    sub._updates.deliver(Update("one"))
     assert told == [] and kept == ["one"]
 
 
@@ -88,7 +88,7 @@ def test_a_removal_that_was_interrupted_is_completed_by_the_next_one(told):
     entry, _ = sub.add(told.append)
     sub._callbacks.remove({entry.token})  # and no further
     sub._forget(set())
-    sub.deliver(Update("one"))
+    sub._updates.deliver(Update("one"))
     assert told == []
 
 
@@ -112,13 +112,13 @@ class TestLate:
     def test_it_is_told_the_latest_update_then_the_next_ones(self, told):
         sub, first = Sub(), Told()
         sub.add(first.append)
-        sub.deliver(Update("one"))
+        sub._updates.deliver(Update("one"))
         entry, _ = sub.add(told.append, connected=True)
-        sub.deliver(Update("two"))
+        sub._updates.deliver(Update("two"))
         assert told == []
         sub._deliver_latest(entry)
         sub._include(entry)
-        sub.deliver(Update("three"))
+        sub._updates.deliver(Update("three"))
         assert told == ["two", "three"] and first == ["one", "two", "three"]
 
     def test_it_is_included_once_and_only_if_it_is_still_wanted(self, told):
@@ -127,16 +127,16 @@ class TestLate:
         entry, _ = sub.add(told.append, connected=True)
         sub._include(entry)
         sub._include(entry)
-        sub.deliver(Update("one"))
+        sub._updates.deliver(Update("one"))
         assert told == ["one"]
         sub._forget({entry.token})
         sub._include(entry)
-        sub.deliver(Update("two"))
+        sub._updates.deliver(Update("two"))
         assert told == ["one"]
 
     def test_of_a_series_that_has_ended_there_is_no_latest(self, told):
         sub = Sub()
-        sub.deliver(Update("one"))
+        sub._updates.deliver(Update("one"))
         sub._stopped()
         entry, _ = sub.add(told.append)
         sub._deliver_latest(entry)
@@ -147,7 +147,7 @@ class TestLate:
         sub.add(lambda _: None)
         sub.add(told.append, connected=True)
         sub._begin()
-        sub.deliver(Update("one"))
+        sub._updates.deliver(Update("one"))
         assert told == ["one"]
 
 
@@ -158,7 +158,7 @@ class TestServers:
     def sub(self, told):
         made = Sub()
         made.add(told.append)
-        made.deliver(Update("first"))
+        made._updates.deliver(Update("first"))
         return made
 
     def on(self, sub, server) -> None:
@@ -167,18 +167,18 @@ class TestServers:
 
     def test_updates_of_the_new_server_are_told(self, sub, told):
         self.on(sub, TWO)
-        sub.deliver(Update("second", TWO))
+        sub._updates.deliver(Update("second", TWO))
         assert told == ["first", "second"]
 
     def test_late_ones_of_the_old_server_are_not(self, sub, told):
         self.on(sub, TWO)
-        sub.deliver(Update("second", TWO))
-        sub.deliver(Update("late", ONE))
+        sub._updates.deliver(Update("second", TWO))
+        sub._updates.deliver(Update("late", ONE))
         assert told == ["first", "second"]
 
     def test_they_are_if_the_new_one_has_sent_nothing_yet(self, sub, told):
         self.on(sub, TWO)
-        sub.deliver(Update("late", ONE))
+        sub._updates.deliver(Update("late", ONE))
         assert told == ["first", "late"]
 
     def test_what_arrives_while_a_callback_runs_ends_the_round_of_the_earlier_one(self, told):
@@ -187,11 +187,11 @@ class TestServers:
 
         def slow(response):
             if response.text == "old":
-                sub.deliver(Update("new", TWO))
+                sub._updates.deliver(Update("new", TWO))
 
         sub.add(slow)
         sub.add(told.append)
-        sub.deliver(Update("old", ONE))
+        sub._updates.deliver(Update("old", ONE))
         assert told == ["new"]
 
 
@@ -203,7 +203,7 @@ def test_an_error_of_one_callback_does_not_concern_the_others(told):
 
     entry, _ = sub.add(fail)
     sub.add(told.append)
-    sub.deliver(Update("one"))
+    sub._updates.deliver(Update("one"))
     sub._deliver_latest(entry)
     assert told == ["one"]
     assert [token for token, _ in sub.failures] == [entry.token, entry.token]
@@ -247,14 +247,14 @@ class TestForms:
         sub, told = Sub(), []
         sub.add(lambda *arguments: told.append(arguments), with_owner=True)
         update = Update("one")
-        sub.deliver(update)
+        sub._updates.deliver(update)
         assert told == [(sub, update)]
 
     def test_methods_of_an_object_that_lives(self):
         sub, plot = Sub(), Plot()
         sub.add(plot.one, strong=False)
         sub.add(plot.two, strong=False, with_owner=True)
-        sub.deliver(Update("one"))
+        sub._updates.deliver(Update("one"))
         assert plot.told == ["one", (sub, "one")]
 
     def test_of_one_that_is_gone(self, told):
@@ -264,7 +264,7 @@ class TestForms:
         kept = plot.told
         del plot
         gc.collect()
-        sub.deliver(Update("one"))
+        sub._updates.deliver(Update("one"))
         assert kept == [] and told == ["one"]
         assert list(sub.callbacks.values()) == [told.append]
 
@@ -272,7 +272,7 @@ class TestForms:
         sub = Sub()
         sub.add(lambda response: told.append(response), strong=False)
         gc.collect()
-        sub.deliver(Update("one"))
+        sub._updates.deliver(Update("one"))
         assert told == [] and sub.wanted, "until it is pruned"
 
 

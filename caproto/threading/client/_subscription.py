@@ -50,6 +50,12 @@ class Subscription(SubscriptionState):
         Legacy limits of the EVENT_ADD message; servers ignore them.
     mask : SubscriptionType
         Which kinds of change are wanted.
+    wanted : bool
+        Whether it has callbacks, so that the server is to send updates.
+    event_id : int or None
+        The id of the subscription on the wire; None while the server has none.
+    refused : bool
+        Whether the server refused to send updates.
     """
 
     __slots__ = ()

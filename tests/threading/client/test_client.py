@@ -255,7 +255,7 @@ FOR_USERS = {
         registration_retry_time remove_listener search search_now send time_since_last_heard
         """,
     "Subscription": """
-        add_callback callbacks clear data_count data_type deliver event_id high log low mask
+        add_callback callbacks clear data_count data_type event_id high log low mask
         most_recent_response pv refused remove_callback to wanted
         """,
     "VirtualCircuitManager": """
