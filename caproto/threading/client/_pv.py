@@ -72,8 +72,6 @@ class PV(RequestingPV):
         The Context that made it.
     key : tuple of (str, int)
         Name and priority: its key in `Context.pvs`.
-    server : tuple of (str, int), or None
-        The address of the server that has, or last had, this PV.
     """
 
     __slots__ = ()
