@@ -131,7 +131,7 @@ class SearchBook(Generic[S]):
         self._answered: dict[int, tuple[S, Key, Address]] = {}
         # One object for each server, because all of its PVs keep it.
         self._servers: dict[Address, Address] = {}
-        # When such a name is searched again both servers answer again; do not report it again.
+        # Both servers answer again when the name is searched again; report it once.
         self._reported: dict[tuple[tuple[S, Key], frozenset[Address]], None] = {}
         self._found = 0
         self._last_found: float | None = None

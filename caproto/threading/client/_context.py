@@ -351,7 +351,7 @@ class Context:
         CaprotoKeyError
             If this Context has no such PV.
         CaprotoTypeError
-            If one of *keys* is not such a pair.
+            If one of *keys* is not a pair of name and priority.
         """
         keys = listed("keys", keys)
         check_keys(keys)

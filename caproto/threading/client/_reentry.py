@@ -3,8 +3,8 @@
 The garbage collector runs finalizers, and the main thread runs signal handlers, between any two
 steps of ours; a log handler runs where we log. Such code may use the client. Calls that need no
 answer always work: if this thread holds a lock that is needed, a background thread does it a moment
-later. Calls that need an answer are refused if this thread holds such a lock, and in the threads
-that serve sockets, because the answer would come through this thread.
+later. Calls that need an answer are refused if this thread holds one of these locks, and in the
+threads that serve sockets, because the answer would come through this thread.
 """
 from __future__ import annotations
 
