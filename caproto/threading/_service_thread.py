@@ -63,8 +63,7 @@ class ServiceThread:
     def join(self, deadline: Deadline) -> None:
         """Wait until the thread has ended, or for the deadline; not in the thread itself."""
         for thread in self._threads.copy():
-            if thread.ident is not None and thread is not threading.current_thread():
-                thread.join(deadline.remaining())
+            _waiting.join_thread(thread, deadline.remaining())
 
 
 def _run(vacancy: deque[None], target: Callable[[], None]) -> None:

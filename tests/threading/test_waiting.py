@@ -9,7 +9,7 @@ import time
 import pytest
 
 from caproto._os.sockets import WakeUp
-from caproto.threading._waiting import Deadline, OneShot, Poller
+from caproto.threading._waiting import Deadline, OneShot, Poller, join_thread
 
 
 class TestDeadline:
@@ -157,3 +157,31 @@ class TestPoller:
             poller.wait(deadline)
             seen = len(todo)
         thread.join()
+
+
+def test_a_thread_that_is_just_being_started_is_not_waited_for() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Started(threading.Event):
+        """Holds the new thread where it has its ident and is not yet known to run."""
+
+        def set(self) -> None:
+            begun.set()
+            go_on.wait(10)
+            super().set()
+
+    thread = threading.Thread(target=lambda: None)
+    thread._started = Started()  # type: ignore[attr-defined]
+    starter = threading.Thread(target=thread.start)
+    starter.start()
+    assert begun.wait(10) and thread.ident is not None
+    join_thread(thread, 10)  # raised RuntimeError when it was asked by its ident
+    go_on.set()
+    starter.join(10)
+    join_thread(thread, 10)
+    assert not thread.is_alive()
+
+
+def test_a_thread_does_not_wait_for_itself_nor_for_one_that_never_ran() -> None:
+    join_thread(threading.current_thread(), 10)
+    join_thread(threading.Thread(target=lambda: None), 10)

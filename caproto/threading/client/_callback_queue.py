@@ -142,8 +142,7 @@ class CallbackQueue:
         if self._threads and threading.current_thread() not in self._threads:
             self._over.wait(deadline.remaining())
         for thread in self._threads:
-            if thread is not threading.current_thread() and thread.ident is not None:
-                thread.join(deadline.remaining())
+            _waiting.join_thread(thread, deadline.remaining())
 
     def abandon(self) -> None:
         """Forget the threads: they do not exist in the child of a fork.

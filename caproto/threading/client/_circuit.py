@@ -195,8 +195,7 @@ class ClientCircuit(CircuitFacts):
 
     def join(self, timeout: float | None) -> None:
         """Wait for the reader thread to end; it does not wait for itself."""
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(timeout)
+        _waiting.join_thread(self._thread, timeout)
 
     def abandon(self) -> None:
         """Give the circuit up in the child of a fork; the parent goes on with it."""

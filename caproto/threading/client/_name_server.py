@@ -115,8 +115,7 @@ class NameServer:
 
     def join(self, timeout: float | None) -> None:
         """Wait for the thread to end."""
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        _waiting.join_thread(self._thread, timeout)
 
     def abandon(self) -> None:
         """Close the descriptors in the child of a fork; a thread may have held the lock."""

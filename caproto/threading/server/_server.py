@@ -28,7 +28,7 @@ from ..._protocol.framing import UNLIMITED
 from ..._server.data import ChannelData
 from ..._server.directory import Directory
 from ..._server.group import PVGroup
-from .. import _lifetime
+from .. import _lifetime, _waiting
 from .._waiting import Deadline
 from ._connection import Connection
 from ._loop import ServerLoop
@@ -211,14 +211,14 @@ class Server:
         """Wait for our threads until *deadline*, for the user's functions at most `PATIENCE`."""
         if _locks.held(self._lock):
             return
-        _join(self._thread, deadline)
+        _waiting.join_thread(self._thread, deadline.remaining())
         for client in self.clients:
-            _join(client.thread, deadline)
+            _waiting.join_thread(client.thread, deadline.remaining())
         deadline = Deadline(min(deadline.remaining() or 0.0, PATIENCE))
         if self._loop is not None:
             self._loop.workers.stop(deadline.remaining())
         for thread in self._startups:
-            _join(thread, deadline)
+            _waiting.join_thread(thread, deadline.remaining())
 
     def _at_exit(self, deadline: Deadline) -> None:
         """Stop before the interpreter ends: it aborts if a daemon thread is printing then."""
@@ -300,12 +300,6 @@ def _raise_as_ours(error: BaseException) -> None:
         raise CaprotoNetworkError(error.errno, f"cannot start the server: {reason}") from error
     if isinstance(error, (RuntimeError, MemoryError)):
         raise CaprotoRuntimeError(f"cannot start a thread of the server: {error}") from error
-
-
-def _join(thread: threading.Thread, deadline: Deadline) -> None:
-    """Wait for *thread*, unless it is our own or never ran."""
-    if thread is not threading.current_thread() and thread.is_alive():
-        thread.join(deadline.remaining())
 
 
 def run(

@@ -125,9 +125,7 @@ class Workers:
             self._ready.put(None)
         deadline = _waiting.Deadline(timeout)
         for thread in threads:
-            # One that is just being started is not alive yet, and ends at once.
-            if thread is not threading.current_thread() and thread.is_alive():
-                thread.join(deadline.remaining())
+            _waiting.join_thread(thread, deadline.remaining())
         return not any(thread.is_alive() for thread in threads)
 
     def _run(self) -> None:
