@@ -62,6 +62,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.results",
         "_client.name_server_session",
         "_client.search_book",
+        "_client.table_snapshot",
     ),
     ("_client.descriptions", "_client.operations"),
     ("_client.routing", "_client.subscriptions"),

@@ -12,15 +12,12 @@ from .._protocol.message import TypedMessage
 from .._protocol.presentation import alarm_words, time_words
 from .._protocol.responses import value_words
 from .._protocol.timestamp import TimeStamp
-from .tables import html_table, terminal_width, text_table
+from .tables import html_table, shown_rows, terminal_width, text_table
 
 if TYPE_CHECKING:
     import pandas
 
 R = TypeVar("R", bound=TypedMessage)
-
-#: Rows of a table at the prompt. Of more, the first and the last ones are shown.
-MOST_ROWS, LAST_ROWS = 60, 5
 
 
 class Row(NamedTuple):
@@ -122,11 +119,11 @@ class Results(dict[str, R | CaprotoError], Generic[R]):
         raise NotImplementedError
 
     def _table(self) -> Iterator[Sequence[str]]:
-        left_out = len(self) - MOST_ROWS
+        first, left_out, last = shown_rows(len(self))
         for number, (name, one) in enumerate(self.items()):
-            if number == MOST_ROWS - LAST_ROWS and left_out > 0:
+            if number == len(first) and left_out:
                 yield f"… {left_out} more …", ""
-            if MOST_ROWS - LAST_ROWS <= number < len(self) - LAST_ROWS and left_out > 0:
+            if number not in first and number not in last:
                 continue
             if isinstance(one, CaprotoError):
                 # The first column has the name already.

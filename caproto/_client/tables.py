@@ -7,6 +7,21 @@ from collections.abc import Iterable, Sequence
 GAP, CUT = "  ", "…"
 #: Columns are not made narrower than this.
 NARROWEST = 8
+#: Rows of a table at the prompt. Of more, the first and the last ones are shown.
+MOST_ROWS, LAST_ROWS = 60, 5
+
+
+def shown_rows(count: int) -> tuple[range, int, range]:
+    """Choose the rows of a long table that are shown.
+
+    Returns
+    -------
+    tuple of (range, int, range)
+        The first rows, how many are left out after them, and the last rows.
+    """
+    if count <= MOST_ROWS:
+        return range(count), 0, range(0)
+    return range(MOST_ROWS - LAST_ROWS), count - MOST_ROWS, range(count - LAST_ROWS, count)
 
 
 def terminal_width() -> int:

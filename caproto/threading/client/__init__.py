@@ -42,6 +42,7 @@ if _TYPE_CHECKING:
     from ..._client.info import Info
     from ..._client.metadata import Metadata
     from ..._client.results import ReadResults, WriteResults
+    from ..._client.table_snapshot import TableSnapshot
     from ._batch import Batch
     from ._callback_handler import CallbackHandler
     from ._ensure_connected import ensure_connected
@@ -53,6 +54,7 @@ _HOMES = {
     "..._client.info": "Info",
     "..._client.metadata": "Metadata",
     "..._client.results": "ReadResults WriteResults",
+    "..._client.table_snapshot": "TableSnapshot",
     "._batch": "Batch",
     "._callback_handler": "CallbackHandler",
     "._ensure_connected": "ensure_connected",
@@ -87,6 +89,7 @@ __all__ = [
     "SharedBroadcaster",
     "Subscription",
     "SubscriptionError",
+    "TableSnapshot",
     "ThreadingClientException",
     "VirtualCircuitManager",
     "WriteError",
