@@ -34,6 +34,9 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # requirements change. caproto itself is installed in place, so changes of the code need nothing.
 STAMP = $(VENV)/.installed-
 
+# Where this is set each test process, and each that it starts, would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-ophyd test-catools coverage lint docs bench simulate fuzz clean
 
 help:
