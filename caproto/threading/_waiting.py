@@ -40,7 +40,7 @@ def start_thread(thread: threading.Thread) -> None:
 def join_thread(thread: threading.Thread, timeout: float | None) -> None:
     """Wait at most *timeout* seconds for *thread* to end, unless it is our own or is not running.
 
-    One that another call is starting in this moment has its ident already and cannot be joined yet:
+    One that another call is just starting has its ident already and cannot be joined yet:
     it finds out by itself that it is no longer wanted, and is not waited for.
     """
     if thread is not threading.current_thread() and thread.is_alive():
