@@ -52,6 +52,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.registration",
         "_client.search_plan",
         "_client.search_targets",
+        "_client.snapshot_columns",
         "_client.tables",
     ),
     (
@@ -62,10 +63,11 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.results",
         "_client.name_server_session",
         "_client.search_book",
-        "_client.table_snapshot",
+        "_client.snapshot_difference",
+        "_client.snapshot_frames",
     ),
-    ("_client.descriptions", "_client.operations"),
-    ("_client.routing", "_client.subscriptions"),
+    ("_client.descriptions", "_client.operations", "_client.snapshot_files"),
+    ("_client.routing", "_client.subscriptions", "_client.table_snapshot"),
     ("_client.info",),
     ("_client.circuit_session", "_client.pvs"),
     # --- 4: what a server decides

@@ -1,29 +1,31 @@
-"""A snapshot of many PVs: their values, alarms and time stamps as columns of numpy."""
+"""A snapshot of many PVs: what can be done with its columns, and how it prints."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .._errors import CaprotoError, CaprotoKeyError, CaprotoValueError, DisconnectedError
-from .._protocol.dbr import AlarmSeverity, AlarmStatus, ChannelType
-from .._protocol.presentation import alarm_words, array_words, text_words, time_words
-from .._protocol.text import decode_text
+from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
+from .._protocol.dbr import AlarmSeverity, AlarmStatus
+from .._protocol.presentation import alarm_words, time_words
 from .._protocol.timestamp import TimeStamp
+from .snapshot_columns import COLUMNS, SnapshotColumns, value_words
+from .snapshot_difference import SnapshotDifference
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
 
 if TYPE_CHECKING:
     import numpy
+    import pandas
+    import pyarrow
     from numpy.typing import NDArray
 
-    #: An array with an element, or a row of elements, for each PV.
-    Column: TypeAlias = NDArray[numpy.generic]
+    from .snapshot_columns import Column
 
 #: Where a PV without a value stands in the table that is printed: before the worst alarm.
 _MISSING_RANK = 1 << 16
 
 
-class TableSnapshot:
+class TableSnapshot(SnapshotColumns):
     """The values of many PVs at one time, with an array for each kind of fact. It never changes.
 
     Element *i* of each array belongs to ``names[i]``. A snapshot prints as a table that fits the
@@ -67,94 +69,112 @@ class TableSnapshot:
     >>> in_alarm = snap.severity > 0            # doctest: +SKIP
     """
 
-    __slots__ = (
-        "names", "values", "timestamps", "severity", "status", "connected", "ok", "errors",
-        "_index",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        *,
-        values: Column,
-        timestamps: NDArray[numpy.datetime64],
-        severity: Column,
-        status: Column,
-        connected: NDArray[numpy.bool_],
-        ok: NDArray[numpy.bool_],
-        errors: Mapping[str, CaprotoError],
-    ) -> None:
-        columns = (values, timestamps, severity, status, connected, ok)
-        for column in columns:
-            if len(column) != len(names):
-                raise CaprotoValueError(
-                    f"{len(names)} names need arrays of as many elements, not of {len(column)}"
-                )
-            column.flags.writeable = False
-        self.names = names
-        self.values, self.timestamps = values, timestamps
-        self.severity, self.status = severity, status
-        self.connected, self.ok = connected, ok
-        self.errors = MappingProxyType(dict(errors))
-        self._index: Mapping[str, int] | None = None
+    def diff(
+        self, other: TableSnapshot, *, atol: float = 0.0, rtol: float = 0.0
+    ) -> SnapshotDifference:
+        """Compare with a later snapshot, value by value.
 
-    @property
-    def index(self) -> Mapping[str, int]:
-        """The position of each name in the arrays."""
-        if self._index is None:
-            self._index = MappingProxyType({name: at for at, name in enumerate(self.names)})
-        return self._index
+        Parameters
+        ----------
+        other : TableSnapshot
+            What came after. It may have other PVs, in another order.
+        atol, rtol : float
+            Two numbers differ if ``abs(after - before) > atol + rtol * abs(before)``.
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.index
-
-    def __getitem__(self, name: str) -> object:
-        """Return the value of one PV: a number or text of Python, or a read-only array.
+        Returns
+        -------
+        SnapshotDifference
+            The PVs with different values, and those with a value in only one of the two. It is
+            falsy if there are none.
 
         Raises
         ------
-        CaprotoKeyError
-            The snapshot does not have this name.
-        CaprotoError
-            There is no value; the exception is the one in `errors`.
+        CaprotoTypeError, CaprotoValueError
+            *other* is not a snapshot, or a tolerance is not a number of 0 or more.
         """
-        try:
-            at = self.index[name]
-        except KeyError:
-            raise CaprotoKeyError(f"the snapshot has no {name!r}") from None
-        if not self.ok[at]:
-            raise self._error(at).with_traceback(None)
-        return plain_value(self.values[at])
+        if not isinstance(other, SnapshotColumns):
+            raise CaprotoTypeError(f"other must be a TableSnapshot, not {other!r}")
+        return SnapshotDifference(self, other, atol=atol, rtol=rtol)
 
-    def to_dict(self) -> dict[str, object]:
-        """Make a dict of the values by name. Those that are missing are left out; see `errors`."""
-        if self.values.ndim == 1 and self.values.dtype.kind not in "OS":
-            values: Iterable[object] = self.values.tolist()
-        else:
-            values = map(plain_value, self.values)
-        triples = zip(self.names, values, self.ok.tolist(), strict=True)
-        return {name: value for name, value, ok in triples if ok}
+    def to_pandas(self) -> pandas.DataFrame:
+        """Make a DataFrame with a row for each name, which is the index.
 
-    def _error(self, at: int) -> CaprotoError:
-        """Return the reason why there is no value at this position."""
-        name = self.names[at]
-        if name in self.errors:
-            return self.errors[name]
-        if self.connected[at]:
-            return CaprotoValueError(f"{name!r} has had no value yet")
-        return DisconnectedError(f"{name!r} is not connected")
+        Its columns are ``value severity status timestamp connected error``. *severity* and
+        *status* are categories with the names of `caproto.AlarmSeverity` and
+        `caproto.AlarmStatus`, the severities in order of badness; *timestamp* is UTC; *error* is
+        text. What is missing is NaN, NA, NaT or None.
+
+        Raises
+        ------
+        CaprotoNotImplementedError
+            If pandas is not installed.
+        """
+        from .snapshot_frames import to_pandas
+
+        return to_pandas(self)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Make a table of Arrow: ``name value severity status timestamp connected error``.
+
+        It also has *error_type*, the class of each error. What is missing is null. Values of
+        different types become JSON text.
+
+        Raises
+        ------
+        CaprotoNotImplementedError
+            If pyarrow is not installed.
+        """
+        from .snapshot_frames import to_arrow
+
+        return to_arrow(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the snapshot to a file, which `load` reads.
+
+        Parameters
+        ----------
+        path : path
+            Its extension says how: ``.npz`` (numpy) or ``.parquet`` (needs pyarrow; its columns
+            are those of `to_arrow`). A file that exists is replaced as a whole.
+
+        Raises
+        ------
+        CaprotoValueError, CaprotoTypeError
+            The extension is another one, or an object among the values is neither number, text
+            nor array. Nothing was written.
+        CaprotoNotImplementedError
+            If pyarrow is needed and not installed. Nothing was written.
+        OSError
+            The file cannot be written.
+        """
+        from .snapshot_files import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> TableSnapshot:
+        """Read a snapshot that `save` has written. Nothing in the file is executed.
+
+        Of errors, a file holds class and message.
+
+        Raises
+        ------
+        CaprotoValueError
+            The extension is neither ``.npz`` nor ``.parquet``, or the file is damaged, or not a
+            snapshot.
+        CaprotoNotImplementedError
+            If pyarrow is needed and not installed.
+        OSError
+            The file cannot be read.
+        """
+        from .snapshot_files import load
+
+        return _again(*load(path))
 
     def __reduce__(self) -> tuple[object, ...]:
-        columns = {
-            name: getattr(self, name)
-            for name in ("values", "timestamps", "severity", "status", "connected", "ok")
-        }
+        columns = {name: getattr(self, name) for name in COLUMNS}
         return _again, (self.names, columns, dict(self.errors))
 
     # ---- for people
@@ -195,7 +215,7 @@ class TableSnapshot:
         name = self.names[at]
         if not self.ok[at]:
             # The first column has the name already.
-            return name, str(self._error(at)).removeprefix(repr(name)).lstrip(": ")
+            return name, str(self.error_at(at)).removeprefix(repr(name)).lstrip(": ")
         status, severity = int(self.status[at]), int(self.severity[at])
         alarm = alarm_words(AlarmStatus(status), AlarmSeverity(severity))
         return name, value_words(self.values[at]), alarm, _moment(self.timestamps[at], now)
@@ -215,27 +235,6 @@ class TableSnapshot:
         return html_table(self._title(), self._HEADER, self._rows())
 
 
-def plain_value(value: object) -> object:
-    """Return an element of `TableSnapshot.values` as a number or text of Python, or an array."""
-    if getattr(value, "ndim", 0):
-        return value
-    plain = value.item() if hasattr(value, "item") else value
-    return decode_text(plain) if isinstance(plain, bytes) else plain
-
-
-def value_words(value: object) -> str:
-    """Write an element of `TableSnapshot.values` for people."""
-    import numpy
-
-    if isinstance(value, numpy.ndarray) and value.ndim:
-        native = ChannelType.FLOAT if value.dtype == numpy.float32 else ChannelType.DOUBLE
-        return array_words(len(value), native, lambda start, stop: value[start:stop].tolist())
-    if isinstance(value, numpy.float32):
-        return str(value)  # fewer digits than as a float of Python
-    plain = plain_value(value)
-    return text_words(plain) if isinstance(plain, str) else str(plain)
-
-
 def _moment(stamp: numpy.datetime64, now: TimeStamp) -> str:
     """Write a time stamp; nothing for NaT."""
     import numpy
@@ -251,5 +250,5 @@ def _moment(stamp: numpy.datetime64, now: TimeStamp) -> str:
 def _again(
     names: tuple[str, ...], columns: Mapping[str, Column], errors: Mapping[str, CaprotoError]
 ) -> TableSnapshot:
-    """Make a snapshot of what `TableSnapshot.__reduce__` tells."""
+    """Make a snapshot of what was in a pickle or a file."""
     return TableSnapshot(names, **columns, errors=errors)  # type: ignore[arg-type]

@@ -42,6 +42,7 @@ if _TYPE_CHECKING:
     from ..._client.info import Info
     from ..._client.metadata import Metadata
     from ..._client.results import ReadResults, WriteResults
+    from ..._client.snapshot_difference import SnapshotDifference
     from ..._client.table_snapshot import TableSnapshot
     from ._batch import Batch
     from ._callback_handler import CallbackHandler
@@ -54,6 +55,7 @@ _HOMES = {
     "..._client.info": "Info",
     "..._client.metadata": "Metadata",
     "..._client.results": "ReadResults WriteResults",
+    "..._client.snapshot_difference": "SnapshotDifference",
     "..._client.table_snapshot": "TableSnapshot",
     "._batch": "Batch",
     "._callback_handler": "CallbackHandler",
@@ -87,6 +89,7 @@ __all__ = [
     "ReadResults",
     "ReentrantCallError",
     "SharedBroadcaster",
+    "SnapshotDifference",
     "Subscription",
     "SubscriptionError",
     "TableSnapshot",

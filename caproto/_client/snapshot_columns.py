@@ -1,0 +1,128 @@
+"""The columns of a snapshot of many PVs: arrays of numpy with an element for each PV."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+from .._errors import CaprotoError, CaprotoKeyError, CaprotoValueError, DisconnectedError
+from .._protocol.dbr import ChannelType
+from .._protocol.presentation import array_words, text_words
+from .._protocol.text import decode_text
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    #: An array with an element, or a row of elements, for each PV.
+    Column: TypeAlias = NDArray[numpy.generic]
+
+#: The arrays of a snapshot, by the names of its attributes and of the arguments.
+COLUMNS = ("values", "timestamps", "severity", "status", "connected", "ok")
+
+
+class SnapshotColumns:
+    """What `TableSnapshot` holds; see there for its arguments."""
+
+    __slots__ = (
+        "names", "values", "timestamps", "severity", "status", "connected", "ok", "errors",
+        "_index",
+    )
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        *,
+        values: Column,
+        timestamps: NDArray[numpy.datetime64],
+        severity: Column,
+        status: Column,
+        connected: NDArray[numpy.bool_],
+        ok: NDArray[numpy.bool_],
+        errors: Mapping[str, CaprotoError],
+    ) -> None:
+        for column in (values, timestamps, severity, status, connected, ok):
+            if len(column) != len(names):
+                raise CaprotoValueError(
+                    f"{len(names)} names need arrays of as many elements, not of {len(column)}"
+                )
+            column.flags.writeable = False
+        self.names = names
+        self.values, self.timestamps = values, timestamps
+        self.severity, self.status = severity, status
+        self.connected, self.ok = connected, ok
+        self.errors = MappingProxyType(dict(errors))
+        self._index: Mapping[str, int] | None = None
+
+    @property
+    def index(self) -> Mapping[str, int]:
+        """The position of each name in the arrays."""
+        if self._index is None:
+            self._index = MappingProxyType({name: at for at, name in enumerate(self.names)})
+        return self._index
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.index
+
+    def __getitem__(self, name: str) -> object:
+        """Return the value of one PV: a number or text of Python, or a read-only array.
+
+        Raises
+        ------
+        CaprotoKeyError
+            The snapshot does not have this name.
+        CaprotoError
+            There is no value; the exception is the one in `errors`.
+        """
+        try:
+            at = self.index[name]
+        except KeyError:
+            raise CaprotoKeyError(f"the snapshot has no {name!r}") from None
+        if not self.ok[at]:
+            raise self.error_at(at).with_traceback(None)
+        return plain_value(self.values[at])
+
+    def to_dict(self) -> dict[str, object]:
+        """Make a dict of the values by name. Those that are missing are left out; see `errors`."""
+        if self.values.ndim == 1 and self.values.dtype.kind not in "OS":
+            values: Iterable[object] = self.values.tolist()
+        else:
+            values = map(plain_value, self.values)
+        triples = zip(self.names, values, self.ok.tolist(), strict=True)
+        return {name: value for name, value, ok in triples if ok}
+
+    def error_at(self, at: int) -> CaprotoError:
+        """Return the reason why there is no value at this position."""
+        name = self.names[at]
+        if name in self.errors:
+            return self.errors[name]
+        if self.connected[at]:
+            return CaprotoValueError(f"{name!r} has had no value yet")
+        return DisconnectedError(f"{name!r} is not connected")
+
+
+def plain_value(value: object) -> object:
+    """Return an element of `values` as a number or text of Python, or an array."""
+    if getattr(value, "ndim", 0):
+        return value
+    plain = value.item() if hasattr(value, "item") else value
+    return decode_text(plain) if isinstance(plain, bytes) else plain
+
+
+def value_words(value: object) -> str:
+    """Write an element of `values` for people."""
+    import numpy
+
+    if isinstance(value, numpy.ndarray) and value.ndim:
+        native = ChannelType.FLOAT if value.dtype == numpy.float32 else ChannelType.DOUBLE
+        return array_words(len(value), native, lambda start, stop: value[start:stop].tolist())
+    if isinstance(value, numpy.float32):
+        return str(value)  # fewer digits than as a float of Python
+    plain = plain_value(value)
+    return text_words(plain) if isinstance(plain, str) else str(plain)

@@ -1,0 +1,172 @@
+"""Files of snapshots."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caproto import CaprotoError, CaprotoTypeError, CaprotoValueError
+from caproto._client import snapshot_files
+from caproto._client.table_snapshot import TableSnapshot
+from tests.client.snapshots import example, objects, snapshot
+
+FORMATS = [".npz", ".parquet"]
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize(
+    "before",
+    [
+        example(), snapshot([]), snapshot([[1, 2], [3, 4]]), snapshot(numpy.array([b"a", b"\xe9"])),
+        snapshot(objects(1, "x", "long", numpy.array([1, 2]), numpy.float32(0.1))),
+        snapshot(objects(1, None), ok=numpy.array([True, False])),
+    ],
+    ids=["floats", "nothing", "arrays", "texts", "mixed", "missing"],
+)
+def test_there_and_back(before, extension, tmp_path):
+    path = tmp_path / f"some{extension}"
+    before.save(path)
+    after = TableSnapshot.load(str(path))
+    assert after.names == before.names and not before.diff(after)
+    for name in ("timestamps", "severity", "status", "connected", "ok"):
+        numpy.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    assert [*map(repr, after.errors.items())] == [*map(repr, before.errors.items())]
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_others_can_read_the_files(tmp_path):
+    import pandas
+
+    example().save(tmp_path / "some.parquet")
+    example().save(tmp_path / "some.npz")
+    table = pandas.read_parquet(tmp_path / "some.parquet").set_index("name")
+    assert table.loc["minor", "value"] == 2.5 and table.loc["minor", "severity"] == "MINOR_ALARM"
+    with numpy.load(tmp_path / "some.npz") as arrays:
+        assert arrays["names"][1] == "minor" and arrays["values"][1] == 2.5
+
+
+@pytest.mark.parametrize("path", ["some.csv", "some", "npz", "some.npz.gz", Path("some.pkl")])
+def test_another_extension_raises_at_the_call(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = r"the file of a snapshot ends in \.npz or \.parquet, not 'some|not 'npz"
+    for call in (example().save, TableSnapshot.load, snapshot_files.check_path):
+        with pytest.raises(CaprotoValueError, match=message):
+            call(path)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_path_is_a_path():
+    for call in (example().save, TableSnapshot.load):
+        with pytest.raises(CaprotoTypeError, match="path must be a str or a path, not 7"):
+            call(7)
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "some.npz"
+    example().save(path)
+    before = path.read_bytes()
+    with pytest.raises(CaprotoTypeError, match="'n0': a value of dict cannot be saved"):
+        snapshot(objects({})).save(path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        snapshot([1.0]).save(path)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
+
+
+def test_a_missing_file_or_directory(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        TableSnapshot.load(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError):
+        example().save(tmp_path / "none" / "some.npz")
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("data", [b"", b"PK\3\4", b"PAR1", b"\x93NUMPY", b"name,value\n"])
+def test_what_is_not_a_snapshot(extension, data, tmp_path):
+    path = tmp_path / f"some{extension}"
+    path.write_bytes(data)
+    with pytest.raises(CaprotoValueError, match="is damaged, or not a snapshot: ."):
+        TableSnapshot.load(path)
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_read(extension, data, tmp_path_factory):
+    """No byte of it leads to another exception."""
+    path = tmp_path_factory.mktemp("damaged") / f"some{extension}"
+    example().save(path)
+    content = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+        content[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    try:
+        TableSnapshot.load(path)
+    except CaprotoError as error:
+        assert "is damaged, or not a snapshot" in str(error)
+
+
+def changed(path, **arrays):
+    """Replace some arrays of a file of numpy; None removes them."""
+    with numpy.load(path) as old:
+        new = {**old, **arrays}
+    numpy.savez(path, **{name: array for name, array in new.items() if array is not None})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"version": numpy.array(2)}, "another version of caproto"),
+        ({"ok": numpy.ones(4, bool)}, "ok has 4 elements for 5 names"),
+        ({"ok": numpy.ones(5)}, "ok has the type float64"),
+        ({"severity": numpy.zeros((5, 1), int)}, "severity has the type int64"),
+        ({"names": numpy.arange(5)}, "a name is not text"),
+        ({"error_names": numpy.array(["other"])}, "an error has a name that is not there"),
+        ({"status": None}, "status"),
+    ],
+)
+def test_parts_that_do_not_fit(arrays, reason, tmp_path):
+    path = tmp_path / "some.npz"
+    example().save(path)
+    changed(path, **arrays)
+    with pytest.raises(CaprotoValueError, match=reason):
+        TableSnapshot.load(path)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    """An array of objects would be a pickle."""
+    path = tmp_path / "some.npz"
+    example().save(path)
+    changed(path, values=objects(1, 2, 3, 4, 5))
+    assert b"pickle" not in zipfile.ZipFile(path).read("names.npy")
+    with pytest.raises(CaprotoValueError, match="is damaged, or not a snapshot"):
+        TableSnapshot.load(path)
+
+
+def test_parquet_without_pyarrow_is_refused_at_the_call(tmp_path):
+    code = f"""
+import sys
+from tests.client.snapshots import example
+sys.modules["pyarrow"] = None  # as if it were not installed
+try:
+    example().save({str(tmp_path / "some.parquet")!r})
+except Exception as error:
+    print(type(error).__name__, error)
+example().save({str(tmp_path / "some.npz")!r})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("CaprotoNotImplementedError a file of Parquet needs pyarrow")
+    assert os.listdir(tmp_path) == ["some.npz"]
