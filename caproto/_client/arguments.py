@@ -41,6 +41,8 @@ _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 T = TypeVar("T")
 
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more bits than we do
+#: Whole numbers of seconds that need no further look.
+_USUAL = range(1 << 31)
 
 
 def check_timeout(timeout: object, *, lasting: bool = False, name: str = "timeout") -> float | None:
@@ -51,8 +53,9 @@ def check_timeout(timeout: object, *, lasting: bool = False, name: str = "timeou
     """
     if timeout is None:
         return None
-    if type(timeout) is float:
-        seconds: float = timeout
+    kind = type(timeout)
+    if kind is float or (kind is int and timeout in _USUAL):
+        seconds: float = timeout  # type: ignore[assignment]  # see `kind`
     elif not _is_real(timeout):
         raise CaprotoTypeError(f"{name} must be a number of seconds or None, not {timeout!r}")
     else:

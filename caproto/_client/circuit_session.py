@@ -271,8 +271,17 @@ class CircuitSession:
         """
         if self.state is not _CONNECTED or not channel.connected:
             raise _lost(channel)
-        number = self.circuit.new_ioid()
-        self._add(operation, number, operation.compose(channel, number))
+        circuit = self.circuit
+        number = circuit.new_ioid()
+        message = operation.compose(channel, number)
+        # As `_add` does, without a call.
+        if operation.has_reply:
+            self.routes.operations[number] = operation
+            if operation.expires and operation.deadline.moment < self.expire_at:
+                self.expire_at = operation.deadline.moment
+        self._outbox.extend(circuit.send(message))
+        if turned_up or _log.isEnabledFor(logging.DEBUG):
+            self.sent.append(message)
         return number
 
     def submit(

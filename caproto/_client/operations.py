@@ -108,7 +108,7 @@ class Operation:
     #: What to say about a reply that did not come in time.
     hint: ClassVar[str] = ""
     #: Whether `compose` takes next to no time, however large the value.
-    quick: ClassVar[bool] = False
+    quick: bool = False
 
     def __init__(
         self, pv: PV, callback: Callback | None, deadline: TimeLimit = NO_LIMIT
@@ -243,7 +243,7 @@ class Write(Operation):
         Whether to ask for a confirmation.
     """
 
-    __slots__ = ("data", "data_count", "data_type", "has_reply", "request")
+    __slots__ = ("data", "data_count", "data_type", "has_reply", "quick", "request")
     verb = "write"
     hint = "; what was written may still be in progress (pass a larger timeout= to wait longer)"
 
@@ -257,11 +257,14 @@ class Write(Operation):
         data_count: int | None,
         has_reply: bool,
     ) -> None:
-        super().__init__(pv, callback, deadline)
+        self.pv = pv
+        self.callback = callback
+        self.deadline = deadline
         self.data = data
         self.data_type = data_type
         self.data_count = data_count
         self.has_reply = has_reply
+        self.quick = type(data) in _NUMBERS  # other objects may run code of others when converted
         self.request: Message | None = None  # until it is composed
 
     def compose(self, channel: ClientChannel, number: int) -> Message:
@@ -271,7 +274,14 @@ class Write(Operation):
         ioid = number if self.has_reply else None
         try:
             data_type = None if self.data_type is None else write_type(channel, self.data_type)
-            request = self._request(channel, data_type, ioid)
+            count, notify = self.data_count, self.has_reply
+            try:
+                request = channel.write(self.data, data_type, count, None, ioid, notify)
+            except CaprotoTypeError:
+                numbers = numbers_in(self.data)
+                if numbers is self.data or numbers == self.data:  # an array is never equal
+                    raise
+                request = channel.write(numbers, data_type, count, None, ioid, notify)
         except (CaprotoTypeError, CaprotoValueError) as error:
             name = repr(self.pv.name)
             if name in str(error):
@@ -279,16 +289,6 @@ class Write(Operation):
             raise type(error)(f"{name}: {error}") from None
         self.request = request
         return request
-
-    def _request(self, channel: ClientChannel, data_type: int | None, ioid: int | None) -> Message:
-        count, notify = self.data_count, self.has_reply
-        try:
-            return channel.write(self.data, data_type, count, None, ioid, notify)
-        except CaprotoTypeError:
-            numbers = numbers_in(self.data)
-            if numbers is self.data or numbers == self.data:  # an array is never equal
-                raise
-        return channel.write(numbers, data_type, count, None, ioid, notify)
 
     def failed(self, error: CaprotoError, out: Out) -> None:
         """Pass *error* on to the callback thread; the callback gets a stand-in for the reply."""
@@ -319,6 +319,8 @@ class Write(Operation):
         )
 
 
+#: Types of values that are encoded in next to no time.
+_NUMBERS = frozenset({int, float})
 #: Why there is no reply to a write -> the status for its callback.
 _NO_REPLY: dict[type[CaprotoError], CAStatus] = {
     CaprotoTimeoutError: CAStatus.ECA_TIMEOUT,

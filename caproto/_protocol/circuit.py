@@ -121,6 +121,8 @@ class VirtualCircuit(CircuitRules):
         By ioid: reads and writes without reply so far.
     subscriptions : dict of int to EventAddRequest
         The live ones, by subscriptionid.
+    framer : Framer
+        Cuts what is received into commands.
     log : logging.Logger
 
     Raises
@@ -154,7 +156,7 @@ class VirtualCircuit(CircuitRules):
         self._receive = _RECEIVABLE[self.their_role]
         constructors = CIRCUIT_CONSTRUCTORS[self.their_role]
         empty = {EventAddResponse.ID: self._empty_event} if our_role is CLIENT else {}
-        self._framer = Framer(
+        self.framer = Framer(
             constructors, address, {**constructors, **empty}, max_payload, self._payload_limit
         )
 
@@ -269,7 +271,7 @@ class VirtualCircuit(CircuitRules):
         RemoteProtocolError
             If bytes received earlier broke the protocol; the circuit cannot be used any more.
         """
-        return self._framer.get_buffer(sizehint)
+        return self.framer.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int) -> list[Message]:
         """Return the commands that the *nbytes* just received complete.
@@ -282,7 +284,7 @@ class VirtualCircuit(CircuitRules):
             If bytes received *earlier* broke the protocol: commands before the offending bytes
             are returned first, nothing is lost.
         """
-        return self._framer.buffer_updated(nbytes)
+        return self.framer.buffer_updated(nbytes)
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
         """Return the commands that *data* completes; the two methods above in one, with a copy.
@@ -292,7 +294,7 @@ class VirtualCircuit(CircuitRules):
         RemoteProtocolError
             If bytes received *earlier* broke the protocol.
         """
-        return self._framer.feed(data)
+        return self.framer.feed(data)
 
     def recv(
         self, *buffers: bytes | bytearray | memoryview
@@ -318,15 +320,15 @@ class VirtualCircuit(CircuitRules):
         """
         commands: list[Message | State] = []
         for buffer in buffers:
-            if self._framer.error is not None and commands:
+            if self.framer.error is not None and commands:
                 break
             commands += self.feed(buffer) if len(buffer) else (DISCONNECTED,)
-        return commands, self._framer.bytes_needed
+        return commands, self.framer.bytes_needed
 
     @property
     def error(self) -> RemoteProtocolError | None:
         """How the bytes received so far broke the protocol, if they did."""
-        return self._framer.error
+        return self.framer.error
 
     def process_command(self, command: Message | State) -> None:
         """Check a command that was received, and note what it changes.

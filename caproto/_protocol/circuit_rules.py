@@ -322,21 +322,19 @@ class CircuitRules(CircuitTables):
             return
         _, _, wanted_type, wanted_count, sid, _ = request.fields
         kind = type(command)
-        if kind is not WriteNotifyResponse:
-            if data_type <= _LAST_TIME_TYPE:  # as `_inform` does, without a call
-                facts = self.channels_sid[sid].facts
-                command.channel_facts = facts  # type: ignore[union-attr]  # see `kind`
-            else:
-                self._inform(command, request)
+        if kind is WriteNotifyResponse:
+            enough = data_type <= LAST_TYPE
+        elif data_type <= _LAST_TIME_TYPE:  # as `_inform` does, without a call
+            command.channel_facts = self.channels_sid[sid].facts  # type: ignore[union-attr]  # see `kind`
+            enough = size >= VALUE_OFFSETS[data_type] + count * ITEM_SIZES[data_type]
+        else:
+            self._inform(command, request)
+            enough = False
         if (
-            kind is not REPLY_OF[type(request)]
+            not enough
             or data_type != wanted_type
-            or (wanted_count and count != wanted_count)
-            or data_type > LAST_TYPE
-            or (
-                kind is not WriteNotifyResponse
-                and size < VALUE_OFFSETS[data_type] + count * ITEM_SIZES[data_type]
-            )
+            or (count != wanted_count and wanted_count)
+            or kind is not REPLY_OF[type(request)]
         ):
             self._check_reply(command, request)
         del self.pending[ioid]

@@ -326,6 +326,10 @@ class DataMessage(TypedMessage):
         return restore, arguments, state
 
 
+_NORMAL = CAStatus.ECA_NORMAL  # what nearly all replies have, found without a call
+_NORMAL_NUMBER = int(_NORMAL)
+
+
 class StatusMixin:
     """For replies with an ECA status as parameter1."""
 
@@ -335,7 +339,8 @@ class StatusMixin:
     @property
     def status(self) -> CAStatus:
         """The ECA status; unknown numbers are kept."""
-        return status_from_number(self.fields[4])
+        number = self.fields[4]
+        return _NORMAL if number == _NORMAL_NUMBER else status_from_number(number)
 
 
 # --- checks of the public constructors ---------------------------------------------------------

@@ -16,7 +16,7 @@ from ..._protocol.commands import ErrorResponse, ReadNotifyResponse, WriteNotify
 from .._waiting import Deadline
 from ._home import home_of
 from ._pv import PV
-from ._sending import Failure, send_all
+from ._sending import PV_OF, Failure, send_all
 
 
 class Batch:
@@ -102,8 +102,8 @@ class Batch:
         requests, self._requests = self._requests, []
         deadline, self._deadline = self._deadline, Deadline(self.timeout)
         if kind is None:
-            pvs: set[PV] = {request.pv for request in requests}
-            for context in {home_of(pv) for pv in pvs}:
+            pvs: set[PV] = set(map(PV_OF, requests))
+            for context in set(map(home_of, pvs)):
                 context.check_reentry("The end of a Batch")
             deadline.restart()
             _report(send_all(requests, deadline))

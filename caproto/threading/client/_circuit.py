@@ -146,6 +146,7 @@ class ClientCircuit(CircuitFacts):
             outbox=self._transport.outbox,
         )
         super().__init__(session, delivery)
+        self._framer = session.circuit.framer  # of the reader thread alone
         self._owner = owner
         self._lock = _locks.Lock()
         self._changed: deque[Subscription] = deque()  # with callbacks added or removed
@@ -275,8 +276,9 @@ class ClientCircuit(CircuitFacts):
             If the message cannot be composed.
         """
         session, transport = self.session, self._transport
+        quick = operation.quick
         try:
-            if operation.quick:
+            if quick:
                 with self._lock:
                     expire_at = session.expire_at
                     number = session.start(operation, channel)
@@ -292,7 +294,7 @@ class ClientCircuit(CircuitFacts):
             if session.sent:
                 self._command_log.sent()
             # What another thread writes for us may be much: then it slows us down, too.
-            if not transport.flush() or (transport.outbox and not operation.quick):
+            if not transport.flush() or (transport.outbox and not quick):
                 self._push(deadline)
         except BaseException:
             self.withdraw((operation,))
@@ -378,15 +380,15 @@ class ClientCircuit(CircuitFacts):
                         self._notes.run(self.log)
                     return again_at, True
                 self._established()
+            now = _waiting.now()
             if readable:
-                self._receive()
+                self._receive(now)
             if transport.error is not None:
                 raise transport.error
             if self._notes.waiting:
                 self._notes.run(self.log)
             if self._changed:
                 self._reconcile()
-            now = _waiting.now()
             if now >= session.expire_at:
                 self._expire(now)
             if session.idling:
@@ -400,14 +402,17 @@ class ClientCircuit(CircuitFacts):
                 self._beat(now)
             if session.sent:
                 self._command_log.sent()
-            held_up = not transport.flush(serving=True)
+            held_up = bool(transport.outbox) and not transport.flush(serving=True)
             if held_up:
                 with self._lock:
                     session.sending(transport.taken_at)
+            deadline = session.heartbeat.deadline
+            if session.expire_at < deadline:
+                deadline = session.expire_at
             if self.delivery.starved:
                 self.delivery.put(())  # perhaps there is a thread now
-                return min(session.deadline, now + THREAD_RETRY), held_up
-            return session.deadline, held_up
+                deadline = min(deadline, now + THREAD_RETRY)
+            return deadline, held_up
         except (OSError, CaprotoError) as error:
             self._end(error)
         except Exception as error:  # our defect; it must not leave PVs waiting
@@ -421,19 +426,19 @@ class ClientCircuit(CircuitFacts):
         with self._lock:
             self.session.established(_waiting.now())
 
-    def _receive(self) -> None:
+    def _receive(self, now: float) -> None:
         """Read until the socket is empty, at most some blocks."""
-        circuit, transport = self.circuit, self._transport
+        framer, transport = self._framer, self._transport
         for _ in range(BLOCKS_AT_ONCE):
-            buffer = circuit.get_buffer()
+            buffer = framer.get_buffer()
             received = transport.receive_into(buffer)
             if received is None:
                 return
             if not received:
                 raise DeadCircuitError("the server closed the connection")
-            self._take(circuit.buffer_updated(received), received)
-            if circuit.error is not None:
-                raise circuit.error  # the messages before it have been handled
+            self._take(framer.buffer_updated(received), received, now)
+            if framer.error is not None:
+                raise framer.error  # the messages before it have been handled
             if received < len(buffer):
                 return
             # A flood. On one core we would read until our time slice ends, and each update that
@@ -441,12 +446,11 @@ class ClientCircuit(CircuitFacts):
             if self.delivery.backlog:
                 _waiting.yield_cpu()
 
-    def _take(self, commands: Sequence[Message], received: int) -> None:
+    def _take(self, commands: Sequence[Message], received: int, now: float) -> None:
         """Have the session decide what *commands* mean, and do what follows."""
         if turned_up or _log.isEnabledFor(logging.DEBUG):
             self._command_log.received(commands)
         out = Deliveries()
-        now = _waiting.now()
         with self._lock:
             then, error = self.session.receive(commands, now, out)
         if out.targets:

@@ -356,9 +356,12 @@ class PV(RequestingPV):
         CaprotoValueError, CaprotoTypeError
             If *data* cannot be sent in this type, or the arguments contradict each other.
         """
-        check_callback(callback)
-        check_data_type(data_type)
-        check_count(data_count)
+        if callback is not None:
+            check_callback(callback)
+        if data_type is not None:
+            check_data_type(data_type)
+        if data_count is not None:
+            check_count(data_count)
         if notify is None:
             notify = wait or callback is not None
         elif not notify and (wait or callback is not None):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 
@@ -16,6 +17,8 @@ from ._home import ClientPV, home_of
 #: lock, nor the server for its work: 1,000 reads take 4.0 ms in this way and 4.4 if sent together.
 CHUNK = 250
 
+#: The PV of a request; for many of them quicker than a comprehension.
+PV_OF = attrgetter("pv")
 #: A request that could not be sent, and why.
 Failure = tuple[Operation, CaprotoError]
 
@@ -63,7 +66,7 @@ class Sending:
 
     def run(self, requests: Sequence[Operation]) -> None:
         """Send *requests*; return when nothing is left to be sent, or the time is over."""
-        pvs: set[ClientPV] = {request.pv for request in requests}
+        pvs: set[ClientPV] = set(map(PV_OF, requests))
         for pv in pvs:
             pv._used()
         try:
