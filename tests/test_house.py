@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.harness.each_case import each_case
 
 PACKAGE = Path(__file__).parents[1] / "caproto"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -82,7 +82,7 @@ def reaching(path: Path) -> Iterator[str]:
             yield f"{path}:{node.lineno} {ast.unparse(node)}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@each_case("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_file_is_too_long(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
 
@@ -94,7 +94,7 @@ def test_any_is_rare() -> None:
     assert share < MOST_ANY, f"{share:.1f} per 1,000 lines, most in {most}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@each_case("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_any_has_no_other_name(path: Path) -> None:
     assert names_for_any(path) == []
 

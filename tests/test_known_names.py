@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import caproto as ca
+from tests.harness.each_case import each_case
 
 NAMES = """
     MAX_ID EPICS_CA1_PORT EPICS_CA2_PORT EPICS2UNIX_EPOCH EPICS_EPOCH MAX_STRING_SIZE
@@ -39,7 +40,7 @@ NAMES = """
 ADDRESS = ("10.0.0.1", 5064)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_case("name", NAMES)
 def test_the_name_is_public(name):
     assert name in ca.__all__ and name in dir(ca)
     scope: dict[str, object] = {}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.harness.each_case import each_case
 
 PACKAGE = Path(__file__).parents[1] / "caproto"
 
@@ -256,7 +256,7 @@ def test_every_module_has_a_level():
     assert set(LEVEL_OF) == set(module_names())
 
 
-@pytest.mark.parametrize("name", module_names())
+@each_case("name", module_names())
 def test_imports_go_downwards(name):
     own, _ = imports_of(name)
     wrong = {other for other in own if LEVEL_OF.get(other, 99) >= LEVEL_OF[name]}
@@ -266,7 +266,7 @@ def test_imports_go_downwards(name):
 CORE = [name for name in module_names() if LEVEL_OF.get(name, 99) < LEVEL_OF.get(LINE, 99)]
 
 
-@pytest.mark.parametrize("name", module_names())
+@each_case("name", module_names())
 def test_the_type_checker_sees_no_circle(name):
     """Nor does a reader, in the whole package: imports inside functions count, too.
 
@@ -277,7 +277,7 @@ def test_the_type_checker_sees_no_circle(name):
     assert not wrong, f"caproto.{name} imports from its own level or above: {wrong}"
 
 
-@pytest.mark.parametrize("name", CORE)
+@each_case("name", CORE)
 def test_no_io_below_the_line(name):
     _, others = imports_of(name)
     wrong = others & FORBIDDEN - ALLOWED.get(name, set())

@@ -18,6 +18,7 @@ from caproto._protocol.headers import pack_header, unpack_header
 from caproto._protocol.payload import data_view, encode, metadata_of, payload_size, strings_of
 from caproto._protocol.status import status_from_number
 from tests.conformance.items import item
+from tests.harness.each_case import each_case
 from tests.vectors_support import (
     CLIENT_TO_SERVER,
     eca_codes,
@@ -219,8 +220,8 @@ def test_payloads_are_padded_with_zeros(command, text):
 
 
 @item(6)
-@pytest.mark.parametrize("code", range(39))
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
+@each_case("code", range(39))
+@each_case("count", [0, 1, 2, 3, 5])
 def test_values_of_every_type_are_padded_with_zeros(code, count):
     layout = LAYOUTS[code]
     native = ca.native_type(code)
@@ -281,7 +282,7 @@ def test_a_payload_above_the_limit_is_skipped(chunk):
 
 
 @item(9)
-@pytest.mark.parametrize("entry", layouts(), ids=lambda entry: entry["name"])
+@each_case("entry", layouts(), ids=lambda entry: entry["name"])
 def test_the_offsets_of_every_type(entry):
     layout = LAYOUTS[entry["code"]]
     assert layout.value_offset == entry["value_offset"]
@@ -316,7 +317,7 @@ def spelt(value):
 
 
 @item(9)
-@pytest.mark.parametrize("vector", REPLIES, ids=lambda vector: vector.name)
+@each_case("vector", REPLIES, ids=lambda vector: vector.name)
 def test_every_recorded_value_decodes_and_encodes(vector):
     (command,), _ = receiver(ca.SERVER).recv(vector.data)
     decoded = vector.decoded
@@ -340,7 +341,7 @@ def test_every_recorded_value_decodes_and_encodes(vector):
 
 
 @item(10)
-@pytest.mark.parametrize("code", [c for c in range(39) if c not in (35, 36)])
+@each_case("code", [c for c in range(39) if c not in (35, 36)])
 def test_gaps_are_ignored_and_written_as_zeros(code):
     entry = layouts()[code]
     used = [(f["offset"], SIZES[f["format"]]) for f in entry["metadata_fields"]]
@@ -383,7 +384,7 @@ def test_units_and_states_end_at_their_terminators():
 
 
 @item(11)
-@pytest.mark.parametrize("code", range(39))
+@each_case("code", range(39))
 def test_an_empty_array_of_every_type(code):
     metadata_size = layouts()[code]["value_offset"]
     size = (metadata_size + 7) // 8 * 8
@@ -417,8 +418,8 @@ def test_forty_bytes_without_terminator():
 
 
 @item(14)
-@pytest.mark.parametrize("code", range(39))
-@pytest.mark.parametrize("missing", [8, 16, "all"])
+@each_case("code", range(39))
+@each_case("missing", [8, 16, "all"])
 def test_a_payload_that_is_too_short(code, missing):
     full = payload_size(code, 50)
     size = 0 if missing == "all" else full - missing
@@ -432,7 +433,7 @@ def test_a_payload_that_is_too_short(code, missing):
 
 
 @item(15)
-@pytest.mark.parametrize("entry", eca_codes(), ids=lambda entry: entry["name"])
+@each_case("entry", eca_codes(), ids=lambda entry: entry["name"])
 def test_status_codes_convert(entry):
     status = status_from_number(entry["code"])
     assert status is ca.CAStatus[entry["name"]] and int(status) == entry["code"]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import socket
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from caproto._protocol.names import parse_record_field
 from tests.harness.databases import counter_names, counters, many, many_names
+from tests.harness.each_case import each_case
 from tests.harness.interrupts import (
     collect_at_each_allocation,
     enter_each_line,
@@ -31,6 +33,25 @@ def test_wait_for_returns_the_first_true_result():
 def test_wait_for_says_what_it_waited_for():
     with pytest.raises(AssertionError, match="not within 0.01 s: the moon"):
         wait_for(lambda: False, timeout=0.01, message="the moon")
+
+
+def test_each_case_is_tried_and_all_that_fail_are_named():
+    tried = []
+
+    @each_case("divisor", {"none": 0, "one": 1, "two": 2})
+    @each_case("number", [1, 2, 3], ids=lambda number: f"number {number}")
+    def test(number, divisor, told):
+        tried.append((number, divisor, told))
+        with pytest.raises(ZeroDivisionError):
+            number / divisor
+
+    assert list(inspect.signature(test).parameters) == ["told"], "the fixtures that pytest sees"
+    with pytest.raises(AssertionError, match="^divisor, 2 of 3: one; two$") as caught:
+        test(told="x")
+    assert tried == [(number, divisor, "x") for divisor in (0, 1, 2) for number in (1, 2, 3)]
+    inner = caught.value.__cause__
+    assert str(inner) == "number, 3 of 3: number 1; number 2; number 3"
+    assert "DID NOT RAISE" in str(inner.__cause__)
 
 
 def test_free_port_can_be_bound():

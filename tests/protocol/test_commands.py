@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
 from caproto import (
     CLIENT,
     REQUEST,
@@ -25,6 +23,7 @@ from caproto._protocol.commands import (
 from caproto._protocol.framing import CIRCUIT_CONSTRUCTORS, read_datagram, split
 from caproto._protocol.headers import needs_extension
 from tests import vectors_support
+from tests.harness.each_case import each_case
 
 SPEAKER = {"c2s": CLIENT, "s2c": SERVER}
 MESSAGES = vectors_support.messages()
@@ -58,7 +57,7 @@ def test_numbers_that_nobody_may_send():
     assert DATAGRAM_COMMANDS[SERVER].keys() == {0, 6, 11, 13, 14, 17}
 
 
-@pytest.mark.parametrize("vector", MESSAGES, ids=vectors_support.ids(MESSAGES))
+@each_case("vector", MESSAGES, ids=lambda vector: vector.name)
 def test_recorded_messages_decode(vector):
     command = parse(vector)
     assert command.fields == vector.fields
@@ -117,7 +116,7 @@ def same(found: list, expected: list) -> bool:
     )
 
 
-@pytest.mark.parametrize("vector", MESSAGES, ids=vectors_support.ids(MESSAGES))
+@each_case("vector", MESSAGES, ids=lambda vector: vector.name)
 def test_recorded_messages_become_the_same_bytes(vector):
     """Except that real servers sometimes use an extended header without need."""
     command = parse(vector)
@@ -127,7 +126,7 @@ def test_recorded_messages_become_the_same_bytes(vector):
         assert bytes(command) == vector.data
 
 
-@pytest.mark.parametrize(
+@each_case(
     "vector",
     [v for v in MESSAGES if v.direction == "c2s" or not v.payload],
     ids=lambda vector: vector.name,
@@ -153,7 +152,7 @@ def test_the_constructors_make_the_recorded_bytes(vector):
 DATAGRAMS = vectors_support.datagrams()
 
 
-@pytest.mark.parametrize("vector", DATAGRAMS, ids=vectors_support.ids(DATAGRAMS))
+@each_case("vector", DATAGRAMS, ids=lambda vector: vector.name)
 def test_recorded_datagrams(vector):
     commands, error = read_datagram(vector.data, ("10.0.0.1", 5064), SPEAKER[vector.direction])
     assert error is None

@@ -25,6 +25,7 @@ from caproto._protocol.dbr import (
     field_types,
     native_type,
 )
+from tests.harness.each_case import each_case
 from tests.pretty import pretty
 from tests.vectors_support import layouts
 
@@ -36,7 +37,7 @@ def test_layouts_are_complete():
     assert len(LAYOUTS) == len(CHANNEL_TYPES) == len(DBR_TYPES) == len(TABLE) == 39
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry["name"])
+@each_case("entry", TABLE, ids=lambda entry: entry["name"])
 def test_layout_is_that_of_a_real_client(entry):
     channel_type = ChannelType[entry["name"].removeprefix("DBR_")]
     layout = LAYOUTS[entry["code"]]
@@ -52,7 +53,7 @@ def test_layout_is_that_of_a_real_client(entry):
     assert named.DBR_ID is channel_type
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry["name"])
+@each_case("entry", TABLE, ids=lambda entry: entry["name"])
 def test_fields_are_where_a_real_client_has_them(entry):
     """Each field of a structure, set to its byte offsets, lands on just those bytes."""
     struct = LAYOUTS[entry["code"]].struct
@@ -276,7 +277,7 @@ def test_values_for_the_gaps_of_the_layout_are_left_out():
         dbr.DBR_TIME_DOUBLE(1, 2, stamp, 5.0)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
+@each_case("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
 def test_every_structure_gives_a_dictionary_for_json(layout):
     found = dbr.DBR_TYPES[layout.channel_type]().to_dict()
     assert json.loads(json.dumps(found)) == found
@@ -295,7 +296,7 @@ def test_texts_in_the_dictionary_are_str():
     assert dbr.DBR_STRING("°C".encode()).to_dict() == {"value": "°C"}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
+@each_case("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
 def test_the_prompt_shows_a_line_for_each_field(layout):
     structure = dbr.DBR_TYPES[layout.channel_type]()
     lines = pretty(structure).splitlines()

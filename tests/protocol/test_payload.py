@@ -29,6 +29,7 @@ from caproto._protocol.payload import (
     strings_of,
 )
 from caproto.backend import select_backend
+from tests.harness.each_case import each_case
 from tests.vectors_support import layouts, messages
 
 INTEGERS = {
@@ -88,7 +89,7 @@ def test_the_recordings_cover_all_types():
     assert written == {*range(7), 35, 36}
 
 
-@pytest.mark.parametrize("vector", REPLIES, ids=lambda vector: vector.name)
+@each_case("vector", REPLIES, ids=lambda vector: vector.name)
 def test_values_of_a_real_server(vector, backend):
     header = vector.header
     found = data_view(vector.payload, header["data_type"], header["data_count"])
@@ -98,7 +99,7 @@ def test_values_of_a_real_server(vector, backend):
     assert_values(values_of(native), vector.decoded)
 
 
-@pytest.mark.parametrize("vector", REPLIES, ids=lambda vector: vector.name)
+@each_case("vector", REPLIES, ids=lambda vector: vector.name)
 def test_metadata_of_a_real_server(vector):
     metadata = metadata_of(vector.payload, vector.header["data_type"])
     expected = dict(vector.decoded["metadata"])
@@ -112,7 +113,7 @@ def test_metadata_of_a_real_server(vector):
     assert eval(repr(metadata), vars(dbr)) == metadata
 
 
-@pytest.mark.parametrize("vector", REPLIES, ids=lambda vector: vector.name)
+@each_case("vector", REPLIES, ids=lambda vector: vector.name)
 def test_a_real_servers_payload_made_anew(vector):
     """What we make of a server's values and metadata says the same, with zeros in the gaps."""
     data_type, count = vector.header["data_type"], vector.header["data_count"]
@@ -133,7 +134,7 @@ def test_a_real_servers_payload_made_anew(vector):
     assert not any(payload[offset : LAYOUTS[data_type].value_offset])
 
 
-@pytest.mark.parametrize("vector", WRITES, ids=lambda vector: vector.name)
+@each_case("vector", WRITES, ids=lambda vector: vector.name)
 def test_writes_are_those_of_a_real_client(vector):
     """Byte for byte, from the values that the user of libca gave."""
     if "data" not in vector.decoded:
@@ -170,7 +171,7 @@ def test_strings_of_a_real_server():
 # ---- sizes ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("entry", layouts(), ids=lambda entry: entry["name"])
+@each_case("entry", layouts(), ids=lambda entry: entry["name"])
 def test_payload_size(entry):
     def padded(size):
         return (size + 7) // 8 * 8
@@ -205,7 +206,7 @@ def test_a_peer_names_no_such_type(data_type, backend):
 
 # ---- reading -------------------------------------------------------------------------------------
 
-ALL_TYPES = pytest.mark.parametrize("data_type", range(39), ids=lambda n: ChannelType(n).name)
+ALL_TYPES = each_case("data_type", range(39), ids=lambda n: ChannelType(n).name)
 
 
 @ALL_TYPES
@@ -237,7 +238,7 @@ def test_metadata_that_is_too_short(data_type):
             metadata_of(bytes(size), data_type)
 
 
-@pytest.mark.parametrize("count", [2**32 - 1, 2**31, 10**7])
+@each_case("count", [2**32 - 1, 2**31, 10**7])
 @ALL_TYPES
 def test_a_count_that_lies(data_type, count, backend):
     for look in (data_view, native_view, strings_of):
@@ -245,7 +246,7 @@ def test_a_count_that_lies(data_type, count, backend):
             look(bytes(1024), data_type, count)
 
 
-@pytest.mark.parametrize("vector", REPLIES, ids=lambda vector: vector.name)
+@each_case("vector", REPLIES, ids=lambda vector: vector.name)
 def test_some_elements_are_those_of_all(vector):
     _, _, data_type, count, _, _ = vector.fields
     if not vector.payload:
@@ -543,7 +544,7 @@ def test_kinds_of_text(data):
     assert encode(data, ChannelType.STRING) == (b"abc\0\0\0\0\0", 1)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "data",
     [
         3,
@@ -563,7 +564,7 @@ def test_kinds_of_text(data):
     ],
     ids=lambda data: type(data).__name__,
 )
-@pytest.mark.parametrize("native", [*INTEGERS, ChannelType.FLOAT, ChannelType.DOUBLE], ids=str)
+@each_case("native", [*INTEGERS, ChannelType.FLOAT, ChannelType.DOUBLE], ids=str)
 def test_kinds_of_numbers(data, native):
     payload, count = encode(data, native)
     assert count == 1
@@ -621,16 +622,16 @@ WRAPS = {
     "object": lambda v: numpy.array(v, object),
     "list of an array": lambda v: [numpy.array(v)],
 }
-ANY_WRAP = pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+ANY_WRAP = each_case("wrap", WRAPS)
 #: Classes of numbers; each makes one of a float that it can hold exactly.
 CLASSES = [
     float, decimal.Decimal, fractions.Fraction, numpy.float16, numpy.float32, numpy.float64,
     numpy.longdouble, numpy.array, numpy.atleast_1d,
 ]
-ANY_CLASS = pytest.mark.parametrize("make", CLASSES, ids=lambda make: make.__name__)
+ANY_CLASS = each_case("make", CLASSES, ids=lambda make: make.__name__)
 
 
-@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -math.inf, -0.25])
+@each_case("value", [1.5, math.nan, math.inf, -math.inf, -0.25])
 @ANY_CLASS
 @ANY_WRAP
 def test_integers_must_be_whole(value, make, wrap):
@@ -653,7 +654,7 @@ def test_whole_numbers_of_all_classes(make, wrap):
         assert data_view(payload, native, count)[-1] == 100
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [
         decimal.Decimal("3.7"),
@@ -670,7 +671,7 @@ def test_a_fraction_that_no_float_sees_is_one(value, wrap):
         encode(wrap(value), ChannelType.LONG)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [
         10**400, -(10**400), 10**5000, decimal.Decimal("1e400"), decimal.Decimal("-1e999999"),
@@ -678,7 +679,7 @@ def test_a_fraction_that_no_float_sees_is_one(value, wrap):
     ],
     ids=lambda value: type(value).__name__,
 )
-@pytest.mark.parametrize("native", [*INTEGERS, ChannelType.FLOAT, ChannelType.DOUBLE], ids=str)
+@each_case("native", [*INTEGERS, ChannelType.FLOAT, ChannelType.DOUBLE], ids=str)
 @ANY_WRAP
 def test_numbers_that_no_type_can_hold(value, native, wrap):
     with pytest.raises(CaprotoValueError, match=f"does not fit {native}|too large for {native}"):
@@ -743,7 +744,7 @@ def test_an_integer_too_large_for_a_double():
         encode(10**400, ChannelType.DOUBLE)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "data",
     [
         "3", None, object(), {}, {1}, 1j, ["3"], [[1]], [None], numpy.array(["3"]), [b"3"],
@@ -755,7 +756,7 @@ def test_an_integer_too_large_for_a_double():
     ],
     ids=lambda data: type(data).__name__,
 )
-@pytest.mark.parametrize("native", [ChannelType.DOUBLE, ChannelType.LONG], ids=str)
+@each_case("native", [ChannelType.DOUBLE, ChannelType.LONG], ids=str)
 def test_what_is_not_a_number(data, native):
     with pytest.raises(CaprotoTypeError, match=f"of type .* cannot be sent as {native}: it takes"):
         encode(data, native)

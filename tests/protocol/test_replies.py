@@ -16,6 +16,7 @@ from caproto import (
 )
 from caproto._protocol.dbr import LAYOUTS
 from caproto._protocol.replies import REPLY_OF, Deviation, check_kind, check_value
+from tests.harness.each_case import each_case
 
 LONG, DOUBLE, STRING = ChannelType.LONG, ChannelType.DOUBLE, ChannelType.STRING
 NUMBER = 5
@@ -29,7 +30,7 @@ def request(data_type, count=0, cls=ReadNotifyRequest):
     return cls.from_wire((cls.ID, 0, int(data_type), count, 7, NUMBER), b"")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
+@each_case("layout", LAYOUTS, ids=lambda layout: layout.channel_type.name)
 def test_as_many_elements_as_the_payload_holds_and_no_more(layout):
     number = layout.channel_type
     size = layout.value_offset + 3 * layout.item_size

@@ -33,6 +33,7 @@ from caproto import (
 from caproto._protocol.channel_facts import ChannelFacts, facts_of_channel
 from caproto._protocol.circuit import VirtualCircuit
 from caproto._protocol.responses import value_words
+from tests.harness.each_case import each_case
 from tests.pair import Pair
 from tests.pretty import pretty
 from tests.protocol.test_payload import assert_values
@@ -124,8 +125,8 @@ def test_names_of_a_reply_come_before_those_of_the_channel():
     assert reply(1, 31, other, facts=LAMP).value.name == "Open"
 
 
-@pytest.mark.parametrize("data_type", [1, 2, 3, 4, 5, 6, 15, 16, 20, 34], ids=str)
-@pytest.mark.parametrize("count", [0, 1, 2, 20])
+@each_case("data_type", [1, 2, 3, 4, 5, 6, 15, 16, 20, 34], ids=str)
+@each_case("count", [0, 1, 2, 20])
 def test_arrays_are_arrays_whatever_they_hold_now(data_type, count):
     response = reply(list(range(count)), data_type, facts=channel(data_type % 7, 20))
     value = response.value
@@ -385,7 +386,7 @@ def test_whatever_bytes_come_it_can_be_printed(command, data_type, count, status
             getattr(response, attribute)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "vector",
     [v for v in messages() if "dbr_type" in v.decoded and v.header["command"] in REPLIES],
     ids=lambda vector: vector.name,
@@ -495,7 +496,7 @@ def test_a_response_keeps_no_circuit_alive():
     )
 
 
-@pytest.mark.parametrize("data_type", range(35))
+@each_case("data_type", range(35))
 def test_no_elements_and_no_metadata(data_type):
     """Of an array without elements some servers send nothing, whatever the type."""
     fields = (ReadNotifyResponse.ID, 0, data_type, 0, 1, 7)

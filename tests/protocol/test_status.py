@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from caproto._errors import CaprotoValueError
 from caproto._protocol.status import CASeverity, CAStatus, status_from_number
+from tests.harness.each_case import each_case
 from tests.vectors_support import eca_codes
 
 TABLE = eca_codes()
 
 
-@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry["name"])
+@each_case("entry", TABLE, ids=lambda entry: entry["name"])
 def test_every_code_of_the_table(entry):
     status = CAStatus[entry["name"]]
     assert status == entry["code"]

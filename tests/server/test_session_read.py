@@ -34,6 +34,7 @@ from caproto.server import (
     ChannelString,
     Refused,
 )
+from tests.harness.each_case import each_case
 from tests.server.session_rig import Rig, values_of
 
 NO_READ = AccessRights.WRITE
@@ -69,7 +70,7 @@ def test_a_read_tells_time_alarm_and_value_of_one_moment():
     assert list(reply.data) == [4.5]
 
 
-@pytest.mark.parametrize("data_type", [t for t in TYPES if t not in (35, 36)], ids=lambda t: t.name)
+@each_case("data_type", [t for t in TYPES if t not in (35, 36)], ids=lambda t: t.name)
 def test_every_type_can_be_read(data_type):
     rig, x = one(ChannelEnum(value=1, enum_strings=["0", "7"]))
     (reply,) = rig.ask(x.read(data_type))
@@ -396,8 +397,8 @@ def test_an_old_read_asks_the_getter_too():
 # ---- all of them -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data_type", TYPES, ids=lambda t: t.name)
-@pytest.mark.parametrize(
+@each_case("data_type", TYPES, ids=lambda t: t.name)
+@each_case(
     "data",
     [
         ChannelDouble(value=[1.0, 2.0], max_length=4),

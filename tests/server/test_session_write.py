@@ -30,6 +30,7 @@ from caproto.server import (
     ChannelString,
     Refused,
 )
+from tests.harness.each_case import each_case
 from tests.server.session_rig import Rig, values_of
 
 NOTIFY, PLAIN = WriteNotifyRequest, WriteRequest
@@ -186,7 +187,7 @@ def test_an_unknown_type_is_refused_and_the_circuit_goes_on(kind, data_type):
 
 
 @BOTH
-@pytest.mark.parametrize("data_type", [*range(7, 35), 37, 38])
+@each_case("data_type", [*range(7, 35), 37, 38])
 def test_only_plain_types_can_be_written(kind, data_type):
     rig, x = one(ChannelDouble(value=5.0))
     reply = raw_write(x, bytes(496), data_type, 1, kind)
