@@ -3,6 +3,7 @@
 #   make demo     a demo IOC, the tutorial played against it
 #   make test     the tests (TESTS="-k word" to choose some, JOBS=0 for one after the other); those of
 #                 bad networks run as root on Linux with nftables: apt-get install nftables iproute2
+#   make test-thorough those that make test leaves out because they take long
 #   make test-ophyd all tests of ophyd and bluesky, of which make test runs some
 #   make test-catools all recorded command lines of the catools, of which make test runs some
 #   make coverage the same tests, measured: branches, too, and all child processes; leaves .coverage
@@ -37,7 +38,7 @@ STAMP = $(VENV)/.installed-
 # Where this is set each test process, and each that it starts, would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-ophyd test-catools coverage lint docs bench simulate fuzz clean
+.PHONY: help demo test test-thorough test-ophyd test-catools coverage lint docs bench simulate fuzz clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +49,9 @@ demo: $(STAMP)base
 # By files: the tests of one file share an IOC and follow upon each other.
 test: $(STAMP)test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+test-thorough: $(STAMP)test
+	$(BIN)/python -m pytest -m thorough -n $(JOBS) --dist loadfile $(TESTS)
 
 test-ophyd: $(STAMP)test
 	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) tests/integration/test_ophyd.py

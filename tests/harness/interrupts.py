@@ -11,6 +11,7 @@ between a lock written in C and its ``with`` statement no signal is handled.
 """
 from __future__ import annotations
 
+import functools
 import gc
 import linecache
 import os
@@ -25,6 +26,13 @@ from caproto import CaprotoError
 _ROOT = os.path.dirname(caproto.__file__) + os.sep
 #: More lines than any call has.
 _LIMIT = 5000
+
+
+@functools.cache
+def _with_lines(filename: str) -> frozenset[int]:
+    """The lines of a file that begin with ``with``."""
+    lines = enumerate(linecache.getlines(filename), 1)
+    return frozenset(number for number, line in lines if line.lstrip().startswith("with "))
 
 
 def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> str | None:
@@ -49,17 +57,16 @@ def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
         nonlocal left, where
         filename = frame.f_code.co_filename
-        if not filename.startswith(_ROOT):
-            return None
-        if event != "line" or where is not None:
-            return trace
-        if linecache.getline(filename, frame.f_lineno).lstrip().startswith("with "):
+        if event != "line":
+            return trace if filename.startswith(_ROOT) else None
+        if frame.f_lineno in _with_lines(filename):
             return trace
         left -= 1
         if left == 0:
             name = filename.removeprefix(_ROOT)
             where = f"{name}:{frame.f_lineno} {frame.f_code.co_name}"
-            action(where)  # the interpreter does not trace what a trace function does
+            sys.settrace(None)  # the rest of the call takes its normal time
+            action(where)
         return trace
 
     before = sys.gettrace()
