@@ -32,7 +32,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_protocol.commands_circuit", "_protocol.commands_search", "_protocol.commands_values"),
     ("_protocol.commands",),
     # --- 2: the rules of one channel, and the cutting of bytes
-    ("_protocol.framing", "_protocol.replies", "_protocol.states"),
+    ("_protocol.framing", "_protocol.id_ranges", "_protocol.replies", "_protocol.states"),
+    ("_protocol.columns",),
     ("_protocol.channel",),
     ("_protocol.client_channel", "_protocol.server_channel"),
     # --- 3: conversations, and what is due when
@@ -68,7 +69,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     ("_client.descriptions", "_client.operations", "_client.snapshot_files"),
     ("_client.routing", "_client.subscriptions", "_client.table_snapshot"),
-    ("_client.info",),
+    ("_client.circuit_columns", "_client.columns", "_client.info"),
+    ("_client.column_requests", "_client.table_state"),
     ("_client.circuit_session", "_client.pvs"),
     # --- 4: what a server decides
     ("_server", "_server.conversions", "_server.ioc_arguments"),
@@ -123,14 +125,16 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading.client._requests",
         "threading.client._sending",
         "threading.client._subscription",
+        "threading.client._table_shares",
     ),
     ("threading.client._gathering",),
-    ("threading.client._info",),
+    ("threading.client._info", "threading.client._table_operations"),
     ("threading.client._pv",),
     (
         "threading.client._batch",
         "threading.client._ensure_connected",
         "threading.client._many",
+        "threading.client._table",
     ),
     ("threading.client._context",),
     # --- 8: the threads of a server

@@ -31,15 +31,17 @@ from .._protocol.commands import (
     VersionRequest,
 )
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
-from .._protocol.framing import UNLIMITED
+from .._protocol.framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, split
+from .._protocol.id_ranges import IdRange
 from .._protocol.message import Payload
 from .._protocol.roles import CLIENT
 from .backoff import Loss
+from .circuit_columns import CircuitColumns
 from .deliveries import Deliveries
 from .descriptions import CircuitState, describe_channel
 from .flow_control import FlowControl
 from .heartbeat import Action, Heartbeat
-from .interfaces import PV, Subscription
+from .interfaces import PV, ColumnSink, Subscription
 from .operations import NORMAL, NotSent, Operation
 from .routing import HANDLERS, REPLIES, FollowUp, Routes
 
@@ -58,6 +60,7 @@ class Unresponsive(NamedTuple):
 
     pvs: list[PV]
     operations: dict[int, Operation]
+    columns: list[tuple[IdRange, ColumnSink]]
 
 
 class End(NamedTuple):
@@ -68,6 +71,7 @@ class End(NamedTuple):
     loss: Loss
     #: Whether it never was connected.
     connecting: bool
+    columns: list[tuple[IdRange, ColumnSink]]
 
 
 class CircuitSession:
@@ -101,6 +105,8 @@ class CircuitSession:
         The rules of the protocol.
     routes : Routes
         PVs, operations and subscriptions.
+    columns : CircuitColumns
+        The requests of tables.
     heartbeat : Heartbeat
     flow : FlowControl
     state : CircuitState
@@ -147,6 +153,7 @@ class CircuitSession:
         self.deviated = False
         self.idling: set[PV] = set()
         self._outbox: deque[Payload] = deque() if outbox is None else outbox
+        self.columns = CircuitColumns(self.circuit, self.routes, self._send_block)
         self._send(
             VersionRequest(priority, DEFAULT_PROTOCOL_VERSION),
             ClientNameRequest(client_name),
@@ -194,6 +201,15 @@ class CircuitSession:
         if turned_up or _log.isEnabledFor(logging.DEBUG):
             self.sent += commands
 
+    def _send_block(self, data: bytes) -> None:
+        """Send requests that were composed as one block."""
+        self._outbox.extend(self.circuit.send_block(data))
+        if turned_up or _log.isEnabledFor(logging.DEBUG):
+            messages: list[Message] = []
+            made = CIRCUIT_CONSTRUCTORS[CLIENT]
+            split(data, made, made, None, messages)
+            self.sent += messages
+
     def data_to_send(self) -> list[Payload]:
         """Take what is to be written after all that was taken before."""
         out = list(self._outbox)
@@ -229,6 +245,7 @@ class CircuitSession:
         """
         cleared: list[PV] = []
         busy = {command.fields[4] for command in self.circuit.pending.values()}
+        busy |= self.columns.busy()
         for pv in list(self.idling):
             channel = pv.channel
             if channel is None or channel.circuit is not self.circuit or not pv._may_idle:
@@ -500,6 +517,10 @@ class CircuitSession:
 
     def _settle(self, then: FollowUp, now: float) -> None:
         """Decide what follows from special commands."""
+        if then.columns:
+            self.useful = True
+        if self.routes.sinks:
+            self.columns.settle(then)
         if then.lost:
             then.failed = self.routes.take_orphans(self.circuit.pending)
         if then.requests:
@@ -535,7 +556,7 @@ class CircuitSession:
         operations, self.routes.operations = self.routes.operations, {}
         for number in operations:
             self.circuit.pending.pop(number, None)
-        return Unresponsive(self._created(), operations)
+        return Unresponsive(self._created(), operations, self.columns.take_requests())
 
     def _resume(self) -> list[PV]:
         """Note that the server responds again; return the PVs that can be used."""
@@ -547,6 +568,7 @@ class CircuitSession:
                 for number, request in self.circuit.subscriptions.items()
             )
         )
+        self.columns.refresh()
         return self._created()
 
     def _created(self) -> list[PV]:
@@ -568,11 +590,12 @@ class CircuitSession:
         self._outbox.clear()
         self.idling.clear()
         pvs, operations = self.routes.take_all()
+        columns = self.columns.take_all()
         if error is None:
             loss = Loss.CLOSED
         else:
             loss = Loss.BROKEN if self.useful else Loss.USELESS
-        return End(pvs, operations, loss, connecting)
+        return End(pvs, operations, loss, connecting, columns)
 
 
 def _lost(channel: ClientChannel) -> NotSent:

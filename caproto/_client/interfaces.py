@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from .._errors import MessageError, ReadError
+from .._addresses import Address
+from .._errors import CaprotoError, MessageError, ReadError
 from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import (
     ErrorResponse,
@@ -14,6 +15,8 @@ from .._protocol.commands import (
     ReadNotifyResponse,
 )
 from .._protocol.dbr import AccessRights
+from .._protocol.id_ranges import Block, IdRange
+from .._protocol.message import Message
 from .deliveries import Delivery, Target
 
 #: What brings a value to a subscription; the answer to a read refreshes it after a pause.
@@ -89,3 +92,83 @@ class PV(Protocol):
 
     def _rights_news(self, rights: AccessRights) -> Delivery | None:
         """Return what to deliver when the server sends the rights; None without callbacks."""
+
+
+class ColumnSink(Protocol):
+    """What takes the replies or updates of a range; in the order of the wire, without a lock."""
+
+    def take(self, block: Block) -> None:
+        """Take a run of replies or updates."""
+
+    def take_one(self, requests: IdRange, offset: int, answer: Message | CaprotoError) -> None:
+        """Take one message, of whatever status, or the reason why it could not be used."""
+
+    def lost(self, requests: IdRange, offsets: Sequence[int], error: CaprotoError) -> None:
+        """Note that requests were lost with their channels."""
+
+
+class ColumnSubscriber(ColumnSink, Protocol):
+    """What subscribes to many PVs together.
+
+    Attributes
+    ----------
+    closed : bool
+        Whether it wants no more updates.
+    """
+
+    closed: bool
+
+    @property
+    def mask(self) -> int:
+        """Which kinds of event are wanted."""
+
+    def form(self, row: int) -> tuple[int, int]:
+        """Return data type and count of a row."""
+
+    def subscribed(self, row: int) -> bool:
+        """Tell whether the server has the subscription of a row."""
+
+    def begin(self, rows: Sequence[int]) -> None:
+        """Note that a new series of updates of these rows begins."""
+
+
+class Carrier(Protocol):
+    """A circuit as the PVs on it see it."""
+
+    @property
+    def address(self) -> Address:
+        """The server."""
+
+    @property
+    def begun(self) -> float:
+        """When it was made."""
+
+    def serves(self, channel: ClientChannel) -> bool:
+        """Tell whether operations on *channel* can be sent now."""
+
+    def describe(self, channel: ClientChannel) -> str:
+        """Tell the state of *channel*, for people."""
+
+    def describe_last_heard(self, now: float) -> str:
+        """Tell how long ago the server was heard, for people."""
+
+    def time_up(self, now: float) -> float:
+        """Return the seconds since the connection was made; 0 if it has not been."""
+
+
+class Waiter(Protocol):
+    """An object that is called once, when something has happened."""
+
+    def answered(self, response: object) -> None:
+        """Note it, quickly; called by any thread, without a lock."""
+
+
+class TableOfPVs(Protocol):
+    """A table that has PVs as rows."""
+
+    @property
+    def monitored(self) -> bool:
+        """Whether it needs connections."""
+
+    def changed(self, pvs: Sequence[Any]) -> None:
+        """Note that these PVs are connected, or not any more; called without a lock."""

@@ -166,8 +166,7 @@ class Operation:
 
     def no_reply(self, last_heard: str) -> str:
         """Tell that no reply came in time, from a server that was *last_heard* then."""
-        within = waited("within", self.deadline.timeout)
-        return f"no reply to the {self.verb} {within}; {last_heard}{self.hint}"
+        return no_reply(self.verb, self.deadline.timeout, last_heard, self.hint)
 
     def _report(self, error: CaprotoError) -> None:
         self.pv.log.warning("The %s of %r failed: %s", self.verb, self.pv.name, error)
@@ -396,6 +395,11 @@ def refusal(pv: PV, verb: str, response: Answer, address: Address | None) -> Err
         status=status,
         address=address,
     )
+
+
+def no_reply(verb: str, timeout: float | None, last_heard: str, hint: str = "") -> str:
+    """Tell that no reply came in time, from a server that was *last_heard* then."""
+    return f"no reply to the {verb} {waited('within', timeout)}; {last_heard}{hint}"
 
 
 def too_large(size: int, limit: int) -> ReadError:

@@ -16,7 +16,7 @@ import logging
 import weakref
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._addresses import Address
 from .._log import CHANNEL_LOGGER, adapter
@@ -27,6 +27,7 @@ from .arguments import waited
 from .backoff import Failure, Loss, ServerBackoff
 from .callbacks import Function
 from .deliveries import Delivery
+from .interfaces import Carrier, TableOfPVs, Waiter
 from .subscriptions import SubscriptionState
 
 #: Of a PV: its name and priority.
@@ -52,37 +53,6 @@ class PVPhase(enum.Enum):
 
 #: Phases of PVs that are not being connected.
 _AT_REST = frozenset({PVPhase.NEW, PVPhase.IDLE})
-
-
-class Carrier(Protocol):
-    """A circuit as the PVs on it see it."""
-
-    @property
-    def address(self) -> Address:
-        """The server."""
-
-    @property
-    def begun(self) -> float:
-        """When it was made."""
-
-    def serves(self, channel: ClientChannel) -> bool:
-        """Tell whether operations on *channel* can be sent now."""
-
-    def describe(self, channel: ClientChannel) -> str:
-        """Tell the state of *channel*, for people."""
-
-    def describe_last_heard(self, now: float) -> str:
-        """Tell how long ago the server was heard, for people."""
-
-    def time_up(self, now: float) -> float:
-        """Return the seconds since the connection was made; 0 if it has not been."""
-
-
-class Waiter(Protocol):
-    """An object that is called once, when something has happened."""
-
-    def answered(self, response: object) -> None:
-        """Note it, quickly; called by any thread, without a lock."""
 
 
 C = TypeVar("C", bound=Carrier)
@@ -122,6 +92,7 @@ class PVState(Generic[C]):
         "_since",
         "_state_callbacks",
         "_subscriptions",
+        "_tables",
         "_waiters",
         "key",
         "name",
@@ -140,6 +111,7 @@ class PVState(Generic[C]):
         self._waiters: list[Waiter] | None = None
         self._idle_wish = False  # whether it was asked to go idle, and not used since
         self._subscriptions: dict[tuple[Hashable, ...], SubscriptionState] | None = None
+        self._tables: tuple[TableOfPVs, ...] = ()
         self._state_callbacks: Announcements | None = None
         self._access_callbacks: Announcements | None = None
         self._log: logging.Logger | None = None
@@ -181,7 +153,9 @@ class PVState(Generic[C]):
 
     @property
     def _wanted(self) -> bool:
-        """Whether any subscription has callbacks, and so needs a connection."""
+        """Whether a subscription with callbacks, or a monitor of a table, needs a connection."""
+        if any(table.monitored for table in self._tables):
+            return True
         subscriptions = self._subscriptions
         return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
 
@@ -242,6 +216,11 @@ class PVState(Generic[C]):
         return callbacks.note(rights, (channel, rights), listener)
 
 
+def link_of(pv: PVState[C]) -> Link[C] | None:
+    """Return the circuit and channel of *pv*; None while there is none."""
+    return pv._link
+
+
 def carrier_of(pv: PVState[C]) -> C | None:
     """Return the circuit that serves *pv*; None while there is none."""
     link = pv._link
@@ -268,17 +247,20 @@ class Steps(Generic[P, C]):
         Those on the circuit concerned that the server should send updates for.
     log : list of (PVs, state)
         Changes of state, for the logs of the PVs.
+    tables : dict of TableOfPVs to list of PVState
+        Tables, with those of their PVs whose connection has changed.
     wake : list of Waiter
     deliver : list of (Target, argument)
         Calls of user callbacks.
     """
 
-    __slots__ = ("attach", "deliver", "log", "reconcile", "searches", "wake")
+    __slots__ = ("attach", "deliver", "log", "reconcile", "searches", "tables", "wake")
 
     def __init__(self) -> None:
         self.attach: dict[C, list[P]] = {}
         self.searches: list[tuple[Sequence[P], bool, float]] = []
         self.reconcile: list[SubscriptionState] = []
+        self.tables: dict[TableOfPVs, list[P]] = {}
         self.wake: list[Waiter] = []
         self.log: list[tuple[Sequence[P], str]] = []
         self.deliver: list[Delivery] = []
@@ -367,6 +349,19 @@ class PVTable(Generic[P, C]):
         if pv._subscriptions is None:
             pv._subscriptions = {}
         return pv._subscriptions.setdefault(key, make())
+
+    @staticmethod
+    def enlist(pvs: Iterable[P], table: TableOfPVs) -> None:
+        """Have *table* told about the connections of its PVs."""
+        alone = (table,)
+        for pv in pvs:
+            pv._tables = (*pv._tables, table) if pv._tables else alone
+
+    @staticmethod
+    def strike(pvs: Iterable[P], table: TableOfPVs) -> None:
+        """Tell *table* nothing more about them."""
+        for pv in pvs:
+            pv._tables = tuple(one for one in pv._tables if one is not table)
 
     @staticmethod
     def at_rest(pv: P) -> bool:
@@ -518,6 +513,9 @@ class PVTable(Generic[P, C]):
         """Close, for *reason*: from now on no PV is searched. May be called again."""
         steps: Steps[P, C] = Steps()
         self.closed = self.closed or reason
+        for pv in self.pvs.values():
+            for table in pv._tables:
+                steps.tables.setdefault(table, [])
         steps.wake += (waiter for pv in self.pvs.values() for waiter in pv._waiters or ())
         return steps
 
@@ -542,6 +540,8 @@ class PVTable(Generic[P, C]):
                 steps.deliver.append(pv._note_rights(pv._access_callbacks, rights))
             if pv._state_callbacks is not None:
                 steps.deliver.append(pv._state_callbacks.note(news))
+            for table in pv._tables:
+                steps.tables.setdefault(table, []).append(pv)
         steps.log.append((changed, log or news))
         return changed
 

@@ -5,11 +5,12 @@ handler per command. Handlers decide, and add what is to be done afterwards to a
 """
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Container
 from typing import Any
 
-from .._errors import MessageError
+from .._errors import CaprotoError, MessageError
 from .._protocol.commands import (
     AccessRightsResponse,
     ClearChannelRequest,
@@ -29,8 +30,9 @@ from .._protocol.commands import (
     WriteNotifyResponse,
 )
 from .._protocol.framing import OversizedMessage
+from .._protocol.id_ranges import Block, IdRange
 from .deliveries import Deliveries
-from .interfaces import PV, Refusal, Subscription
+from .interfaces import PV, ColumnSink, Refusal, Subscription
 from .operations import NORMAL, Answer, Operation, too_large
 
 #: Pause after a check for operations past their deadline, in seconds per operation. A check takes
@@ -48,6 +50,8 @@ class FollowUp:
 
     Attributes
     ----------
+    columns : list of callables
+        What takes the replies and updates that belong to columns, in the order of the wire.
     created, lost : list of PV
         Those whose channels the server has created, or dropped.
     failed : dict of int to Operation
@@ -67,6 +71,7 @@ class FollowUp:
     """
 
     __slots__ = (
+        "columns",
         "created",
         "deviations",
         "echoes",
@@ -81,6 +86,7 @@ class FollowUp:
 
     def __init__(self, out: Deliveries) -> None:
         self.out = out
+        self.columns: list[Callable[[], None]] = []
         self.created: list[PV] = []
         self.lost: list[PV] = []
         self.failed: dict[int, Operation] = {}
@@ -103,16 +109,19 @@ class Routes:
         By cid, from CLEAR_CHANNEL to its confirmation: errors of earlier writes may still come.
     operations : dict of int to Operation
         By ioid.
+    sinks : dict of IdRange to ColumnSink
+        What takes the replies and updates of ranges of ids.
     subscriptions : dict of int to Subscription
         By the id on the wire.
     """
 
-    __slots__ = ("cleared", "operations", "pvs", "subscriptions")
+    __slots__ = ("cleared", "operations", "pvs", "sinks", "subscriptions")
 
     def __init__(self) -> None:
         self.pvs: dict[int, PV] = {}
         self.cleared: dict[int, PV] = {}
         self.operations: dict[int, Operation] = {}
+        self.sinks: dict[IdRange, ColumnSink] = {}
         self.subscriptions: dict[int, Subscription] = {}
 
     def clear_channel(self, pv: PV, cid: int) -> None:
@@ -177,6 +186,20 @@ class Routes:
                 operation.failed(error, then.out)
             elif number in self.subscriptions:
                 self._refuse(self.subscriptions[number], error, then)
+            else:
+                self._into_column(number, error, then)
+
+    def _into_column(self, number: int, answer: Message | CaprotoError, then: FollowUp) -> bool:
+        """Have a column take one message for an id in a range; False if there is none."""
+        for one, sink in self.sinks.items():
+            if one.holds(number):
+                if one.subscribes and type(answer) in _NO_UPDATES:
+                    return False
+                one.answered(number)
+                take = functools.partial(sink.take_one, one, number - one.first, answer)
+                then.columns.append(take)
+                return True
+        return False
 
     # ---- one handler per command
 
@@ -187,6 +210,8 @@ class Routes:
             operation = self.operations.pop(number, None)
             if operation is not None:
                 operation.answered(command, then.out)
+            else:
+                self._into_column(number, command, then)
             return
         if command.fields[4] == NORMAL:
             if sub.refused:
@@ -201,6 +226,13 @@ class Routes:
             operation.answered(command, then.out)
         elif isinstance(command, ReadNotifyResponse):
             self._on_update(command, then)  # the refresh after an unresponsive phase
+        else:
+            self._into_column(command.fields[5], command, then)
+
+    def _on_block(self, block: Block, then: FollowUp) -> None:
+        sink = self.sinks.get(block.range)
+        if sink is not None and len(block.offsets):
+            then.columns.append(functools.partial(sink.take, block))
 
     def _on_oversized(self, command: OversizedMessage, then: FollowUp) -> None:
         failed, size, _, _, _, number = command.fields
@@ -209,6 +241,8 @@ class Routes:
             operation.failed(too_large(size, command.limit), then.out)
         elif number in self.subscriptions:
             self._refuse(self.subscriptions[number], too_large(size, command.limit), then)
+        else:
+            self._into_column(number, too_large(size, command.limit), then)
 
     def _on_access_rights(self, command: AccessRightsResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)
@@ -246,7 +280,7 @@ class Routes:
             operation.answered(command, then.out)
         elif failed == EventAddResponse.ID and number in self.subscriptions:
             self._refuse(self.subscriptions[number], command, then)
-        else:
+        elif failed not in _IN_COLUMNS or not self._into_column(number, command, then):
             pv = self.pvs.get(command.cid) or self.cleared.get(command.cid)
             then.refused_requests.append((pv, command))
 
@@ -254,10 +288,16 @@ class Routes:
 #: Requests that are answered under their ioid.
 _ANSWERED = frozenset({ReadRequest.ID, ReadNotifyRequest.ID, WriteNotifyResponse.ID})
 
+#: Replies that say nothing about a subscription.
+_NO_UPDATES = frozenset({ReadResponse, WriteNotifyResponse})
+#: Requests whose answers can belong to columns.
+_IN_COLUMNS = frozenset({EventAddResponse.ID, ReadNotifyRequest.ID, WriteNotifyResponse.ID})
+
 #: What answers an operation under its ioid.
 REPLIES = frozenset({ReadNotifyResponse, ReadResponse, WriteNotifyResponse})
 
 HANDLERS: dict[type[Message], Callable[[Routes, Any, FollowUp], None]] = {
+    Block: Routes._on_block,
     EventAddResponse: Routes._on_update,
     ReadNotifyResponse: Routes._on_reply,
     ReadResponse: Routes._on_reply,

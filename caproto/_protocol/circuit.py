@@ -51,8 +51,9 @@ from .commands import (
     WriteRequest,
 )
 from .constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
-from .framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Framer, OversizedMessage
+from .framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Constructors, Framer, OversizedMessage
 from .headers import HEADER, MARKER, Fields, pack_header
+from .id_ranges import Block, IdRange
 from .message import Message, Payload, priority_number
 from .payload import payload_size
 from .replies import LAST_TYPE, Deviation
@@ -65,9 +66,13 @@ JOIN_LIMIT = 16384
 #: elements than were asked for, or of another type.
 TOLERANCE = 1 << 20
 _WRITES = frozenset({WriteRequest.ID, WriteNotifyRequest.ID})
-#: Role of the sender -> handlers of its commands, without that of `OversizedMessage`.
+#: Role of the sender -> handlers of its commands, without what only framing makes.
 _SENDABLE: dict[Role, Handlers] = {
-    role: {cls: handler for cls, handler in handlers.items() if cls is not OversizedMessage}
+    role: {
+        cls: handler
+        for cls, handler in handlers.items()
+        if cls is not OversizedMessage and cls is not Block
+    }
     for role, handlers in HANDLERS.items()
 }
 
@@ -261,6 +266,39 @@ class VirtualCircuit(CircuitRules):
             buffers.append(b"".join(run))
         return buffers
 
+    def add_range(self, one: IdRange) -> None:
+        """Note the requests of a range, before they are sent.
+
+        From now on its replies and updates come as blocks, where they come in runs.
+        """
+        if not self.ranges:
+            self._framer.split = self._split
+        super().add_range(one)
+
+    def _split(
+        self,
+        data: bytes,
+        constructors: Constructors,
+        empty_constructors: Constructors,
+        sender: Address | None,
+        out: list[Message],
+        limit: int,
+    ) -> tuple[int, int]:
+        """Take bytes apart, for the framer, into blocks where ranges have runs of messages."""
+        from .columns import split_columns  # here, because it imports numpy
+
+        return split_columns(
+            data, constructors, empty_constructors, sender, out, limit, self.ranges
+        )
+
+    def send_block(self, data: bytes) -> list[Payload]:
+        """Return the bytes to be written for requests that were composed as one block.
+
+        Its owner has checked that they are allowed: all channels are open.
+        """
+        buffers, self._outgoing = self._outgoing, []
+        return [*buffers, data]
+
     # --- bytes in, commands in -----------------------------------------------------------------
 
     def get_buffer(self, sizehint: int = -1) -> memoryview:
@@ -381,7 +419,11 @@ class VirtualCircuit(CircuitRules):
         """
         command, _, data_type, count, sid, number = fields
         if self.our_role is CLIENT:
-            request = self.pending.get(number) or self.subscriptions.get(number)
+            request = (
+                self.pending.get(number)
+                or self.subscriptions.get(number)
+                or self.range_request(number)
+            )
             if request is None:
                 return TOLERANCE
             _, _, data_type, count, sid, _ = request.fields
@@ -425,6 +467,7 @@ def _by_request(circuit: VirtualCircuit, command: Message) -> Channel | None:
         circuit.pending.get(number)
         or circuit.subscriptions.get(number)
         or circuit._cancelling.get(number)
+        or circuit.range_request(number)
     )
     return None if request is None else circuit.channels_sid.get(request.fields[4])
 

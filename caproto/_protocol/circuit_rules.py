@@ -59,6 +59,7 @@ from .commands import (
 from .constants import MAX_PRIORITY, MINIMUM_PROTOCOL_VERSION
 from .dbr import ChannelType
 from .framing import OversizedMessage
+from .id_ranges import Block
 from .message import Message
 from .replies import (
     ITEM_SIZES,
@@ -83,6 +84,8 @@ from .status import CAStatus
 
 #: Types above this carry units, limits or names of states.
 _LAST_TIME_TYPE = int(ChannelType.TIME_DOUBLE)
+#: What may come for a subscription: an update, or an answer to a read under its id.
+_REFRESHES = frozenset({EventAddResponse, ReadNotifyResponse})
 
 
 class CircuitRules(CircuitTables):
@@ -183,6 +186,7 @@ class CircuitRules(CircuitTables):
         channel._native = data_type
         channel.native_data_count = data_count
         channel.facts = facts_of_channel(channel.name, data_type, data_count)
+        self.channel_changes += 1
         self.channels_sid[sid] = channel
         self._creation_answered(cid)
 
@@ -214,6 +218,7 @@ class CircuitRules(CircuitTables):
         if channel is not None:
             channel.step(command)
             channel.access_rights = command.access_rights
+            self.channel_changes += 1
 
     def _on_clear_request(self, command: ClearChannelRequest) -> None:
         self._step(command)
@@ -223,6 +228,7 @@ class CircuitRules(CircuitTables):
                 raise ProtocolError(f"no channel has sid {command.sid}")
             return
         channel.step(command)
+        self.channel_changes += 1
         self._drop_requests(channel)
 
     def _on_clear_response(self, command: ClearChannelResponse) -> None:
@@ -305,7 +311,7 @@ class CircuitRules(CircuitTables):
                 self._right_updates[number] = command.fields, channel
         elif number in self.pending and self.our_role is CLIENT:
             self._on_reply(command)
-        else:
+        elif not self._check_in_range(command):
             self._check_late(command)
 
     def _on_cancelled(self, command: EventCancelResponse) -> None:
@@ -353,10 +359,34 @@ class CircuitRules(CircuitTables):
         """Check a reply to no operation; it may be one to a read with a subscription's id."""
         subscription = self.subscriptions.get(command.fields[5])
         if subscription is None or type(command) is not ReadNotifyResponse:
-            self._check_late(command)
+            if not self._check_in_range(command):
+                self._check_late(command)
         else:
             self._inform(command, subscription)
             check_value(command, subscription)
+
+    def _on_block(self, block: Block) -> None:
+        # Each message is right but for its id: see `columns`.
+        block.settle()
+
+    def _check_in_range(self, command: Reply | EventAddResponse) -> bool:
+        """Check one message for a request in a range; return False if there is none.
+
+        Whoever takes the message notes that the request was answered.
+        """
+        number, kind = command.fields[5], type(command)
+        for one in self.ranges:
+            if one.holds(number) and (not one.subscribes or kind in _REFRESHES):
+                break
+        else:
+            return False
+        request = one.request(number)
+        if kind is not WriteNotifyResponse:
+            self._inform(command, request)
+        if not one.subscribes:
+            check_kind(command, REPLY_OF[type(request)])
+        check_value(command, request)
+        return True
 
     def _inform(self, command: Any, request: Message) -> Channel | None:
         """Give a value what is known about its channel, and note what it adds to that."""
@@ -437,6 +467,7 @@ HANDLERS: dict[Role, Handlers] = {
         EventCancelResponse: CircuitRules._on_cancelled,
         ErrorResponse: CircuitRules._on_error,
         OversizedMessage: CircuitRules._on_oversized,
+        Block: CircuitRules._on_block,
     },
 }
 

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Iterable
 
 from .._addresses import Address
-from .._errors import CaprotoValueError
+from .._errors import CaprotoRuntimeError, CaprotoValueError
 from .channel import Channel
 from .commands import CreateChFailResponse, EventAddRequest
 from .constants import DEFAULT_PROTOCOL_VERSION
 from .headers import Fields
+from .id_ranges import IdRange
 from .message import Message
 from .roles import CLIENT, DISCONNECTED, Role, State
 from .states import CLOSED_CHANNEL, LOST_CIRCUIT, NEW_CIRCUIT
@@ -47,6 +48,10 @@ class CircuitTables:
         self._next_of_cid: dict[int, deque[Channel]] = {}  # a server's, asked for with a cid in use
         self.pending: dict[int, Message] = {}
         self.subscriptions: dict[int, EventAddRequest] = {}
+        #: Many requests of one form each. Replaced whole: the reading thread looks at it.
+        self.ranges: tuple[IdRange, ...] = ()
+        #: Counts the changes of channels: created, gone, or with other rights.
+        self.channel_changes = 0
         # Of each subscription the header of the last right update, because another one like it
         # needs no check; and the channel.
         self._right_updates: dict[int, tuple[Fields, Channel]] = {}
@@ -56,6 +61,7 @@ class CircuitTables:
         self._state = NEW_CIRCUIT
         self._next_id = self._next_cid = 1
         self._highest_id = -1  # of all ids of operations and subscriptions so far
+        self._unused_below = 0  # from the next id on, once all have been used before
 
     @property
     def states(self) -> dict[Role, State]:
@@ -71,6 +77,10 @@ class CircuitTables:
             `process_command` takes it, too, and does the same.
         """
         self._state = LOST_CIRCUIT
+        self.channel_changes += 1
+        for one in self.ranges:
+            one.closed = True
+        self.ranges = ()
         queued = itertools.chain.from_iterable(self._next_of_cid.values())
         for channel in (*self.channels.values(), *self.channels_sid.values(), *queued):
             channel._state = CLOSED_CHANNEL
@@ -99,9 +109,15 @@ class CircuitTables:
         if self._highest_id < number < _ID_LIMIT:  # never used before
             self._next_id = number + 1
             return number
-        while number in self.pending or number in self.subscriptions or number in self._cancelling:
+        while (
+            number in self.pending or number in self.subscriptions or number in self._cancelling
+            or any(one.first <= number < one.first + one.size for one in self.ranges)
+        ):  # fmt: skip
             number = (number + 1) & _ID_LIMIT
-        self._next_id = (number + 1) & _ID_LIMIT
+        following = (number + 1) & _ID_LIMIT
+        if following <= self._next_id:
+            self._unused_below = 0  # all ids have been used once more
+        self._next_id = following
         return number
 
     def new_ioids(self, count: int) -> Iterable[int]:
@@ -111,6 +127,50 @@ class CircuitTables:
             self._next_id = first + count
             return range(first, first + count)
         return [self.new_ioid() for _ in range(count)]
+
+    def new_range(self, command: int, data_type: int, data_count: int, size: int) -> IdRange:
+        """Return a new range of *size* ids; it counts when it was filled and added."""
+        first = self._next_id
+        if first + size > _ID_LIMIT or first <= self._highest_id:
+            first = self._free_ids(size)
+        self._next_id = first + size
+        self._note_id(first + size - 1)
+        return IdRange(command, data_type, data_count, first, size)
+
+    def add_range(self, one: IdRange) -> None:
+        """Note the requests of a range, before they are sent."""
+        self.ranges = (*self.ranges, one)
+
+    def _free_ids(self, size: int) -> int:
+        """Find *size* ids in a row of which none is in use; once all have been used before."""
+        first = self._next_id
+        if first + size <= self._unused_below:
+            return first
+        used = [*self.pending, *self.subscriptions, *self._cancelling, _ID_LIMIT]
+        edges = sorted(
+            [(number, number + 1) for number in used]
+            + [(one.first, one.first + one.size) for one in self.ranges]
+        )
+        for start in (first, 1):
+            free = start
+            for begin, end in edges:
+                if begin >= free + size:
+                    self._unused_below = begin
+                    return free
+                free = max(free, end)
+        raise CaprotoRuntimeError(f"{size} ids in a row are not free on this circuit")
+
+    def close_range(self, one: IdRange) -> None:
+        """Forget a range, and the requests in it."""
+        one.closed = True
+        self.ranges = tuple(other for other in self.ranges if other is not one)
+
+    def range_request(self, number: int) -> Message | None:
+        """Return the live request of a range under this id; None if there is none."""
+        for one in self.ranges:
+            if one.holds(number):
+                return one.request(number)
+        return None
 
     #: Both kinds of ids come from one counter: a read with a subscription's id refreshes it.
     new_subscriptionid = new_ioid
@@ -142,6 +202,7 @@ class CircuitTables:
 
     def _remove(self, channel: Channel) -> None:
         """Forget a channel, its requests and its subscriptions."""
+        self.channel_changes += 1
         self._drop_requests(channel)
         cid, sid = channel.cid, channel.sid
         if cid in self.channels and self.channels[cid] is channel:
@@ -168,3 +229,6 @@ class CircuitTables:
         for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
             del self.pending[number]
             self._shared.pop(number, None)
+        if sid is not None:
+            for one in self.ranges:
+                one.drop(sid)

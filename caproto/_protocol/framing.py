@@ -30,6 +30,10 @@ from .roles import Role
 #: Makes a command of header fields, payload and sender.
 Constructor = Callable[[Fields, Payload, Address | None], Message]
 Constructors = Mapping[int, Constructor]
+#: Takes bytes apart, see :func:`split`.
+Splitter = Callable[
+    [bytes, Constructors, Constructors, "Address | None", list[Message], int], tuple[int, int]
+]
 
 #: Size of the read buffer in bytes; larger ones are slower (more cache misses), not faster.
 READ_SIZE = 65536
@@ -201,10 +205,13 @@ class Framer:
     error : RemoteProtocolError or None
         What ended the conversation. The commands before the offending bytes are returned as
         usual; the next call of any method raises this.
+    split : callable
+        How to take apart what has arrived; :func:`split`, unless it is replaced.
     """
 
     __slots__ = (
-        "error", "max_payload", "_payload_limit", "_constructors", "_empty_constructors", "_sender",
+        "error", "max_payload", "split", "_payload_limit",
+        "_constructors", "_empty_constructors", "_sender",
         "_buffer", "_view", "_filled", "_needed", "_skip",
         "_fields", "_body", "_received",
     )
@@ -219,6 +226,7 @@ class Framer:
     ) -> None:
         self.error: RemoteProtocolError | None = None
         self.max_payload = max_payload
+        self.split: Splitter = split
         self._payload_limit = payload_limit
         self._constructors, self._sender = constructors, sender
         self._empty_constructors = empty_constructors or constructors
@@ -284,7 +292,7 @@ class Framer:
         commands: list[Message] = []
         data = bytes(self._view[:self._filled])
         try:
-            start, self._needed = split(
+            start, self._needed = self.split(
                 data, self._constructors, self._empty_constructors, self._sender, commands,
                 self.max_payload,
             )

@@ -48,6 +48,7 @@ if _TYPE_CHECKING:
     from ._callback_handler import CallbackHandler
     from ._ensure_connected import ensure_connected
     from ._info import MetadataWatch
+    from ._table import Table
 
 #: The names of modules that are imported at the first use of one of them.
 _HOMES = {
@@ -61,6 +62,7 @@ _HOMES = {
     "._callback_handler": "CallbackHandler",
     "._ensure_connected": "ensure_connected",
     "._info": "MetadataWatch",
+    "._table": "Table",
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "SnapshotDifference",
     "Subscription",
     "SubscriptionError",
+    "Table",
     "TableSnapshot",
     "ThreadingClientException",
     "VirtualCircuitManager",

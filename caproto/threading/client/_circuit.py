@@ -24,10 +24,11 @@ import weakref
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ... import _locks
 from ..._client.backoff import Loss
+from ..._client.circuit_columns import lose
 from ..._client.circuit_session import CircuitSession
 from ..._client.deliveries import Deliveries, Delivery, DeliveryBatch
 from ..._client.descriptions import (
@@ -55,7 +56,7 @@ from .. import _waiting
 from .._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, serve_socket
 from .._waiting import Deadline, Waiter
 from ._callback_queue import CallbackQueue
-from ._circuit_facts import CircuitFacts
+from ._circuit_facts import CircuitFacts, CircuitOwner
 from ._circuit_manager import VirtualCircuitManager
 from ._command_log import CommandLog
 from ._notes import Notes
@@ -75,35 +76,7 @@ _CONNECTED, _CLOSING = CircuitState.CONNECTED, CircuitState.CLOSING
 
 
 P = TypeVar("P", bound=PV)
-
-
-class CircuitOwner(Protocol):
-    """The Context of a manager, with its events; what they return is delivered to callbacks."""
-
-    context: Any
-
-    @property
-    def lock(self) -> RLock:
-        """The lock of the PVs."""
-
-    def channels_created(self, manager: ClientCircuit, pvs: list[Any]) -> list[Delivery]:
-        """Note that these PVs are connected."""
-
-    def channels_lost(
-        self, manager: ClientCircuit, pvs: list[Any], reason: str, loss: Loss
-    ) -> list[Delivery]:
-        """Note that these PVs have lost their channels."""
-
-    def responsiveness_changed(
-        self, manager: ClientCircuit, pvs: list[Any], state: str
-    ) -> list[Delivery]:
-        """Note that the circuit stopped or resumed responding."""
-
-    def pv_idle(self, manager: ClientCircuit, pv: Any) -> list[Delivery]:
-        """Note that the channel of this PV was cleared, as it wanted."""
-
-    def circuit_over(self, manager: ClientCircuit) -> None:
-        """Note that the circuit takes no more channels."""
+R = TypeVar("R")
 
 
 class ClientCircuit(CircuitFacts):
@@ -120,7 +93,7 @@ class ClientCircuit(CircuitFacts):
 
     def __init__(
         self,
-        owner: CircuitOwner,
+        owner: CircuitOwner[ClientCircuit],
         address: tuple[str, int],
         priority: int,
         peer_version: int,
@@ -346,6 +319,16 @@ class ClientCircuit(CircuitFacts):
             self.session.withdraw(operations)
         self._transport.wakeup.set()  # what was queued meanwhile must not stay there
 
+    def act(self, change: Callable[[CircuitSession], R], deadline: Deadline) -> R:
+        """Return what *change* does to the session under the lock; send what follows from it."""
+        with self._lock:
+            result = change(self.session)
+        if self.session.sent:
+            self._command_log.sent()
+        if not self._transport.flush() or self._transport.outbox:
+            self._push(deadline)
+        return result
+
     # ---- sending
 
     def _flush(self) -> None:
@@ -396,8 +379,8 @@ class ClientCircuit(CircuitFacts):
             if session.state is _CLOSING:
                 self._close()
                 return None
-            if session.flow.held or self.delivery.backlog:
-                self._hold_updates(session.flow.backlog(*self.delivery.load(now)))
+            if session.flow.held or self.delivery.backlog or self.recorders:
+                self._hold_updates(session.flow.backlog(*self.load(now)))
             if now >= session.heartbeat.deadline:
                 self._beat(now)
             if session.sent:
@@ -463,6 +446,8 @@ class ClientCircuit(CircuitFacts):
     def _follow_up(self, then: FollowUp) -> None:
         """Do what follows from other commands than updates and replies."""
         owner = self._owner
+        for take in then.columns:
+            take()
         if then.lost:
             host, port = self.circuit.address
             error = DisconnectedError(f"{host}:{port} dropped the channel")
@@ -549,6 +534,7 @@ class ClientCircuit(CircuitFacts):
         seconds = self.time_since_last_heard()
         text = f"{host}:{port} does not respond, last heard {seconds:.1f} s ago"
         batch = fail_all(lost.operations.values(), DisconnectedError(text))
+        lose(lost.columns, DisconnectedError(text))
         self.log.warning("%s; %d PVs are unusable until it answers", text, len(lost.pvs))
         batch += self._owner.responsiveness_changed(self, lost.pvs, "disconnected")
         self._deliver(batch)
@@ -572,6 +558,7 @@ class ClientCircuit(CircuitFacts):
         kind = RemoteProtocolError if isinstance(error, RemoteProtocolError) else DeadCircuitError
         # First, because a caller whose time is over waits for this, perhaps in a log handler.
         batch = fail_all(end.operations.values(), kind(f"{host}:{port}: {reason}"))
+        lose(end.columns, kind(f"{host}:{port}: {reason}"))
         self._notes.run(self.log)
         if error is not None:
             log_end(self.log, address, error, reason, len(end.pvs), end.connecting)

@@ -4,10 +4,13 @@ Nothing here takes a lock; each answer is made of values that are read in one st
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from _thread import RLock
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..._addresses import Address
+from ..._client.backoff import Loss
 from ..._client.circuit_session import CircuitSession
+from ..._client.deliveries import Delivery
 from ..._client.descriptions import CircuitState, name_rights
 from ..._protocol.client_channel import ClientChannel
 from .. import _waiting
@@ -17,6 +20,43 @@ if TYPE_CHECKING:
     from ..._client.explanation import CircuitReport
 
 _CONNECTED = CircuitState.CONNECTED  # looked at for each request; members are slow to find
+
+
+C = TypeVar("C", contravariant=True)
+
+
+class CircuitOwner(Protocol[C]):
+    """The Context of a circuit, with its events; what they return is delivered to callbacks."""
+
+    context: Any
+
+    @property
+    def lock(self) -> RLock:
+        """The lock of the PVs."""
+
+    def channels_created(self, manager: C, pvs: list[Any]) -> list[Delivery]:
+        """Note that these PVs are connected."""
+
+    def channels_lost(
+        self, manager: C, pvs: list[Any], reason: str, loss: Loss
+    ) -> list[Delivery]:
+        """Note that these PVs have lost their channels."""
+
+    def responsiveness_changed(self, manager: C, pvs: list[Any], state: str) -> list[Delivery]:
+        """Note that the circuit stopped or resumed responding."""
+
+    def pv_idle(self, manager: C, pv: Any) -> list[Delivery]:
+        """Note that the channel of this PV was cleared, as it wanted."""
+
+    def circuit_over(self, manager: C) -> None:
+        """Note that the circuit takes no more channels."""
+
+
+class Recorder(Protocol):
+    """A queue of updates beside that of the callbacks."""
+
+    def load(self, now: float) -> tuple[int, float]:
+        """Return the memory that waiting updates take, and the age of the oldest, in seconds."""
 
 
 class CircuitFacts:
@@ -38,6 +78,8 @@ class CircuitFacts:
         ``their_address``, ``direction`` and the name of the ``pv``.
     delivery : CallbackQueue
         Runs the callbacks.
+    recorders : tuple of Recorder
+        Other queues of updates; replaced whole.
     """
 
     def __init__(self, session: CircuitSession, delivery: CallbackQueue) -> None:
@@ -45,6 +87,7 @@ class CircuitFacts:
         self.circuit = session.circuit
         self.log = session.circuit.log
         self.delivery = delivery
+        self.recorders: tuple[Recorder, ...] = ()
 
     @property
     def address(self) -> Address:
@@ -60,6 +103,14 @@ class CircuitFacts:
     def begun(self) -> float:
         """When it was made, on the monotonic clock."""
         return self.session.begun
+
+    def load(self, now: float) -> tuple[int, float]:
+        """Return the memory that waiting updates take, and the age of the oldest, in seconds."""
+        size, age = self.delivery.load(now)
+        for recorder in self.recorders:
+            more, waiting = recorder.load(now)
+            size, age = size + more, max(age, waiting)
+        return size, age
 
     def time_since_last_heard(self) -> float:
         """Return the seconds since the server sent anything."""
@@ -86,7 +137,7 @@ class CircuitFacts:
             state=self.session.state.value,
             last_heard=self.time_since_last_heard(),
             version=self.circuit.peer_version,
-            operations=len(self.session.routes.operations),
+            operations=len(self.session.routes.operations) + self.session.columns.open_requests(),
             backlog=self.backlog,
             pauses=self.session.flow.pauses,
             created=channel.connected,

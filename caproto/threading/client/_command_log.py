@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ..._client.circuit_session import CircuitSession
 from ..._log import RECEIVED, SENT
 from ..._protocol.commands import Message
+from ..._protocol.id_ranges import Block
 
 
 class CommandLog:
@@ -33,7 +34,11 @@ class CommandLog:
     def received(self, commands: Iterable[Message]) -> None:
         """Log what was received, before it is processed: after a reply its PV is unknown."""
         for command in commands:
-            self._log(command, RECEIVED)
+            if isinstance(command, Block):
+                for one in command.messages():
+                    self._log(one, RECEIVED)
+            else:
+                self._log(command, RECEIVED)
 
     def _log(self, command: Message, direction: str) -> None:
         """Log one command of the circuit, or else of its PV, if one of them is at DEBUG."""

@@ -30,7 +30,13 @@ from ..._client.arguments import (
 from ..._client.callbacks import Function, Reference, check_accepts, make_reference
 from ..._client.pvs import CircuitKey, PVKey, PVPhase, carrier_of
 from ..._environment import ClientConfiguration
-from ..._errors import CaprotoError, CaprotoKeyError, CaprotoTypeError, CaprotoValueError
+from ..._errors import (
+    CaprotoError,
+    CaprotoKeyError,
+    CaprotoNotImplementedError,
+    CaprotoTypeError,
+    CaprotoValueError,
+)
 from ..._os.sockets import user_name
 from ..._protocol.dbr import AccessRights
 from ..._protocol.message import text_payload
@@ -46,6 +52,7 @@ from ._shared_broadcaster import SharedBroadcaster
 if TYPE_CHECKING:
     from ..._client.explanation import Explanation
     from ..._client.results import ReadResults, WriteResults
+    from ._table import Table
 
 #: Seconds that a disconnect waits for callbacks that are running.
 CLOSE_TIME = 2.0
@@ -329,6 +336,65 @@ class Context:
         from ._many import write_many
 
         return write_many(self.get_pvs(*values), values, deadline)
+
+    def table(
+        self,
+        names: Iterable[str],
+        *,
+        data_type: str = "time",
+        dtype: object = float,
+        count: int = 1,
+        priority: int = 0,
+        timeout: Timeout = DEFAULT,
+    ) -> Table:
+        """Make a table of many PVs: their values, alarms and times are columns of numpy.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Any number of names, each once. The PVs are searched and connected in the background.
+        data_type : str
+            What comes with the values: ``'time'`` for alarm and time stamp, ``'status'`` for the
+            alarm, ``'native'`` for nothing.
+        dtype : type, or sequence or mapping of types
+            Type of the values, to which the servers convert: ``float``, ``int`` (int32), ``str``,
+            one of the types of numpy that Channel Access has, or a name such as ``'enum'``. One for
+            all, one for each name, or a mapping of name to type.
+        count : int
+            Number of elements: 1 for scalars. PVs that have fewer cannot be read.
+        priority : int
+            As for `get_pvs`.
+        timeout : float or None, optional
+            Default timeout of the table in seconds. Default: that of the Context.
+
+        Returns
+        -------
+        Table
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected.
+        CaprotoTypeError, CaprotoValueError
+            For a wrong argument.
+        CaprotoNotImplementedError
+            If numpy is not installed.
+        """
+        wanted = listed("names", names)
+        check_names(wanted, "table")
+        timeout = check_default_timeout(timeout)
+        try:
+            from ._table import Table
+        except ImportError as error:
+            raise CaprotoNotImplementedError(
+                f"table() needs numpy ({error}): install it ('pip install numpy'), or use read(), "
+                "write() and subscriptions, which do not need it"
+            ) from None
+        from ..._client.columns import TableForm
+
+        form = TableForm(wanted, data_type, dtype, count)
+        pvs = self.get_pvs(*wanted, priority=priority)
+        return Table(self._home, form, pvs, timeout)
 
     def _deadline(self, timeout: Timeout) -> Deadline:
         return Deadline(self.timeout if timeout is DEFAULT else check_timeout(timeout))

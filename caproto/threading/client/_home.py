@@ -23,6 +23,7 @@ from ..._client.arguments import DEFAULT, Timeout, check_default_timeout, check_
 from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING, Reference
 from ..._client.deliveries import Delivery
+from ..._client.interfaces import Waiter
 from ..._client.pvs import (
     CircuitKey,
     Link,
@@ -30,7 +31,6 @@ from ..._client.pvs import (
     PVState,
     PVTable,
     Steps,
-    Waiter,
     carrier_of,
 )
 from ..._environment import ClientConfiguration
@@ -322,6 +322,8 @@ class Home:
         """Carry out *steps* about *circuit*; return what to deliver to callbacks."""
         for carrier, pvs in steps.attach.items():
             self._attach(carrier, pvs)
+        for table, pvs in steps.tables.items():
+            table.changed(pvs)
         for searched, lost, delay in steps.searches:
             self._search(searched, lost=lost, delay=delay)
         if circuit is not None:

@@ -34,6 +34,7 @@ class World:
         self.x, self.y = ctx.get_pvs("x", "y")
         self.x.wait_for_connection()
         self.y.wait_for_connection()
+        self.table = ctx.table(["x", "y"])
         self.told = threading.Event()
         self._numbers = itertools.count()
         self._updates = ctx.get_pvs("z")[0].subscribe()
@@ -68,6 +69,7 @@ class World:
         for manager in self.ctx.circuit_managers.values():
             wait_for(lambda m=manager: not m.ioids, message="operations left")
             wait_for(lambda m=manager: not m.circuit.pending, message="requests are pending")
+            wait_for(lambda m=manager: not m.circuit.ranges, message="requests of tables")
         for pv in self.ctx.pvs.values():
             assert not pv._waiters, f"waiters of {pv.name} are left"
         if hasattr(self, "_threads"):
@@ -106,6 +108,7 @@ CALLS: dict[str, Callable[[World], object]] = {
     "batch": batch,
     "read many": lambda world: world.ctx.read("x", "y"),
     "write many": lambda world: world.ctx.write({"x": 1, "y": 2}),
+    "table, read": lambda world: world.table.read(),
     "info": lambda world: world.x.info(),
     "metadata": lambda world: fetch_metadata(world.x, Deadline(5)),
     "watch_metadata": watch_metadata,

@@ -1,0 +1,168 @@
+"""Reads and writes of a table: what has come of each, filled in by the readers of its circuits.
+
+Importing this module imports numpy.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, cast
+
+import numpy
+
+from .._errors import CaprotoError
+from .._protocol.commands import ErrorResponse
+from .._protocol.id_ranges import Block, IdRange
+from .._protocol.message import DataMessage, Message
+from .columns import Columns, Rows, TableForm
+from .operations import NORMAL, Answer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class ColumnRequests:
+    """Requests of a table for which one caller waits; a `ColumnSink`.
+
+    Parameters
+    ----------
+    size : int
+        Rows of the table.
+    lock : context manager
+        Protects what is here: the readers of several circuits fill it.
+    finished : callable
+        Called once, without the lock, when nothing is awaited any more.
+
+    Attributes
+    ----------
+    awaited : numpy.ndarray of bool
+        Whether the reply of a row is still to come.
+    refused : dict of int to response or CaprotoError
+        Rows whose requests have failed.
+    lost_rows : dict of int to CaprotoError
+        Rows whose requests were lost with their channels.
+    """
+
+    def __init__(
+        self, size: int, lock: AbstractContextManager[object], finished: Callable[[], object]
+    ) -> None:
+        self._lock = lock
+        self._finished = finished
+        self._left = 0
+        self._closed = False
+        self.awaited: NDArray[numpy.bool_] = numpy.zeros(size, numpy.bool_)
+        self.refused: dict[int, Answer | CaprotoError] = {}
+        self.lost_rows: dict[int, CaprotoError] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is awaited."""
+        return not self._left
+
+    def expect(self, rows: Rows) -> None:
+        """Await replies for these rows; before they are sent."""
+        with self._lock:
+            self.awaited[rows] = True
+            self._left += len(rows)
+
+    def unsent(self, rows: Rows) -> None:
+        """Do not await replies for these rows: they were not sent."""
+        with self._lock:
+            self.awaited[rows] = False
+            self._left -= len(rows)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        with self._lock:
+            self._closed = True
+
+    # ---- for the readers of circuits
+
+    def take(self, block: Block) -> None:
+        """See `ColumnSink`."""
+        rows = block.range.rows[block.offsets]
+        with self._lock:
+            if self._closed:
+                return
+            self._store(rows, block)
+            self.awaited[rows] = False
+            self._left -= len(rows)
+            finished = not self._left
+        if finished:
+            self._finished()
+
+    def take_one(self, requests: IdRange, offset: int, answer: Message | CaprotoError) -> None:
+        """See `ColumnSink`."""
+        row = int(requests.rows[offset])
+        with self._lock:
+            if self._closed or not self.awaited[row]:
+                return
+            if isinstance(answer, CaprotoError):
+                self.refused[row] = answer
+            elif isinstance(answer, ErrorResponse) or answer.fields[4] != NORMAL:
+                self.refused[row] = cast("Answer", answer)
+            else:
+                try:
+                    self._store_one(row, answer)
+                except CaprotoError as error:
+                    self.refused[row] = error
+            finished = self._answered(row)
+        if finished:
+            self._finished()
+
+    def lost(self, requests: IdRange, offsets: Sequence[int], error: CaprotoError) -> None:
+        """See `ColumnSink`."""
+        finished = False
+        with self._lock:
+            if self._closed:
+                return
+            for row in requests.rows[numpy.asarray(offsets, numpy.intp)].tolist():
+                if self.awaited[row]:
+                    self.lost_rows[row] = error
+                    finished = self._answered(row)
+        if finished:
+            self._finished()
+
+    def _answered(self, row: int) -> bool:
+        self.awaited[row] = False
+        self._left -= 1
+        return not self._left
+
+    # ---- what replies carry; with the lock
+
+    def _store(self, rows: Rows, block: Block) -> None:
+        """Take the values of a run of replies."""
+
+    def _store_one(self, row: int, answer: Message) -> None:
+        """Take the value of one reply."""
+
+
+class ColumnRead(ColumnRequests):
+    """Reads of a table.
+
+    Parameters
+    ----------
+    form : TableForm
+    lock, finished
+        As for `ColumnRequests`.
+
+    Attributes
+    ----------
+    columns : Columns
+        What was read.
+    """
+
+    def __init__(
+        self,
+        form: TableForm,
+        lock: AbstractContextManager[object],
+        finished: Callable[[], object],
+    ) -> None:
+        super().__init__(len(form), lock, finished)
+        self.columns = Columns(form)
+
+    def _store(self, rows: Rows, block: Block) -> None:
+        self.columns.store(rows, block)
+
+    def _store_one(self, row: int, answer: Message) -> None:
+        self.columns.store_one(row, cast(DataMessage, answer))

@@ -1,0 +1,425 @@
+"""Columns: the values, alarms and times of many PVs as arrays, and how replies get into them.
+
+Importing this module imports numpy.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy
+from numpy.typing import NDArray
+
+from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
+from .._protocol.columns import record_type
+from .._protocol.constants import EPICS_EPOCH
+from .._protocol.dbr import ChannelType, field_types
+from .._protocol.id_ranges import Block
+from .._protocol.message import DataMessage
+from .table_snapshot import TableSnapshot
+
+#: Positions in a table.
+Rows: TypeAlias = NDArray[numpy.intp]
+
+_BILLION = 1_000_000_000
+#: Families that a table can ask for: those of one small layout.
+_FAMILIES = ("time", "status", "native")
+#: What users may call the type of a column -> plain type on the wire.
+_TYPES: dict[object, ChannelType] = {
+    float: ChannelType.DOUBLE, int: ChannelType.LONG, str: ChannelType.STRING,
+    **{name.lower(): ChannelType[name] for name in
+       ("STRING", "INT", "FLOAT", "ENUM", "CHAR", "LONG", "DOUBLE")},
+    "short": ChannelType.INT,
+}  # fmt: skip
+#: Type of a column by its letter and size -> plain type on the wire.
+_BY_DTYPE = {
+    "f8": ChannelType.DOUBLE, "f4": ChannelType.FLOAT, "i4": ChannelType.LONG,
+    "i2": ChannelType.INT, "u2": ChannelType.ENUM, "u1": ChannelType.CHAR,
+}  # fmt: skip
+#: Plain type on the wire -> type of a column.
+_DTYPES = {
+    ChannelType.STRING: "S40", **{plain: name for name, plain in _BY_DTYPE.items()}
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Form:
+    """In which form the PVs of a column are read.
+
+    Attributes
+    ----------
+    data_type : int
+        What is asked for.
+    plain : int
+        What is written.
+    count : int
+        Number of elements.
+    dtype : numpy.dtype
+        Type of the column.
+    """
+
+    data_type: int
+    plain: int
+    count: int
+    dtype: numpy.dtype[Any]
+
+
+def make_form(dtype: object, family: str, count: int) -> Form:
+    """Find the form that the user asks for.
+
+    Raises
+    ------
+    CaprotoValueError
+        There is no such type.
+    """
+    plain = _TYPES.get(dtype.lower() if isinstance(dtype, str) else dtype)
+    if plain is None:
+        try:
+            found = numpy.dtype(dtype)  # type: ignore[call-overload]
+        except TypeError:
+            found = None
+        if found is not None:
+            text = found.kind in "SU"
+            plain = ChannelType.STRING if text else _BY_DTYPE.get(f"{found.kind}{found.itemsize}")
+    if plain is None:
+        raise CaprotoValueError(
+            f"dtype={dtype!r} is not a type of Channel Access: give float, int or str; "
+            "a dtype of numpy (float64, float32, int32, int16, uint8; uint16 for enums); "
+            "or 'double', 'float', 'long', 'short', 'char', 'enum' or 'string'"
+        )
+    data_type = field_types[family][plain]
+    return Form(int(data_type), int(plain), count, numpy.dtype(_DTYPES[plain]))
+
+
+class TableForm:
+    """What the columns of a table are made of.
+
+    Parameters
+    ----------
+    names : sequence of str
+    data_type : str
+        'time', 'status' or 'native'.
+    dtype : type, or sequence or mapping of types
+        One for all, one for each name in their order, or by name.
+    count : int
+
+    Attributes
+    ----------
+    names : tuple of str
+    index : dict of str to int
+    forms : tuple of Form
+        The different ones.
+
+    Raises
+    ------
+    CaprotoTypeError, CaprotoValueError
+        For a wrong argument.
+    """
+
+    def __init__(
+        self, names: Sequence[str], data_type: object, dtype: object, count: object
+    ) -> None:
+        self.names = tuple(names)
+        self.index: dict[str, int] = {name: row for row, name in enumerate(self.names)}
+        if len(self.index) < len(self.names):
+            twice = next(n for row, n in enumerate(self.names) if self.index[n] != row)
+            raise CaprotoValueError(f"{twice!r} is twice among the names of the table")
+        if not isinstance(data_type, str) or data_type.lower() not in _FAMILIES:
+            raise CaprotoValueError(
+                f"data_type={data_type!r}: a table is read as 'time', 'status' or 'native'"
+            )
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise CaprotoTypeError(f"count must be a whole number, not {count!r}")
+        if count < 1:
+            raise CaprotoValueError(f"count must be 1 or more, not {count!r}")
+        family = data_type.lower()
+        wanted = _one_for_each(dtype, self.names)
+        if wanted is None:
+            self.forms: tuple[Form, ...] = (make_form(dtype, family, count),)
+            self._numbers: NDArray[numpy.uint8] | None = None
+        else:
+            forms: dict[Form, int] = {}
+            numbers = [
+                forms.setdefault(make_form(one, family, count), len(forms)) for one in wanted
+            ]
+            self.forms = tuple(forms)
+            self._numbers = numpy.array(numbers, numpy.uint8) if len(forms) > 1 else None
+        self.count = count
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def of(self, row: int) -> Form:
+        """Return the form of a row."""
+        return self.forms[0] if self._numbers is None else self.forms[self._numbers[row]]
+
+    def select(self, form: Form, rows: Rows) -> Rows:
+        """Return those of *rows* that have this form."""
+        if self._numbers is None:
+            return rows
+        chosen: Rows = rows[self._numbers[rows] == self.forms.index(form)]
+        return chosen
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the rows have different types, so that the values are objects."""
+        return self._numbers is not None
+
+
+def _one_for_each(dtype: object, names: Sequence[str]) -> list[object] | None:
+    """Return the type of each name; None if there is one for all."""
+    if isinstance(dtype, Mapping):
+        missing = [name for name in names if name not in dtype]
+        if missing:
+            raise CaprotoValueError(f"dtype has no type for {missing[0]!r}")
+        return [dtype[name] for name in names]
+    if isinstance(dtype, list | tuple):
+        if len(dtype) != len(names):
+            raise CaprotoValueError(f"{len(names)} names need as many types, not {len(dtype)}")
+        return list(dtype)
+    return None
+
+
+class Columns:
+    """The values, alarms and times of a table. Belongs to a lock of its owner.
+
+    Parameters
+    ----------
+    form : TableForm
+
+    Attributes
+    ----------
+    values, timestamps, severity, status : numpy.ndarray
+        As in `TableSnapshot`.
+    ok : numpy.ndarray of bool
+        Whether there is a value.
+    """
+
+    def __init__(self, form: TableForm) -> None:
+        size = len(form)
+        self._form = form
+        self._forms = {one.data_type: one for one in form.forms}
+        self.values = empty_values(form)
+        self.timestamps = numpy.full(size, "NaT", "M8[ns]")
+        self.severity = numpy.zeros(size, numpy.uint16)
+        self.status = numpy.zeros(size, numpy.uint16)
+        self.ok = numpy.zeros(size, numpy.bool_)
+
+    def store(self, rows: Rows, block: Block) -> None:
+        """Put a run of replies or updates into these rows; of several for one, the last stays."""
+        values, seconds, severity, status = decode(block, self._forms[block.range.data_type])
+        if self._form.mixed:
+            for row, value in zip(rows.tolist(), values, strict=True):
+                self.values[row] = value
+        else:
+            self.values[rows] = values
+        if seconds is not None:
+            self.timestamps[rows] = seconds
+        if severity is not None and status is not None:
+            self.severity[rows] = severity
+            self.status[rows] = status
+        self.ok[rows] = True
+
+    def store_one(self, row: int, message: DataMessage) -> None:
+        """Put one reply or update into a row.
+
+        Raises
+        ------
+        CaprotoError
+            It cannot be used.
+        """
+        value, stamp, severity, status = decode_one(message, self._form.of(row))
+        self.values[row] = value
+        if stamp is not None:
+            self.timestamps[row] = stamp
+        self.severity[row], self.status[row] = severity, status
+        self.ok[row] = True
+
+    def snapshot(
+        self, connected: NDArray[numpy.bool_], errors: Mapping[str, CaprotoError]
+    ) -> TableSnapshot:
+        """Make a snapshot that takes these arrays over."""
+        return TableSnapshot(
+            self._form.names,
+            values=self.values,
+            timestamps=self.timestamps,
+            severity=self.severity,
+            status=self.status,
+            connected=connected,
+            ok=self.ok,
+            errors=errors,
+        )
+
+
+def empty_values(form: TableForm, size: int | None = None) -> NDArray[Any]:
+    """Make a column of values that are missing: NaN, or else 0 or an empty text."""
+    size = len(form) if size is None else size
+    if form.mixed:
+        column = numpy.empty(size, object)
+        for row in range(size):
+            column[row] = _missing(form.of(row))
+        return column
+    first, shape = form.forms[0], (size,) if form.count == 1 else (size, form.count)
+    return numpy.full(shape, _fill(first), first.dtype)
+
+
+def _fill(form: Form) -> float | int | bytes:
+    return b"" if form.dtype.kind == "S" else numpy.nan if form.dtype.kind == "f" else 0
+
+
+def _missing(form: Form) -> Any:
+    """Return a single value that is missing."""
+    if form.count == 1:
+        return form.dtype.type(_fill(form))
+    return numpy.full(form.count, _fill(form), form.dtype)
+
+
+#: Values, and time stamps, severity and status as far as the type has them.
+Decoded = tuple[
+    NDArray[Any],
+    "NDArray[numpy.datetime64] | None",
+    "NDArray[numpy.uint16] | None",
+    "NDArray[numpy.uint16] | None",
+]
+
+
+def decode(block: Block, form: Form) -> Decoded:
+    """Take a run of messages apart."""
+    kind = record_type(block.fields[1], form.data_type, form.count)
+    records = block.records.view(kind)
+    names = kind.names or ()
+    values: NDArray[Any] = records["value"]
+    values = cut_texts(values) if form.dtype.kind == "S" else values.astype(form.dtype)
+    stamps = severity = status = None
+    if "seconds" in names:
+        since = records["seconds"].astype(numpy.int64)
+        since += EPICS_EPOCH
+        since *= _BILLION
+        since += records["nanoseconds"]
+        stamps = since.view("M8[ns]")
+    if "status" in names:
+        severity = records["severity"].astype(numpy.uint16)
+        status = records["status"].astype(numpy.uint16)
+    return values, stamps, severity, status
+
+
+def cut_texts(texts: NDArray[Any]) -> NDArray[Any]:
+    """Copy texts, each up to its first zero byte."""
+    copy = numpy.ascontiguousarray(texts)
+    raw = copy.view(numpy.uint8).reshape(*copy.shape, copy.dtype.itemsize)
+    raw[numpy.logical_or.accumulate(raw == 0, axis=-1)] = 0
+    return copy
+
+
+def decode_one(
+    message: DataMessage, form: Form
+) -> tuple[Any, numpy.datetime64 | None, int, int]:
+    """Take one message apart: value, time stamp, severity and status.
+
+    Raises
+    ------
+    CaprotoError
+        It is not what the form wants.
+    """
+    values = numpy.asarray(message.native_data)
+    if len(values) != form.count:
+        raise CaprotoValueError(f"{len(values)} elements came, not {form.count}")
+    if values.dtype.kind == "S" or form.dtype.kind == "S":
+        if values.dtype.kind != form.dtype.kind:
+            raise CaprotoValueError(
+                f"a value of {message.data_type.name} came, which does not fit the column"
+            )
+    values = values.astype(form.dtype)
+    metadata = message.metadata
+    stamp = getattr(metadata, "stamp", None)
+    severity, status = getattr(metadata, "severity", 0), getattr(metadata, "status", 0)
+    return (
+        values[0] if form.count == 1 else values,
+        None if stamp is None else stamp.as_datetime64(),
+        int(severity),
+        int(status),
+    )
+
+
+def check_values(
+    values: object, form: TableForm, rows: Rows
+) -> Iterable[tuple[Form, Rows, NDArray[Any]]]:
+    """Give the values to be written to *rows*, in each form, as arrays of its type.
+
+    Parameters
+    ----------
+    values : array, sequence or scalar
+        One for each row of the table, or one for all.
+
+    Raises
+    ------
+    CaprotoTypeError, CaprotoValueError
+        They have another shape, or cannot be converted without loss.
+    """
+    size = len(form)
+    for one in form.forms:
+        chosen = form.select(one, rows)
+        if not len(chosen):
+            continue
+        if form.mixed:
+            given = values if isinstance(values, numpy.ndarray | list | tuple) else [values] * size
+            if len(given) != size:
+                raise _wrong_shape((len(given),), form)
+            part = [given[row] for row in chosen.tolist()]
+            yield one, chosen, _converted(part, one)
+        else:
+            array = _converted(values, one)
+            shape = (size,) if form.count == 1 else (size, form.count)
+            try:
+                yield one, chosen, numpy.broadcast_to(array, shape)[chosen]
+            except ValueError:
+                raise _wrong_shape(array.shape, form) from None
+
+
+def _wrong_shape(shape: tuple[int, ...], form: TableForm) -> CaprotoValueError:
+    wanted = (len(form),) if form.count == 1 else (len(form), form.count)
+    return CaprotoValueError(
+        f"values has the shape {shape}; the table needs {wanted}, or one value for all"
+    )
+
+
+def _converted(values: object, form: Form) -> NDArray[Any]:
+    """Convert to the type of a column.
+
+    Raises
+    ------
+    CaprotoTypeError, CaprotoValueError
+    """
+    if form.dtype.kind == "S":
+        return _encoded(values)
+    try:
+        array: NDArray[Any] = numpy.asarray(values)
+        if array.dtype.kind in "OSU":
+            array = array.astype(numpy.float64 if form.dtype.kind == "f" else numpy.int64)
+        if array.dtype.kind == "f" and form.dtype.kind in "iu":
+            if not (numpy.isfinite(array) & (numpy.floor(array) == array)).all():
+                raise CaprotoValueError(
+                    f"values are not whole numbers, which {form.dtype} needs"
+                )
+            array = array.astype(numpy.int64)
+        converted = array.astype(form.dtype)
+        if form.dtype.kind in "iu" and not (converted == array).all():
+            raise CaprotoValueError(f"values are too large for {form.dtype}")
+    except (TypeError, ValueError) as error:
+        if isinstance(error, CaprotoError):
+            raise
+        raise CaprotoTypeError(f"values cannot be written as {form.dtype}: {error}") from None
+    return converted
+
+
+def _encoded(values: object) -> NDArray[Any]:
+    from .._protocol.text import encode_text
+
+    array = numpy.asarray(values)
+    if array.dtype.kind != "S":
+        flat = [encode_text(str(one)) for one in array.ravel().tolist()]
+        array = numpy.array(flat, "S").reshape(array.shape)
+    if array.dtype.itemsize > 40 and (numpy.char.str_len(array) > 40).any():
+        raise CaprotoValueError("a text of more than 40 bytes cannot be written")
+    return array.astype("S40")

@@ -1,0 +1,79 @@
+"""TableState: which PVs of a table are connected, and who wants to know.
+
+Importing this module imports numpy.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+import numpy
+
+from .columns import Rows, TableForm
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Connectable(Protocol):
+    """A PV."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be used now."""
+
+
+class Follower(Protocol):
+    """A monitor of a table."""
+
+    def connections(self, rows: Rows) -> None:
+        """Note that the connection of these rows has changed; called without a lock."""
+
+
+class TableState:
+    """What a table knows about its PVs.
+
+    Parameters
+    ----------
+    form : TableForm
+    lock : context manager
+        Protects the columns of the table and of its monitors.
+
+    Attributes
+    ----------
+    connected : numpy.ndarray of bool
+        Whether the PVs are connected.
+    followers : tuple of Follower
+        Its monitors.
+    """
+
+    def __init__(self, form: TableForm, lock: AbstractContextManager[object]) -> None:
+        self.form = form
+        self.lock = lock
+        self.connected: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
+        self.followers: tuple[Follower, ...] = ()
+
+    def follow(self, follower: Follower) -> None:
+        """Add a monitor."""
+        with self.lock:
+            self.followers = (*self.followers, follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        """Remove a monitor."""
+        with self.lock:
+            self.followers = tuple(one for one in self.followers if one is not follower)
+
+    def connections(self, rows: Rows, pvs: Sequence[Connectable]) -> None:
+        """Note whether *pvs* in these rows are connected now, and tell the monitors."""
+        with self.lock:  # asked for under the lock: the last one to note it is right
+            self.connected[rows] = [pv.connected for pv in pvs]
+            followers = self.followers
+        for one in followers:
+            one.connections(rows)
+
+    def connected_now(self) -> NDArray[numpy.bool_]:
+        """Return a copy of `connected`."""
+        with self.lock:
+            copy: NDArray[numpy.bool_] = self.connected.copy()
+            return copy

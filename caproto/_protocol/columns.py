@@ -1,0 +1,286 @@
+"""Columns: runs of equal messages to arrays, and arrays to requests, in a few steps of numpy.
+
+:func:`split_columns` does what ``framing.split`` does, but gives a run of right replies or updates
+for one `IdRange` as one `Block`. What is not right in every respect (another type, count or status,
+a short payload), what is alone, and what belongs to no range, goes through ``split``.
+
+Importing this module imports numpy.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from .._addresses import Address
+from .commands import EventAddRequest, EventCancelRequest, ReadNotifyRequest, WriteNotifyRequest
+from .dbr import LAYOUTS
+from .framing import Constructors, split
+from .headers import EXTENSION, HEADER, MARKER
+from .id_ranges import Block, IdRange
+from .message import Message
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .id_ranges import Offsets, Records
+
+#: Commands that may come in blocks.
+_COMMANDS = frozenset({EventAddRequest.ID, ReadNotifyRequest.ID, WriteNotifyRequest.ID})
+#: The status of a success, as it is in memory.
+_NORMAL = numpy.frombuffer(b"\0\0\0\1", "=u4")[0]
+#: Requests as they are composed here.
+_REQUEST = (
+    ("command", ">u2"), ("size", ">u2"), ("data_type", ">u2"), ("data_count", ">u2"),
+    ("sid", ">u4"), ("id", ">u4"),
+)  # fmt: skip
+_EMPTY_REQUEST = numpy.dtype(list(_REQUEST))
+
+
+@functools.lru_cache(maxsize=64)
+def record_type(size: int, data_type: int = -1, count: int = 0) -> numpy.dtype[Any]:
+    """Return the structure of a message.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of its payload.
+    data_type, count : int, optional
+        What the payload holds; its fields are ``status``, ``severity``, ``seconds``,
+        ``nanoseconds`` and ``value``, as far as the type has them.
+    """
+    fields: dict[str, tuple[Any, int]] = {
+        "head": ("=u8", 0), "parameter1": ("=u4", 8), "id": (">u4", 12)
+    }  # fmt: skip
+    if data_type >= 0:
+        layout = LAYOUTS[data_type]
+        if layout.family != "native":
+            fields |= {"status": (">u2", 16), "severity": (">u2", 18)}
+        if layout.family == "time":
+            fields |= {"seconds": (">u4", 20), "nanoseconds": (">u4", 24)}
+        shape = () if count == 1 else (count,)
+        fields["value"] = ((layout.dtype, shape), HEADER.size + layout.value_offset)
+    return numpy.dtype(
+        {
+            "names": list(fields),
+            "formats": [kind for kind, _ in fields.values()],
+            "offsets": [offset for _, offset in fields.values()],
+            "itemsize": HEADER.size + size,
+        }
+    )
+
+
+def least_size(data_type: int, count: int) -> int:
+    """Return how many bytes of payload *count* elements take."""
+    layout = LAYOUTS[data_type]
+    return layout.value_offset + count * layout.item_size
+
+
+def split_columns(
+    data: bytes,
+    constructors: Constructors,
+    empty_constructors: Constructors,
+    sender: Address | None,
+    out: list[Message],
+    limit: int,
+    ranges: Sequence[IdRange],
+) -> tuple[int, int]:
+    """Append what is complete in *data* to *out*, as `framing.split` does, with blocks for runs.
+
+    Parameters
+    ----------
+    data, constructors, empty_constructors, sender, out, limit
+        As for `framing.split`.
+    ranges : sequence of IdRange
+        Whose replies and updates may come as blocks.
+
+    Returns
+    -------
+    start, needed : int
+        As from `framing.split`.
+
+    Raises
+    ------
+    RemoteProtocolError
+        As from `framing.split`.
+    """
+    if not ranges:
+        return split(data, constructors, empty_constructors, sender, out, limit)
+    unpack, total = HEADER.unpack_from, len(data)
+    done = start = 0  # what was appended, and what was looked at
+    while start + 16 <= total:
+        command, size, data_type, count, _, _ = unpack(data, start)
+        body = start + 16
+        extended = size == MARKER
+        if extended:
+            if body + 8 > total:
+                break
+            size, _ = EXTENSION.unpack_from(data, body)
+            body += 8
+        end = body + size
+        if end > total or size & 7 or size > limit:
+            break  # the other function knows what to do
+        if (
+            command in _COMMANDS
+            and data[start : start + 8] == data[end : end + 8]
+            and not extended
+        ):
+            records = _run(data, start, size)
+            end = start + max(len(records), 1) * (16 + size)
+            fields = (command, size, data_type, count)
+            blocks, rest = _sort(records, fields, ranges, sender) if len(records) else ([], None)
+            if blocks:
+                if done < start:
+                    split(
+                        data[done:start], constructors, empty_constructors, sender, out, limit
+                    )
+                out += blocks
+                if rest is not None:
+                    split(
+                        rest.tobytes(), constructors, empty_constructors, sender, out, limit
+                    )
+                done = end
+        start = end
+    tail = data[done:] if done else data
+    begun, needed = split(tail, constructors, empty_constructors, sender, out, limit)
+    return done + begun, needed
+
+
+def _run(data: bytes, start: int, size: int) -> Records:
+    """Return the messages from *start* on that differ in nothing but id and payload.
+
+    There are none if the status of the first one is not a success.
+    """
+    kind = record_type(size)
+    parts = numpy.frombuffer(data, kind, (len(data) - start) // kind.itemsize, start)
+    heads = parts["head"]
+    same = heads == heads[0]
+    same &= parts["parameter1"] == _NORMAL
+    # As bytes: a selection of structures would not copy what is between their fields.
+    records = parts.view(f"V{kind.itemsize}")
+    return records if same.all() else records[: int(same.argmin())]
+
+
+def _sort(
+    records: Records,
+    fields: tuple[int, int, int, int],
+    ranges: Sequence[IdRange],
+    sender: Address | None,
+) -> tuple[list[Block], Records | None]:
+    """Make blocks of the records that belong to *ranges*; return also those that do not."""
+    command, size, data_type, count = fields
+    ids = records.view(record_type(size))["id"].astype(numpy.intp)
+    blocks: list[Block] = []
+    rest: NDArray[numpy.bool_] | None = None
+    for one in ranges:
+        if not _fits(one, command, size, data_type, count):
+            continue
+        offsets = ids - one.first
+        # As unsigned numbers, those below the range are above it.
+        inside = offsets.view(numpy.uintp) < one.size
+        if inside.all():
+            return [_block(one, records, offsets, fields, sender)], None
+        if inside.any():
+            blocks.append(_block(one, records[inside], offsets[inside], fields, sender))
+            rest = ~inside if rest is None else rest & ~inside
+    if rest is None or not rest.any():
+        return blocks, None
+    return blocks, records[rest]
+
+
+def _fits(one: IdRange, command: int, size: int, data_type: int, count: int) -> bool:
+    """Tell whether a message is what the requests of a range ask for."""
+    if command not in one.replies or data_type != one.data_type or count != one.data_count:
+        return False
+    return command == WriteNotifyRequest.ID or size >= least_size(data_type, count)
+
+
+def _block(
+    one: IdRange,
+    records: Records,
+    offsets: Offsets,
+    fields: tuple[int, int, int, int],
+    sender: Address | None,
+) -> Block:
+    block = Block.from_wire((*fields, 1, one.first + int(offsets[0])), b"", sender)
+    block.range, block.records, block.offsets = one, records, offsets
+    return block
+
+
+# ---- requests
+
+
+def requests(
+    command: int,
+    data_type: int,
+    data_count: int,
+    sids: NDArray[numpy.uint32],
+    first: int,
+    payloads: NDArray[Any] | None = None,
+) -> bytes:
+    """Compose requests of one form, with ids in a row.
+
+    Parameters
+    ----------
+    command, data_type, data_count : int
+    sids : numpy.ndarray of uint32
+        The server's ids of the channels.
+    first : int
+        The id of the first request.
+    payloads : numpy.ndarray, optional
+        One for all (a void scalar), or one for each; a multiple of 8 bytes long.
+    """
+    if payloads is None:
+        block = numpy.empty(len(sids), _EMPTY_REQUEST)
+        size = 0
+    else:
+        block = numpy.empty(len(sids), [*_REQUEST, ("payload", payloads.dtype)])
+        block["payload"] = payloads
+        size = payloads.dtype.itemsize
+    block["command"], block["size"] = command, size
+    block["data_type"], block["data_count"] = data_type, data_count
+    block["sid"] = sids
+    block["id"] = numpy.arange(first, first + len(sids))
+    return block.tobytes()
+
+
+def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:
+    """Encode a value, or a row of values, for each request; padded to a multiple of 8 bytes.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (n,) or (n, count)
+    data_type : int
+        A plain type.
+    """
+    wire = numpy.ascontiguousarray(values, LAYOUTS[data_type].dtype)
+    raw = wire.view(numpy.uint8).reshape(len(wire), -1)
+    padding = -raw.shape[1] % 8
+    if padding:
+        raw = numpy.pad(raw, ((0, 0), (0, padding)))
+    return raw.view(f"V{raw.shape[1]}")[:, 0]
+
+
+def cancellations(one: IdRange) -> bytes:
+    """Compose the requests that end the live subscriptions of a range."""
+    return b"".join(
+        requests(EventCancelRequest.ID, one.data_type, one.data_count, sids, first)
+        for first, sids in _live_parts(one)
+    )
+
+
+def refreshes(one: IdRange) -> bytes:
+    """Compose reads of the live subscriptions of a range, under their own ids."""
+    return b"".join(
+        requests(ReadNotifyRequest.ID, one.data_type, one.data_count, sids, first)
+        for first, sids in _live_parts(one)
+    )
+
+
+def _live_parts(one: IdRange) -> Iterator[tuple[int, NDArray[numpy.uint32]]]:
+    """Give the first id, and the sids, of each stretch of live requests."""
+    edges = numpy.flatnonzero(numpy.diff(one.live, prepend=False, append=False)).tolist()
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        yield one.first + start, one.sids[start:stop]

@@ -1,0 +1,213 @@
+"""How a table is read and written: by columns where it can be, and the rest PV by PV.
+
+Importing this module imports numpy.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy
+
+from ... import _locks
+from ..._client.circuit_columns import ColumnRequest
+from ..._client.circuit_session import CircuitSession
+from ..._client.column_requests import ColumnRead, ColumnRequests
+from ..._client.columns import Rows, TableForm
+from ..._client.descriptions import CircuitState
+from ..._client.operations import Read, Write, failure, no_reply, refusal
+from ..._client.pvs import carrier_of
+from ..._errors import (
+    CaprotoError,
+    CaprotoTimeoutError,
+    ContextDisconnectedError,
+    DisconnectedError,
+)
+from ..._protocol.commands import ReadNotifyRequest
+from ..._protocol.message import DataMessage
+from .._waiting import Deadline, OneShot
+from ._circuit import ClientCircuit
+from ._gathering import Outcome, read_each
+from ._home import ClientPV, home_of
+from ._table_shares import Share
+
+
+def read_columns(
+    form: TableForm,
+    pvs: Sequence[ClientPV],
+    shares: tuple[Sequence[Share], Rows],
+    deadline: Deadline,
+) -> tuple[ColumnRead, dict[str, CaprotoError]]:
+    """Read each PV of a table.
+
+    What can be read now is read by columns, with one round trip for each circuit. The others are
+    read as they always are: they wait for connections, and are repeated if they are lost.
+
+    Returns
+    -------
+    read : ColumnRead
+        With the columns.
+    errors : dict of str to CaprotoError
+        Why there is no value for some names.
+    """
+    done = OneShot()
+    read = ColumnRead(form, _locks.Lock(), lambda: done.answered(None))
+    errors: dict[str, CaprotoError] = {}
+
+    def one_by_one(rows: Iterable[int]) -> None:
+        wanted = list(rows)
+        forms = [(form.of(row).data_type, form.count) for row in wanted]
+        reads = [(pvs[row], one) for row, one in zip(wanted, forms, strict=True)]
+        for row, outcome in zip(wanted, read_each(reads, deadline), strict=True):
+            problem = _take(read, row, outcome)
+            if problem is not None:
+                errors[form.names[row]] = problem
+
+    columns = ColumnOperation(read, pvs, "read", deadline)
+    try:
+        rest = columns.send(shares, _reads)
+        if len(rest):
+            one_by_one(rest.tolist())
+        columns.wait(done)
+    finally:  # also after a Ctrl-C
+        late = columns.stop()
+    # A read changes nothing, so it is repeated.
+    again = [] if deadline.expired else list(read.lost_rows)
+    for row in again:
+        del read.lost_rows[row]
+    if again:
+        one_by_one(again)
+    errors.update(columns.errors(late))
+    return read, errors
+
+
+def _take(read: ColumnRead, row: int, outcome: Outcome) -> CaprotoError | None:
+    """Take what became of a read of one PV; return the error."""
+    if isinstance(outcome, CaprotoError):
+        return outcome
+    assert isinstance(outcome, DataMessage)
+    try:
+        read.columns.store_one(row, outcome)
+    except CaprotoError as error:
+        return error
+    return None
+
+
+def _reads(share: Share) -> list[ColumnRequest]:
+    return [
+        ColumnRequest(ReadNotifyRequest.ID, form.data_type, form.count, sids, rows)
+        for form, rows, sids in share.parts
+    ]
+
+
+class ColumnOperation:
+    """Sends the requests of a table to its circuits, and says what became of them. Used once.
+
+    Parameters
+    ----------
+    requests : ColumnRequests
+        Takes the replies.
+    pvs : sequence of PV
+    verb : str
+        For messages.
+    deadline : Deadline
+    """
+
+    def __init__(
+        self, requests: ColumnRequests, pvs: Sequence[ClientPV], verb: str, deadline: Deadline
+    ) -> None:
+        self._requests = requests
+        self._pvs = pvs
+        self._verb = verb
+        self._deadline = deadline
+        self._circuits: list[ClientCircuit] = []
+
+    def send(
+        self,
+        shares: tuple[Sequence[Share], Rows],
+        compose: Callable[[Share], Sequence[ColumnRequest]],
+    ) -> Rows:
+        """Send what can be sent now; return the rows that cannot."""
+        parts = [(share, compose(share)) for share in shares[0]]
+        for _, requests in parts:
+            for one in requests:
+                self._requests.expect(one.rows)
+        rest = [shares[1]]
+        for share, requests in parts:
+            self._circuits.append(share.circuit)  # first, because it may be interrupted
+            sent = share.circuit.act(
+                functools.partial(
+                    _request, share=share, requests=requests, sink=self._requests
+                ),
+                self._deadline,
+            )
+            if not sent:
+                for one in requests:
+                    self._requests.unsent(one.rows)
+                    rest.append(one.rows)
+        return numpy.concatenate(rest)
+
+    def wait(self, done: OneShot) -> None:
+        """Wait until all have been answered, or for the deadline."""
+        if not self._requests.done:
+            done.wait(self._deadline.remaining())
+
+    def stop(self) -> Rows:
+        """Withdraw what is under way; return the rows that had no reply."""
+        self._requests.close()
+        late: Rows = self._requests.awaited.nonzero()[0]
+        if len(late):
+            for circuit in self._circuits:
+                circuit.act(
+                    lambda session: session.columns.withdraw(self._requests), Deadline(0)
+                )
+        return late
+
+    def errors(self, late: Rows) -> dict[str, CaprotoError]:
+        """Make the error of each request that failed, was lost, or had no reply."""
+        found: dict[str, CaprotoError] = {}
+        for row, answer in self._requests.refused.items():
+            pv = self._pvs[row]
+            if isinstance(answer, CaprotoError):
+                found[pv.name] = failure(pv, self._verb, answer, pv.server)
+            else:
+                found[pv.name] = refusal(pv, self._verb, answer, answer.sender_address)
+        for row, error in self._requests.lost_rows.items():
+            found[self._pvs[row].name] = _lost(self._pvs[row], self._verb, error)
+        heard: dict[ClientCircuit | None, str] = {}
+        for row in late.tolist():
+            pv = self._pvs[row]
+            circuit = carrier_of(pv)
+            if circuit not in heard:
+                heard[circuit] = (
+                    "its circuit was lost" if circuit is None
+                    else circuit.describe_last_heard(home_of(pv).now())
+                )
+            hint = Write.hint if self._verb == Write.verb else Read.hint
+            text = no_reply(self._verb, self._deadline.timeout, heard[circuit], hint)
+            found[pv.name] = CaprotoTimeoutError(f"{pv.name!r}: {text}")
+        return found
+
+
+def _request(
+    session: CircuitSession,
+    share: Share,
+    requests: Sequence[ColumnRequest],
+    sink: ColumnRequests | None,
+) -> bool:
+    """Send requests, under the lock of the circuit; False if its channels have changed."""
+    if session.state is not CircuitState.CONNECTED or not share.current:
+        return False
+    session.columns.request(requests, sink)
+    return True
+
+
+def _lost(pv: ClientPV, verb: str, error: CaprotoError) -> CaprotoError:
+    """Make the error of a request that was lost, perhaps because the Context was closed."""
+    if isinstance(error, DisconnectedError):
+        try:
+            home_of(pv).check_open(pv)
+        except ContextDisconnectedError as closed:
+            return closed.with_traceback(None)
+    return failure(pv, verb, error, pv.server)
+

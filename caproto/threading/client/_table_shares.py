@@ -1,0 +1,127 @@
+"""Which circuits serve the PVs of a table, and the sids of their channels.
+
+Importing this module imports numpy.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy
+
+from ..._client.columns import Form, Rows, TableForm
+from ..._client.pvs import link_of
+from ..._protocol.client_channel import ClientChannel
+from ..._protocol.dbr import AccessRights
+from ._circuit import ClientCircuit
+from ._home import ClientPV
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Share(NamedTuple):
+    """The PVs of a table that are on one circuit and can be used.
+
+    Attributes
+    ----------
+    circuit : ClientCircuit
+    changes : int
+        Its `channel_changes` then: if it has more now, this is out of date.
+    rows : numpy.ndarray of intp
+    parts : list of (Form, rows, sids)
+        The same by form, with the sids of the channels.
+    """
+
+    circuit: ClientCircuit
+    changes: int
+    rows: Rows
+    parts: list[tuple[Form, Rows, NDArray[numpy.uint32]]]
+
+    @property
+    def current(self) -> bool:
+        """Whether its channels are as they were."""
+        return self.circuit.circuit.channel_changes == self.changes
+
+
+class Shares:
+    """Divides a table among circuits. Asked by any thread; what it knows is replaced whole.
+
+    Parameters
+    ----------
+    form : TableForm
+    pvs : sequence of PV
+        One for each row.
+    right : AccessRights
+        What the server must allow.
+    """
+
+    def __init__(self, form: TableForm, pvs: Sequence[ClientPV], right: AccessRights) -> None:
+        self._form = form
+        self._pvs = pvs
+        self._right = int(right)
+        self._known: tuple[list[Share], Rows] = [], numpy.arange(len(pvs))
+
+    def now(self) -> tuple[list[Share], Rows]:
+        """Return the shares of the circuits, and the rows that are in none.
+
+        Those are not connected, may not be used, or have fewer elements than the table wants.
+        """
+        shares, others = self._known
+        if not all(share.current for share in shares) or any(
+            self._usable(row) for row in others.tolist()
+        ):
+            self._known = shares, others = self._divide()
+        return shares, others
+
+    def _usable(self, row: int) -> bool:
+        link = link_of(self._pvs[row])
+        return link is not None and self._fits(link.carrier, link.channel)
+
+    def _fits(self, circuit: ClientCircuit, channel: ClientChannel) -> bool:
+        rights, most = channel.access_rights, channel.native_data_count
+        return (
+            circuit.serves(channel)
+            and (rights is None or bool(int(rights) & self._right))
+            and most is not None
+            and most >= self._form.count
+        )
+
+    def _divide(self) -> tuple[list[Share], Rows]:
+        groups: dict[ClientCircuit, tuple[int, list[int], list[int]]] = {}
+        others: list[int] = []
+        for row, pv in enumerate(self._pvs):
+            link = link_of(pv)
+            if link is None:
+                others.append(row)
+                continue
+            group = groups.get(link.carrier)
+            if group is None:
+                # Before its channels are looked at.
+                group = groups[link.carrier] = link.carrier.circuit.channel_changes, [], []
+            if self._fits(link.carrier, link.channel):
+                assert link.channel.sid is not None
+                group[1].append(row)
+                group[2].append(link.channel.sid)
+            else:
+                others.append(row)
+        shares = [
+            self._share(circuit, changes, rows, sids)
+            for circuit, (changes, rows, sids) in groups.items()
+            if rows
+        ]
+        return shares, numpy.array(others, numpy.intp)
+
+    def _share(
+        self, circuit: ClientCircuit, changes: int, rows: list[int], sids: list[int]
+    ) -> Share:
+        form, every = self._form, numpy.array(rows, numpy.intp)
+        by_row = numpy.array(sids, numpy.uint32)
+        if not form.mixed:
+            return Share(circuit, changes, every, [(form.forms[0], every, by_row)])
+        parts = []
+        for one in form.forms:
+            chosen = form.select(one, every)
+            if len(chosen):
+                parts.append((one, chosen, by_row[numpy.searchsorted(every, chosen)]))
+        return Share(circuit, changes, every, parts)

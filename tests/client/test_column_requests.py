@@ -1,0 +1,94 @@
+"""Reads of a table, as the readers of its circuits fill them in."""
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import caproto as ca
+from caproto import ChannelType, DisconnectedError, ReadError
+from caproto._client.column_requests import ColumnRead
+from caproto._client.columns import TableForm
+from caproto._protocol.id_ranges import Block, IdRange
+
+FORM = TableForm(["a", "b", "c", "d"], "time", float, 1)
+DOUBLE = ChannelType.TIME_DOUBLE
+
+
+def answer(number: int, value: float = 1.5, status: int = 1) -> ca.ReadNotifyResponse:
+    metadata = 0, 0, ca.TimeStamp(1, 0)
+    return ca.ReadNotifyResponse(value, DOUBLE, 1, status, number, metadata=metadata)
+
+
+class World:
+    """A read of four rows, under ids that go backwards."""
+
+    def __init__(self) -> None:
+        self.finished = 0
+        self.read = ColumnRead(FORM, threading.Lock(), self.finish)
+        self.range = IdRange(15, int(DOUBLE), 1, 100, 4)
+        self.range.fill(np.arange(4, dtype=np.uint32), np.array([3, 2, 1, 0]))
+        self.read.expect(np.arange(4))
+
+    def finish(self) -> None:
+        self.finished += 1
+
+    def block(self, *offsets: int) -> None:
+        data = b"".join(bytes(answer(100 + n, float(n))) for n in offsets)
+        block = Block.from_wire((15, 24, int(DOUBLE), 1, 1, 100 + offsets[0]), b"")
+        block.range, block.offsets = self.range, np.array(offsets)
+        block.records = np.frombuffer(data, "V40")
+        self.read.take(block)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_values_go_into_their_rows(world):
+    world.block(0, 1)
+    assert not world.read.done and not world.finished
+    world.read.take_one(world.range, 3, answer(103, 3.0))
+    world.block(2)
+    assert world.read.columns.values.tolist() == [3.0, 2.0, 1.0, 0.0]
+    assert world.finished == 1 and world.read.done
+
+
+def test_refusals_and_failures(world):
+    refusal, failure = answer(100, status=48), ReadError("too large")
+    world.read.take_one(world.range, 0, refusal)
+    world.read.take_one(world.range, 1, failure)
+    world.read.take_one(world.range, 2, ca.ReadNotifyResponse([1.0, 2.0], DOUBLE, 2, 1, 102))
+    assert world.read.refused[3] is refusal and world.read.refused[2] is failure
+    assert "2 elements came" in str(world.read.refused[1])
+    world.block(3)
+    assert world.finished == 1 and world.read.columns.ok.tolist() == [True, False, False, False]
+
+
+def test_what_was_lost_is_told_apart(world):
+    error = DisconnectedError("gone")
+    world.block(0)
+    world.read.lost(world.range, [0, 1, 2, 3], error)
+    assert world.read.lost_rows == {2: error, 1: error, 0: error} and world.finished == 1
+
+
+def test_a_second_answer_changes_nothing(world):
+    world.read.take_one(world.range, 0, answer(100, 1.0))
+    world.read.take_one(world.range, 0, answer(100, 2.0))
+    assert world.read.columns.values[3] == 1.0 and world.read.awaited.sum() == 3
+
+
+def test_what_was_not_sent_is_not_awaited(world):
+    world.read.unsent(np.array([0, 1]))
+    world.block(0, 1)
+    assert world.finished == 1 and world.read.done
+
+
+def test_after_the_end_nothing_is_taken(world):
+    world.read.close()
+    world.block(0)
+    world.read.take_one(world.range, 1, answer(101))
+    world.read.lost(world.range, [2], DisconnectedError("gone"))
+    assert not world.read.columns.ok.any() and not world.finished and not world.read.lost_rows

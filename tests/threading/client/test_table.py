@@ -1,0 +1,211 @@
+"""Tables of PVs, against a real IOC and against scripted servers."""
+from __future__ import annotations
+
+import pickle
+import sys
+from time import monotonic
+
+import numpy as np
+import pytest
+
+import caproto as ca
+from caproto import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, ChannelType
+from caproto.threading.client import AccessError, Context, ContextDisconnectedError, ReadError
+from tests.harness.databases import many, many_names
+from tests.harness.fake_server import FakePV, ignore
+
+pytestmark = pytest.mark.ioc
+
+
+class TestReading:
+    def test_columns_in_the_order_of_the_names(self, real):
+        table = real.table(["T:long", "T:double", "T:enum"])
+        snap = table.read()
+        assert snap.ok.all() and not snap.errors and snap.connected.all()
+        assert snap.values.tolist() == [real.read(n).to_dict()[n] for n in snap.names]
+        stamps = [real.read(n)[n].metadata.stamp.as_datetime64() for n in snap.names]
+        assert snap.timestamps.tolist() == [stamp.astype(int) for stamp in stamps]
+
+    def test_alarms(self, start_server):
+        server = start_server({"x": 1.0})
+        server.on[ca.ReadNotifyRequest] = lambda connection, command: connection.send(
+            ca.ReadNotifyResponse(
+                2.5, command.data_type, 1, 1, command.ioid,
+                metadata=(ca.AlarmStatus.HIGH, ca.AlarmSeverity.MINOR_ALARM, ca.TimeStamp(7, 9)),
+            )
+        )
+        with Context(configuration=server.configuration) as ctx:
+            snap = ctx.table(["x"]).read()
+        assert (snap.severity.tolist(), snap.status.tolist()) == ([1], [ca.AlarmStatus.HIGH])
+        assert snap.timestamps[0] == np.datetime64("1990-01-01T00:00:07.000000009")
+
+    @pytest.mark.parametrize(
+        "name, dtype, count, value",
+        [
+            ("T:long", int, 1, None), ("T:enum", "enum", 1, 1), ("T:enum", str, 1, b"green"),
+            ("T:string", str, 1, b"hello"), ("T:double", np.float32, 1, np.float32(3.14)),
+            ("T:array_long", int, 2, None), ("T:array_double", float, 2, None),
+            ("T:array_string", str, 2, None), ("T:array_char", "char", 3, None),
+        ],
+    )  # fmt: skip
+    def test_all_kinds_of_columns(self, real, name, dtype, count, value):
+        snap = real.table([name], dtype=dtype, count=count).read()
+        assert snap.ok.all(), snap.errors
+        alone = real.get_pv(name).read(
+            data_type=ChannelType.STRING if dtype is str else None, data_count=count
+        )
+        expected = alone.native_data.tolist()
+        if value is not None:
+            assert snap.values.tolist() == [value]
+        if dtype is not np.float32:
+            assert np.ravel(snap.values).tolist() == expected
+
+    def test_one_type_for_each_name(self, real):
+        types = {"T:bool": int, "T:string": str, "T:double": float}
+        snap = real.table(types, dtype=types).read()
+        assert snap.to_dict() == {"T:bool": 1, "T:string": "hello", "T:double": 3.14}
+        assert snap.values.dtype == object
+
+    def test_without_time_or_alarm(self, real):
+        for family in ("status", "native"):
+            snap = real.table(["T:double"], data_type=family).read()
+            assert snap.values.tolist() == [3.14] and np.isnat(snap.timestamps[0])
+
+    def test_partial_results(self, real):
+        table = real.table(["T:double", "T:missing", "T:noaccess", "T:string", "T:long"])
+        snap = table.read(timeout=1)
+        assert snap.ok.tolist() == [True, False, False, False, True]
+        assert snap.connected.tolist() == [True, False, True, True, True]
+        assert isinstance(snap.errors["T:missing"], CaprotoTimeoutError)
+        assert "was not found within 1 s" in str(snap.errors["T:missing"])
+        assert isinstance(snap.errors["T:noaccess"], AccessError)
+        assert isinstance(snap.errors["T:string"], ReadError)  # no number
+        assert np.isnan(snap.values[[1, 2, 3]]).all()
+        alone = real.read("T:string", data_type="TIME_DOUBLE").errors["T:string"]
+        assert str(snap.errors["T:string"]) == str(alone)
+
+    def test_no_reply(self, server, ctx):
+        table = ctx.table(["x", "y"])
+        table.wait_for_connection()
+        server.on[ca.ReadNotifyRequest] = ignore
+        begun = monotonic()
+        snap = table.read(timeout=0.2)
+        assert monotonic() - begun < 3 and not snap.ok.any() and snap.connected.all()
+        assert "'x': no reply to the read within 0.2 s" in str(snap.errors["x"])
+        del server.on[ca.ReadNotifyRequest]
+        assert table.read().ok.all()
+        for circuit in ctx.circuit_managers.values():
+            assert not circuit.circuit.ranges
+
+    def test_a_circuit_that_is_lost_under_a_read(self, server, ctx):
+        """A read changes nothing: it is repeated on the next circuit."""
+        table = ctx.table(["x", "y"])
+        table.wait_for_connection()
+        server.on[ca.ReadNotifyRequest] = lambda connection, command: (
+            server.on.clear(), connection.reset()
+        )
+        assert table.read(timeout=10).values.tolist() == [1.5, 2.5]
+
+    def test_a_server_that_drops_a_channel_under_a_read(self, server, ctx):
+        table = ctx.table(["x", "y"])
+        table.wait_for_connection()
+
+        def drop(connection, command):
+            server.on.clear()
+            connection.send(ca.ServerDisconnResponse(connection.channel("x").cid))
+
+        server.on[ca.ReadNotifyRequest] = drop
+        assert table.read(timeout=10).values.tolist() == [1.5, 2.5]
+
+    def test_too_few_elements(self, server, ctx):
+        snap = ctx.table(["x", "wave"], count=3).read()
+        assert snap.ok.tolist() == [False, True] and snap.values[1].tolist() == [1, 2, 3]
+        assert "3 elements are more than" in str(snap.errors["x"])
+
+    def test_a_write_is_seen_by_the_next_read(self, own_ioc):
+        with Context(configuration=own_ioc.configuration, timeout=10) as ctx:
+            table = ctx.table(["T:double", "T:long"])
+            table.read()
+            ctx.write({"T:double": 2.5})
+            assert table.read().values[0] == 2.5
+
+    def test_an_ioc_that_is_restarted(self, own_ioc, wait_for):
+        with Context(configuration=own_ioc.configuration, timeout=30) as ctx:
+            table = ctx.table(["T:double", "T:long"])
+            assert table.read().ok.all()
+            own_ioc.kill()
+            wait_for(lambda: not table.connected.any())
+            own_ioc.start()
+            assert table.read().ok.all() and table.connected.all()
+
+    def test_ten_thousand(self, start_ioc, tmp_path):
+        database = tmp_path / "many.db"
+        database.write_text(many(10_000))
+        ioc = start_ioc([database])
+        with Context(configuration=ioc.configuration, timeout=60) as ctx:
+            table = ctx.table(many_names(10_000))
+            for _ in range(3):  # the first one PV by PV, as they connect
+                assert table.read().values.tolist() == list(range(10_000))
+
+    def test_a_closed_context(self, server):
+        with Context(configuration=server.configuration) as ctx:
+            table = ctx.table(["x"])
+        with pytest.raises(ContextDisconnectedError):
+            table.read()
+
+
+class TestTable:
+    def test_its_columns_are_always_there(self, ctx):
+        table = ctx.table(["x", "missing"])
+        assert table.names == ("x", "missing") and table.index["missing"] == 1 and len(table) == 2
+        assert np.isnan(table.values).all() and np.isnat(table.timestamps).all()
+        assert table.severity.tolist() == table.status.tolist() == [0, 0]
+        snap = table.read(timeout=0.3)
+        assert table.values is snap.values and table.connected.tolist() == [True, False]
+        assert repr(table) == "<Table of 2 PVs (float64), 1 connected>"
+
+    def test_waiting_for_connections(self, ctx):
+        table = ctx.table(["x", "y"])
+        table.wait_for_connection()
+        assert table.connected.all()
+        with pytest.raises(CaprotoTimeoutError, match="1 of 2 PVs are not connected; the first "):
+            ctx.table(["x", "missing"]).wait_for_connection(timeout=0.2)
+
+    def test_pvs_are_those_of_the_context(self, ctx):
+        table = ctx.table(["x"], priority=7)
+        assert table.pvs == (ctx.get_pv("x", priority=7),)
+
+    @pytest.mark.parametrize(
+        "names, options, error",
+        [
+            ("x", {}, CaprotoTypeError), ([5], {}, CaprotoTypeError),
+            (["x", "x"], {}, CaprotoValueError), (["x"], {"dtype": "banana"}, CaprotoValueError),
+            (["x"], {"timeout": "soon"}, CaprotoTypeError),
+            (["x"], {"count": 0}, CaprotoValueError), (["x"], {"priority": 100}, CaprotoValueError),
+        ],
+    )  # fmt: skip
+    def test_wrong_arguments_raise_at_once(self, ctx, names, options, error):
+        with pytest.raises(error):
+            ctx.table(names, **options)
+        assert not ctx.pvs
+
+    def test_without_numpy(self, ctx, monkeypatch):
+        monkeypatch.setitem(sys.modules, "numpy", None)
+        for name in [name for name in sys.modules if name.startswith("caproto.")
+                     and name.rsplit(".", 1)[1] in ("columns", "_table")]:  # fmt: skip
+            monkeypatch.delitem(sys.modules, name)
+        with pytest.raises(ca.CaprotoNotImplementedError, match="table.. needs numpy"):
+            ctx.table(["x"])
+
+    def test_it_cannot_be_pickled(self, ctx):
+        with pytest.raises(CaprotoTypeError, match="a Table cannot be copied or pickled"):
+            pickle.dumps(ctx.table(["x"]))
+
+    def test_no_names(self, ctx):
+        assert len(ctx.table([]).read()) == 0
+
+    def test_wave(self, start_server):
+        server = start_server({"a": FakePV([1, 2], ChannelType.LONG), "b": FakePV([3, 4])})
+        with Context(configuration=server.configuration) as ctx:
+            snap = ctx.table(["a", "b"], count=2).read()
+        assert snap.values.tolist() == [[1, 2], [3, 4]]
