@@ -272,7 +272,7 @@ class VirtualCircuit(CircuitRules):
         From now on its replies and updates come as blocks, where they come in runs.
         """
         if not self.ranges:
-            self._framer.split = self._split
+            self.framer.split = self._split
         super().add_range(one)
 
     def _split(

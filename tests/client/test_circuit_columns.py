@@ -273,7 +273,7 @@ def outcome(script: list[list[tuple]], cuts: list[int], blocks: bool) -> tuple:
     world.session.columns.subscribe(watching, pvs, range(COUNT))
     subscribed = world.send()
     if not blocks:
-        world.session.circuit._framer.split = split
+        world.session.circuit.framer.split = split
     data = b"".join(
         wire(event, asked, subscribed, plain.subscriptionid, pvs) for run in script for event in run
     )
