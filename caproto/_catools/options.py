@@ -312,6 +312,8 @@ MONITORING = {
         "I since that of the same PV",
         _set_timestamps,
     ),
+    "watch": Option("", "Show a table on the whole screen; ? there lists its keys",
+                    flag("watch", True)),
 }
 PUT_FORMS = {
     "c": Option("", "Wait until the server has finished", flag("completion", True)),

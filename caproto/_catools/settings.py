@@ -40,6 +40,8 @@ class Settings:
     timestamps : str
         Letters of the time stamps that a monitor prints: s (server), c (client), and r, i or I for
         differences.
+    watch : bool
+        Whether a monitor shows a table instead of lines.
     enum_input : str
         How caput reads states: 'any', 'number' or 'name'.
     """
@@ -65,6 +67,7 @@ class Settings:
         self.enum_input = "any"
         self.array_input = False
         self.interest = 0
+        self.watch = False
 
     def read_environment(self) -> None:
         """Take the timeout from the environment, if it is there."""

@@ -25,6 +25,10 @@ __all__ = ["main"]
 
 
 def _work(settings: Settings, names: list[str]) -> int:
+    if settings.watch:
+        from .._catools.watch.program import watch_table
+
+        return watch_table(settings, names)
     from .._catools.access import start
     from .._catools.watching import watch
 

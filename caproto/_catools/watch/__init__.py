@@ -1,0 +1,1 @@
+"""The full-screen table of ``caproto-monitor --watch``: what it shows, and how it is drawn."""

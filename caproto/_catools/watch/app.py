@@ -1,0 +1,222 @@
+"""The app: keys and clicks change the table, a timer has it drawn."""
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from functools import partial
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.widgets import Footer, Static
+
+from ..._errors import CaprotoError
+from .cells import printable
+from .grid import Grid, Titles
+from .keys import KEYS, help_text
+from .rows import Row
+from .screens import Confirmation, Page, Question
+from .source import Source
+from .table import TICKS_PER_SECOND, Table
+
+__all__ = ["WatchApp"]
+
+
+class WatchApp(App[None]):
+    """The table on the screen.
+
+    Parameters
+    ----------
+    source : Source
+    table : Table
+    """
+
+    TITLE = "caproto-monitor"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { background: ansi_default; }
+    #summary { height: 1; text-style: bold; }
+    """
+    BINDINGS = [
+        *(
+            Binding(key.keys, key.action, key.word, show=bool(key.word), key_display=key.label)
+            for key in KEYS
+        ),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False),
+    ]
+
+    def __init__(self, source: Source, table: Table) -> None:
+        super().__init__(ansi_color=True)
+        self._source = source
+        self._table = table
+        self._summary = Static(markup=False, id="summary")
+        self._titles = Titles(table)
+        self._grid = Grid(table, colours=not self.no_color)
+
+    def compose(self) -> ComposeResult:
+        """Make the parts."""
+        yield self._summary
+        yield self._titles
+        yield self._grid
+        yield Footer(show_command_palette=False)
+
+    # ---- what happens
+
+    def on_mount(self) -> None:
+        """Begin to draw, and have signals end the app so that the terminal is as before."""
+        self.set_interval(1 / TICKS_PER_SECOND, self._tick)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Choose the columns that fit."""
+        self.call_after_refresh(self._arrange)
+
+    def on_titles_clicked(self, event: Titles.Clicked) -> None:
+        """Sort."""
+        self._table.sort_by(event.column)
+        self._arrange()
+
+    def _tick(self) -> None:
+        """Draw what has changed."""
+        before = self._table.shown
+        if self._table.tick(time.time(), time.monotonic()):
+            self._say_summary()
+        if self._table.shown is before or self._table.shown == before:
+            self._grid.update()
+        else:
+            self._grid.show_selected()
+        while self._source.messages:
+            done, text = self._source.messages.popleft()
+            self._say(text, done)
+
+    def _say(self, text: str, good: bool = True) -> None:
+        self.notify(
+            printable(text), severity="information" if good else "error", markup=False
+        )
+
+    def _say_summary(self) -> None:
+        summary = self._table.summary()
+        if summary != self._summary.content:
+            self._summary.update(summary)
+
+    def _arrange(self) -> None:
+        """Draw everything: rows, filters or the size of the terminal have changed."""
+        self._titles.layout_shown = self._grid.arrange()
+        self._titles.refresh()
+        self._grid.show_selected()
+        self._say_summary()
+
+    # ---- keys
+
+    def action_move(self, step: int) -> None:
+        """Select another row."""
+        self._table.select(self._table.place + step)
+        self._grid.show_selected()
+
+    def action_page(self, step: int) -> None:
+        """Select a row that is a screen away."""
+        self.action_move(step * max(1, self._grid.size.height - 1))
+
+    def action_first(self) -> None:
+        """Select the first row."""
+        self.action_move(-len(self._table.shown))
+
+    def action_last(self) -> None:
+        """Select the last row."""
+        self.action_move(len(self._table.shown))
+
+    def action_sort(self, step: int) -> None:
+        """Sort by another column."""
+        self._table.sort_by_next(step)
+        self._arrange()
+
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self._table.sort_by(self._table.sorted_by)
+        self._arrange()
+
+    def action_freeze(self) -> None:
+        """Stop the display, or go on."""
+        self._table.freeze(not self._table.frozen)
+        self._arrange()
+
+    def action_alarms(self) -> None:
+        """Show only alarms, or all."""
+        self._table.alarms_only = not self._table.alarms_only
+        self._table.arrange()
+        self._arrange()
+
+    def action_filter(self) -> None:
+        """Ask for a filter; it applies while it is typed."""
+        before = self._table.filter
+
+        def apply(text: str | None) -> None:
+            self._table.filter = before if text is None else text
+            self._table.arrange()
+            self._arrange()
+
+        question = "Names to show: parts or patterns (*, ?), ! before what is not to be shown"
+        self.push_screen(Question(question, before, changed=apply), apply)
+
+    def action_add(self) -> None:
+        """Ask for names of PVs to add."""
+
+        def add(text: str | None) -> None:
+            try:
+                self._table.add(self._source.add((text or "").split()))
+            except CaprotoError as error:
+                self._say(str(error), False)
+            self._arrange()
+
+        self.push_screen(Question("PVs to add, with blanks between their names"), add)
+
+    def action_remove(self) -> None:
+        """Remove the selected PV."""
+        row = self._table.selected
+        if row is not None:
+            self._source.remove(row)
+            self._table.remove(row)
+            self._arrange()
+
+    def action_write(self) -> None:
+        """Ask for a value for the selected PV, and whether it is to be written."""
+        row = self._table.selected
+        if row is None:
+            return
+        present = f"{row.shown.text} {row.units}".rstrip()
+        label = row.label
+
+        def ask(text: str | None) -> None:
+            if text is not None:
+                question = f"Write {printable(text)} to {label}? Its value was {present}."
+                self.push_screen(Confirmation(question), partial(write, text))
+
+        def write(text: str, confirmed: bool | None) -> None:
+            if confirmed:
+                self.run_worker(self._write(row, text))
+
+        self.push_screen(Question(f"Value for {label}, which is {present}"), ask)
+
+    async def _write(self, row: Row, text: str) -> None:
+        try:
+            await asyncio.to_thread(self._source.write, row, text)
+        except CaprotoError as error:
+            self._say(f"{row.name} = {text}: {error}", False)
+
+    def action_describe(self) -> None:
+        """Show everything about the selected PV."""
+        row = self._table.selected
+        if row is not None:
+            self.push_screen(Page(partial(self._source.describe, row)))
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.push_screen(Page(help_text))
+
+    def action_interrupt(self) -> None:
+        """End as programs do after Ctrl-C."""
+        self.exit(return_code=128 + signal.SIGINT)

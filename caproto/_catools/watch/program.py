@@ -1,0 +1,73 @@
+"""The program: checks the terminal, makes the client, runs the app."""
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from ..access import start
+from ..settings import Failed, Settings
+
+__all__ = ["watch_table"]
+
+
+def watch_table(settings: Settings, names: Sequence[str]) -> int:
+    """Show a table of PVs until the user ends it.
+
+    Parameters
+    ----------
+    settings : Settings
+    names : sequence of str
+
+    Returns
+    -------
+    int
+        The exit status: 0, or as after a signal.
+
+    Raises
+    ------
+    Failed
+        There is no terminal that can show it, or textual is not installed.
+    """
+    _check_terminal()
+    try:
+        import textual  # noqa: F401
+    except ImportError:
+        raise Failed(
+            f"{settings.tool} --watch needs the package textual: pip install 'caproto[tui]'"
+        ) from None
+    from .app import WatchApp
+    from .source import Source
+    from .table import Table
+
+    with start(settings, names) as context:
+        logging.getLogger("caproto").setLevel(logging.CRITICAL)  # it would write over the table
+        source, table = Source(context, settings), Table()
+        table.add(source.add(names))
+        app = WatchApp(source, table)
+        app.run()
+        return app.return_code or 0
+
+
+def _check_terminal() -> None:
+    """Refuse what cannot show a table; without colours, have none."""
+    kind = os.environ.get("TERM", "")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Failed("--watch needs a terminal, and standard input or output is none.")
+    if kind in ("", "dumb", "unknown"):
+        raise Failed(f"--watch needs a terminal that can move its cursor, not TERM={kind!r}.")
+    if not _has_colours():
+        os.environ["NO_COLOR"] = "1"
+    elif not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # empty, it means nothing
+
+
+def _has_colours() -> bool:
+    try:
+        import curses
+
+        curses.setupterm()
+        return curses.tigetnum("colors") > 0
+    except (ImportError, curses.error):
+        return True

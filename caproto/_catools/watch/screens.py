@@ -1,0 +1,120 @@
+"""Screens over the table: a question with one line of text, a yes or no, a long text."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Input, Static
+
+__all__ = ["Confirmation", "Page", "Question"]
+
+_BOX = """
+{name} {{ align: center bottom; background: transparent; }}
+{name} Vertical {{ height: auto; border: round ansi_default; background: ansi_default; }}
+{name} Input {{ border: none; padding: 0; height: 1; background: ansi_default; }}
+"""
+
+
+class Question(ModalScreen["str | None"]):
+    """A question that is answered with one line of text; Escape gives None.
+
+    Parameters
+    ----------
+    question : str
+    text : str, optional
+        What is in the line at first.
+    changed : callable, optional
+        Called with the text at each change.
+    """
+
+    DEFAULT_CSS = _BOX.format(name="Question")
+    BINDINGS = [Binding("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(
+        self, question: str, text: str = "", changed: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__()
+        self._question, self._text, self._changed = question, text, changed
+
+    def compose(self) -> ComposeResult:
+        """Make the parts."""
+        with Vertical():
+            yield Static(self._question, markup=False)
+            yield Input(self._text, select_on_focus=False)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Pass the text on."""
+        if self._changed is not None:
+            self._changed(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the answer."""
+        self.dismiss(event.value)
+
+
+class Confirmation(ModalScreen[bool]):
+    """A question that is answered with y or n; Escape means n, Enter nothing.
+
+    Parameters
+    ----------
+    question : str
+    """
+
+    DEFAULT_CSS = _BOX.format(name="Confirmation")
+    BINDINGS = [
+        Binding("y", "dismiss(True)", "Yes"), Binding("n,escape", "dismiss(False)", "No"),
+    ]
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        self._question = question
+
+    def compose(self) -> ComposeResult:
+        """Make the parts."""
+        with Vertical():
+            yield Static(self._question, markup=False)
+            yield Static("y: yes    n, Esc: no", markup=False)
+
+
+class Page(ModalScreen[None]):
+    """A long text, to scroll through.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the text. It may wait: it runs in a thread.
+    """
+
+    DEFAULT_CSS = """
+    Page { background: ansi_default; }
+    Page VerticalScroll { background: ansi_default; }
+    """
+    BINDINGS = [
+        Binding("escape,q,enter", "dismiss(None)", "Back"), Binding("r", "load", "Renew"),
+    ]
+
+    def __init__(self, make: Callable[[], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def compose(self) -> ComposeResult:
+        """Make the parts."""
+        with VerticalScroll():
+            yield Static("...", markup=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Get the text for the first time."""
+        self.action_load()
+
+    def action_load(self) -> None:
+        """Get the text."""
+        self.run_worker(self._load(), exclusive=True)
+
+    async def _load(self) -> None:
+        text = await asyncio.to_thread(self._make)
+        self.query_one(Static).update(text)
