@@ -173,6 +173,15 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_catools.lines", "_catools.program"),
     ("_catools.access",),
     ("_catools.watching", "_catools.writing"),
+    # ... and of the table of one of them
+    ("_catools.watch", "_catools.watch.cells", "_catools.watch.keys", "_catools.watch.sparkline"),
+    ("_catools.watch.readings",),
+    ("_catools.watch.rows",),
+    ("_catools.watch.columns", "_catools.watch.source"),
+    ("_catools.watch.table",),
+    ("_catools.watch.grid", "_catools.watch.screens"),
+    ("_catools.watch.app",),
+    ("_catools.watch.program",),
     # --- 12: programs
     ("commandline", "ioc_examples"),
 )

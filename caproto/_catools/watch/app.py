@@ -6,7 +6,6 @@ import signal
 import time
 from functools import partial
 
-from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import Footer, Static
@@ -22,6 +21,9 @@ from .table import TICKS_PER_SECOND, Table
 
 __all__ = ["WatchApp"]
 
+#: Seconds that a message stays on the screen.
+_MESSAGE_TIME = 10.0
+
 
 class WatchApp(App[None]):
     """The table on the screen.
@@ -35,12 +37,15 @@ class WatchApp(App[None]):
     TITLE = "caproto-monitor"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    Screen { background: ansi_default; }
     #summary { height: 1; text-style: bold; }
+    #message { height: auto; text-style: bold; }
     """
     BINDINGS = [
         *(
-            Binding(key.keys, key.action, key.word, show=bool(key.word), key_display=key.label)
+            Binding(
+                key.keys, key.action, key.word, show=bool(key.word),
+                key_display=key.label.partition(",")[0],
+            )
             for key in KEYS
         ),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
@@ -52,14 +57,17 @@ class WatchApp(App[None]):
         self._source = source
         self._table = table
         self._summary = Static(markup=False, id="summary")
-        self._titles = Titles(table)
+        self._message = Static(markup=False, id="message")
+        self._message_end = 0.0  # of its time on the screen, on the monotonic clock
         self._grid = Grid(table, colours=not self.no_color)
+        self._titles = Titles(table, self._grid)
 
     def compose(self) -> ComposeResult:
         """Make the parts."""
         yield self._summary
         yield self._titles
         yield self._grid
+        yield self._message
         yield Footer(show_command_palette=False)
 
     # ---- what happens
@@ -71,9 +79,9 @@ class WatchApp(App[None]):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_grid_resized(self) -> None:
         """Choose the columns that fit."""
-        self.call_after_refresh(self._arrange)
+        self._arrange()
 
     def on_titles_clicked(self, event: Titles.Clicked) -> None:
         """Sort."""
@@ -90,13 +98,14 @@ class WatchApp(App[None]):
         else:
             self._grid.show_selected()
         while self._source.messages:
-            done, text = self._source.messages.popleft()
-            self._say(text, done)
+            self._say(self._source.messages.popleft())
+        if self._message.content and time.monotonic() > self._message_end:
+            self._message.update("")
 
-    def _say(self, text: str, good: bool = True) -> None:
-        self.notify(
-            printable(text), severity="information" if good else "error", markup=False
-        )
+    def _say(self, text: str) -> None:
+        """Show a message for a while."""
+        self._message.update(printable(text))
+        self._message_end = time.monotonic() + _MESSAGE_TIME
 
     def _say_summary(self) -> None:
         summary = self._table.summary()
@@ -105,9 +114,8 @@ class WatchApp(App[None]):
 
     def _arrange(self) -> None:
         """Draw everything: rows, filters or the size of the terminal have changed."""
-        self._titles.layout_shown = self._grid.arrange()
+        self._grid.fit_columns()
         self._titles.refresh()
-        self._grid.show_selected()
         self._say_summary()
 
     # ---- keys
@@ -169,7 +177,7 @@ class WatchApp(App[None]):
             try:
                 self._table.add(self._source.add((text or "").split()))
             except CaprotoError as error:
-                self._say(str(error), False)
+                self._say(str(error))
             self._arrange()
 
         self.push_screen(Question("PVs to add, with blanks between their names"), add)
@@ -187,12 +195,12 @@ class WatchApp(App[None]):
         row = self._table.selected
         if row is None:
             return
-        present = f"{row.shown.text} {row.units}".rstrip()
         label = row.label
+        present = f"{row.shown.text} {row.units}".rstrip() or "without a value"
 
         def ask(text: str | None) -> None:
             if text is not None:
-                question = f"Write {printable(text)} to {label}? Its value was {present}."
+                question = f"Write {printable(text)} to {label}? It is {present}."
                 self.push_screen(Confirmation(question), partial(write, text))
 
         def write(text: str, confirmed: bool | None) -> None:
@@ -205,7 +213,7 @@ class WatchApp(App[None]):
         try:
             await asyncio.to_thread(self._source.write, row, text)
         except CaprotoError as error:
-            self._say(f"{row.name} = {text}: {error}", False)
+            self._say(f"{row.name} = {text}: {error}")
 
     def action_describe(self) -> None:
         """Show everything about the selected PV."""

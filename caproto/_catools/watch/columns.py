@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .cells import fit, width_of
+from .cells import fit
 from .rows import Row
 from .sparkline import sparkline
 
@@ -83,7 +83,7 @@ _AGE = Column(
     downwards=True, right=True,
 )
 _RATE = Column(
-    "rate/s", 6, 6, lambda row, now, width: _rate_text(row.rate), lambda row, now: row.rate,
+    "rate/s", 7, 7, lambda row, now, width: _rate_text(row.rate), lambda row, now: row.rate,
     downwards=True, right=True,
 )
 _COURSE = Column(
@@ -143,14 +143,8 @@ def cells_of(row: Row, layout: Layout, now: float) -> list[str]:
 
 def titles_of(layout: Layout, sorted_by: Column | None, *, downwards: bool) -> list[str]:
     """Write the titles, with a mark at that of the column by which the rows are sorted."""
+    mark = _DOWN if downwards else _UP
     return [
-        fit(
-            f"{column.title} {_DOWN if downwards else _UP}"
-            if column is sorted_by and width_of(column.title) + 2 <= width
-            else f"{column.title}{_DOWN if downwards else _UP}" if column is sorted_by
-            else column.title,
-            width,
-            right=column.right,
-        )
+        fit(column.title + mark * (column is sorted_by), width, right=column.right)
         for column, width in layout
     ]

@@ -1,7 +1,7 @@
 """Grid: draws the table on the screen, line by line; only lines that have changed.
 
-A line is one strip of a few segments. textual's DataTable has a renderable for each cell: it managed
-four redraws a second where this takes an eighth of a core for twenty.
+A line is one strip of a few segments. textual's DataTable, which has a renderable for each cell,
+took a third of a core for four redraws a second; this takes a sixth for twenty.
 """
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ class Titles(Widget):
             super().__init__()
             self.column = column
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, grid: Grid) -> None:
         super().__init__()
         self._table = table
-        self.layout_shown: Layout = ()
+        self._grid = grid
 
     def render_line(self, y: int) -> Strip:
         """Draw the line."""
         table = self._table
-        titles = titles_of(self.layout_shown, table.sorted_by, downwards=table.downwards)
+        titles = titles_of(self._grid.layout_shown, table.sorted_by, downwards=table.downwards)
         line = Strip([Segment(_BLANKS.join(titles), _TITLE)])
         return line.crop_extend(0, self.size.width, _TITLE)
 
     def on_click(self, event: events.Click) -> None:
         """Find the column."""
         end = 0
-        for column, width in self.layout_shown:
+        for column, width in self._grid.layout_shown:
             end += width + GAP
             if event.x < end:
                 if column.key is not None:
@@ -82,7 +82,15 @@ class Grid(ScrollView, can_focus=True):
     table : Table
     colours : bool
         Whether alarms have colours.
+
+    Attributes
+    ----------
+    layout_shown : Layout
+        The columns.
     """
+
+    class Resized(Message):
+        """There is another number of rows or columns."""
 
     # The place of the scroll bar is always left free, so that columns do not depend on it.
     DEFAULT_CSS = """
@@ -92,21 +100,24 @@ class Grid(ScrollView, can_focus=True):
     def __init__(self, table: Table, *, colours: bool) -> None:
         super().__init__()
         self._table = table
-        self._layout: Layout = ()
+        self.layout_shown: Layout = ()
         self._styles = {
             alarm: style if colours else style.without_color for alarm, style in _STYLES.items()
         }
         #: The cells of rows as they are on the screen.
         self._drawn: dict[Row, list[str]] = {}
 
-    def arrange(self) -> Layout:
-        """Choose the columns for the width that there is, and draw everything; return them."""
+    def on_resize(self, event: events.Resize) -> None:
+        """Pass it on; meanwhile nothing is drawn."""
+        self.post_message(self.Resized())
+
+    def fit_columns(self) -> None:
+        """Choose the columns for the width that there is, and draw everything."""
         rows = self._table.rows
         longest = max((width_of(row.label) for row in rows), default=0)
         self.virtual_size = Size(self.size.width, len(self._table.shown))
-        self._layout = layout_for(self.scrollable_content_region.width, longest)
-        self.redraw()
-        return self._layout
+        self.layout_shown = layout_for(self.scrollable_content_region.width, longest)
+        self.show_selected()
 
     def redraw(self) -> None:
         """Draw all lines."""
@@ -122,7 +133,7 @@ class Grid(ScrollView, can_focus=True):
         changed = []
         for y, row in enumerate(table.shown[top : top + self.size.height]):
             row.take()
-            cells = cells_of(row, self._layout, table.now)
+            cells = cells_of(row, self.layout_shown, table.now)
             if cells != self._drawn.get(row):
                 self._drawn[row] = cells
                 changed.append(Region(0, y, self.size.width, 1))
@@ -146,7 +157,7 @@ class Grid(ScrollView, can_focus=True):
             self.redraw()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Draw some lines: without borders and the like, for which the base class looks each time."""
+        """Draw some lines, without borders and so on: the base class looks for them each time."""
         return [
             self.render_line(y).crop(crop.x, crop.right) for y in range(crop.y, crop.bottom)
         ]
@@ -160,7 +171,7 @@ class Grid(ScrollView, can_focus=True):
         row = shown[place]
         cells = self._drawn.get(row)
         if cells is None:
-            cells = self._drawn[row] = cells_of(row, self._layout, self._table.now)
+            cells = self._drawn[row] = cells_of(row, self.layout_shown, self._table.now)
         selected = row is self._table.selected
         base = _SELECTED if selected else _PLAIN
         line = Strip(self._segments(row, cells, base))
@@ -174,7 +185,7 @@ class Grid(ScrollView, can_focus=True):
             return [Segment(_BLANKS.join(cells), coloured)]
         segments: list[Segment] = []
         text, style = "", base
-        for (column, _), cell in zip(self._layout, cells, strict=True):
+        for (column, _), cell in zip(self.layout_shown, cells, strict=True):
             wanted = coloured if column.title in _COLOURED else base
             if wanted is not style:
                 segments.append(Segment(text, style))

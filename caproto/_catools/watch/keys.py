@@ -26,7 +26,7 @@ KEYS = (
     Key("pagedown", "PgDn", "page(1)", "", "Go down by a screen"),
     Key("home,g", "Home, g", "first", "", "Go to the first row"),
     Key("end,G", "End, G", "last", "", "Go to the last row"),
-    Key("enter", "Enter", "describe", "Info", "Everything about the PV, and why it is not connected"),
+    Key("enter", "Enter", "describe", "Info", "All about the PV, and why it is not connected"),
     Key("w", "w", "write", "Write", "Write a value, after a confirmation"),
     Key("space", "Space", "freeze", "Freeze", "Stop the display, or go on"),
     Key("slash,f", "/, f", "filter", "Filter", "Show only some names: c1 or *:c? !c12"),

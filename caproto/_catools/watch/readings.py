@@ -28,19 +28,19 @@ _PLAIN_FLOAT = Settings("").float_format
 class Shown(NamedTuple):
     """What a table shows of an update."""
 
-    text: str
+    text: str = ""
     #: For sorting and the sparkline; None if it is not one number.
-    number: float | None
+    number: float | None = None
     #: 0 to 3.
-    severity: int
+    severity: int = 0
     #: Severity and status; empty if there is no alarm.
-    alarm: str
+    alarm: str = ""
     #: When the server set the value, in POSIX seconds; None if that is undefined.
-    time: float | None
+    time: float | None = None
 
 
 #: Before the first update.
-NOTHING = Shown("", None, 0, "", None)
+NOTHING = Shown()
 
 
 def count_to_request(room: int, settings: Settings) -> int | None:
@@ -68,16 +68,17 @@ def read_update(
     """
     try:
         if response.status.name != "ECA_NORMAL":
-            return NOTHING._replace(text=response.status.description)
+            return Shown(response.status.description)
         number, text = _value(response, room, metadata, settings)
         structure = response.metadata
     except CaprotoError as error:
-        return NOTHING._replace(text=printable(str(error)))
-    shown = NOTHING._replace(text=printable(text), number=number)
+        return Shown(printable(str(error)))
     if structure is None or LAYOUTS[response.data_type].family != "time":
-        return shown  # the server answered in another type than requested
+        return Shown(printable(text), number)  # not the type that was requested
     status, severity, stamp = structure.status, structure.severity, structure.stamp
-    return shown._replace(
+    return Shown(
+        text=printable(text),
+        number=number,
         severity=min(int(severity), 3),
         alarm=alarm_words(status, severity) if severity or status else "",
         time=stamp.timestamp if stamp.seconds else None,
@@ -101,7 +102,7 @@ def _value(
     if room > 1:
         size = f"[{count}]" if count_to_request(room, settings) is None else f"[up to {room}]"
         more = ", …" if count > _WRITTEN or size != f"[{count}]" else ""
-        return None, f"{size} {', '.join(texts)}{more}"
+        return None, f"{size} {', '.join(texts)}{more}".rstrip()
     if layout.native is ChannelType.STRING or not texts:
         return None, ", ".join(texts)
     (element,) = elements

@@ -1,4 +1,4 @@
-"""Row: one PV of the table. Callback threads note what comes; the table takes it over when it draws.
+"""Row: one PV. Callback threads note what comes; the table takes it over when it draws.
 
 A note is two assignments, so ten thousand updates a second cost little. Each attribute has one
 writer: the notes are written by the thread that runs the callbacks of the PV's circuit, everything
@@ -121,8 +121,10 @@ class Row:
         self.course.append(self.shown.number if self.state == CONNECTED else None)
         if self._counts or self._received:
             self._counts.append((now, self._received))
-        if len(self._counts) > 1:
-            (first, before), (last, after) = self._counts[0], self._counts[-1]
+        if not self._counts:
+            return
+        (first, before), (last, after) = self._counts[0], self._counts[-1]
+        if last > first:
             self.rate = (after - before) / (last - first)
 
     @property

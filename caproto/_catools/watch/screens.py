@@ -15,7 +15,6 @@ __all__ = ["Confirmation", "Page", "Question"]
 _BOX = """
 {name} {{ align: center bottom; background: transparent; }}
 {name} Vertical {{ height: auto; border: round ansi_default; background: ansi_default; }}
-{name} Input {{ border: none; padding: 0; height: 1; background: ansi_default; }}
 """
 
 
@@ -44,7 +43,7 @@ class Question(ModalScreen["str | None"]):
         """Make the parts."""
         with Vertical():
             yield Static(self._question, markup=False)
-            yield Input(self._text, select_on_focus=False)
+            yield Input(self._text, select_on_focus=False, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass the text on."""
@@ -100,11 +99,12 @@ class Page(ModalScreen[None]):
     def __init__(self, make: Callable[[], str]) -> None:
         super().__init__()
         self._make = make
+        self._text = Static("...", markup=False)
 
     def compose(self) -> ComposeResult:
         """Make the parts."""
         with VerticalScroll():
-            yield Static("...", markup=False)
+            yield self._text
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -117,4 +117,5 @@ class Page(ModalScreen[None]):
 
     async def _load(self) -> None:
         text = await asyncio.to_thread(self._make)
-        self.query_one(Static).update(text)
+        if self.is_attached:  # the user may have left it meanwhile
+            self._text.update(text)

@@ -72,16 +72,15 @@ class Source:
 
     Attributes
     ----------
-    messages : deque of (bool, str)
-        What became of writes: whether they succeeded, and a sentence. From callback threads, for
-        the table to show.
+    messages : deque of str
+        What became of writes; from callback threads, for the table to show.
     """
 
     def __init__(self, context: Context, settings: Settings) -> None:
         self._context = context
         self._settings = settings
         self._feeds: dict[str, tuple[_Feed, int]] = {}
-        self.messages: deque[tuple[bool, str]] = deque()
+        self.messages: deque[str] = deque()
 
     def add(self, names: Sequence[str]) -> list[Row]:
         """Make rows for those names that have none, and search for their PVs.
@@ -101,7 +100,10 @@ class Source:
         """
         new = [name for name in dict.fromkeys(names) if name not in self._feeds]
         # The client searches for the newest names first: this way they are found in their order.
+        known = self._context.pvs
         pvs = self._context.get_pvs(*reversed(new), priority=self._settings.priority)
+        # Those that were in the table before are idle.
+        self._context.reconnect(pv.key for pv in pvs if pv.key in known)
         for pv in reversed(pvs):
             feed = _Feed(Row(pv.name, self._settings), self._settings)
             token = pv.connection_state_callback.add_callback(feed.connection, run=True)
@@ -120,14 +122,14 @@ class Source:
         return self._context.get_pv(row.name, priority=self._settings.priority)
 
     def write(self, row: Row, text: str) -> None:
-        """Send a value; what becomes of it comes as a message. Waits if the connection is just lost.
+        """Send a value; the outcome comes as a message. Waits if the connection was just lost.
 
         Parameters
         ----------
         row : Row
         text : str
-            A number, the name or number of a state, a text; for arrays, elements separated by
-            blanks, with quotes around those that have some.
+            What the server makes a value of: a number, the name or number of a state, a text; for
+            arrays, elements separated by blanks, with quotes around those that have some.
 
         Raises
         ------
@@ -138,8 +140,9 @@ class Source:
         if not pv.connected:
             raise DisconnectedError(f"{row.name!r} is not connected, so nothing was written")
         native, room = facts_of(pv)
+        is_text = room > 1 and native is ChannelType.CHAR
         data: str | list[str] = text
-        if room > 1 and native is not ChannelType.CHAR:
+        if room > 1 and not is_text:
             try:
                 data = shlex.split(text)
             except ValueError as error:
@@ -147,10 +150,12 @@ class Source:
         label = printable(f"{row.name} = {text}")
 
         def confirm(response: _Confirmation) -> None:
-            done = response.status is CAStatus.ECA_NORMAL
-            self.messages.append((done, f"{label}: {_outcome(response.status)}"))
+            self.messages.append(f"{label}: {_outcome(response.status)}")
 
-        pv.write(data, wait=False, callback=confirm, timeout=_CONFIRMATION_TIME)
+        data_type = ChannelType.CHAR if is_text else ChannelType.STRING
+        pv.write(
+            data, wait=False, callback=confirm, timeout=_CONFIRMATION_TIME, data_type=data_type
+        )
 
     def describe(self, row: Row) -> str:
         """Say everything about a PV: its info, if it is connected, and the explanation.
