@@ -2,7 +2,8 @@
 
 Everything comes from one table, :data:`_TABLE`: for each of the 39 types the fields of the metadata
 that precede the value, their format with its gaps, and the format of one element. The
-``DBR_*`` structures, the layouts and the maps between the families are derived from it.
+``DBR_*`` structures, the layouts and the maps between the families are derived from it; each
+structure when it is first asked for, because few programs use many.
 
 This module describes the layouts. It does not convert values: :mod:`caproto._protocol.payload`
 does.
@@ -12,8 +13,9 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
 from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
@@ -488,47 +490,66 @@ class Layout(NamedTuple):
     dtype: str
     #: The letter of ``struct`` for an element (that of ``array.array`` too, except for strings).
     typecode: str
-    #: Structure of the metadata.
-    struct: type[DbrMetadata]
+
+    @property
+    def struct(self) -> type[DbrMetadata]:
+        """Structure of the metadata."""
+        if not self.value_offset:
+            return NoMetadata
+        return _structures.get(self.channel_type) or _made(self.channel_type)
 
 
-def _layout(channel_type: ChannelType, names: str, format: str, element: str) -> Layout:
+def _layout(channel_type: ChannelType, format: str, element: str) -> Layout:
     family = FAMILIES[channel_type // 7] if channel_type < 35 else "special"
     native, dtype, item_size = _ELEMENTS[element]
-    struct = _structure(channel_type, names, format) if names else NoMetadata
-    return Layout(
-        channel_type, native, family, ctypes.sizeof(struct), item_size, dtype, element, struct
-    )
+    offset = struct.calcsize(f">{format}")
+    return Layout(channel_type, native, family, offset, item_size, dtype, element)
 
 
 #: The layout of each type, at the index that is its number.
 LAYOUTS: tuple[Layout, ...] = tuple(
-    _layout(channel_type, *row) for channel_type, row in zip(CHANNEL_TYPES, _TABLE, strict=True)
+    _layout(channel_type, format, element)
+    for channel_type, (_, format, element) in zip(CHANNEL_TYPES, _TABLE, strict=True)
 )
 
-#: Type -> structure of its metadata, or of a single value for a type without metadata.
-DBR_TYPES: dict[ChannelType, type[DbrMetadata]] = {
-    layout.channel_type: (
-        layout.struct
-        if layout.struct is not NoMetadata
-        else _structure(layout.channel_type, "value", layout.typecode)
-    )
-    for layout in LAYOUTS
-}
+#: The structures made so far.
+_structures: dict[ChannelType, type[DbrMetadata]] = {}
 
-# Written out so that readers, editors and type checkers find the names.
-(
-    DBR_STRING, DBR_INT, DBR_FLOAT, DBR_ENUM, DBR_CHAR, DBR_LONG, DBR_DOUBLE,
-    DBR_STS_STRING, DBR_STS_INT, DBR_STS_FLOAT, DBR_STS_ENUM, DBR_STS_CHAR,
-    DBR_STS_LONG, DBR_STS_DOUBLE,
-    DBR_TIME_STRING, DBR_TIME_INT, DBR_TIME_FLOAT, DBR_TIME_ENUM, DBR_TIME_CHAR,
-    DBR_TIME_LONG, DBR_TIME_DOUBLE,
-    DBR_GR_STRING, DBR_GR_INT, DBR_GR_FLOAT, DBR_GR_ENUM, DBR_GR_CHAR,
-    DBR_GR_LONG, DBR_GR_DOUBLE,
-    DBR_CTRL_STRING, DBR_CTRL_INT, DBR_CTRL_FLOAT, DBR_CTRL_ENUM, DBR_CTRL_CHAR,
-    DBR_CTRL_LONG, DBR_CTRL_DOUBLE,
-    DBR_PUT_ACKT, DBR_PUT_ACKS, DBR_STSACK_STRING, DBR_CLASS_NAME,
-) = DBR_TYPES.values()
+
+def _made(channel_type: ChannelType) -> type[DbrMetadata]:
+    """Make the structure of the metadata, or of a single value for a type without metadata."""
+    names, format, element = _TABLE[channel_type]
+    made = _structure(channel_type, names or "value", format or element)
+    return _structures.setdefault(channel_type, made)  # another thread may have been quicker
+
+
+def __getattr__(name: str) -> Any:
+    """Make the structures that this module has by name."""
+    number = ChannelType.__members__.get(name.removeprefix("DBR_"))
+    if name == "DBR_TYPES":
+        found: object = {each: _structures.get(each) or _made(each) for each in CHANNEL_TYPES}
+    elif number is not None and name.startswith("DBR_"):
+        found = _structures.get(number) or _made(number)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, found)
+
+
+if TYPE_CHECKING:  # for editors and type checkers
+    #: Type -> structure of its metadata, or of a single value for a type without metadata.
+    DBR_TYPES: dict[ChannelType, type[DbrMetadata]] = {}
+    (
+        DBR_STRING, DBR_INT, DBR_FLOAT, DBR_ENUM, DBR_CHAR, DBR_LONG, DBR_DOUBLE,
+        DBR_STS_STRING, DBR_STS_INT, DBR_STS_FLOAT, DBR_STS_ENUM, DBR_STS_CHAR,
+        DBR_STS_LONG, DBR_STS_DOUBLE,
+        DBR_TIME_STRING, DBR_TIME_INT, DBR_TIME_FLOAT, DBR_TIME_ENUM, DBR_TIME_CHAR,
+        DBR_TIME_LONG, DBR_TIME_DOUBLE,
+        DBR_GR_STRING, DBR_GR_INT, DBR_GR_FLOAT, DBR_GR_ENUM, DBR_GR_CHAR,
+        DBR_GR_LONG, DBR_GR_DOUBLE,
+        DBR_CTRL_STRING, DBR_CTRL_INT, DBR_CTRL_FLOAT, DBR_CTRL_ENUM, DBR_CTRL_CHAR,
+        DBR_CTRL_LONG, DBR_CTRL_DOUBLE,
+        DBR_PUT_ACKT, DBR_PUT_ACKS, DBR_STSACK_STRING, DBR_CLASS_NAME,
+    ) = DBR_TYPES.values()
 
 
 # ---- families ------------------------------------------------------------------------------------
