@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._errors import CaprotoError, CaprotoValueError, DisconnectedError
 from .._protocol.circuit import VirtualCircuit
 from .._protocol.commands import EventAddRequest, event_payload
+from .._protocol.framing import CIRCUIT_CONSTRUCTORS, split
 from .._protocol.id_ranges import IdRange
+from .._protocol.message import Message
+from .._protocol.roles import CLIENT
 from .interfaces import PV, ColumnSink, ColumnSubscriber
 from .routing import FollowUp, Routes
 
@@ -236,3 +239,11 @@ def lose(taken: Sequence[tuple[IdRange, ColumnSink]], error: CaprotoError) -> No
     """Tell sinks that all their live requests in ranges that were taken away are lost."""
     for one, sink in taken:
         sink.lost(one, one.live.nonzero()[0].tolist(), error)
+
+
+def messages_in(data: bytes) -> list[Message]:
+    """Return the requests in a composed block one by one, for the log."""
+    messages: list[Message] = []
+    constructors = CIRCUIT_CONSTRUCTORS[CLIENT]
+    split(data, constructors, constructors, None, messages)
+    return messages

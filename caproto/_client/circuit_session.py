@@ -31,12 +31,12 @@ from .._protocol.commands import (
     VersionRequest,
 )
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
-from .._protocol.framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, split
+from .._protocol.framing import UNLIMITED
 from .._protocol.id_ranges import IdRange
 from .._protocol.message import Payload
 from .._protocol.roles import CLIENT
 from .backoff import Loss
-from .circuit_columns import CircuitColumns
+from .circuit_columns import CircuitColumns, messages_in
 from .deliveries import Deliveries
 from .descriptions import CircuitState, describe_channel
 from .flow_control import FlowControl
@@ -205,10 +205,7 @@ class CircuitSession:
         """Send requests that were composed as one block."""
         self._outbox.extend(self.circuit.send_block(data))
         if turned_up or _log.isEnabledFor(logging.DEBUG):
-            messages: list[Message] = []
-            made = CIRCUIT_CONSTRUCTORS[CLIENT]
-            split(data, made, made, None, messages)
-            self.sent += messages
+            self.sent += messages_in(data)
 
     def data_to_send(self) -> list[Payload]:
         """Take what is to be written after all that was taken before."""

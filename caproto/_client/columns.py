@@ -328,7 +328,7 @@ def decode_one(
     if values.dtype.kind == "S" or form.dtype.kind == "S":
         if values.dtype.kind != form.dtype.kind:
             raise CaprotoValueError(
-                f"a value of {message.data_type.name} came, which does not fit the column"
+                f"a value of {message.data_type.name} came, which the column cannot hold"
             )
     values = values.astype(form.dtype)
     metadata = message.metadata

@@ -147,7 +147,7 @@ class TestStoring:
 
     def test_a_text_does_not_fit_into_a_column_of_numbers(self):
         columns = Columns(TableForm(["a"], "time", float, 1))
-        with pytest.raises(CaprotoValueError, match="STRING came, which does not fit the column"):
+        with pytest.raises(CaprotoValueError, match="STRING came, which the column cannot hold"):
             columns.store_one(0, EventAddResponse("x", ChannelType.STRING, 1, 1, 9))
 
     def test_missing_values(self):
