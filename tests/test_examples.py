@@ -12,15 +12,29 @@ from tests.harness.ports import free_port
 
 def play(environ=None, script="tutorial.py", *arguments, options=()):
     """Run an example, with *options* of Python; the caller judges its output and exit code."""
-    path = str(ROOT / "examples" / script)
-    return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", *options, path, *arguments],
+    return end(begin(environ, script, *arguments, options=options))
+
+
+def begin(environ=None, script="tutorial.py", *arguments, options=()):
+    """Start an example, for `end`."""
+    return subprocess.Popen(
+        [sys.executable, "-X", "dev", "-W", "error", *options, str(ROOT / "examples" / script),
+         *arguments],
         env=clean_environ(**(environ or {})),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
     )
+
+
+def end(process):
+    """Wait for an example; its output and exit code."""
+    with process:
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def check_tutorial(done):
@@ -51,11 +65,15 @@ def nowhere():
     }
 
 
-def test_tutorial_without_an_ioc_fails():
-    """It judges: without a server it must not end well."""
-    done = play(nowhere())
+def test_without_an_ioc_they_fail():
+    """The tutorial judges: without a server it must not end well. Both wait for ten seconds."""
+    tutorial = begin(nowhere())
+    driving = end(begin(nowhere(), "drive_the_client.py", "random_walk:dt"))
+    done = end(tutorial)
     assert done.returncode != 0
     assert "random_walk:dt" in done.stderr
+    assert driving.returncode != 0 and driving.stdout == ""
+    assert "'random_walk:dt': there was no answer within 10 s." in driving.stderr
 
 
 def test_demo():
@@ -75,12 +93,6 @@ def test_driving_the_client_on_a_real_ioc(start_ioc):
     environ = start_ioc(["random_walk.db"]).environ
     done = play(environ, "drive_the_client.py", "random_walk:dt")
     assert (done.returncode, done.stdout, done.stderr) == (0, "[3.]\n", "")
-
-
-def test_driving_the_client_without_an_ioc_ends():
-    done = play(nowhere(), "drive_the_client.py", "random_walk:dt")
-    assert done.returncode != 0 and done.stdout == ""
-    assert "'random_walk:dt': there was no answer within 10 s." in done.stderr
 
 
 def test_driving_the_client_without_a_name_says_how():

@@ -10,8 +10,8 @@ from fuzz import TARGETS
 from fuzz.engine import Failure, Fuzzer
 from fuzz.support import check_same, pieces
 
-#: Inputs for each target: one or two seconds.
-INPUTS = 700
+#: Inputs for each target: about a second.
+INPUTS = 300
 
 
 @pytest.mark.parametrize("name", TARGETS)

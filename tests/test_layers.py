@@ -5,6 +5,7 @@ The levels stand here and nowhere else; a new module needs a place in them.
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,11 @@ def module_names() -> list[str]:
     return names
 
 
+@functools.cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def imports_of(name: str, nodes=None) -> tuple[set[str], set[str]]:
     """Modules that *name* imports: (of our own, of others, first part only).
 
@@ -221,11 +227,11 @@ def imports_of(name: str, nodes=None) -> tuple[set[str], set[str]]:
     """
     path = PACKAGE.joinpath(*name.split(".")) if name else PACKAGE
     is_package = path.is_dir()
-    source = (path / "__init__.py" if is_package else path.with_suffix(".py")).read_text()
+    file = path / "__init__.py" if is_package else path.with_suffix(".py")
     here = ["caproto", *filter(None, name.split("."))]
     package = here if is_package else here[:-1]
     found: set[str] = set()
-    for node in (nodes or runtime_nodes)(ast.parse(source)):
+    for node in (nodes or runtime_nodes)(tree_of(file)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -25,18 +26,25 @@ Result = dict[str, Any]
 
 #: Seconds: a whole command, and one wait within it.
 CASE_LIMIT, STEP_LIMIT = 30, 15
-#: One of so many cases is run always, the others belong to the thorough tests.
-STRIDES = {"caget": 3, "caput": 4, "camonitor": 4, "cainfo": 3}
+#: One of so many cases of a kind, the first and so on, is run always; the others are thorough.
+STRIDE = 8
 
 
 def recorded(tool: str) -> list[Any]:
-    """The cases of a tool, as parameters of a test; neighbours in the file are similar."""
-    return [
-        pytest.param(
-            case, id=case["name"], marks=[pytest.mark.thorough] if number % STRIDES[tool] else []
-        )
-        for number, case in enumerate(read_file(tool)["cases"])
-    ]
+    """The cases of a tool, as parameters of a test."""
+    found: list[Any] = []
+    before: Counter[str] = Counter()
+    for case in read_file(tool)["cases"]:
+        kind = kind_of(case)
+        marks = [pytest.mark.thorough] if before[kind] % STRIDE else []
+        found.append(pytest.param(case, id=case["name"], marks=marks))
+        before[kind] += 1
+    return found
+
+
+def kind_of(case: Case) -> str:
+    """The first word of what a case is called behind the tool: "type" of "get: type INT"."""
+    return re.findall(r"\w+", case["name"])[1]
 
 
 def read_file(tool: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ COLUMNS = """
 Name = tuple[str, str]
 
 
+@functools.cache
 def marked_tests() -> dict[int, list[Name]]:
     """Statement -> the tests that name it, read from their source."""
     found: dict[int, list[Name]] = defaultdict(list)

@@ -61,6 +61,14 @@ def start() -> Iterator[Callable[..., StrictIOC]]:
         process.kill()
 
 
+#: Each demo is ended by one of the signals; by the other one, too, in the thorough tests.
+ENDS = [
+    pytest.param(name, number, marks=[pytest.mark.thorough] if (index + turn) % 2 else [])
+    for index, name in enumerate(NAMES)
+    for turn, number in enumerate((signal.SIGTERM, signal.SIGINT))
+]
+
+
 def value(client: RawClient, name: str, **how) -> list:
     reply = client.ask(client.connect(name).read(**how), ReadNotifyResponse)
     assert reply.status == 1
@@ -80,8 +88,7 @@ def test_all_demos_are_known_here():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name, number", ENDS)
 def test_it_prints_its_names_serves_them_and_ends_in_good_order(start, name, number):
     """With SIGINT under another prefix."""
     prefix, arguments = PREFIXES[name], []
