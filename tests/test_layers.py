@@ -169,11 +169,14 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.pyepics_compat",),
     ("",),
     # --- 11: the parts of the command line tools
-    ("_catools", "_catools.settings", "_catools.times", "_catools.typenames"),
+    (
+        "_catools", "_catools.progress", "_catools.settings", "_catools.times",
+        "_catools.typenames",
+    ),
     ("_catools.options", "_catools.values"),
     ("_catools.lines", "_catools.program"),
     ("_catools.access",),
-    ("_catools.watching", "_catools.writing"),
+    ("_catools.snapshots", "_catools.watching", "_catools.writing"),
     # ... and of the table of one of them
     ("_catools.watch", "_catools.watch.cells", "_catools.watch.keys", "_catools.watch.sparkline"),
     ("_catools.watch.readings",),

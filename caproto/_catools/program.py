@@ -30,6 +30,8 @@ class Tool(NamedTuple):
     work: Callable[[Settings, list[str]], int]
     #: Whether options may also stand after the name of a PV.
     options_anywhere: bool = True
+    #: The exit status if nothing was done, because the command line is wrong, for example.
+    failed: int = 1
 
 
 def run(tool: Tool, argv: Sequence[str] | None) -> int:
@@ -75,7 +77,7 @@ def _run(tool: Tool, argv: Sequence[str] | None) -> int:
         print(failure, file=sys.stderr)
     except CaprotoError as error:
         print(f"{settings.tool}: {error}", file=sys.stderr)
-    return 1
+    return tool.failed
 
 
 def _name(tool: Tool, argv: Sequence[str] | None) -> str:

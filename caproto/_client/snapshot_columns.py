@@ -80,13 +80,17 @@ class SnapshotColumns:
         CaprotoError
             There is no value; the exception is the one in `errors`.
         """
-        try:
-            at = self.index[name]
-        except KeyError:
-            raise CaprotoKeyError(f"the snapshot has no {name!r}") from None
+        at = self.position(name)
         if not self.ok[at]:
             raise self.error_at(at).with_traceback(None)
         return plain_value(self.values[at])
+
+    def position(self, name: str) -> int:
+        """Return the position of a name; raise CaprotoKeyError if it is not there."""
+        try:
+            return self.index[name]
+        except (KeyError, TypeError):
+            raise CaprotoKeyError(f"the snapshot has no {name!r}") from None
 
     def to_dict(self) -> dict[str, object]:
         """Make a dict of the values by name. Those that are missing are left out; see `errors`."""

@@ -1,7 +1,8 @@
 """What differs between two snapshots of many PVs."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .._errors import CaprotoTypeError, CaprotoValueError
@@ -77,6 +78,23 @@ class SnapshotDifference:
 
     _HEADER = ("name", "before", "after", "difference")
 
+    def to_text(self, width: int | None = None) -> str:
+        """Write all rows as a table, also those that are left out where it is printed.
+
+        Parameters
+        ----------
+        width : int, optional
+            Longer lines are cut to this width. Default: no line is cut.
+        """
+        return self._text(map(self._row, range(len(self))), width)
+
+    def _text(self, rows: Iterable[Sequence[str]], width: int | None) -> str:
+        if not self:
+            return f"no differences ({self.compared} PVs compared)"
+        width = sys.maxsize if width is None else width
+        table = text_table(self._HEADER, list(rows), width)
+        return f"{cut_line(self._title(), width)}\n{table}"
+
     def _title(self) -> str:
         return f"{len(self)} of {self.compared} PVs differ"
 
@@ -99,11 +117,7 @@ class SnapshotDifference:
         )
 
     def __str__(self) -> str:
-        if not self:
-            return f"no differences ({self.compared} PVs compared)"
-        width = terminal_width()
-        table = text_table(self._HEADER, list(self._rows()), width)
-        return f"{cut_line(self._title(), width)}\n{table}"
+        return self._text(self._rows(), terminal_width())
 
     __repr__ = __str__  # at the prompt
 

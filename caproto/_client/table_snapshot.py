@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
 from .._protocol.dbr import AlarmSeverity, AlarmStatus
 from .._protocol.presentation import alarm_words, time_words
 from .._protocol.timestamp import TimeStamp
+from .arguments import listed
 from .snapshot_columns import COLUMNS, SnapshotColumns, value_words
 from .snapshot_difference import SnapshotDifference
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
@@ -70,6 +71,22 @@ class TableSnapshot(SnapshotColumns):
     """
 
     __slots__ = ()
+
+    def select(self, names: Iterable[str]) -> TableSnapshot:
+        """Make a snapshot of some of the PVs, in the order of *names*.
+
+        Raises
+        ------
+        CaprotoKeyError
+            This one does not have one of the names.
+        CaprotoTypeError
+            *names* is a text, or not iterable.
+        """
+        names = tuple(listed("names", names))
+        positions = [self.position(name) for name in names]
+        columns = {column: getattr(self, column)[positions] for column in COLUMNS}
+        errors = {name: self.errors[name] for name in names if name in self.errors}
+        return _again(names, columns, errors)
 
     def diff(
         self, other: TableSnapshot, *, atol: float = 0.0, rtol: float = 0.0

@@ -135,3 +135,11 @@ def test_of_many_rows_the_middle_is_cut():
 def test_a_wrong_tolerance(name, tolerance, error):
     with pytest.raises(error, match=f"{name} must be "):
         snapshot([1.0]).diff(snapshot([1.0]), **{name: tolerance})
+
+
+def test_all_rows_as_text():
+    found = snapshot(["a" * 60] * 100).diff(snapshot(["c"] * 100))
+    lines = found.to_text().splitlines()
+    assert len(lines) == 102 and "a" * 60 in lines[50]
+    assert max(map(len, found.to_text(40).splitlines())) == 40
+    assert snapshot([1]).diff(snapshot([1])).to_text(5) == "no differences (1 PVs compared)"

@@ -7,7 +7,7 @@ import pickle
 import numpy
 import pytest
 
-from caproto import CaprotoTypeError
+from caproto import CaprotoKeyError, CaprotoTypeError
 from caproto._client.table_snapshot import TableSnapshot
 from tests.client.snapshots import ERROR, example, objects, snapshot
 
@@ -90,3 +90,14 @@ def test_a_file(snap, tmp_path):
 def test_frames(snap):
     assert snap.to_pandas().loc["minor", "value"] == 2.5
     assert snap.to_arrow()["value"].to_pylist()[:2] == [1.5, 2.5]
+
+
+def test_some_of_the_pvs(snap):
+    some = snap.select(["major", "gone"])
+    assert some.names == ("major", "gone") and some.ok.tolist() == [True, False]
+    assert some["major"] == 4.5 and dict(some.errors) == {"gone": ERROR}
+    assert some.severity.tolist() == [2, 0] and snap.select([]).names == ()
+    with pytest.raises(CaprotoKeyError, match="the snapshot has no 'bad'"):
+        snap.select(["good", "bad"])
+    with pytest.raises(CaprotoTypeError, match="names must be a list"):
+        snap.select("good")

@@ -1,0 +1,273 @@
+"""caproto-snapshot: save the values of many PVs in a file, compare with it, and restore them.
+
+::
+
+    caproto-snapshot save before.npz -f names.txt
+    caproto-snapshot diff before.npz
+    caproto-snapshot restore before.npz --dry-run
+
+The exit status is 0 if all was done and, for ``diff``, nothing differs; 1 if PVs were missing,
+could not be written, or differ; 2 if nothing was done, because the command line or the file is
+wrong, or no PV at all could be read. After Ctrl-C it is 130, and 141 if the reader of a pipe has
+gone, both without a message.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from .._catools.options import CONNECTION, HELP, Option, UsageError
+from .._catools.program import Tool, run
+from .._catools.settings import Failed, Settings
+
+if TYPE_CHECKING:
+    from .._catools.snapshots import SnapshotClient
+    from .._errors import CaprotoError
+    from ..threading.client import SnapshotDifference, TableSnapshot
+
+__all__ = ["main"]
+
+T = TypeVar("T")
+
+
+#: The options that each command has, beside those that all have.
+_COMMANDS = {
+    "save": (),
+    "diff": ("atol", "rtol", "with"),
+    "restore": ("atol", "rtol", "all", "dry-run"),
+}
+
+
+class _Request:
+    """What a command line asks for, beside the settings that other tools have, too."""
+
+    def __init__(self) -> None:
+        self.command = self.file = ""
+        self.names: list[str] = []
+        #: Files with more names.
+        self.sources: list[str] = []
+        #: What is given of the options that not every command has.
+        self.given: dict[str, str] = {}
+
+    def tolerances(self) -> dict[str, float]:
+        """Return the arguments of `TableSnapshot.diff`."""
+        return {name: float(self.given.get(name, 0)) for name in ("atol", "rtol")}
+
+
+# ---- the commands
+
+
+def _save(client: SnapshotClient, request: _Request) -> int:
+    if not request.names:
+        raise Failed("There is no name of a PV to save.")
+    snap = client.read(request.names)
+    _report(snap.errors)
+    if not snap.ok.any():
+        raise Failed(f"No PV could be read. {request.file} was not written.")
+    _with_file(request.file, snap.save)
+    print(f"{snap.ok.sum()} of {len(snap)} PVs saved in {request.file}")
+    return int(not snap.ok.all())
+
+
+def _diff(client: SnapshotClient, request: _Request) -> int:
+    saved = _load(request.file, request.names)
+    present = client.read(saved.names)
+    _report(present.errors)
+    return max(_compare(saved, present, request), int(bool(present.errors)))
+
+
+def _diff_files(request: _Request) -> int:
+    files = (request.file, request.given["with"])
+    saved, present = (_load(path, request.names) for path in files)
+    return _compare(saved, present, request)
+
+
+def _compare(saved: TableSnapshot, present: TableSnapshot, request: _Request) -> int:
+    found = saved.diff(present, **request.tolerances())
+    print(_text(found))
+    return int(bool(found))
+
+
+def _restore(client: SnapshotClient, request: _Request) -> int:
+    saved = _load(request.file, request.names)
+    for name in _without_value(saved):
+        print(f"{name!r}: {request.file} has no value of it", file=sys.stderr)
+    wanted = saved.select(_with_value(saved))
+    present = client.read(wanted.names)
+    _report(present.errors)
+    if not present.ok.any():
+        raise Failed("No PV could be read. Nothing was written.")
+    readable = _with_value(present)
+    changes = present.select(readable).diff(saved.select(readable), **request.tolerances())
+    names = readable if "all" in request.given else changes.names
+    print(_text(changes))
+    if "dry-run" in request.given:
+        print(f"{len(names)} of {len(saved)} PVs would be written")
+        return int(len(readable) < len(saved))
+    errors = client.write({name: saved[name] for name in names})
+    _report(errors)
+    print(f"{len(names) - len(errors)} of {len(names)} PVs written from {request.file}")
+    return int(bool(errors) or len(readable) < len(saved))
+
+
+_WORK = {"save": _save, "diff": _diff, "restore": _restore}
+
+
+def _with_value(snap: TableSnapshot) -> list[str]:
+    return [name for name, ok in zip(snap, snap.ok, strict=True) if ok]
+
+
+def _without_value(snap: TableSnapshot) -> list[str]:
+    return [name for name, ok in zip(snap, snap.ok, strict=True) if not ok]
+
+
+def _report(errors: Mapping[str, CaprotoError]) -> None:
+    """Print what went wrong; each error names its PV."""
+    for error in errors.values():
+        print(error, file=sys.stderr)
+
+
+def _text(found: SnapshotDifference) -> str:
+    """Write differences: all of them, cut to the width of a terminal."""
+    return found.to_text(os.get_terminal_size().columns if sys.stdout.isatty() else None)
+
+
+def _load(path: str, names: Sequence[str]) -> TableSnapshot:
+    """Read a file; only some of its PVs, if there are names."""
+    from ..threading.client import TableSnapshot
+
+    snap = _with_file(path, TableSnapshot.load)
+    if not names:
+        return snap
+    unknown = [name for name in names if name not in snap]
+    if unknown:
+        raise Failed(f"{path} has no {', '.join(map(repr, unknown))}")
+    return snap.select(names)
+
+
+def _with_file(path: str, action: Callable[[str], T]) -> T:
+    """Do something with a file; say so if the system does not let us."""
+    try:
+        return action(path)
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror or error}") from None
+
+
+# ---- the command line
+
+
+def _work(request: _Request, settings: Settings, words: Sequence[str]) -> int:
+    from .._client.snapshot_files import check_path
+
+    _understand(request, settings, words)
+    for path in filter(None, (request.file, request.given.get("with"))):
+        check_path(path)
+    request.names = list(dict.fromkeys([*request.names, *_names_in(request.sources)]))
+    if "with" in request.given:
+        return _diff_files(request)
+    from .._catools.progress import Progress
+    from .._catools.snapshots import SnapshotClient
+    from ..threading.client import Context
+
+    with Context() as context, Progress(sys.stderr) as progress:
+        client = SnapshotClient(context, settings.patience, progress)
+        return _WORK[request.command](client, request)
+
+
+def _understand(request: _Request, settings: Settings, words: Sequence[str]) -> None:
+    """Find the command, the file and the names among the words."""
+    command, file = (*words, "", "")[:2]
+    if command not in _COMMANDS:
+        raise UsageError(f"The first word must be save, diff or restore. {settings.hint}")
+    if not file:
+        raise UsageError(f"There is no name of a file. {settings.hint}")
+    for option in request.given:
+        if option not in _COMMANDS[command]:
+            raise UsageError(f"'{command}' has no option '--{option}'. {settings.hint}")
+    request.command, request.file, request.names = command, file, list(words[2:])
+
+
+def _names_in(sources: Sequence[str]) -> list[str]:
+    """Return the names in some files: several on a line, or one; ``#`` begins a comment."""
+    names: list[str] = []
+    for source in sources:
+        text = sys.stdin.read() if source == "-" else _with_file(source, _text_of)
+        for line in text.splitlines():
+            names += line.partition("#")[0].split()
+    return names
+
+
+def _text_of(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def _check_number(text: str) -> None:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not number >= 0:
+        raise UsageError(f"'{text}' is not a tolerance, which is a number of 0 or more.")
+
+
+def _tool() -> Tool:
+    request = _Request()
+
+    def give(
+        name: str, argument: str, meaning: str, check: Callable[[str], None] = lambda text: None
+    ) -> Option:
+        def apply(settings: Settings, text: str) -> None:
+            check(text)
+            request.given[name] = text
+
+        return Option(argument, meaning, apply)
+
+    return Tool(
+        name="caproto-snapshot",
+        usage="save FILE NAME ... | -f NAMES\n"
+        "       {tool} diff FILE [NAME ... | -f NAMES] [--with OTHER]\n"
+        "       {tool} restore FILE [NAME ... | -f NAMES] [--dry-run]",
+        about="Saves the values of PVs in a file, compares with it, and restores them.\n"
+        "FILE ends in .npz or .parquet. Without a NAME, all PVs of the file are meant.",
+        options={
+            **HELP,
+            "w": CONNECTION["w"]._replace(
+                meaning="Time to wait for the next PV or reply, 0 means without end (default: 1)"
+            ),
+            "f": Option(
+                "NAMES", "A file with names; - for standard input",
+                lambda settings, text: request.sources.append(text),
+            ),
+            "atol": give("atol", "NUMBER", "Smaller differences do not count", _check_number),
+            "rtol": give("rtol", "NUMBER", "The same, relative to the value", _check_number),
+            "with": give("with", "OTHER", "Compare with another file, not the present values"),
+            "all": give("all", "", "Also write what has its value already"),
+            "dry-run": give("dry-run", "", "Print what would be written; write nothing"),
+        },
+        work=partial(_work, request),
+        failed=2,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments. Default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status; see above.
+    """
+    return run(_tool(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
