@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ._errors import CaprotoRuntimeError, CaprotoTypeError, CaprotoValueError
-from ._log import CONTEXT_LOGGER, adapter
 
 __all__ = [
     "Address",
@@ -24,13 +23,18 @@ __all__ = [
 #: An IPv4 host (dotted quad or name) and a port.
 Address = tuple[str, int]
 
-_log = adapter(CONTEXT_LOGGER)
-
 ANY_INTERFACE: Final = "0.0.0.0"
 #: Reaches the network of one interface, whatever its address; used if the interfaces are unknown.
 LIMITED_BROADCAST: Final = "255.255.255.255"
 #: No number here has more digits; Python refuses to read thousands of them.
 _NUMBER: Final = "[0-9]{1,10}"
+
+
+def warn(message: str, *arguments: object) -> None:
+    """Log a warning about the user's settings."""
+    from ._log import CONTEXT_LOGGER, adapter  # here, because `logging` takes long to import
+
+    adapter(CONTEXT_LOGGER).warning(message, *arguments)
 
 
 def _dotted_quad(number: int) -> str:
@@ -111,7 +115,7 @@ def read_addresses(
             reject(exc)
             continue
         if address in addresses and isinstance(value, str):
-            _log.warning("%s: %s:%d is given twice", what, *address)
+            warn("%s: %s:%d is given twice", what, *address)
         addresses[address] = None
     return tuple(addresses)
 
@@ -149,5 +153,5 @@ def interface_addresses() -> list[tuple[str, str]]:
     try:
         return list(get_netifaces_addresses())
     except (CaprotoRuntimeError, OSError) as exc:
-        _log.warning("%s; using %s", exc, LIMITED_BROADCAST)
+        warn("%s; using %s", exc, LIMITED_BROADCAST)
         return [(ANY_INTERFACE, LIMITED_BROADCAST)]

@@ -21,9 +21,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
-from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses
+from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses, warn
 from ._errors import CaprotoTypeError, CaprotoValueError
-from ._log import CONTEXT_LOGGER, adapter
 from ._protocol.constants import REPEATER_PORT, SERVER_PORT
 from ._protocol.text import Printer, print_lines
 from ._settings import Settings
@@ -35,8 +34,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-_log = adapter(CONTEXT_LOGGER)
 
 LOOPBACK: Final = "127.0.0.1"
 #: The least value for a variable; a shorter period would flood the network.
@@ -167,7 +164,7 @@ def _value(name: str, text: str | None, default: object) -> Any:
             raise CaprotoValueError("is empty")
         return variable.parse(text)
     except (ValueError, OverflowError) as exc:  # also Python's own, for very long numbers
-        _log.warning("%s=%r %s; using %r", name, text, exc, default)
+        warn("%s=%r %s; using %r", name, text, exc, default)
         return default
 
 
@@ -205,7 +202,7 @@ def _argument_addresses(value: object, default_port: int, what: str) -> tuple[Ad
 
 def _variable_addresses(text: str, default_port: int, name: str) -> tuple[Address, ...]:
     def reject(error: CaprotoValueError) -> None:
-        _log.warning("%s: %s; skipped", name, error)
+        warn("%s: %s; skipped", name, error)
 
     return read_addresses(text, default_port, name, reject)
 
@@ -323,7 +320,7 @@ class ClientConfiguration(Settings):
         port = values["EPICS_CA_SERVER_PORT"]
         period = values["EPICS_CA_MAX_SEARCH_PERIOD"]
         if not period >= MINIMUM_SEARCH_PERIOD:
-            _log.warning(
+            warn(
                 "EPICS_CA_MAX_SEARCH_PERIOD=%g is too short; using %g",
                 period,
                 MINIMUM_SEARCH_PERIOD,
@@ -458,7 +455,7 @@ class ServerConfiguration(Settings):
 
         interfaces = hosts("EPICS_CAS_INTF_ADDR_LIST") or (ANY_INTERFACE,)
         if ANY_INTERFACE in interfaces and len(interfaces) > 1:
-            _log.warning("EPICS_CAS_INTF_ADDR_LIST: %s means all interfaces", ANY_INTERFACE)
+            warn("EPICS_CAS_INTF_ADDR_LIST: %s means all interfaces", ANY_INTERFACE)
             interfaces = (ANY_INTERFACE,)
         return cls(
             interfaces=interfaces,

@@ -23,9 +23,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Final, Protocol
 
-from .._addresses import Address
+from .._addresses import Address, warn
 from .._errors import CaprotoNetworkError
-from .._log import SEARCH_LOGGER, adapter
 
 __all__ = [
     "READABLE",
@@ -46,7 +45,6 @@ __all__ = [
     "wait_writable",
 ]
 
-_log = adapter(SEARCH_LOGGER)
 
 _STARTED = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 #: Seconds. The kernel counts milliseconds in 31 bits; to wake up once in eleven days does no harm.
@@ -384,7 +382,7 @@ def resolve_addresses(
         try:
             resolved[resolve_host(host), port] = None
         except CaprotoNetworkError as exc:
-            _log.warning("%s: %s; skipped", variable, exc.strerror)
+            warn("%s: %s; skipped", variable, exc.strerror)
     return list(resolved)
 
 

@@ -9,7 +9,9 @@ clock, and it is not thread-safe.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from .._addresses import Address
 from .._errors import (
@@ -18,7 +20,6 @@ from .._errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from .._log import SEARCH_LOGGER, adapter
 from .commands import (
     DATAGRAM_COMMANDS,
     Beacon,
@@ -40,6 +41,9 @@ from .headers import HEADER
 from .message import Message
 from .roles import CLIENT, SERVER, Role
 from .text import encode_text
+
+if TYPE_CHECKING:
+    from .._log import ObjectLogger
 
 __all__ = ["Broadcaster", "extract_address", "searches_in"]
 
@@ -69,7 +73,6 @@ class Broadcaster:
         For the owner to note; the conversation does not depend on them.
     registered : bool
         Whether the repeater has confirmed that it sends us beacons.
-    log : logging.Logger
     """
 
     def __init__(self, our_role: Role, protocol_version: int = DEFAULT_PROTOCOL_VERSION) -> None:
@@ -80,8 +83,14 @@ class Broadcaster:
         self.client_address: Address | None = None
         self.server_addresses: list[Address] = []
         self.registered = False
-        self.log = adapter(SEARCH_LOGGER, role=our_role.name)
         self._next_cid = 1
+
+    @functools.cached_property
+    def log(self) -> ObjectLogger:
+        """The logger of this broadcaster."""
+        from .._log import SEARCH_LOGGER, adapter  # here, because `logging` takes long to import
+
+        return adapter(SEARCH_LOGGER, role=self.our_role.name)
 
     @property
     def our_addresses(self) -> list[Address]:

@@ -14,8 +14,9 @@ reading thread touches.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._addresses import Address
 from .._errors import (
@@ -26,7 +27,6 @@ from .._errors import (
     ProtocolError,
     RemoteProtocolError,
 )
-from .._log import CIRCUIT_LOGGER, adapter
 from .channel import Channel
 from .circuit_rules import HANDLERS, CircuitRules, Handlers
 from .commands import (
@@ -58,6 +58,9 @@ from .message import Message, Payload, priority_number
 from .payload import payload_size
 from .replies import LAST_TYPE, Deviation
 from .roles import CLIENT, DISCONNECTED, SERVER, Role, State
+
+if TYPE_CHECKING:
+    from .._log import ObjectLogger
 
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more
 #: than handing the kernel one buffer more.
@@ -128,7 +131,6 @@ class VirtualCircuit(CircuitRules):
         The live ones, by subscriptionid.
     framer : Framer
         Cuts what is received into commands.
-    log : logging.Logger
 
     Raises
     ------
@@ -155,7 +157,6 @@ class VirtualCircuit(CircuitRules):
         if priority is not None:
             priority = priority_number(priority)
         super().__init__(our_role, address, priority, protocol_version, peer_version)
-        self.log = adapter(CIRCUIT_LOGGER, their_address=address, role=our_role.name)
         self._outgoing: list[Payload] = []  # accepted by a send() that failed at a later command
         self._send = _SENDABLE[self.our_role]
         self._receive = _RECEIVABLE[self.their_role]
@@ -164,6 +165,13 @@ class VirtualCircuit(CircuitRules):
         self.framer = Framer(
             constructors, address, {**constructors, **empty}, max_payload, self._payload_limit
         )
+
+    @functools.cached_property
+    def log(self) -> ObjectLogger:
+        """The logger of this circuit."""
+        from .._log import CIRCUIT_LOGGER, adapter  # here, because `logging` takes long to import
+
+        return adapter(CIRCUIT_LOGGER, their_address=self.address, role=self.our_role.name)
 
     @property
     def host(self) -> str:
