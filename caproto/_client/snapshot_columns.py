@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     #: An array with an element, or a row of elements, for each PV.
     Column: TypeAlias = NDArray[numpy.generic]
 
+#: A number with decimals that is longer than this is printed with 8 digits.
+_MOST_DIGITS = 12
 #: The arrays of a snapshot, by the names of its attributes and of the arguments.
 COLUMNS = ("values", "timestamps", "severity", "status", "connected", "ok")
 
@@ -126,7 +128,8 @@ def value_words(value: object) -> str:
     if isinstance(value, numpy.ndarray) and value.ndim:
         native = ChannelType.FLOAT if value.dtype == numpy.float32 else ChannelType.DOUBLE
         return array_words(len(value), native, lambda start, stop: value[start:stop].tolist())
-    if isinstance(value, numpy.float32):
-        return str(value)  # fewer digits than as a float of Python
     plain = plain_value(value)
-    return text_words(plain) if isinstance(plain, str) else str(plain)
+    if isinstance(plain, str):
+        return text_words(plain)
+    whole = str(value if isinstance(value, numpy.float32) else plain)  # 0.1, not 0.10000000149
+    return f"{plain:.8g}" if isinstance(plain, float) and len(whole) > _MOST_DIGITS else whole

@@ -40,11 +40,13 @@ def test_of_many_rows_the_middle_is_cut():
 
 def test_every_kind_of_value_is_printed():
     lines = str(snapshot(objects(
-        numpy.float32(0.1), "a text", b"bytes", numpy.arange(20), numpy.array([0.1], "f4"), None, 7
+        numpy.float32(0.1), "a text", b"bytes", numpy.arange(20), numpy.array([0.1], "f4"), None, 7,
+        1 / 3, numpy.float32(1 / 3), 123456789012345,
     ))).splitlines()
     cells = [line[6:].split("  ")[0] for line in lines[2:]]
     assert cells == [
-        "0.1", "'a text'", "'bytes'", "[0, 1, 2, ..., 17, 18, 19]", "[0.1]", "None", "7"
+        "0.1", "'a text'", "'bytes'", "[0, 1, 2, ..., 17, 18, 19]", "[0.1]", "None", "7",
+        "0.33333333", "0.33333334", "123456789012345",
     ]
 
 
