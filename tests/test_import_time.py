@@ -46,6 +46,24 @@ def test_a_script_imports_what_it_needs(ioc):
     assert not [name for name in {*HEAVY, *UNUSED} - {*before} if name in loaded]
 
 
+def test_the_tool_that_prints_a_value_starts_no_client(ioc):
+    """Neither client, threads nor loggers: they would take longer than all the rest."""
+    code = f"""if True:
+        import os, sys
+        os.environ.update({ioc.environ!r})
+        from caproto._catools import one_shot
+        one_shot._PATIENCE = 10.0  # more than a slow machine needs
+        from caproto.commandline.get import main
+        assert main(["-t", {ioc.pv("double")!r}]) == 0
+        print(*sorted(sys.modules))
+        """
+    value, *loaded = run(code).split()
+    assert value == "3.14"
+    unused = {"caproto.threading.client", "logging", "rich", "textual", "threading", *HEAVY}
+    before = run("import sys; print(*sys.modules)").split()  # some interpreters start with more
+    assert not [name for name in unused - {*before} if name in loaded]
+
+
 def test_import_within_budget():
     """Seconds of CPU, because other processes must not count; less those of the interpreter."""
 

@@ -174,8 +174,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_catools.typenames",
     ),
     ("_catools.options", "_catools.values"),
-    ("_catools.lines", "_catools.program"),
-    ("_catools.access",),
+    ("_catools.lines", "_catools.program", "_catools.request_form"),
+    ("_catools.access", "_catools.one_shot"),
     ("_catools.snapshots", "_catools.watching", "_catools.writing"),
     # ... and of the table of one of them
     ("_catools.watch", "_catools.watch.cells", "_catools.watch.keys", "_catools.watch.sparkline"),

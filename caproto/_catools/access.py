@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from .._errors import AccessError, CaprotoError, CaprotoTimeoutError, DisconnectedError
-from .._protocol.dbr import ChannelType, field_types
+from .._protocol.dbr import ChannelType
 from .._protocol.message import DataMessage
 from ..threading._waiting import Deadline
 from ..threading.client import PV, Context
 from ..threading.client._gathering import Form, Outcome, read_each
 from .lines import line_of, name_column
+from .request_form import request_form
 from .settings import Failed, Settings
 from .values import Reading
 
 __all__ = [
-    "connect", "facts_of", "printed_type", "read_lines", "start",
+    "connect", "facts_of", "read_lines", "start",
 ]
-
-_FLOATS = (ChannelType.FLOAT, ChannelType.DOUBLE)
-
 
 def start(settings: Settings, names: Sequence[str]) -> AbstractContextManager[Context]:
     """Make the client.
@@ -64,33 +62,12 @@ def facts_of(pv: PV) -> tuple[ChannelType, int]:
     return channel.native_data_type, channel.native_data_count or 0
 
 
-def printed_type(native: ChannelType, settings: Settings) -> ChannelType:
-    """Return the type that a value of a *native* type is requested as, if no other is wanted."""
-    if native is ChannelType.ENUM and not settings.enum_as_number:
-        native = ChannelType.STRING
-    if native in _FLOATS and settings.float_as_string:
-        native = ChannelType.STRING
-    return field_types["time"][native]
-
-
-def reading_form(pv: PV, settings: Settings) -> Form:
-    """Return the type and the number of elements to request; None for those that are filled."""
-    native, room = facts_of(pv)
-    data_type = printed_type(native, settings)
-    if settings.form == "typed":
-        assert settings.data_type is not None
-        data_type = ChannelType(settings.data_type)
-    if settings.asynchronous and not settings.count:
-        return data_type, None
-    return data_type, min(settings.count or room, room)
-
-
 def read_lines(pvs: Sequence[PV], settings: Settings) -> list[str]:
     """Read all PVs at once; return what to print about each.
 
     Where there is no value, a message says so on standard error.
     """
-    forms = [reading_form(pv, settings) for pv in pvs]
+    forms: list[Form] = [request_form(*facts_of(pv), settings) for pv in pvs]
     outcomes = read_each(list(zip(pvs, forms, strict=True)), Deadline(settings.patience))
     if any(isinstance(outcome, CaprotoError) for outcome in outcomes):
         _complain(outcomes, alone=settings.tool.endswith("put"))

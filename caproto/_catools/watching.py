@@ -15,8 +15,9 @@ from ..sync._stream import Stream
 from ..threading._waiting import Deadline
 from ..threading.client import PV, Context
 from ..threading.client._subscription import Subscription
-from .access import facts_of, printed_type
+from .access import facts_of
 from .lines import line_of, name_column
+from .request_form import printed_type
 from .settings import Settings
 from .times import Stamps, local_time
 from .values import Reading

@@ -15,6 +15,17 @@ __all__ = ["main"]
 
 
 def _work(settings: Settings, names: list[str]) -> int:
+    if names and all(names):
+        from .._catools.one_shot import read_once
+
+        answers = read_once(names, settings)
+        if answers is not None:
+            from .._catools.lines import line_of
+            from .._catools.values import Reading
+
+            for name, (native, room, response) in zip(names, answers, strict=True):
+                print(line_of(name, Reading.from_response(response), native, room, settings))
+            return 0
     from .._catools.access import connect, read_lines, start
 
     with start(settings, names) as context:

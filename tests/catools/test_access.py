@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from caproto import ChannelType
-from caproto._catools.access import connect, printed_type, read_lines, start
+from caproto._catools.access import connect, read_lines, start
 from caproto._catools.settings import Failed, Settings
 from caproto.threading.client import Context
 
@@ -24,15 +23,6 @@ def test_one_that_is_missing_and_several(ioc):
             connect(context, ["nonsense"], settings)
         with pytest.raises(Failed, match=r"timed out: some PV\(s\) not found"):
             connect(context, [ioc.pv("double"), "nonsense"], settings)
-
-
-def test_types_that_print_well():
-    settings = Settings("caget")
-    assert printed_type(ChannelType.ENUM, settings) == ChannelType.TIME_STRING
-    assert printed_type(ChannelType.DOUBLE, settings) == ChannelType.TIME_DOUBLE
-    settings.enum_as_number = settings.float_as_string = True
-    assert printed_type(ChannelType.ENUM, settings) == ChannelType.TIME_ENUM
-    assert printed_type(ChannelType.FLOAT, settings) == ChannelType.TIME_STRING
 
 
 def test_lines(ioc):
