@@ -72,6 +72,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_client.routing", "_client.subscriptions", "_client.table_snapshot"),
     ("_client.circuit_columns", "_client.columns", "_client.info"),
     ("_client.column_requests", "_client.table_state"),
+    ("_client.column_updates",),
     ("_client.circuit_session", "_client.pvs"),
     # --- 4: what a server decides
     ("_server", "_server.conversions", "_server.ioc_arguments"),
@@ -129,7 +130,11 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading.client._table_shares",
     ),
     ("threading.client._gathering",),
-    ("threading.client._info", "threading.client._table_operations"),
+    (
+        "threading.client._info",
+        "threading.client._table_monitors",
+        "threading.client._table_operations",
+    ),
     ("threading.client._pv",),
     (
         "threading.client._batch",

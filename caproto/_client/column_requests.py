@@ -4,8 +4,9 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 import numpy
@@ -19,6 +20,9 @@ from .operations import NORMAL, Answer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+#: At most this many errors are shown at the prompt.
+MOST_ERRORS = 10
 
 
 class ColumnRequests:
@@ -166,3 +170,36 @@ class ColumnRead(ColumnRequests):
 
     def _store_one(self, row: int, answer: Message) -> None:
         self.columns.store_one(row, cast(DataMessage, answer))
+
+
+class TableWritten:
+    """What became of a write to a table.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the table.
+    ok : numpy.ndarray of bool, shape (n,)
+        Which rows were written: the server has confirmed it, or with ``wait=False``, the request
+        was sent. False, too, for rows that were not to be written.
+    errors : mapping of str to CaprotoError
+        Why the others were not, by name.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        ok: NDArray[numpy.bool_],
+        errors: Mapping[str, CaprotoError],
+    ) -> None:
+        ok.flags.writeable = False
+        self.names = names
+        self.ok = ok
+        self.errors: Mapping[str, CaprotoError] = MappingProxyType(dict(errors))
+
+    def __repr__(self) -> str:
+        lines = [f"{int(self.ok.sum())} of {len(self.names)} PVs were written"]
+        lines += [str(error) for error in list(self.errors.values())[:MOST_ERRORS]]
+        if len(self.errors) > MOST_ERRORS:
+            lines.append(f"… {len(self.errors) - MOST_ERRORS} more errors")
+        return "\n".join(lines)

@@ -4,6 +4,7 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -236,6 +237,14 @@ class Columns:
         self.severity[row], self.status[row] = severity, status
         self.ok[row] = True
 
+    def copy(self) -> Columns:
+        """Return a copy."""
+        new = copy.copy(self)
+        new.values, new.timestamps = self.values.copy(), self.timestamps.copy()
+        new.severity, new.status = self.severity.copy(), self.status.copy()
+        new.ok = self.ok.copy()
+        return new
+
     def snapshot(
         self, connected: NDArray[numpy.bool_], errors: Mapping[str, CaprotoError]
     ) -> TableSnapshot:
@@ -306,10 +315,10 @@ def decode(block: Block, form: Form) -> Decoded:
 
 def cut_texts(texts: NDArray[Any]) -> NDArray[Any]:
     """Copy texts, each up to its first zero byte."""
-    copy = numpy.ascontiguousarray(texts)
-    raw = copy.view(numpy.uint8).reshape(*copy.shape, copy.dtype.itemsize)
+    own = numpy.array(texts, order="C")
+    raw = own.view(numpy.uint8).reshape(*own.shape, own.dtype.itemsize)
     raw[numpy.logical_or.accumulate(raw == 0, axis=-1)] = 0
-    return copy
+    return own
 
 
 def decode_one(

@@ -20,6 +20,7 @@ from .._errors import (
     DisconnectedError,
     ErrorResponseReceived,
     ReadError,
+    SubscriptionError,
     WriteError,
 )
 from .._protocol.client_channel import ClientChannel
@@ -45,7 +46,9 @@ from .interfaces import PV
 NORMAL = 1
 
 _READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)  #: flags are slow to combine
-_ERRORS: dict[str, type[ErrorResponseReceived]] = {"read": ReadError, "write": WriteError}
+_ERRORS: dict[str, type[ErrorResponseReceived]] = {
+    "read": ReadError, "write": WriteError, "subscription": SubscriptionError
+}  # fmt: skip
 
 #: Where outcomes for user callbacks are collected.
 Out: TypeAlias = Deliveries | list[Delivery]

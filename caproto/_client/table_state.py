@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
 
@@ -27,8 +27,14 @@ class Connectable(Protocol):
 class Follower(Protocol):
     """A monitor of a table."""
 
-    def connections(self, rows: Rows) -> None:
-        """Note that the connection of these rows has changed; called without a lock."""
+    def connections(self, rows: Rows, pvs: Sequence[Any]) -> None:
+        """Note that the connection of *pvs* in these rows has changed; called without a lock."""
+
+    def close(self) -> None:
+        """End it."""
+
+    def context_closed(self) -> None:
+        """Note that no more updates can come."""
 
 
 class TableState:
@@ -70,7 +76,7 @@ class TableState:
             self.connected[rows] = [pv.connected for pv in pvs]
             followers = self.followers
         for one in followers:
-            one.connections(rows)
+            one.connections(rows, pvs)
 
     def connected_now(self) -> NDArray[numpy.bool_]:
         """Return a copy of `connected`."""

@@ -14,7 +14,7 @@ class Follower:
     def __init__(self) -> None:
         self.told: list[list[int]] = []
 
-    def connections(self, rows) -> None:
+    def connections(self, rows, pvs) -> None:
         self.told.append(rows.tolist())
 
 

@@ -38,6 +38,8 @@ from ._shared_broadcaster import SharedBroadcaster
 from ._subscription import Subscription
 
 if _TYPE_CHECKING:
+    from ..._client.column_requests import TableWritten
+    from ..._client.column_updates import Updates
     from ..._client.explanation import Explanation
     from ..._client.info import Info
     from ..._client.metadata import Metadata
@@ -49,6 +51,7 @@ if _TYPE_CHECKING:
     from ._ensure_connected import ensure_connected
     from ._info import MetadataWatch
     from ._table import Table
+    from ._table_monitors import Live, Recording
 
 #: The names of modules that are imported at the first use of one of them.
 _HOMES = {
@@ -62,7 +65,10 @@ _HOMES = {
     "._callback_handler": "CallbackHandler",
     "._ensure_connected": "ensure_connected",
     "._info": "MetadataWatch",
+    "..._client.column_requests": "TableWritten",
+    "..._client.column_updates": "Updates",
     "._table": "Table",
+    "._table_monitors": "Live Recording",
 }
 
 __all__ = [
@@ -84,11 +90,13 @@ __all__ = [
     "ErrorResponseReceived",
     "Explanation",
     "Info",
+    "Live",
     "Metadata",
     "MetadataWatch",
     "PV",
     "ReadError",
     "ReadResults",
+    "Recording",
     "ReentrantCallError",
     "SharedBroadcaster",
     "SnapshotDifference",
@@ -96,7 +104,9 @@ __all__ = [
     "SubscriptionError",
     "Table",
     "TableSnapshot",
+    "TableWritten",
     "ThreadingClientException",
+    "Updates",
     "VirtualCircuitManager",
     "WriteError",
     "WriteResults",

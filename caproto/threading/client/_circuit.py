@@ -199,6 +199,10 @@ class ClientCircuit(CircuitFacts):
         self._notes.leave(function, name)
         self._transport.wakeup.set()
 
+    def wake(self) -> None:
+        """Have the reader thread look at its backlog again. Takes no lock."""
+        self._transport.wakeup.set()
+
     def reconcile(self, subscriptions: Iterable[Subscription]) -> None:
         """Make the server send updates for those that have callbacks, and for no others.
 

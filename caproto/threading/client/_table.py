@@ -4,23 +4,39 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy
 
 from ... import _locks
-from ..._client.arguments import DEFAULT, Timeout, check_timeout
-from ..._client.columns import Columns, TableForm
+from ..._client.arguments import (
+    DEFAULT,
+    Mask,
+    Timeout,
+    check_callback,
+    check_mask,
+    check_seconds,
+    check_timeout,
+)
+from ..._client.callbacks import check_accepts
+from ..._client.column_requests import TableWritten
+from ..._client.columns import Columns, Rows, TableForm, check_values, empty_values
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
-from ..._errors import CaprotoTimeoutError, CaprotoTypeError
+from ..._errors import (
+    CaprotoKeyError,
+    CaprotoTimeoutError,
+    CaprotoTypeError,
+    CaprotoValueError,
+)
 from ..._protocol.dbr import AccessRights
 from .._waiting import Deadline
 from ._home import Home
 from ._pv import PV
-from ._table_operations import read_columns
+from ._table_monitors import Live, LiveCallback, Recording
+from ._table_operations import read_columns, write_columns
 from ._table_shares import Shares
 
 if TYPE_CHECKING:
@@ -62,6 +78,7 @@ class Table:
         self.index: Mapping[str, int] = MappingProxyType(form.index)
         self._core = Core(home, form, self.pvs)
         self._readable = Shares(form, self.pvs, AccessRights.READ)
+        self._writable = Shares(form, self.pvs, AccessRights.WRITE)
         self._core.enlist()
 
     # ---- columns
@@ -69,31 +86,29 @@ class Table:
     def __len__(self) -> int:
         return len(self.names)
 
-    def _latest(self) -> Columns:
-        return self._core.latest
-
     @property
     def values(self) -> NDArray[Any]:
         """What was last read, or came last to a monitor: read-only, shape (n,) or (n, count).
 
-        NaN, 0 or an empty text where there is nothing yet. A new array after each `read`.
+        NaN, 0 or an empty text where there is nothing yet. For columns that belong together take a
+        snapshot.
         """
-        return self._core.latest.values
+        return self._core.column("values")
 
     @property
     def timestamps(self) -> NDArray[numpy.datetime64]:
         """The times of `values` (datetime64[ns], UTC), from the servers; NaT for none."""
-        return self._core.latest.timestamps
+        return self._core.column("timestamps")
 
     @property
     def severity(self) -> NDArray[numpy.uint16]:
         """The severities of the alarms of `values`, numbers of `caproto.AlarmSeverity`."""
-        return self._core.latest.severity
+        return self._core.column("severity")
 
     @property
     def status(self) -> NDArray[numpy.uint16]:
         """The kinds of the alarms of `values`, numbers of `caproto.AlarmStatus`."""
-        return self._core.latest.status
+        return self._core.column("status")
 
     @property
     def connected(self) -> NDArray[numpy.bool_]:
@@ -173,6 +188,200 @@ class Table:
         self._core.latest = read.columns
         return read.columns.snapshot(self.connected, errors)
 
+    def write(
+        self,
+        values: object,
+        mask: object = None,
+        *,
+        wait: bool = True,
+        timeout: Timeout = DEFAULT,
+    ) -> TableWritten:
+        """Write to the PVs: one send for each server. No value is sent twice.
+
+        Parameters
+        ----------
+        values : array, sequence or scalar
+            A value for each row of the table, whichever rows are written; or one for all.
+        mask : array of bool, shape (n,), optional
+            Which rows to write. Default: all.
+        wait : bool
+            Whether to wait until the servers have finished: the records, and all that they trigger.
+        timeout : float or None, optional
+            Seconds for everything; None waits without end.
+
+        Returns
+        -------
+        TableWritten
+            Its ``ok`` and ``errors`` tell what became of each row. The errors are those that
+            :meth:`PV.write` raises.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected before.
+        CaprotoTypeError, CaprotoValueError
+            If *values* or *mask* have the wrong shape, or cannot be converted without loss. Nothing
+            is sent then.
+        """
+        rows = self._rows(mask)
+        parts = list(check_values(values, self._form, rows))
+        deadline = self._deadline(timeout)
+        self._home.check_open()
+        self._home.check_reentry("Table.write")
+        ok, errors = write_columns(
+            self._form, self.pvs, self._writable.now(), parts, wait, deadline
+        )
+        return TableWritten(self.names, ok, errors)
+
+    def restore(
+        self,
+        snapshot: TableSnapshot,
+        *,
+        only_changed: bool = True,
+        timeout: Timeout = DEFAULT,
+    ) -> TableWritten:
+        """Write the values of a snapshot, and wait until the servers have finished.
+
+        Parameters
+        ----------
+        snapshot : TableSnapshot
+            Its names must be in the table. PVs that have no value in it are left alone.
+        only_changed : bool
+            Whether to read all first, and write only what differs.
+        timeout : float or None, optional
+            Seconds for the read, and again for the write; None waits without end.
+
+        Returns
+        -------
+        TableWritten
+            Of the rows that were written.
+
+        Raises
+        ------
+        CaprotoKeyError
+            If the table does not have one of the names.
+        CaprotoTypeError
+            If *snapshot* is none.
+        """
+        if not isinstance(snapshot, TableSnapshot):
+            raise CaprotoTypeError(f"snapshot must be a TableSnapshot, not {snapshot!r}")
+        unknown = [name for name in snapshot.names if name not in self.index]
+        if unknown:
+            raise CaprotoKeyError(f"the table has no {unknown[0]!r}, which is in the snapshot")
+        rows = numpy.array([self.index[name] for name in snapshot.names], numpy.intp)
+        values = empty_values(self._form)
+        mask = numpy.zeros(len(self), numpy.bool_)
+        values[rows], mask[rows] = snapshot.values, snapshot.ok
+        if only_changed:
+            now = self.read(timeout=timeout)
+            same = [now.ok[row] and numpy.array_equal(now.values[row], values[row])
+                    for row in range(len(self))]  # fmt: skip
+            mask &= ~numpy.array(same, numpy.bool_)
+        return self.write(values, mask, timeout=timeout)
+
+    def _rows(self, mask: object) -> Rows:
+        """Return the rows that *mask* selects."""
+        if mask is None:
+            return numpy.arange(len(self))
+        chosen = numpy.asarray(mask)
+        if chosen.dtype != numpy.bool_ or chosen.shape != (len(self),):
+            raise CaprotoValueError(
+                f"mask must be an array of bool with the shape ({len(self)},), not {mask!r}"
+            )
+        rows: Rows = numpy.flatnonzero(chosen)
+        return rows
+
+    # ---- monitors
+
+    @overload
+    def monitor(
+        self, callback: None = None, period: float = 0.1, *, mask: Mask | None = None
+    ) -> Live: ...
+
+    @overload
+    def monitor(
+        self,
+        callback: Callable[[TableSnapshot, Rows], object],
+        period: float = 0.1,
+        *,
+        mask: Mask | None = None,
+    ) -> LiveCallback: ...
+
+    def monitor(
+        self,
+        callback: Callable[[TableSnapshot, Rows], object] | None = None,
+        period: float = 0.1,
+        *,
+        mask: Mask | None = None,
+    ) -> Live:
+        """Subscribe to all PVs, until the result is closed.
+
+        Parameters
+        ----------
+        callback : callable, optional
+            Called as ``callback(snapshot, changed)`` in a thread of its own, with a `TableSnapshot`
+            and the rows that have changed since the call before. Kept alive until the end.
+        period : float
+            Seconds between two calls, at least.
+        mask : SubscriptionType, int or str, optional
+            Which kinds of change to report, as for :meth:`PV.subscribe`.
+
+        Returns
+        -------
+        Live
+            Its ``close()`` ends the updates, and so does leaving a ``with`` block.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected.
+        CaprotoTypeError, CaprotoValueError
+            For a wrong argument.
+        """
+        events, state = int(check_mask(mask)), self._core.state
+        check_callback(callback)
+        if callback is None:
+            live = Live(self._home, state, self.pvs, events)
+        else:
+            check_accepts(callback, "f(snapshot, changed)", 2)
+            check_seconds("period", period)
+            live = LiveCallback(self._home, state, self.pvs, events, callback, float(period))
+        live.start()
+        return live
+
+    def record(self, timeout: float | None = None, *, mask: Mask | None = None) -> Recording:
+        """Subscribe to all PVs, and give every update, in the order of the wire.
+
+        Parameters
+        ----------
+        timeout : float or None
+            The iteration ends after this many seconds without an update; None waits without end.
+        mask : SubscriptionType, int or str, optional
+            Which kinds of change to report, as for :meth:`PV.subscribe`.
+
+        Returns
+        -------
+        Recording
+            An iterator of `Updates`: arrays of equal length. Its ``close()`` ends it, and so does
+            leaving a ``with`` block.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected.
+        CaprotoTypeError, CaprotoValueError
+            For a wrong argument.
+        """
+        events, timeout = int(check_mask(mask)), check_timeout(timeout)
+        recording = Recording(self._home, self._core.state, self.pvs, events, timeout)
+        recording.start()
+        return recording
+
+    def close(self) -> None:
+        """End the monitors of this table. It can be used again."""
+        for follower in self._core.state.followers:
+            follower.close()
+
 
 class Core:
     """What the PVs of a table, and its monitors, know of it.
@@ -195,6 +404,9 @@ class Core:
         self._pvs = pvs
         self.state = TableState(form, _locks.Lock())
         self.latest = Columns(form)
+        for column in (self.latest.values, self.latest.timestamps, self.latest.severity,
+                       self.latest.status):  # fmt: skip
+            column.flags.writeable = False
         self._index = form.index
 
     @property
@@ -208,7 +420,18 @@ class Core:
             self._home.table.enlist(self._pvs, self)
         self.changed(self._pvs)
 
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of what came last, to a monitor if there is one."""
+        for follower in self.state.followers:
+            if isinstance(follower, Live):
+                return follower.column(name)
+        column: NDArray[Any] = getattr(self.latest, name)
+        return column
+
     def changed(self, pvs: Sequence[PV]) -> None:
-        """Note that these PVs are connected, or not any more."""
+        """Note that these PVs are connected, or not any more, or that the Context is closed."""
+        if self._home.closed:
+            for follower in self.state.followers:
+                follower.context_closed()
         index = self._index
         self.state.connections(numpy.array([index[pv.name] for pv in pvs], numpy.intp), pvs)

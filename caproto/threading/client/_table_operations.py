@@ -5,7 +5,8 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -13,7 +14,7 @@ from ... import _locks
 from ..._client.circuit_columns import ColumnRequest
 from ..._client.circuit_session import CircuitSession
 from ..._client.column_requests import ColumnRead, ColumnRequests
-from ..._client.columns import Rows, TableForm
+from ..._client.columns import Form, Rows, TableForm
 from ..._client.descriptions import CircuitState
 from ..._client.operations import Read, Write, failure, no_reply, refusal
 from ..._client.pvs import carrier_of
@@ -23,13 +24,18 @@ from ..._errors import (
     ContextDisconnectedError,
     DisconnectedError,
 )
-from ..._protocol.commands import ReadNotifyRequest
+from ..._protocol.columns import payloads_of
+from ..._protocol.commands import ReadNotifyRequest, WriteNotifyRequest, WriteRequest
 from ..._protocol.message import DataMessage
 from .._waiting import Deadline, OneShot
 from ._circuit import ClientCircuit
-from ._gathering import Outcome, read_each
+from ._gathering import Outcome, read_each, write_all
 from ._home import ClientPV, home_of
+from ._sending import send_all
 from ._table_shares import Share
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def read_columns(
@@ -93,6 +99,96 @@ def _take(read: ColumnRead, row: int, outcome: Outcome) -> CaprotoError | None:
     return None
 
 
+def write_columns(
+    form: TableForm,
+    pvs: Sequence[ClientPV],
+    shares: tuple[Sequence[Share], Rows],
+    parts: Sequence[tuple[Form, Rows, NDArray[Any]]],
+    wait: bool,
+    deadline: Deadline,
+) -> tuple[NDArray[numpy.bool_], dict[str, CaprotoError]]:
+    """Write values to rows of a table; each is sent once at most.
+
+    Parameters
+    ----------
+    form, pvs, shares, deadline
+        As for `read_columns`.
+    parts : sequence of (Form, rows, values)
+        What to write.
+    wait : bool
+        Whether to wait for the confirmations.
+
+    Returns
+    -------
+    ok : numpy.ndarray of bool
+    errors : dict of str to CaprotoError
+    """
+    done = OneShot()
+    written = ColumnRequests(len(form), _locks.Lock(), lambda: done.answered(None))
+    command = WriteNotifyRequest.ID if wait else WriteRequest.ID
+    asked = numpy.zeros(len(form), numpy.bool_)
+    for _, rows, _ in parts:
+        asked[rows] = True
+
+    def compose(share: Share) -> list[ColumnRequest]:
+        return [
+            ColumnRequest(command, one.plain, one.count, sids[there], rows[there],
+                          payloads_of(values[numpy.searchsorted(wanted, rows[there])], one.plain))
+            for one, rows, sids in share.parts
+            for form_of_values, wanted, values in parts
+            if form_of_values is one
+            for there in (asked[rows],)
+            if there.any()
+        ]  # fmt: skip
+
+    columns = ColumnOperation(written, pvs, "write", deadline, replies=wait)
+    try:
+        rest = columns.send(shares, compose)
+        late_rows = [row for row in rest.tolist() if asked[row]]
+        errors = _write_one_by_one(
+            {pvs[row]: _value(parts, row) for row in late_rows}, wait, deadline
+        )
+        if wait:
+            columns.wait(done)
+    finally:  # also after a Ctrl-C
+        late = columns.stop()
+    errors.update(columns.errors(late))
+    ok = asked
+    for name in errors:
+        ok[form.index[name]] = False
+    return ok, errors
+
+
+def _write_one_by_one(
+    values: Mapping[ClientPV, object], wait: bool, deadline: Deadline
+) -> dict[str, CaprotoError]:
+    """Write to PVs that are not connected yet, or may not be written; return the errors."""
+    if not values:
+        return {}
+    if wait:
+        outcomes = write_all(values, deadline)
+        return {
+            pv.name: outcome
+            for pv, outcome in zip(values, outcomes, strict=True)
+            if isinstance(outcome, CaprotoError)
+        }
+    writes = [Write(pv, None, deadline, value, None, None, False) for pv, value in values.items()]
+    return {
+        operation.pv.name: failure(operation.pv, "write", error, operation.pv.server)
+        for operation, error in send_all(writes, deadline)
+    }
+
+
+def _value(parts: Sequence[tuple[Form, Rows, NDArray[Any]]], row: int) -> object:
+    """Return what is written to a row: a number or bytes of Python, or an array."""
+    for _, rows, values in parts:
+        place = int(numpy.searchsorted(rows, row))
+        if place < len(rows) and rows[place] == row:
+            value = values[place]
+            return value if value.ndim else value.item()
+    raise KeyError(row)
+
+
 def _reads(share: Share) -> list[ColumnRequest]:
     return [
         ColumnRequest(ReadNotifyRequest.ID, form.data_type, form.count, sids, rows)
@@ -111,11 +207,19 @@ class ColumnOperation:
     verb : str
         For messages.
     deadline : Deadline
+    replies : bool
+        Whether the servers reply.
     """
 
     def __init__(
-        self, requests: ColumnRequests, pvs: Sequence[ClientPV], verb: str, deadline: Deadline
+        self,
+        requests: ColumnRequests,
+        pvs: Sequence[ClientPV],
+        verb: str,
+        deadline: Deadline,
+        replies: bool = True,
     ) -> None:
+        self._replies = replies
         self._requests = requests
         self._pvs = pvs
         self._verb = verb
@@ -129,7 +233,7 @@ class ColumnOperation:
     ) -> Rows:
         """Send what can be sent now; return the rows that cannot."""
         parts = [(share, compose(share)) for share in shares[0]]
-        for _, requests in parts:
+        for _, requests in parts if self._replies else ():
             for one in requests:
                 self._requests.expect(one.rows)
         rest = [shares[1]]
@@ -137,14 +241,18 @@ class ColumnOperation:
             self._circuits.append(share.circuit)  # first, because it may be interrupted
             sent = share.circuit.act(
                 functools.partial(
-                    _request, share=share, requests=requests, sink=self._requests
+                    _request,
+                    share=share,
+                    requests=requests,
+                    sink=self._requests if self._replies else None,
                 ),
                 self._deadline,
             )
             if not sent:
                 for one in requests:
-                    self._requests.unsent(one.rows)
                     rest.append(one.rows)
+                    if self._replies:
+                        self._requests.unsent(one.rows)
         return numpy.concatenate(rest)
 
     def wait(self, done: OneShot) -> None:

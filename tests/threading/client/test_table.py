@@ -10,7 +10,13 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoTimeoutError, CaprotoTypeError, CaprotoValueError, ChannelType
-from caproto.threading.client import AccessError, Context, ContextDisconnectedError, ReadError
+from caproto.threading.client import (
+    AccessError,
+    Context,
+    ContextDisconnectedError,
+    ReadError,
+    WriteError,
+)
 from tests.harness.databases import many, many_names
 from tests.harness.fake_server import FakePV, ignore
 
@@ -209,3 +215,130 @@ class TestTable:
         with Context(configuration=server.configuration) as ctx:
             snap = ctx.table(["a", "b"], count=2).read()
         assert snap.values.tolist() == [[1, 2], [3, 4]]
+
+
+class TestWriting:
+    def test_values_by_row(self, own_ioc):
+        with Context(configuration=own_ioc.configuration, timeout=10) as ctx:
+            table = ctx.table(["T:double", "T:long", "T:enum"])
+            written = table.write([2.5, 7, 2])
+            assert written.ok.all() and not written.errors
+            assert table.read().values.tolist() == [2.5, 7.0, 2.0]
+            assert repr(written) == "3 of 3 PVs were written"
+
+    def test_chosen_rows(self, own_ioc):
+        with Context(configuration=own_ioc.configuration, timeout=10) as ctx:
+            table = ctx.table(["T:double", "T:long"])
+            before = table.read().values
+            for _ in range(2):  # PV by PV as they connect, then by columns
+                written = table.write([9.0, 8.0], [False, True])
+                assert written.ok.tolist() == [False, True]
+                assert table.read().values.tolist() == [before[0], 8.0]
+
+    @pytest.mark.parametrize("connected", [False, True])
+    def test_partial_results(self, real, connected):
+        names = ["T:readonly", "T:disabled", "T:missing", "T:double"]
+        table = real.table(names)
+        if connected:
+            real.table([name for name in names if name != "T:missing"]).wait_for_connection()
+        written = table.write([1, 1, 1, 3.14], timeout=1)
+        assert written.ok.tolist() == [False, False, False, True]
+        assert isinstance(written.errors["T:readonly"], AccessError)
+        assert isinstance(written.errors["T:disabled"], WriteError)
+        assert isinstance(written.errors["T:missing"], CaprotoTimeoutError)
+        alone = real.write({"T:disabled": 1}).errors["T:disabled"]
+        assert str(written.errors["T:disabled"]) == str(alone)
+        assert repr(written).startswith("1 of 4 PVs were written\n'T:")
+
+    def test_it_waits_for_what_the_writes_trigger(self, real):
+        table = real.table(["T:slow"])
+        table.wait_for_connection()
+        begun = monotonic()
+        assert table.write(1.0).ok.all()
+        assert monotonic() - begun > 0.4
+
+    def test_without_waiting(self, server, ctx, wait_for):
+        for table in (ctx.table(["x", "y"]), ctx.table(["x", "y"])):
+            assert table.write([7.0, 8.0], wait=False).ok.all()
+        assert table.read().values.tolist() == [7.0, 8.0]
+        assert not server.received(ca.WriteNotifyRequest)
+        assert len(server.received(ca.WriteRequest)) == 4
+
+    def test_none_is_sent_twice(self, server, ctx):
+        table = ctx.table(["x", "y"])
+        table.wait_for_connection()
+        server.on[ca.WriteNotifyRequest] = lambda connection, command: connection.reset()
+        written = table.write(5.0)
+        assert not written.ok.any() and "the write failed" in str(written.errors["x"])
+        assert all(isinstance(one, ca.DisconnectedError) for one in written.errors.values())
+        server.on.clear()
+        table.wait_for_connection()
+        assert len(server.received(ca.WriteNotifyRequest)) <= 2
+
+    def test_no_confirmation(self, server, ctx):
+        table = ctx.table(["x", "y"])
+        table.wait_for_connection()
+        server.on[ca.WriteNotifyRequest] = ignore
+        error = table.write(5.0, timeout=0.2).errors["x"]
+        assert "no reply to the write within 0.2 s" in str(error)
+        assert "may still be in progress" in str(error)
+
+    def test_arrays_texts_and_mixed_types(self, own_ioc):
+        with Context(configuration=own_ioc.configuration, timeout=10) as ctx:
+            waves = ctx.table(["T:array_double", "T:array_long"], count=2)
+            mixed = ctx.table(["T:string", "T:double"], dtype=[str, float])
+            for _ in range(2):
+                assert waves.write([[1, 2], [3, 4]]).ok.all()
+                assert waves.read().values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+                assert mixed.write(["new", 0.5]).ok.all()
+                assert mixed.read().to_dict() == {"T:string": "new", "T:double": 0.5}
+
+    def test_wrong_arguments_send_nothing(self, server, ctx):
+        table = ctx.table(["x", "y"])
+        for values, mask in (([1, 2, 3], None), ("a", None), ([1, 2], [True]), ([1, 2], "x")):
+            with pytest.raises((CaprotoTypeError, CaprotoValueError)):
+                table.write(values, mask)
+        assert not server.received(ca.WriteNotifyRequest)
+
+    def test_ten_thousand(self, start_ioc, tmp_path):
+        database = tmp_path / "many.db"
+        database.write_text(many(10_000))
+        ioc = start_ioc([database])
+        with Context(configuration=ioc.configuration, timeout=60) as ctx:
+            table = ctx.table(many_names(10_000))
+            table.wait_for_connection()
+            assert table.write(np.arange(10_000) * 2).ok.all()
+            assert table.read().values.tolist() == list(range(0, 20_000, 2))
+
+
+class TestRestoring:
+    def test_only_what_differs_is_written(self, server, ctx):
+        table = ctx.table(["x", "y"])
+        snap = table.read()
+        table.write([1.5, 9.0])
+        count = len(server.received(ca.WriteNotifyRequest))
+        written = table.restore(snap)
+        assert written.ok.tolist() == [False, True]
+        assert len(server.received(ca.WriteNotifyRequest)) == count + 1
+        assert table.read().values.tolist() == [1.5, 2.5]
+        assert table.restore(snap, only_changed=False).ok.all()
+
+    def test_what_is_missing_in_the_snapshot_is_left_alone(self, server, ctx):
+        snap = ctx.table(["missing", "y"]).read(timeout=0.3)
+        written = ctx.table(["x", "y", "missing"]).restore(snap, only_changed=False)
+        assert written.ok.tolist() == [False, True, False] and not written.errors
+
+    def test_arrays_and_mixed_types(self, server, ctx):
+        for options in ({"count": 2}, {"dtype": [int]}):
+            table = ctx.table(["wave"], **options)
+            snap = table.read()
+            table.write(8)
+            assert table.restore(snap).ok.all()
+            assert np.array_equal(table.read().values, snap.values)
+
+    def test_wrong_arguments(self, ctx):
+        snap = ctx.table(["x"]).read()
+        with pytest.raises(ca.CaprotoKeyError, match="the table has no 'x'"):
+            ctx.table(["y"]).restore(snap)
+        with pytest.raises(CaprotoTypeError, match="snapshot must be a TableSnapshot"):
+            ctx.table(["y"]).restore({"y": 1})

@@ -1,0 +1,402 @@
+"""Monitors of a table: subscriptions of all its PVs that follow their connections.
+
+Importing this module imports numpy.
+"""
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy
+
+from ..._client.callbacks import Callbacks
+from ..._client.column_updates import AllUpdates, ColumnUpdates, LatestUpdates, Updates
+from ..._client.columns import Rows
+from ..._client.operations import failure, refusal
+from ..._client.pvs import link_of
+from ..._client.table_snapshot import TableSnapshot
+from ..._client.table_state import TableState
+from ..._errors import CaprotoError
+from ..._protocol.commands import ErrorResponse
+from ..._protocol.message import DataMessage
+from .. import _lifetime, _waiting
+from .._service_thread import ServiceThread
+from .._waiting import Deadline, OneShot
+from ._circuit import ClientCircuit
+from ._home import ClientPV, Home
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+M = TypeVar("M", bound="TableMonitor")
+
+
+class TableMonitor:
+    """What all monitors of a table do: subscribe, follow the connections, wait, end.
+
+    Parameters
+    ----------
+    home : Home
+    state : TableState
+        Of the table.
+    pvs : sequence of PV
+        Its PVs, in the order of the rows.
+    updates : ColumnUpdates
+        Takes the updates.
+    """
+
+    def __init__(
+        self, home: Home, state: TableState, pvs: Sequence[ClientPV], updates: ColumnUpdates
+    ) -> None:
+        self._home = home
+        self._state = state
+        self._pvs = pvs
+        self._updates = updates
+        # Changed in single steps, by the readers of circuits.
+        self._circuits: dict[ClientCircuit, None] = {}
+
+    def start(self) -> None:
+        """Subscribe to all PVs that are connected; to the others as soon as they are."""
+        self._home.check_open()
+        try:
+            self._state.follow(self)
+            self._subscribe_all(numpy.arange(len(self._pvs)), self._pvs)
+            self._home.announce([pv for pv in self._pvs if self._home.table.at_rest(pv)])
+        except BaseException:  # Ctrl-C: the caller has nothing that it could close
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the subscriptions. May be called twice, from any thread."""
+        self._updates.close()
+        self._state.unfollow(self)
+        for circuit in list(self._circuits):
+            circuit.note(functools.partial(self._cancel, circuit))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its Context."""
+        return self._updates.closed or self._home.closed
+
+    def __enter__(self: M) -> M:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---- for background threads
+
+    def connections(self, rows: Rows, pvs: Sequence[ClientPV]) -> None:
+        """Note that the connection of *pvs* in these rows has changed."""
+        self._subscribe_all(rows, pvs)
+        self._updates.connections(rows)
+
+    def context_closed(self) -> None:
+        """Wake the callers that wait: no more updates can come."""
+        self._updates.close()
+
+    def _subscribe_all(self, rows: Rows, pvs: Sequence[ClientPV]) -> None:
+        """Have the readers of their circuits subscribe to those that are connected."""
+        groups: dict[ClientCircuit, tuple[list[ClientPV], list[int]]] = {}
+        for row, pv in zip(rows.tolist(), pvs, strict=True):
+            link = link_of(pv)
+            if link is not None and link.channel.connected:
+                group = groups.setdefault(link.carrier, ([], []))
+                group[0].append(pv)
+                group[1].append(row)
+        for circuit, (there, where) in groups.items():
+            circuit.note(functools.partial(self._subscribe, circuit, there, where))
+
+    def _subscribe(
+        self, circuit: ClientCircuit, pvs: Sequence[ClientPV], rows: Sequence[int]
+    ) -> None:
+        """Subscribe, in the reader thread of the circuit."""
+        if circuit not in self._circuits:
+            for one in list(self._circuits):
+                if one.session.over:
+                    self._circuits.pop(one, None)
+            self._circuits[circuit] = None
+            self._joined(circuit)
+        refused = circuit.act(
+            lambda session: session.columns.subscribe(self._updates, pvs, rows), Deadline(None)
+        )
+        for row, error in refused:
+            self._updates.refuse(row, error)
+        if self._updates.closed:  # meanwhile
+            self._cancel(circuit)
+
+    def _cancel(self, circuit: ClientCircuit) -> None:
+        """End the subscriptions on one circuit, in its reader thread."""
+        circuit.act(lambda session: session.columns.cancel(self._updates), Deadline(None))
+        self._circuits.pop(circuit, None)
+        self._left(circuit)
+
+    def _joined(self, circuit: ClientCircuit) -> None:
+        """Note that there are subscriptions on *circuit*; in its reader thread."""
+
+    def _left(self, circuit: ClientCircuit) -> None:
+        """Note that there are none any more; in its reader thread."""
+
+    # ---- waiting
+
+    def _wait(self, ready: Callable[[], bool], deadline: Deadline) -> bool:
+        """Wait until *ready*, the end, or *deadline*; return whether it is ready."""
+        self._home.check_reentry(f"{type(self).__name__}: a wait for updates")
+        while not ready() and not self.closed:
+            waiter = _Alarm()
+            if self._updates.wait_for(waiter, ready) and not waiter.wait(deadline.remaining()):
+                break
+        return ready()
+
+
+class Live(TableMonitor):
+    """The latest updates of a table, made by :meth:`Table.monitor`.
+
+    Used as ``with table.monitor() as live:``, or until `close`. Any thread may use it.
+    """
+
+    _updates: LatestUpdates
+
+    def __init__(
+        self, home: Home, state: TableState, pvs: Sequence[ClientPV], mask: int
+    ) -> None:
+        super().__init__(home, state, pvs, LatestUpdates(state, mask))
+        self._seen = 0
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each change."""
+        return self._updates.version
+
+    def snapshot(self) -> TableSnapshot:
+        """Return a consistent copy of all columns at this moment.
+
+        Returns
+        -------
+        TableSnapshot
+            Of a PV that is not connected, or that the server refuses, the value is the last one
+            that came, and ``ok`` is False.
+        """
+        return self._snapshot()[0]
+
+    def _snapshot(self) -> tuple[TableSnapshot, int]:
+        snapshot, version = self._updates.snapshot(self._error)
+        self._seen = max(self._seen, version)
+        return snapshot, version
+
+    def _error(self, row: int, reason: DataMessage | ErrorResponse | CaprotoError) -> CaprotoError:
+        pv = self._pvs[row]
+        if isinstance(reason, CaprotoError):
+            return failure(pv, "subscription", reason, pv.server)
+        return refusal(pv, "subscription", reason, reason.sender_address)  # type: ignore[arg-type]
+
+    def changed(self, since: int) -> NDArray[numpy.intp]:
+        """Return the rows that have changed after a version.
+
+        Parameters
+        ----------
+        since : int
+            A `version` of before: take it before the snapshot that you compare with.
+
+        Returns
+        -------
+        numpy.ndarray of intp
+            In ascending order. A change is an update, a refusal, or a connection that was lost or
+            made.
+        """
+        return self._updates.changed(since)
+
+    def wait(self, timeout: float | None = None, *, since: int | None = None) -> bool:
+        """Wait until something has changed.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds; None waits without end.
+        since : int, optional
+            A `version`. By default that of the last `snapshot`, or of the last wait.
+
+        Returns
+        -------
+        bool
+            Whether something has changed: False after the timeout, or when it was closed.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected, so that nothing can change any more.
+        """
+        version = self._seen if since is None else since
+        found = self._wait(lambda: self._updates.version > version, Deadline(timeout))
+        if found:
+            self._seen = max(self._seen, self._updates.version)
+        else:
+            self._home.check_open()
+        return found
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a read-only copy of one column, by the name of its attribute."""
+        return self._updates.column(name)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"version {self.version}"
+        return f"<Live updates of {len(self._pvs)} PVs, {state}>"
+
+
+class LiveCallback(Live):
+    """Calls a function with the latest updates of a table, in a thread of its own.
+
+    Parameters
+    ----------
+    home, state, pvs, mask
+        As for `Live`.
+    function : callable
+        Called as ``function(snapshot, changed)``.
+    period : float
+        Seconds between two calls, at least.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        state: TableState,
+        pvs: Sequence[ClientPV],
+        mask: int,
+        function: Callable[[TableSnapshot, Rows], object],
+        period: float,
+    ) -> None:
+        super().__init__(home, state, pvs, mask)
+        self._period = period
+        self._callbacks = Callbacks()
+        token = self._callbacks.new_token()
+        self._entry = self._callbacks.make_entry(
+            token, function, True, True, lambda _reference: None
+        )
+        self._callbacks.append(self._entry)
+        self._over = threading.Event()
+        self._thread = ServiceThread(self._run, "ca-callback table")
+        _lifetime.register(self)
+
+    def start(self) -> None:
+        """Subscribe, and begin to call the function."""
+        super().start()
+        # Left to another thread: Ctrl-C must not interrupt the start of a thread.
+        self._home.searches.note(self._thread.start)
+
+    def close(self) -> None:
+        """End the subscriptions. No other call of the function begins."""
+        self._over.set()
+        super().close()
+
+    def context_closed(self) -> None:
+        """End the thread."""
+        self._over.set()
+        super().context_closed()
+
+    def _run(self) -> None:
+        since = 0
+        next_call = _waiting.now()
+        while not self._over.wait(max(0.0, next_call - _waiting.now())):
+            if not self._wait(lambda since=since: self.version > since, Deadline(None)):  # type: ignore[misc]
+                continue
+            next_call = _waiting.now() + self._period
+            snapshot, version = self._snapshot()
+            changed = self.changed(since)
+            since = version
+            if not self._over.is_set():
+                self._call(snapshot, changed)
+
+    def _call(self, snapshot: TableSnapshot, changed: Rows) -> None:
+        function = self._entry.reference()
+        assert function is not None
+        try:
+            function(snapshot, changed)
+        except BaseException as error:
+            self._callbacks.failed(
+                self._entry.token, self._entry.name, error, "table", self._home.log,
+                self._home.now(),
+            )
+
+    def _at_exit(self, deadline: Deadline) -> None:
+        self.close()
+        self._thread.join(deadline)
+
+    def _after_fork(self) -> None:
+        self._over.set()
+
+
+class Recording(TableMonitor):
+    """All updates of a table as they come, made by :meth:`Table.record`. An iterator.
+
+    Each step gives what has come since the step before as `Updates`. It ends after `close`, when
+    the rest was taken, or when nothing has come for *timeout* seconds.
+
+    Updates that wait take memory. Beyond some tens of megabytes, or some seconds, the servers are
+    asked to hold the updates of the circuit, as when callbacks are slow. They send the latest value
+    of each PV when the others were taken.
+    """
+
+    _updates: AllUpdates
+
+    def __init__(
+        self,
+        home: Home,
+        state: TableState,
+        pvs: Sequence[ClientPV],
+        mask: int,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(home, state, pvs, AllUpdates(state, mask, home.now))
+        self._timeout = timeout
+
+    def __iter__(self) -> Iterator[Updates]:
+        return self
+
+    def __next__(self) -> Updates:
+        """Return what has come, at least one update.
+
+        Raises
+        ------
+        ContextDisconnectedError
+            If the Context was disconnected, and the rest was taken.
+        """
+        self._wait(lambda: self._updates.ready, Deadline(self._timeout))
+        taken = self._updates.take_all()
+        for circuit in list(self._circuits):
+            if circuit.session.flow.held:
+                circuit.wake()
+        if taken is None:
+            self._home.check_open()
+            raise StopIteration
+        return taken
+
+    def _joined(self, circuit: ClientCircuit) -> None:
+        circuit.recorders = (*circuit.recorders, self._updates)
+
+    def _left(self, circuit: ClientCircuit) -> None:
+        circuit.recorders = tuple(one for one in circuit.recorders if one is not self._updates)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<Recording of {len(self._pvs)} PVs, {state}>"
+
+
+class _Alarm(OneShot):
+    """Wakes a caller that waits for an update; may ring more than once."""
+
+    __slots__ = ()
+
+    def answered(self, response: object, batch: object = None) -> None:
+        """Wake the waiter, unless that has been done."""
+        if self._latch.locked():
+            with contextlib.suppress(RuntimeError):  # another thread has just done it
+                super().answered(response)
