@@ -14,6 +14,7 @@ from pathlib import Path
 
 import caproto
 from caproto import server
+from caproto._catools.watch.keys import KEYS
 
 SOURCES = Path(caproto.__file__).parent
 
@@ -124,6 +125,12 @@ def channel_properties():
     return table(("Property", "Of", "Default", "Meaning"), rows.values())
 
 
+def watch_keys():
+    """The keys of the table of ``caproto-monitor --watch``."""
+    rows = [(f"``{key.label}``", key.meaning.replace("*", r"\*") + ".") for key in KEYS]
+    return table(("Key", "What it does"), rows)
+
+
 TABLES = {
     "channel-properties": channel_properties,
     "constants": constants,
@@ -131,6 +138,7 @@ TABLES = {
     "data-types": data_types,
     "exceptions": exceptions,
     "CAStatus": statuses,
+    "watch-keys": watch_keys,
     **{
         cls.__name__: enumeration(cls)
         for cls in (

@@ -12,6 +12,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 import caproto
+from caproto._catools.watch.columns import COLUMNS
+from caproto._catools.watch.keys import KEYS
 from caproto._client import (
     backoff,
     circuit_session,
@@ -178,3 +180,19 @@ def test_every_property_of_a_channel_has_a_line():
     names = set(ChannelDouble.properties()) | set(ChannelEnum.properties())
     assert set(re.findall(r"^    \* - ``(\w+)``$", table, re.MULTILINE)) >= names
     assert "From here up: HIHI, major." in table
+
+
+def test_the_picture_of_the_table_shows_the_table():
+    """It is drawn by docs/make_watch_picture.py; what it shows is what the table has now."""
+    picture = ElementTree.parse(DOCS / "watch.svg").getroot()
+    text = " ".join("".join(row.itertext()) for row in picture.iter() if row.tag.endswith("text"))
+    text = text.replace("\xa0", " ")
+    shown = [column.title for column in COLUMNS] + [key.word for key in KEYS if key.word]
+    assert all(word in text for word in shown)
+    assert all(name in text for name in from_docs("make_watch_picture").NAMES)
+
+
+def test_pictures_load_nothing_from_elsewhere():
+    for path in DOCS.glob("*.svg"):
+        links = re.findall(r"url\(\S+?\)|href=\S+|src=\S+", path.read_text())
+        assert all(link.startswith("url(#") for link in links)

@@ -8,14 +8,14 @@ from functools import partial
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from ..._errors import CaprotoError
 from .cells import printable
 from .grid import Grid, Titles
-from .keys import KEYS, help_text
+from .keys import KEYS, help_text, key_line
 from .rows import Row
-from .screens import Confirmation, Page, Question
+from .screens import Confirmation, KeyLine, Page, Question
 from .source import Source
 from .table import TICKS_PER_SECOND, Table
 
@@ -36,20 +36,22 @@ class WatchApp(App[None]):
 
     TITLE = "caproto-monitor"
     ENABLE_COMMAND_PALETTE = False
+    # The colours are those of the terminal, whose background may be light or dark.
     CSS = """
+    Screen, Screen * { color: ansi_default; background: ansi_default; }
+    Screen * {
+        scrollbar-background: ansi_default; scrollbar-background-hover: ansi_default;
+        scrollbar-background-active: ansi_default; scrollbar-color: ansi_bright_black;
+        scrollbar-color-hover: ansi_bright_black; scrollbar-color-active: ansi_bright_black;
+    }
+    Question, Confirmation { background: transparent; }
     #summary { height: 1; text-style: bold; }
     #message { height: auto; text-style: bold; }
     """
     BINDINGS = [
-        *(
-            Binding(
-                key.keys, key.action, key.word, show=bool(key.word),
-                key_display=key.label.partition(",")[0],
-            )
-            for key in KEYS
-        ),
-        Binding("ctrl+c", "interrupt", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", show=False),
+        *(Binding(key.keys, key.action) for key in KEYS),
+        Binding("ctrl+c", "interrupt", priority=True),
+        Binding("ctrl+z", "suspend_process"),
     ]
 
     def __init__(self, source: Source, table: Table) -> None:
@@ -68,7 +70,7 @@ class WatchApp(App[None]):
         yield self._titles
         yield self._grid
         yield self._message
-        yield Footer(show_command_palette=False)
+        yield KeyLine(key_line())
 
     # ---- what happens
 

@@ -86,17 +86,17 @@ _RATE = Column(
     "rate/s", 7, 7, lambda row, now, width: _rate_text(row.rate), lambda row, now: row.rate,
     downwards=True, right=True,
 )
-_COURSE = Column(
-    "last minute", 11, 60, lambda row, now, width: sparkline(list(row.course), width)
+_TREND = Column(
+    "trend", 10, 60, lambda row, now, width: sparkline(list(row.trend), width)
 )
 _STATE = Column(
     "state", 12, 12, lambda row, now, width: row.state, lambda row, now: row.state
 )
 
 #: From left to right.
-COLUMNS = (_NAME, _VALUE, _UNITS, _ALARM, _AGE, _RATE, _COURSE, _STATE)
+COLUMNS = (_NAME, _VALUE, _UNITS, _ALARM, _AGE, _RATE, _TREND, _STATE)
 #: In this order they are left out of a terminal that is too narrow.
-_FIRST_TO_GO = (_COURSE, _RATE, _UNITS, _AGE, _ALARM, _STATE, _VALUE)
+_FIRST_TO_GO = (_TREND, _RATE, _UNITS, _AGE, _ALARM, _STATE, _VALUE)
 
 
 def layout_for(width: int, longest_name: int) -> Layout:
@@ -118,8 +118,8 @@ def layout_for(width: int, longest_name: int) -> Layout:
     widths = {column.title: column.width for column in shown}
     # Who gets the spare columns, and up to which width.
     for column, widest in (
-        (_NAME, longest_name), (_ALARM, _ALARM.widest), (_COURSE, 20), (_VALUE, 24),
-        (_NAME, width), (_VALUE, _VALUE.widest), (_COURSE, _COURSE.widest),
+        (_NAME, longest_name), (_ALARM, _ALARM.widest), (_TREND, 20), (_VALUE, 24),
+        (_TREND, _TREND.widest), (_VALUE, _VALUE.widest),
     ):
         if column in shown:
             more = min(spare, max(0, min(widest, column.widest) - widths[column.title]))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["KEYS", "Key", "help_text"]
+__all__ = ["KEYS", "Key", "help_text", "key_line"]
 
 
 class Key(NamedTuple):
@@ -39,6 +39,11 @@ KEYS = (
     Key("question_mark,f1", "?, F1", "help", "Help", "Show these keys"),
     Key("q", "q", "quit", "Quit", "End, as Ctrl-C does"),
 )
+
+
+def key_line() -> str:
+    """Write the last line of the screen."""
+    return "  ".join(f"{key.label.partition(',')[0]} {key.word}" for key in KEYS if key.word)
 
 
 def help_text() -> str:

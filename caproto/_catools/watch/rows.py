@@ -19,7 +19,7 @@ __all__ = ["CONNECTED", "DISCONNECTED", "SEARCHING", "Row"]
 #: States of the connection.
 SEARCHING, CONNECTED, DISCONNECTED = "searching", "connected", "disconnected"
 #: The rate is a mean over this many seconds; the sparkline has this many.
-_RATE_TIME, _COURSE_TIME = 10, 60
+_RATE_TIME, _TREND_TIME = 10, 60
 #: Alarms by severity; the last one stands for a PV that is not connected.
 _RANKS = ("", "minor", "major", "invalid", "disconnected")
 
@@ -44,14 +44,14 @@ class Row:
     units : str
     rate : float
         Updates in a second.
-    course : deque of float or None
+    trend : deque of float or None
         The number at each of the last seconds.
     """
 
     __slots__ = (
         "_latest", "_noted_metadata", "_noted_state", "_received", "_room", "_settings",
         "_counts", "_metadata", "_taken",
-        "course", "label", "name", "rate", "shown", "state", "units",
+        "trend", "label", "name", "rate", "shown", "state", "units",
     )
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -71,7 +71,7 @@ class Row:
         self.shown: Shown = NOTHING
         self.units = ""
         self.rate = 0.0
-        self.course: deque[float | None] = deque(maxlen=_COURSE_TIME)
+        self.trend: deque[float | None] = deque(maxlen=_TREND_TIME)
         #: Moments, and how many updates had come by then.
         self._counts: deque[tuple[float, int]] = deque(maxlen=_RATE_TIME + 1)
 
@@ -110,7 +110,7 @@ class Row:
             self.shown = read_update(self._latest, self._room, metadata, self._settings)
 
     def sample(self, now: float) -> None:
-        """Take over what was noted, and go on with rate and course; called once in a second.
+        """Take over what was noted, and go on with rate and trend; called once in a second.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class Row:
             Seconds on the monotonic clock.
         """
         self.take()
-        self.course.append(self.shown.number if self.state == CONNECTED else None)
+        self.trend.append(self.shown.number if self.state == CONNECTED else None)
         if self._counts or self._received:
             self._counts.append((now, self._received))
         if not self._counts:

@@ -8,14 +8,28 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
-__all__ = ["Confirmation", "Page", "Question"]
+__all__ = ["Confirmation", "KeyLine", "Page", "Question"]
 
 _BOX = """
-{name} {{ align: center bottom; background: transparent; }}
-{name} Vertical {{ height: auto; border: round ansi_default; background: ansi_default; }}
+{name} {{ align: center bottom; }}
+{name} Vertical {{ height: auto; border: round ansi_default; }}
 """
+
+
+class KeyLine(Static):
+    """The last line of a screen, with its keys.
+
+    Parameters
+    ----------
+    text : str
+    """
+
+    DEFAULT_CSS = "KeyLine { height: 1; text-style: reverse; }"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, markup=False)
 
 
 class Question(ModalScreen["str | None"]):
@@ -31,7 +45,7 @@ class Question(ModalScreen["str | None"]):
     """
 
     DEFAULT_CSS = _BOX.format(name="Question")
-    BINDINGS = [Binding("escape", "dismiss(None)", "Cancel")]
+    BINDINGS = [Binding("escape", "dismiss(None)")]
 
     def __init__(
         self, question: str, text: str = "", changed: Callable[[str], None] | None = None
@@ -64,9 +78,7 @@ class Confirmation(ModalScreen[bool]):
     """
 
     DEFAULT_CSS = _BOX.format(name="Confirmation")
-    BINDINGS = [
-        Binding("y", "dismiss(True)", "Yes"), Binding("n,escape", "dismiss(False)", "No"),
-    ]
+    BINDINGS = [Binding("y", "dismiss(True)"), Binding("n,escape", "dismiss(False)")]
 
     def __init__(self, question: str) -> None:
         super().__init__()
@@ -88,13 +100,7 @@ class Page(ModalScreen[None]):
         Returns the text. It may wait: it runs in a thread.
     """
 
-    DEFAULT_CSS = """
-    Page { background: ansi_default; }
-    Page VerticalScroll { background: ansi_default; }
-    """
-    BINDINGS = [
-        Binding("escape,q,enter", "dismiss(None)", "Back"), Binding("r", "load", "Renew"),
-    ]
+    BINDINGS = [Binding("escape,q,enter", "dismiss(None)"), Binding("r", "load")]
 
     def __init__(self, make: Callable[[], str]) -> None:
         super().__init__()
@@ -105,7 +111,7 @@ class Page(ModalScreen[None]):
         """Make the parts."""
         with VerticalScroll():
             yield self._text
-        yield Footer(show_command_palette=False)
+        yield KeyLine("Esc Back  r Renew")
 
     def on_mount(self) -> None:
         """Get the text for the first time."""

@@ -1,4 +1,4 @@
-"""Sparkline: the course of a number, a character for each second."""
+"""Sparkline: the trend of a number, a character for each second."""
 from __future__ import annotations
 
 import math

@@ -46,7 +46,8 @@ class Table:
     shown : list of Row
         Those that pass the filters, sorted.
     selected : Row or None
-        One of those shown; None if there is none.
+        One of those shown; None if there is none. It stays selected when the order changes, but for
+        the first one: then it is the first one again.
     sorted_by : Column or None
         None for the order in which the rows were added.
     reversed : bool
@@ -71,6 +72,7 @@ class Table:
         #: The moment that ages refer to, in POSIX seconds.
         self.now = 0.0
         self._turn = 0
+        self._at_top = True
 
     # ---- changes
 
@@ -109,7 +111,7 @@ class Table:
     # ---- the order
 
     def arrange(self) -> None:
-        """Filter and sort; the same row stays selected if it is still shown."""
+        """Filter and sort."""
         wanted = name_filter(self.filter)
         found = [
             row for row in self.rows
@@ -126,7 +128,9 @@ class Table:
             found.reverse()
         at = self.place
         self.shown = found
-        if self.selected not in found:
+        if self._at_top:
+            self.selected = found[0] if found else None
+        elif self.selected not in found:
             self.selected = found[min(at, len(found) - 1)] if found else None
 
     @property
@@ -138,6 +142,7 @@ class Table:
         """Select the row at a place, or the first or last one if there is no such place."""
         if self.shown:
             self.selected = self.shown[max(0, min(place, len(self.shown) - 1))]
+            self._at_top = place <= 0
 
     # ---- time
 

@@ -48,7 +48,7 @@ def test_cells():
     assert [width_of(cell) for cell in cells.values()] == [place.width for place in layout]
     assert {title: cell.strip() for title, cell in cells.items()} == {
         "name": "x", "value": "3.5", "units": "", "alarm": "MINOR (HIGH)", "age": "1 m",
-        "rate/s": "0.0", "last minute": "", "state": "connected",
+        "rate/s": "0.0", "trend": "", "state": "connected",
     }
     assert cells["value"].endswith("3.5") and cells["name"].startswith("x")
 

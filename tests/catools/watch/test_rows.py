@@ -67,7 +67,7 @@ def test_the_rate_is_that_of_the_last_ten_seconds():
     assert made.rate == 0.0
 
 
-def test_the_course_has_the_number_of_each_second():
+def test_the_trend_has_the_number_of_each_second():
     made = row("x", 1, 2)
     made.sample(1.0)
     made.note_update(update(5))
@@ -76,14 +76,14 @@ def test_the_course_has_the_number_of_each_second():
     made.sample(3.0)
     made.note_disconnected()
     made.sample(4.0)
-    assert list(made.course) == [2.0, 7.0, 7.0, None]
+    assert list(made.trend) == [2.0, 7.0, 7.0, None]
 
 
-def test_the_course_is_a_minute_long():
+def test_the_trend_is_a_minute_long():
     made = row("x", 1)
     for second in range(100):
         made.sample(float(second))
-    assert len(made.course) == 60
+    assert len(made.trend) == 60
 
 
 def test_ages():

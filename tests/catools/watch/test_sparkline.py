@@ -1,4 +1,4 @@
-"""The course of a number in one line."""
+"""The trend of a number in one line."""
 from __future__ import annotations
 
 import math

@@ -82,9 +82,20 @@ def test_the_next_and_the_previous_column():
 
 
 def test_the_selected_row_stays_selected_when_the_order_changes():
-    table = table_of(row("b"), row("a"))
+    table = table_of(row("b"), row("c"), row("a"))
+    table.select(1)
     table.sort_by(NAME)
-    assert table.selected.name == "b" and table.place == 1
+    assert table.selected.name == "c" and table.place == 2
+
+
+def test_whatever_comes_first_is_selected_while_nothing_else_is():
+    table = table_of(row("b"), row("c"), row("a"))
+    table.sort_by(NAME)
+    assert table.selected.name == "a"
+    table.select(2)
+    table.select(0)
+    table.sort_by(NAME)
+    assert table.selected.name == "c"
 
 
 def test_selecting_ends_at_the_first_and_the_last():
@@ -116,6 +127,7 @@ def test_filter_and_alarms_only():
     table.alarms_only = True
     table.arrange()
     assert names(table) == ["b", "lost"] and table.selected.name == "b"
+    table.select(1)
     table.filter = "l"
     table.arrange()
     assert names(table) == ["lost"] and table.selected is lost
@@ -142,7 +154,7 @@ def test_each_row_is_sampled_once_in_a_second():
     table = table_of(*(row(str(number), number) for number in range(50)))
     seconds = [table.tick(MOMENT, 0.0) for _ in range(3 * TICKS_PER_SECOND)]
     assert sum(seconds) == 3
-    assert {len(made.course) for made in table.rows} == {3}
+    assert {len(made.trend) for made in table.rows} == {3}
 
 
 def test_the_order_follows_the_values():
