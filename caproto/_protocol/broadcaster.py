@@ -9,7 +9,6 @@ clock, and it is not thread-safe.
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -83,14 +82,18 @@ class Broadcaster:
         self.client_address: Address | None = None
         self.server_addresses: list[Address] = []
         self.registered = False
+        self._log: ObjectLogger | None = None  # made for who asks
         self._next_cid = 1
 
-    @functools.cached_property
+    @property
     def log(self) -> ObjectLogger:
         """The logger of this broadcaster."""
-        from .._log import SEARCH_LOGGER, adapter  # here, because `logging` takes long to import
+        if self._log is None:
+            # Here, because `logging` takes long to import.
+            from .._log import SEARCH_LOGGER, adapter
 
-        return adapter(SEARCH_LOGGER, role=self.our_role.name)
+            self._log = adapter(SEARCH_LOGGER, role=self.our_role.name)
+        return self._log
 
     @property
     def our_addresses(self) -> list[Address]:

@@ -14,7 +14,6 @@ reading thread touches.
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +156,7 @@ class VirtualCircuit(CircuitRules):
         if priority is not None:
             priority = priority_number(priority)
         super().__init__(our_role, address, priority, protocol_version, peer_version)
+        self._log: ObjectLogger | None = None  # made for who asks
         self._outgoing: list[Payload] = []  # accepted by a send() that failed at a later command
         self._send = _SENDABLE[self.our_role]
         self._receive = _RECEIVABLE[self.their_role]
@@ -166,12 +166,16 @@ class VirtualCircuit(CircuitRules):
             constructors, address, {**constructors, **empty}, max_payload, self._payload_limit
         )
 
-    @functools.cached_property
+    @property
     def log(self) -> ObjectLogger:
         """The logger of this circuit."""
-        from .._log import CIRCUIT_LOGGER, adapter  # here, because `logging` takes long to import
+        if self._log is None:
+            # Here, because `logging` takes long to import.
+            from .._log import CIRCUIT_LOGGER, adapter
 
-        return adapter(CIRCUIT_LOGGER, their_address=self.address, role=self.our_role.name)
+            role = self.our_role.name
+            self._log = adapter(CIRCUIT_LOGGER, their_address=self.address, role=role)
+        return self._log
 
     @property
     def host(self) -> str:
