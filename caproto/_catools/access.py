@@ -13,7 +13,7 @@ from ..threading.client import PV, Context
 from ..threading.client._gathering import Form, Outcome, read_each
 from .lines import line_of, name_column
 from .request_form import request_form
-from .settings import Failed, Settings
+from .settings import Failed, Settings, TimeUp
 from .values import Reading
 
 __all__ = [
@@ -40,7 +40,7 @@ def connect(context: Context, names: Sequence[str], settings: Settings) -> list[
 
     Raises
     ------
-    Failed
+    TimeUp
         At least one of them is not connected.
     """
     pvs = context.get_pvs(*names, priority=settings.priority)
@@ -50,7 +50,7 @@ def connect(context: Context, names: Sequence[str], settings: Settings) -> list[
             pv._wait_until_usable(deadline)
     except CaprotoTimeoutError:
         which = f"'{names[0]}'" if len(names) == 1 else "some PV(s)"
-        raise Failed(f"Channel connect timed out: {which} not found.") from None
+        raise TimeUp(f"Channel connect timed out: {which} not found.") from None
     return pvs
 
 

@@ -10,11 +10,13 @@ from .times import local_time
 from .typenames import native_name, request_name
 from .values import Reading, raw_text, signed, value_texts
 
-__all__ = ["name_column", "line_of"]
+__all__ = ["coloured", "line_of", "name_column"]
 
 _NAME_WIDTH = 30
 _FLOATS = (ChannelType.FLOAT, ChannelType.DOUBLE)
 _KNOWN_STATUSES = frozenset(AlarmStatus)
+#: Yellow, red, magenta: the colours of ANSI terminals that are nearest to those of displays.
+_COLOURS = {1: 33, 2: 31, 3: 35}
 _SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
 #: The limits in the order in which they are printed: title and field.
 _DISPLAY_LIMITS = (
@@ -39,6 +41,7 @@ def line_of(
     room: int,
     settings: Settings,
     stamp: Callable[[TimeStamp], str] = local_time,
+    texts: list[str] | None = None,
 ) -> str:
     """Write one value in the form of the settings.
 
@@ -53,13 +56,19 @@ def line_of(
     settings : Settings
     stamp : callable, optional
         Writes the time stamp. Default: the server's, in local time.
+    texts : list of str, optional
+        The elements as text. Default: as the EPICS tools write them.
     """
     is_text = settings.char_as_text and reading.native is ChannelType.CHAR and room > 1
-    texts = value_texts(reading, settings, is_text)
+    if texts is None:
+        texts = value_texts(reading, settings, is_text)
     if settings.form == "typed":
-        return "\n".join([name, *_details(reading, native, texts, settings)])
+        return "\n".join([name, *_details(reading, native, texts, settings, stamp)])
     if not is_text and (reading.length > 1 or settings.count):
         texts.insert(0, str(reading.length))
+    severity = reading.metadata.severity if settings.colour and reading.family != "native" else 0
+    if severity:
+        texts = [coloured(text, severity) for text in texts]
     separator = settings.separator
     if settings.form == "terse":
         return separator.join(texts)
@@ -67,7 +76,14 @@ def line_of(
     if settings.form == "plain":
         return column + separator + separator.join(texts)
     metadata = reading.metadata
-    return separator.join([column, stamp(metadata.stamp), *texts, *_alarm(metadata)])
+    alarm = [coloured(text, severity) for text in _alarm(metadata)]
+    return separator.join([column, stamp(metadata.stamp), *texts, *alarm])
+
+
+def coloured(text: str, severity: int) -> str:
+    """Write *text* in the colour of a severity, for a terminal."""
+    colour = _COLOURS.get(severity)
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour and text else text
 
 
 def _alarm(metadata: DbrMetadata) -> tuple[str, str]:
@@ -91,7 +107,11 @@ def _severity(metadata: DbrMetadata) -> str:
 
 
 def _details(
-    reading: Reading, native: int, texts: list[str], settings: Settings
+    reading: Reading,
+    native: int,
+    texts: list[str],
+    settings: Settings,
+    stamp: Callable[[TimeStamp], str],
 ) -> Iterator[str]:
     """Yield everything that came with a value, a line each."""
     yield _titled("Native data type", native_name(native))
@@ -105,7 +125,7 @@ def _details(
         return
     metadata = reading.metadata
     if reading.family == "time":
-        yield _titled("Timestamp", local_time(metadata.stamp))
+        yield _titled("Timestamp", stamp(metadata.stamp))
     yield _titled("Status", _status(metadata))
     yield _titled("Severity", _severity(metadata))
     if reading.family == "special":

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from .._protocol.dbr import SubscriptionType
 from .settings import Complaint, Settings, parse_seconds
+from .statuses import FAILED
 from .typenames import TYPE_NUMBERS
 
 __all__ = [
     "CONNECTION", "COUNT", "ENUM", "GET_FORMS", "HELP", "INTEREST", "MONITORING", "NUMBERS",
     "PUT_FORMS", "SEPARATOR", "TEXT",
-    "Inquiry", "Option", "Options", "UsageError", "help_text", "parse",
+    "Inquiry", "Option", "Options", "UsageError", "parse",
 ]
 
 _HIGHEST_PRIORITY, _HIGHEST_PRECISION = 99, 18
@@ -28,6 +29,9 @@ _MASKS = {
 class UsageError(Exception):
     """The command line cannot be read."""
 
+    #: The exit status where it must be exact; else it is 1.
+    status = FAILED
+
 
 class Inquiry(Exception):
     """The user wants a text ('help' or 'version') instead of the work."""
@@ -41,6 +45,8 @@ class Option(NamedTuple):
     meaning: str
     #: Called with the settings and the argument. Raises `Complaint` for an invalid one.
     apply: Callable[[Settings, str], None]
+    #: Its long name, without the dashes, if the table has it by its letter.
+    word: str = ""
 
 
 Options = Mapping[str, Option]
@@ -50,7 +56,12 @@ Options = Mapping[str, Option]
 
 
 def parse(
-    settings: Settings, options: Options, arguments: Sequence[str], *, anywhere: bool
+    settings: Settings,
+    options: Options,
+    arguments: Sequence[str],
+    *,
+    anywhere: bool,
+    more: Callable[[], Options] = dict,
 ) -> list[str]:
     """Apply the options in *arguments*; return the other words.
 
@@ -62,6 +73,8 @@ def parse(
     arguments : sequence of str
     anywhere : bool
         Whether options are also accepted after other words.
+    more : callable, optional
+        Returns further options; called when an option is not among the first ones.
 
     Raises
     ------
@@ -79,19 +92,23 @@ def parse(
                 break
             continue
         if word.startswith("--"):
-            _apply_long(settings, options, word, left)
+            _apply_long(settings, options, more, word, left)
         else:
-            _apply_letters(settings, options, word[1:], left)
+            _apply_letters(settings, options, more, word[1:], left)
     return words + list(left)
 
 
 def _apply_letters(
-    settings: Settings, options: Options, letters: str, left: Iterator[str]
+    settings: Settings,
+    options: Options,
+    more: Callable[[], Options],
+    letters: str,
+    left: Iterator[str],
 ) -> None:
     """Apply options in one word; the last of them may have its argument there, or in the next."""
     while letters:
         letter, letters = letters[0], letters[1:]
-        option = options.get(letter)
+        option = options.get(letter) or more().get(letter)
         if option is None:
             raise UsageError(f"Unrecognized option: '-{letter}'. {settings.hint}")
         argument = ""
@@ -100,14 +117,27 @@ def _apply_letters(
         _apply(settings, option, argument)
 
 
-def _apply_long(settings: Settings, options: Options, word: str, left: Iterator[str]) -> None:
+def _apply_long(
+    settings: Settings,
+    options: Options,
+    more: Callable[[], Options],
+    word: str,
+    left: Iterator[str],
+) -> None:
     name, equals, argument = word[2:].partition("=")
-    option = options.get(name) if len(name) > 1 else None
+    option = _by_word(options, name) or _by_word(more(), name)
     if option is None or (equals and not option.argument):
         raise UsageError(f"Unrecognized option: '{word}'. {settings.hint}")
     if option.argument and not equals:
         argument = _next(f"--{name}", left, settings)
     _apply(settings, option, argument)
+
+
+def _by_word(options: Options, name: str) -> Option | None:
+    """Find an option by its long name."""
+    if len(name) > 1 and name in options:
+        return options[name]
+    return next((one for one in options.values() if one.word and one.word == name), None)
 
 
 def _next(option: str, left: Iterator[str], settings: Settings) -> str:
@@ -121,18 +151,9 @@ def _apply(settings: Settings, option: Option, argument: str) -> None:
     try:
         option.apply(settings, argument)
     except Complaint as complaint:
+        if settings.exact:  # the status will say whether all was done as it was asked for
+            raise UsageError(str(complaint)) from None
         print(complaint, file=sys.stderr)
-
-
-def help_text(tool: str, usage: str, about: str, options: Options) -> str:
-    """Write the help: usage, what the tool does, the options."""
-    rows = []
-    for name, option in options.items():
-        dashes = "-" if len(name) == 1 else "--"
-        rows.append((f"{dashes}{name} {option.argument}".rstrip(), option.meaning))
-    lines = [f"  {left:<13} {meaning}" for left, meaning in rows]
-    rest = usage.replace("{tool}", tool)
-    return "\n".join([f"Usage: {tool} {rest}", "", about, "", "Options:", *lines])
 
 
 # ---- what options do
@@ -276,52 +297,68 @@ def _ask(for_what: str) -> Callable[[Settings, str], None]:
 # ---- the tables: what several tools have
 
 HELP = {
-    "h": Option("", "Print this help", _ask("help")),
-    "V": Option("", "Print the version", _ask("version")),
+    "h": Option("", "Print this help", _ask("help"), "help"),
+    "V": Option("", "Print the version", _ask("version"), "version"),
 }
 CONNECTION = {
-    "w": Option("SECONDS", "Time to wait, 0 means without end (default: 1)", _set_wait),
-    "p": Option("PRIORITY", "Of the connection, 0 to 99 (default: 0)", _set_priority),
+    "w": Option("SECONDS", "Time to wait, 0: without end (default: 1)", _set_wait, "timeout"),
+    "p": Option("PRIORITY", "Of the connection, 0 to 99 (default: 0)", _set_priority, "priority"),
 }
-COUNT = {"#": Option("COUNT", "Read this many elements, and print their number", _set_count)}
-ENUM = {"n": Option("", "Print the number of an enum's state", flag("enum_as_number", True))}
-TEXT = {"S": Option("", "Print an array of CHAR as text", flag("char_as_text", True))}
+COUNT = {
+    "#": Option("COUNT", "Read this many elements, print their number", _set_count, "elements"),
+}
+ENUM = {
+    "n": Option("", "Print the number of a state", flag("enum_as_number", True), "state-number"),
+}
+TEXT = {"S": Option("", "Print an array of CHAR as text", flag("char_as_text", True), "text")}
 NUMBERS = {
-    "e": Option("DIGITS", "Floating point as %e with this precision", _set_precision("e")),
-    "f": Option("DIGITS", "Floating point as %f with this precision", _set_precision("f")),
-    "g": Option("DIGITS", "Floating point as %g with this precision", _set_precision("g")),
-    "s": Option("", "Floating point as the server writes it", flag("float_as_string", True)),
-    "l": Option("BASE", "Floating point rounded: x (hex), o (octal), b (binary)", _set_float_base),
-    "0": Option("BASE", "Integers: x (hex), o (octal), b (binary)", _set_integer_base),
+    "e": Option("DIGITS", "Floating point as %e, this precision", _set_precision("e"), "exponent"),
+    "f": Option("DIGITS", "Floating point as %f, this precision", _set_precision("f"), "fixed"),
+    "g": Option("DIGITS", "Floating point as %g, this precision", _set_precision("g"), "general"),
+    "s": Option(
+        "", "Floating point as the server writes it", flag("float_as_string", True), "server-text"
+    ),
+    "l": Option(
+        "BASE", "Floating point rounded: x (hex), o (octal), b (binary)", _set_float_base, "rounded"
+    ),
+    "0": Option("BASE", "Integers: x (hex), o (octal), b (binary)", _set_integer_base, "integers"),
 }
-SEPARATOR = {"F": Option("CHARACTER", "Separate fields by it (default: a blank)", _set_separator)}
+SEPARATOR = {
+    "F": Option("CHARACTER", "Separate fields by it (default: blank)", _set_separator, "separator"),
+}
 
 # ---- what only one tool has
 
 GET_FORMS = {
-    "t": Option("", "Print the value without the name", set_form("terse")),
-    "a": Option("", "Print time stamp and alarm, too", set_form("wide")),
-    "d": Option("TYPE", "Read this type (a name or number), print all of it", _set_type),
-    "c": Option("", "Ask for as many elements as are filled", flag("asynchronous", True)),
+    "t": Option("", "Print the value without the name", set_form("terse"), "terse"),
+    "a": Option("", "Print time stamp and alarm, too", set_form("wide"), "wide"),
+    "d": Option("TYPE", "Read this type (a name or number), print all of it", _set_type, "type"),
+    "c": Option("", "Ask for the elements that are filled", flag("asynchronous", True), "filled"),
 }
 MONITORING = {
-    "m": Option("MASK", "Which changes: v (value), a (alarm), l (log), p (property)", _set_mask),
+    "m": Option(
+        "MASK", "Which changes: v (value), a (alarm), l (log), p (property)", _set_mask, "mask"
+    ),
     "t": Option(
         "STAMPS",
         "Time stamps: s (server), c (client), n (none); r since the first, i since the previous, "
         "I since that of the same PV",
         _set_timestamps,
+        "stamps",
     ),
-    "watch": Option("", "Show a table on the whole screen; ? there lists its keys",
-                    flag("watch", True)),
 }
 PUT_FORMS = {
-    "c": Option("", "Wait until the server has finished", flag("completion", True)),
-    "t": Option("", "Print only the new value", flag("form", "terse")),
-    "l": Option("", "Print time stamp and alarm, too", flag("form", "wide")),
-    "n": Option("", "A state is given by its number, and printed so", _set_enum_input("number")),
-    "s": Option("", "A state is given by its name", _set_enum_input("name")),
-    "S": Option("", "Write text to an array of CHAR", flag("char_as_text", True)),
-    "a": Option("", "Write an array: size (ignored), elements", flag("array_input", True)),
+    "c": Option("", "Wait until the server has finished", flag("completion", True), "wait"),
+    "t": Option("", "Print only the new value", flag("form", "terse"), "terse"),
+    "l": Option("", "Print time stamp and alarm, too", flag("form", "wide"), "wide"),
+    "n": Option(
+        "", "A state is given by its number, and printed so", _set_enum_input("number"),
+        "state-number",
+    ),
+    "s": Option("", "A state is given by its name", _set_enum_input("name"), "state-name"),
+    "S": Option("", "Write text to an array of CHAR", flag("char_as_text", True), "text"),
+    "a": Option("", "Write an array: size (ignored), elements", flag("array_input", True), "array"),
 }
-INTEREST = {"s": Option("LEVEL", "Print internals, the more the higher", _set_interest)}
+INTEREST = {
+    "s": Option("LEVEL", "Print internals, the more the higher", _set_interest, "internals"),
+}

@@ -9,13 +9,11 @@ from typing import NamedTuple
 
 from .._errors import CaprotoError
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION
-from .options import Inquiry, Options, UsageError, help_text, parse
+from .options import Inquiry, Options, UsageError, parse
 from .settings import Failed, Settings
+from .statuses import EXACT, FAILED, INTERRUPTED, PIPE_CLOSED, status_of
 
 __all__ = ["Tool", "run"]
-
-#: Exit statuses, as a shell has them for programs that a signal ended.
-_INTERRUPTED, _PIPE_CLOSED = 128 + 2, 128 + 13
 
 
 class Tool(NamedTuple):
@@ -32,6 +30,8 @@ class Tool(NamedTuple):
     options_anywhere: bool = True
     #: The exit status if nothing was done, because the command line is wrong, for example.
     failed: int = 1
+    #: Returns the options that the EPICS tool does not have; most command lines need none.
+    more: Callable[[], Options] = dict
 
 
 def run(tool: Tool, argv: Sequence[str] | None) -> int:
@@ -48,36 +48,73 @@ def run(tool: Tool, argv: Sequence[str] | None) -> int:
     int
         The exit status.
     """
+    settings = Settings(_name(tool, argv))
     try:
-        status = _run(tool, argv)
+        _prepare_streams(settings)
+        status = _run(tool, settings, sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        # What is left in the buffer would raise again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
+        _drop_output()
+        return PIPE_CLOSED
+    except OSError as error:  # a full disk, no more sockets
+        _drop_output()
+        _complain(settings, error)
+    except Exception as error:
+        _complain(settings, f"a defect of caproto (see -vvv): {type(error).__name__}: {error}")
+        if settings.extras is not None and settings.extras.verbosity > 2:
+            raise
+    return FAILED if settings.exact else tool.failed
 
 
-def _run(tool: Tool, argv: Sequence[str] | None) -> int:
-    settings = Settings(_name(tool, argv))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # names and units may have bytes of any encoding
-            stream.reconfigure(errors="surrogateescape")
-    arguments = sys.argv[1:] if argv is None else argv
+def _run(tool: Tool, settings: Settings, arguments: Sequence[str]) -> int:
     try:
+        settings.exact = any(word.startswith(EXACT) for word in arguments)
         settings.read_environment()
-        words = parse(settings, tool.options, arguments, anywhere=tool.options_anywhere)
+        words = parse(
+            settings, tool.options, arguments, anywhere=tool.options_anywhere, more=tool.more
+        )
+        if settings.extras is not None and settings.extras.verbosity:
+            from .verbosity import log_to_stderr
+
+            log_to_stderr(settings.extras.verbosity)
         return tool.work(settings, words)
     except Inquiry as inquiry:
-        print(_answers(tool, settings.tool)[str(inquiry)])
+        print(_answer(tool, settings.tool, str(inquiry)))
         return 0
     except (UsageError, Failed) as failure:
         print(failure, file=sys.stderr)
+        return failure.status if settings.exact else tool.failed
     except CaprotoError as error:
-        print(f"{settings.tool}: {error}", file=sys.stderr)
-    return tool.failed
+        _complain(settings, error)
+        return status_of([error], True) if settings.exact else tool.failed
+
+
+def _prepare_streams(settings: Settings) -> None:
+    """Make the streams take any text; note what those of a terminal can show."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell has closed it
+            setattr(sys, name, open(os.devnull, "w"))
+        elif isinstance(stream, TextIOWrapper):  # names and units may have bytes of any encoding
+            stream.reconfigure(errors="surrogateescape")
+    if sys.stdout.isatty():
+        settings.utf8 = sys.stdout.encoding.lower() == "utf-8"
+        settings.colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _drop_output() -> None:
+    """Let go what is left in the buffer, which would raise again when the interpreter ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # it is not a file
+        pass
+
+
+def _complain(settings: Settings, problem: object) -> None:
+    print(f"{settings.tool}: {problem}", file=sys.stderr)
 
 
 def _name(tool: Tool, argv: Sequence[str] | None) -> str:
@@ -86,10 +123,16 @@ def _name(tool: Tool, argv: Sequence[str] | None) -> str:
     return tool.name if not called or called.endswith(".py") else called
 
 
-def _answers(tool: Tool, name: str) -> dict[str, str]:
-    from .. import __version__
+def _answer(tool: Tool, name: str, question: str) -> str:
+    """Write the text that the user wants instead of the work."""
+    if question == "help":
+        from .help import help_text
 
-    return {
-        "help": help_text(name, tool.usage, tool.about, tool.options),
-        "version": f"\ncaproto {__version__}, CA Protocol version 4.{DEFAULT_PROTOCOL_VERSION}",
-    }
+        return help_text(tool.name, name, tool.usage, tool.about, tool.options, tool.more())
+    if question == "version":
+        from .. import __version__
+
+        return f"\ncaproto {__version__}, CA Protocol version 4.{DEFAULT_PROTOCOL_VERSION}"
+    from .completion import script
+
+    return script(question.split()[1], tool.name, {**tool.options, **tool.more()})

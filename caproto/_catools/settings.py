@@ -5,8 +5,10 @@ import os
 import sys
 
 from .._protocol.dbr import SubscriptionType
+from .extras import Extras
+from .statuses import FAILED, TIMED_OUT
 
-__all__ = ["Complaint", "Failed", "Settings", "parse_seconds"]
+__all__ = ["Complaint", "Failed", "Settings", "TimeUp", "parse_seconds"]
 
 #: Seconds to wait if neither option nor environment says otherwise, and the variable for it.
 _TIMEOUT, _TIMEOUT_VARIABLE = 1.0, "EPICS_CLI_TIMEOUT"
@@ -17,7 +19,16 @@ class Complaint(Exception):
 
 
 class Failed(Exception):
-    """The work is over: the message, and the exit status 1."""
+    """The work is over, with this message."""
+
+    #: The exit status where it must be exact; else it is 1.
+    status = FAILED
+
+
+class TimeUp(Failed):
+    """The work is over, because something did not happen in time."""
+
+    status = TIMED_OUT
 
 
 class Settings:
@@ -44,10 +55,22 @@ class Settings:
         Whether a monitor shows a table instead of lines.
     enum_input : str
         How caput reads states: 'any', 'number' or 'name'.
+    exact : bool
+        Whether the exit status tells exactly what became of the work (`statuses`).
+    colour : bool
+        Whether values in alarm are printed in colour.
+    utf8 : bool
+        Whether texts are printed as they are, where the EPICS tools print escape sequences.
+    extras : Extras or None
+        What the EPICS tools do not have; None if none of it was asked for.
     """
 
     def __init__(self, tool: str) -> None:
         self.tool = tool
+        self.exact = False
+        self.colour = False
+        self.utf8 = False
+        self.extras: Extras | None = None
         self.timeout = _TIMEOUT
         self.priority = 0
         self.form = "plain"

@@ -2,18 +2,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from .._protocol.constants import EPICS_EPOCH
 from .._protocol.timestamp import TimeStamp
 
-__all__ = ["Stamps", "local_time"]
+__all__ = ["UNDEFINED", "Stamps", "local_time", "seconds_between"]
 
-_UNDEFINED = TimeStamp(0, 0)
+#: The time stamp of a record that was never processed.
+UNDEFINED = TimeStamp(0, 0)
 
 
 def local_time(stamp: TimeStamp) -> str:
     """Write a time to the microsecond; rounded, but not up to the next second."""
-    if stamp == _UNDEFINED:
+    if stamp == UNDEFINED:
         return "<undefined>"
     moment = time.localtime(stamp.seconds + EPICS_EPOCH)
     microseconds = min((stamp.nanoseconds + 500) // 1000, 999_999)
@@ -27,9 +29,12 @@ class Stamps:
     ----------
     letters : str
         As `Settings.timestamps`.
+    write : callable, optional
+        Writes a time that is not a difference. Default: as the EPICS tools do.
     """
 
-    def __init__(self, letters: str) -> None:
+    def __init__(self, letters: str, write: Callable[[TimeStamp], str] = local_time) -> None:
+        self._write = write
         self._server, self._client = "s" in letters, "c" in letters
         # The last one counts.
         self._relative = next((letter for letter in reversed(letters) if letter in "riI"), "")
@@ -49,14 +54,15 @@ class Stamps:
         if self._relative and (before is None or self._relative != "r"):
             self._reference[key] = server, client
         if not self._relative or before is None:
-            texts = local_time(server), f"({local_time(client)})"
+            texts = self._write(server), f"({self._write(client)})"
         else:
             texts = (
-                f"{'':14}{_seconds(server, before[0]):+12.6f}",
-                f"{'':14}({_seconds(client, before[1]):+12.6f})",
+                f"{'':14}{seconds_between(server, before[0]):+12.6f}",
+                f"{'':14}({seconds_between(client, before[1]):+12.6f})",
             )
         return texts[0] * self._server + texts[1] * self._client
 
 
-def _seconds(later: TimeStamp, earlier: TimeStamp) -> float:
+def seconds_between(later: TimeStamp, earlier: TimeStamp) -> float:
+    """Return the seconds from one time stamp to a later one."""
     return later.seconds - earlier.seconds + (later.nanoseconds - earlier.nanoseconds) / 1e9

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from .._protocol.dbr import LAYOUTS, ChannelType, DbrMetadata
 from .._protocol.message import DataMessage
 from .._protocol.payload import elements_of, metadata_of
+from .._protocol.text import decode_text, encode_text
 from .settings import Settings
 
-__all__ = ["Reading", "escaped", "raw_text", "signed", "unescaped", "value_texts"]
+__all__ = ["Reading", "escaped", "raw_text", "shown", "signed", "unescaped", "value_texts"]
 
 #: Characters that have an escape sequence of their own.
 _ESCAPES = {
@@ -72,9 +73,9 @@ def value_texts(reading: Reading, settings: Settings, long_text: bool) -> list[s
     """Write each element, or with *long_text* all of them as one text."""
     native, elements = reading.native, reading.elements
     if long_text:
-        return [escaped(bytes(elements).partition(b"\0")[0])]
+        return [shown(bytes(elements).partition(b"\0")[0], settings)]
     if native is ChannelType.STRING:
-        return [escaped(text) for text in elements]
+        return [shown(text, settings) for text in elements]
     if native in _FLOATS:
         return [_float_text(number, settings) for number in elements]
     if native is ChannelType.ENUM and reading.family in ("graphic", "control"):
@@ -117,6 +118,16 @@ def _state_text(state: int, metadata: DbrMetadata, settings: Settings) -> str:
 def raw_text(raw: bytes) -> str:
     """Decode *raw* so that printing it gives the same bytes."""
     return os.fsdecode(raw)
+
+
+def shown(raw: bytes, settings: Settings) -> str:
+    """Write a text as the EPICS tools do, or with all characters that can be printed."""
+    if not settings.utf8 or raw.isascii():
+        return escaped(raw)
+    return "".join(
+        letter if letter.isprintable() and not letter.isascii() else escaped(encode_text(letter))
+        for letter in decode_text(raw)
+    )
 
 
 def escaped(raw: bytes) -> str:

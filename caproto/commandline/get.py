@@ -7,7 +7,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from .._catools.options import CONNECTION, COUNT, ENUM, GET_FORMS, HELP, NUMBERS, SEPARATOR, TEXT
+from .._catools.options import (
+    CONNECTION,
+    COUNT,
+    ENUM,
+    GET_FORMS,
+    HELP,
+    NUMBERS,
+    SEPARATOR,
+    TEXT,
+    Options,
+)
 from .._catools.program import Tool, run
 from .._catools.settings import Settings
 
@@ -15,6 +25,10 @@ __all__ = ["main"]
 
 
 def _work(settings: Settings, names: list[str]) -> int:
+    if settings.extras is not None:
+        from .._catools.getting import get
+
+        return get(settings, settings.extras, names)
     if names and all(names):
         from .._catools.one_shot import read_once
 
@@ -34,6 +48,12 @@ def _work(settings: Settings, names: list[str]) -> int:
     return 0
 
 
+def _more() -> Options:
+    from .._catools.more_options import GET
+
+    return GET
+
+
 _TOOL = Tool(
     name="caproto-get",
     usage="[options] PV ...",
@@ -42,6 +62,7 @@ _TOOL = Tool(
         **HELP, **CONNECTION, **GET_FORMS, **COUNT, **ENUM, **TEXT, **NUMBERS, **SEPARATOR,
     },
     work=_work,
+    more=_more,
 )
 
 

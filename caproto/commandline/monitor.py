@@ -17,6 +17,7 @@ from .._catools.options import (
     NUMBERS,
     SEPARATOR,
     TEXT,
+    Options,
 )
 from .._catools.program import Tool, run
 from .._catools.settings import Settings
@@ -28,14 +29,32 @@ def _work(settings: Settings, names: list[str]) -> int:
     if settings.watch:
         from .._catools.watch.program import watch_table
 
-        return watch_table(settings, names)
+        return watch_table(settings, names + _names_of_sources(settings))
+    settings.form = "wide"
+    if settings.extras is not None:
+        from .._catools.monitoring import monitor
+
+        return monitor(settings, settings.extras, names)
     from .._catools.access import start
     from .._catools.watching import watch
 
-    settings.form = "wide"
     with start(settings, names) as context:
         watch(context, names, settings, partial(print, flush=True))
     return 0
+
+
+def _names_of_sources(settings: Settings) -> list[str]:
+    if settings.extras is None:
+        return []
+    from .._catools.sources import names_from
+
+    return names_from(settings.extras.sources)
+
+
+def _more() -> Options:
+    from .._catools.more_options import MONITOR
+
+    return MONITOR
 
 
 _TOOL = Tool(
@@ -46,6 +65,7 @@ _TOOL = Tool(
         **HELP, **CONNECTION, **MONITORING, **COUNT, **ENUM, **TEXT, **NUMBERS, **SEPARATOR,
     },
     work=_work,
+    more=_more,
 )
 
 

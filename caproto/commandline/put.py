@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from .._catools.options import CONNECTION, COUNT, HELP, PUT_FORMS, SEPARATOR
+from .._catools.options import CONNECTION, COUNT, HELP, PUT_FORMS, SEPARATOR, Options
 from .._catools.program import Tool, run
 from .._catools.settings import Failed, Settings
 
@@ -15,6 +15,10 @@ __all__ = ["main"]
 
 
 def _work(settings: Settings, words: list[str]) -> int:
+    if settings.extras is not None:
+        from .._catools.putting import put
+
+        return put(settings, settings.extras, words)
     from .._catools.access import connect, read_lines, start
     from .._catools.writing import values_to_write, write
 
@@ -38,12 +42,19 @@ def _work(settings: Settings, words: list[str]) -> int:
     return 0
 
 
+def _more() -> Options:
+    from .._catools.more_options import PUT
+
+    return PUT
+
+
 _TOOL = Tool(
     name="caproto-put",
     usage="[options] PV VALUE ...\n       {tool} [options] -a PV COUNT VALUE ...",
     about="Writes a value to a PV, and prints the old and the new one.",
     options={**HELP, **CONNECTION, **PUT_FORMS, **COUNT, **SEPARATOR},
     work=_work,
+    more=_more,
     options_anywhere=False,
 )
 

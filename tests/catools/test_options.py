@@ -16,7 +16,6 @@ from caproto._catools.options import (
     Option,
     UsageError,
     flag,
-    help_text,
     parse,
 )
 from caproto._catools.settings import Settings
@@ -105,7 +104,32 @@ def test_masks_and_time_stamps(capsys):
     assert capsys.readouterr().err == "Invalid argument 'vx' for option '-m' - ignored.\n"
 
 
-def test_the_help_lists_every_option():
-    text = help_text("caget", "[options] PV ...", "Prints.", OPTIONS)
-    assert text.startswith("Usage: caget [options] PV ...\n")
-    assert all(f"  -{letter}" in text for letter in OPTIONS)
+def test_long_names_are_the_same_options():
+    """Whatever has a letter has a word."""
+    settings, words = read("--terse", "--timeout=3", "x", "--elements", "2")
+    assert (settings.form, settings.timeout, settings.count, words) == ("terse", 3, 2, ["x"])
+    tables = (HELP, CONNECTION, GET_FORMS, COUNT, NUMBERS, SEPARATOR, MONITORING, PUT_FORMS)
+    assert all(option.word for table in tables for option in table.values())
+
+
+def test_further_options_are_asked_for_when_they_are_needed():
+    asked = []
+
+    def more():
+        asked.append(1)
+        return {"json": Option("", "", flag("utf8", True)), "v": Option("", "", flag("colour", 1))}
+
+    settings = Settings("caget")
+    assert parse(settings, OPTIONS, ["-c", "x", "--terse"], anywhere=True, more=more) == ["x"]
+    assert not asked
+    parse(settings, OPTIONS, ["-cv", "--json"], anywhere=True, more=more)
+    assert asked and settings.utf8 and settings.colour == 1
+    with pytest.raises(UsageError, match="Unrecognized option: '--jsn'"):
+        parse(settings, OPTIONS, ["--jsn"], anywhere=True, more=more)
+
+
+def test_with_exact_statuses_nothing_is_ignored():
+    settings = Settings("caget")
+    settings.exact = True
+    with pytest.raises(UsageError, match="not a valid timeout"):
+        parse(settings, OPTIONS, ["-w", "x"], anywhere=True)

@@ -1,0 +1,169 @@
+"""Completion: what makes bash, zsh and fish complete the options of a tool and names of PVs.
+
+Names come from the file that the variable CAPROTO_PV_NAMES names, one a line, and from the earlier
+commands of the shell.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .options import Option, Options
+
+__all__ = ["VARIABLE", "script"]
+
+#: The variable with the path of a file with names of PVs.
+VARIABLE = "CAPROTO_PV_NAMES"
+#: The arguments of options that name files, or are among a few words.
+_FILES = frozenset(("FILE",))
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "WHEN": ("auto", "always", "never"), "SHELL": ("bash", "zsh", "fish"), "BASE": ("x", "o", "b"),
+}
+
+# Words of earlier commands of the same tool family that do not look like options or numbers.
+_BASH = r"""# Completion of {tool} for bash; use it with:  source <({tool} --completion bash)
+_{function}_names() {{
+    [[ -r ${{{variable}:-}} ]] && sed -e 's/#.*//' -e 's/^[[:space:]]*//' \
+        -e 's/[[:space:]].*//' "${variable}"
+    HISTTIMEFORMAT= history 2>/dev/null | sed -n 's/^ *[0-9]* *caproto-[a-z]* //p' |
+        tr ' ' '\n' | grep '^[[:alpha:]][^=<>|&;"'"'"']*[:._][^=<>|&;"'"'"']*$'
+}}
+_{function}() {{
+    local line=${{COMP_LINE:0:COMP_POINT}} word before
+    word=${{line##*[[:space:]]}}
+    before=${{line%"$word"}}
+    before=${{before%"${{before##*[![:space:]]}}"}}
+    before=${{before##*[[:space:]]}}
+    local IFS=$'\n'
+    case $before in
+{cases}    esac
+    if [[ $word == -* ]]; then
+        COMPREPLY=($(compgen -W $'{options}' -- "$word"))
+    else
+        COMPREPLY=($(compgen -W "$(_{function}_names | sort -u)" -- "$word"))
+        # Where : separates words, bash replaces only what follows the last one.
+        if [[ $COMP_WORDBREAKS == *:* && $word == *:* ]]; then
+            COMPREPLY=("${{COMPREPLY[@]#"${{word%"${{word##*:}}"}}"}}")
+        fi
+    fi
+}}
+complete -F _{function} {tool}
+"""
+
+_ZSH = r"""#compdef {tool}
+# Completion of {tool} for zsh; use it with:  source <({tool} --completion zsh)
+_{function}_names() {{
+    local -a names
+    [[ -r ${{{variable}:-}} ]] && names=(${{${{(f)"$(<${variable})"}}%%[[:space:]]*}})
+    names+=(${{(M)${{(z)${{(M)history:#caproto-*}}}}:#[[:alpha:]]*[:._]*}})
+    names=(${{(u)names:#\#*}})
+    compadd -a names
+}}
+_{function}() {{
+    _arguments -s \
+{options}        '*:PV:_{function}_names'
+}}
+(( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit }}
+compdef _{function} {tool}
+"""
+
+_FISH = r"""# Completion of {tool} for fish; use it with:  {tool} --completion fish | source
+function __{function}_names
+    if set -q {variable}; and test -r "${variable}"
+        string replace -r '#.*' '' <"${variable}" | string trim | string match -r '^\S+'
+    end
+    history search --prefix caproto- | string split ' ' |
+        string match -r '^[[:alpha:]][^=<>|&;"\']*[:._][^=<>|&;"\']*$'
+end
+complete -c {tool} -f -a '(__{function}_names | sort -u)'
+{options}"""
+
+
+def script(shell: str, tool: str, options: Options) -> str:
+    """Write the completion of a tool.
+
+    Parameters
+    ----------
+    shell : str
+        'bash', 'zsh' or 'fish'.
+    tool : str
+        The name of the command.
+    options : mapping of str to Option
+    """
+    template, write = _SHELLS[shell]
+    return template.format(
+        tool=tool, function=tool.replace("-", "_"), variable=VARIABLE, **write(tool, options)
+    ).rstrip()
+
+
+def _names(name: str, option: Option) -> list[str]:
+    """List an option as it is typed: ``-w``, ``--timeout``."""
+    words = [name] if len(name) > 1 else [option.word] * bool(option.word)
+    return [f"-{name}"] * (len(name) == 1) + [f"--{word}" for word in words]
+
+
+# ---- the parts of the scripts
+
+
+def _for_bash(tool: str, options: Options) -> dict[str, str]:
+    cases = [
+        f"        {'|'.join(_names(name, option))}) {_bash_values(option)}; return ;;\n"
+        for name, option in options.items() if option.argument
+    ]
+    words = [word for name, option in options.items() for word in _names(name, option)]
+    return {"options": r"\n".join(words), "cases": "".join(cases)}
+
+
+def _bash_values(option: Option) -> str:
+    if option.argument in _FILES:
+        return 'COMPREPLY=($(compgen -f -- "$word"))'
+    choices = _CHOICES.get(option.argument)
+    if choices is None:
+        return "COMPREPLY=()"
+    return "COMPREPLY=($(compgen -W $'" + r"\n".join(choices) + "' -- \"$word\"))"
+
+
+def _for_zsh(tool: str, options: Options) -> dict[str, str]:
+    return {"options": "".join(
+        f"        {line} \\\n" for name, option in options.items() for line in _zsh(name, option)
+    )}
+
+
+def _zsh(name: str, option: Option) -> Iterator[str]:
+    """Yield what zsh's _arguments expects, one for each name of an option."""
+    meaning = option.meaning
+    for letter in "[]:":
+        meaning = meaning.replace(letter, f"\\{letter}")
+    meaning = meaning.replace("'", "'\\''")
+    argument = ""
+    if option.argument:
+        choices = _CHOICES.get(option.argument, ())
+        action = "_files" if option.argument in _FILES else f"({' '.join(choices)})"
+        argument = f":{option.argument}:{action if action != '()' else ' '}"
+    for typed in _names(name, option):
+        attached = "=" * bool(option.argument and typed.startswith("--"))
+        yield f"'*{typed}{attached}[{meaning}]{argument}'"
+
+
+def _for_fish(tool: str, options: Options) -> dict[str, str]:
+    return {"options": "".join(
+        f"complete -c {tool} {_fish(name, option)}\n" for name, option in options.items()
+    )}
+
+
+def _fish(name: str, option: Option) -> str:
+    flags = [
+        f"-l {typed[2:]}" if typed.startswith("--") else f"-s '{typed[1:]}'"
+        for typed in _names(name, option)
+    ]
+    if option.argument:
+        flags.append("-r")
+        choices = _CHOICES.get(option.argument)
+        if option.argument in _FILES:
+            flags.append("-F")
+        elif choices:
+            flags.append(f"-a '{' '.join(choices)}'")
+    meaning = option.meaning.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{' '.join(flags)} -d '{meaning}'"
+
+
+_SHELLS = {"bash": (_BASH, _for_bash), "zsh": (_ZSH, _for_zsh), "fish": (_FISH, _for_fish)}

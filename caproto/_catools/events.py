@@ -1,0 +1,145 @@
+"""Events: updates of PVs, their disconnections and changes of their metadata, in one stream."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from .._client.metadata import Metadata, metadata_from
+from .._protocol.commands import EventAddResponse
+from .._protocol.dbr import ChannelType, SubscriptionType
+from .._protocol.timestamp import TimeStamp
+from ..sync._stream import Stream
+from ..threading.client import PV, Context
+from ..threading.client._subscription import Subscription
+from .access import facts_of
+from .request_form import printed_type
+from .settings import Settings
+from .values import Reading
+
+__all__ = ["Event", "Events"]
+
+
+class Event(NamedTuple):
+    """An update of a PV, its metadata, or its disconnection, which has neither."""
+
+    pv: PV
+    arrival: TimeStamp
+    native: ChannelType = ChannelType.STRING
+    room: int = 0
+    reading: Reading | None = None
+    metadata: Metadata | None = None
+
+
+class _Watch:
+    """The subscriptions to a PV, which put what comes into a stream."""
+
+    def __init__(
+        self,
+        stream: Stream[Event],
+        settings: Settings,
+        type_of: Callable[[ChannelType, Settings], ChannelType],
+        with_metadata: bool,
+    ) -> None:
+        self._stream = stream
+        self._type_of = type_of
+        self._settings = settings
+        self._with_metadata = with_metadata
+        self._subscriptions: dict[str, Subscription] = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether the PV was ever connected."""
+        return bool(self._subscriptions)
+
+    def connection(self, pv: PV, state: str) -> None:
+        """Note that *pv* was connected or disconnected."""
+        if state == "disconnected":
+            self._stream.put(Event(pv, TimeStamp.now()))
+            return
+        native, room = facts_of(pv)
+        count = min(self._settings.count, room) or None
+        data_type = self._type_of(native, self._settings)
+        if self._with_metadata:
+            self._want(
+                "metadata", pv.subscribe("control", 1, mask=SubscriptionType.DBE_PROPERTY),
+                partial(self._describe, pv, native, room),
+            )
+        self._want(
+            "value", pv.subscribe(data_type, count, mask=self._settings.mask),
+            partial(self._update, pv, native, room),
+        )
+
+    def _want(self, kind: str, wanted: Subscription, callback: partial[None]) -> None:
+        """Subscribe, unless a subscription of this kind goes on by itself."""
+        before = self._subscriptions.get(kind)
+        if wanted is before:
+            return
+        if before is not None:  # after a restart of the server the type is another
+            before.clear()
+        self._subscriptions[kind] = wanted
+        wanted.add_callback(callback, strong=True)
+
+    def _update(
+        self, pv: PV, native: ChannelType, room: int, response: EventAddResponse
+    ) -> None:
+        reading = Reading.from_response(response)
+        self._stream.put(Event(pv, TimeStamp.now(), native, room, reading))
+
+    def _describe(
+        self, pv: PV, native: ChannelType, room: int, response: EventAddResponse
+    ) -> None:
+        metadata = metadata_from(response.metadata)
+        self._stream.put(Event(pv, TimeStamp.now(), native, room, metadata=metadata))
+
+
+class Events:
+    """What happens to PVs, as it comes.
+
+    Parameters
+    ----------
+    context : Context
+    names : sequence of str
+    settings : Settings
+    type_of : callable, optional
+        Returns the type to subscribe to, from that of the channel. Default: that of the EPICS
+        tools.
+    with_metadata : bool
+        Whether there are events about metadata, too. The first one of a PV comes before its value.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        names: Sequence[str],
+        settings: Settings,
+        type_of: Callable[[ChannelType, Settings], ChannelType] = printed_type,
+        with_metadata: bool = False,
+    ) -> None:
+        # What is printed says what the warnings of the client would say.
+        logging.getLogger("caproto").setLevel(logging.ERROR)
+        self._stream = Stream[Event]()
+        self._watches = {
+            name: _Watch(self._stream, settings, type_of, with_metadata) for name in names
+        }
+        # The client searches for the newest names first: so they are found in their order.
+        context.get_pvs(
+            *reversed(self._watches), priority=settings.priority,
+            connection_state_callback=self._connection,
+        )
+
+    def _connection(self, pv: PV, state: str) -> None:
+        self._watches[pv.name].connection(pv, state)
+
+    def next(self, timeout: float | None) -> Event | None:
+        """Return the next event; None if there is none within *timeout* seconds."""
+        return self._stream.get(timeout)
+
+    def begun(self, name: str) -> bool:
+        """Tell whether a PV was ever connected."""
+        return self._watches[name].begun
+
+    def end(self) -> None:
+        """End the stream, which lets go the threads that wait for place in it."""
+        self._stream.end()

@@ -1,0 +1,124 @@
+"""Reading PVs once, with what the EPICS tools do not have."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from .._client.metadata import Metadata, metadata_from
+from .._errors import CaprotoError
+from .._protocol.dbr import LAYOUTS
+from .._protocol.message import DataMessage
+from ..threading._waiting import Deadline
+from ..threading.client import PV, Context
+from ..threading.client._gathering import Form as ReadForm
+from ..threading.client._gathering import Outcome, read_each
+from .access import facts_of, start
+from .extras import Extras
+from .forms import form_of
+from .monitoring import report, wait_for
+from .reasons import connect_some
+from .samples import Sample, host_of, sampled_type
+from .settings import Settings, TimeUp
+from .sources import names_from
+from .statuses import status_of
+from .values import Reading
+
+__all__ = ["get", "read_samples", "usable_pvs"]
+
+
+def get(settings: Settings, extras: Extras, names: list[str]) -> int:
+    """Read PVs and print them.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    form = form_of(settings, extras)
+    names = names + names_from(extras.sources)
+    with start(settings, names) as context:
+        if extras.condition:
+            samples = wait_for(context, names, settings, extras)
+            _print(form.heading(), *(form.write(sample) for sample in samples))
+            return 0
+        pvs, missing = usable_pvs(context, names, settings, extras)
+        samples, errors = read_samples([pv for pv in pvs if pv not in missing], settings)
+        _print(form.heading())
+        found = iter(samples)
+        for place, pv in enumerate(pvs):
+            if pv in missing:
+                report(Sample(pv.name, "not connected", text=str(missing[pv])), form)
+            else:
+                report(next(found)._replace(place=place), form)
+        return status_of([*missing.values(), *errors], settings.exact)
+
+
+def usable_pvs(
+    context: Context, names: Sequence[str], settings: Settings, extras: Extras
+) -> tuple[list[PV], dict[PV, CaprotoError]]:
+    """Connect to PVs, as many as must be.
+
+    Returns
+    -------
+    pvs : list of PV
+    missing : dict of PV to CaprotoError
+        Those that are not connected.
+
+    Raises
+    ------
+    TimeUp
+        All must be connected, and at least one is not; each of these has been named.
+    """
+    pvs, missing = connect_some(context, names, settings)
+    if missing and not extras.may_be_partial:
+        for pv, error in missing.items():
+            print(f"{pv.name}: {error}", file=sys.stderr)
+        which = f"'{names[0]}'" if len(names) == 1 else "some PV(s)"
+        raise TimeUp(f"Channel connect timed out: {which} not found.")
+    return pvs, missing
+
+
+def read_samples(
+    pvs: Sequence[PV], settings: Settings, event: str = "value"
+) -> tuple[list[Sample], list[CaprotoError]]:
+    """Read PVs and their metadata, all at once.
+
+    Returns
+    -------
+    samples : list of Sample
+        Where there is no value, the event is 'error'.
+    errors : list of CaprotoError
+    """
+    deadline = Deadline(settings.patience)
+    # The EPICS tools print as many elements as an array can have, and so do lines.
+    in_lines = settings.extras is None or settings.extras.output == "lines"
+    padded = in_lines and not settings.asynchronous
+    wanted: list[tuple[PV, ReadForm]] = []
+    for pv in pvs:
+        native, room = facts_of(pv)
+        count = min(settings.count or room, room) if padded or settings.count else None
+        wanted += [(pv, ("control", 1)), (pv, (sampled_type(native, settings), count))]
+    outcomes = read_each(wanted, deadline)
+    samples = [
+        _sample(pv, control, outcome, event)
+        for pv, control, outcome in zip(pvs, outcomes[::2], outcomes[1::2])
+    ]
+    return samples, [outcome for outcome in outcomes[1::2] if isinstance(outcome, CaprotoError)]
+
+
+def _sample(pv: PV, control: Outcome, outcome: Outcome, event: str) -> Sample:
+    native, room = facts_of(pv)
+    host = host_of(pv)
+    if not isinstance(outcome, DataMessage):
+        text = str(outcome).removeprefix(f"{pv.name!r}: ")
+        return Sample(pv.name, "error", None, native, room, host=host, text=text)
+    about = Metadata()
+    if isinstance(control, DataMessage) and LAYOUTS[control.data_type].family == "control":
+        about = metadata_from(control.metadata)
+    return Sample(pv.name, event, Reading.from_response(outcome), native, room, about, host)
+
+
+def _print(*texts: str | None) -> None:
+    for text in texts:
+        if text is not None:
+            print(text, flush=True)

@@ -1,0 +1,92 @@
+"""Time stamps in other zones and formats than those of the EPICS tools, and as ages."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+
+from .._protocol.timestamp import TimeStamp
+from .extras import Extras
+from .options import UsageError
+from .times import UNDEFINED, local_time, seconds_between
+
+__all__ = ["check_zone", "iso", "stamp_writer"]
+
+_PLAIN_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+#: Ages are written in the first of these units of which they have two or more.
+_AGES = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def check_zone(name: str) -> None:
+    """Raise unless there is such a time zone.
+
+    Raises
+    ------
+    UsageError
+    """
+    _zone(name)
+
+
+def _zone(name: str) -> tzinfo | None:
+    """Return a time zone; None for that of this host."""
+    if name == "local":
+        return None
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, LookupError):  # no such file; not a name
+        raise UsageError(
+            f"--time-zone: {name!r} is unknown here; use a name such as Europe/Berlin or UTC"
+        ) from None
+
+
+def stamp_writer(extras: Extras, form: str = "") -> Callable[[TimeStamp], str]:
+    """Return what writes time stamps as the extras say.
+
+    Parameters
+    ----------
+    extras : Extras
+    form : str, optional
+        For `strftime`, instead of the format of the extras, or of ages.
+    """
+    if extras.age and not form:
+        return _age
+    form = form or extras.time_format
+    if extras.zone == "local" and not form:
+        return local_time
+    zone = _zone(extras.zone)
+
+    def write(stamp: TimeStamp) -> str:
+        if stamp == UNDEFINED:
+            return "<undefined>"
+        return moment(stamp, zone).strftime(form or _PLAIN_FORMAT)
+
+    return write
+
+
+def moment(stamp: TimeStamp, zone: tzinfo | None) -> datetime:
+    """Return a time stamp, cut to the microsecond, as a time in a zone; None: that of this host."""
+    return stamp.as_datetime().astimezone(zone)
+
+
+def iso(stamp: TimeStamp, extras: Extras) -> str | None:
+    """Write a time stamp in ISO 8601 with nanoseconds; None if it is undefined.
+
+    In UTC with ``Z`` at its end, unless another zone was asked for.
+    """
+    if stamp == UNDEFINED:
+        return None
+    if extras.zone in ("local", "UTC"):
+        return str(stamp)
+    whole = moment(stamp, _zone(extras.zone)).replace(microsecond=0).isoformat()
+    return f"{whole[:19]}.{stamp.nanoseconds:09d}{whole[19:]}"
+
+
+def _age(stamp: TimeStamp) -> str:
+    if stamp == UNDEFINED:
+        return "<undefined>"
+    seconds = seconds_between(TimeStamp.now(), stamp)
+    for size, unit in _AGES:
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:.1f} {unit} ago"
+    return f"{seconds:.3f} s ago"

@@ -1,0 +1,250 @@
+"""Watching PVs with what camonitor does not have: ends, conditions, other forms, statistics."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from .._client.metadata import Metadata
+from .._errors import CaprotoError
+from .._protocol.timestamp import TimeStamp
+from ..threading._waiting import Deadline
+from ..threading.client import Context
+from .access import start
+from .events import Event, Events
+from .expressions import Condition
+from .extras import Extras
+from .forms import Form, form_of, json_line
+from .reasons import reason
+from .samples import Sample, host_of, sampled_type
+from .settings import Failed, Settings, TimeUp
+from .sources import names_from
+from .statistics import Statistics, statistics_table
+from .statuses import DONE, TIMED_OUT
+
+__all__ = ["monitor", "wait_for"]
+
+
+def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
+    """Print what happens to PVs until an end is reached, or Ctrl-C.
+
+    Returns
+    -------
+    int
+        The exit status.
+
+    Raises
+    ------
+    TimeUp
+        The condition was not true in time.
+    """
+    form = form_of(settings, extras)
+    condition = Condition(extras.condition) if extras.condition else None
+    names = names + names_from(extras.sources)
+    statistics = [Statistics(name) for name in names]
+    with start(settings, names) as context:
+        watch = _Watch(context, names, settings, extras, condition)
+        try:
+            heading = form.heading()
+            if heading is not None:
+                print(heading, flush=True)
+            for sample in watch.samples():
+                _count(sample, statistics[sample.place])
+                if not (extras.quiet and sample.event in ("value", "disconnected")):
+                    report(sample, form)
+        finally:
+            watch.end()
+            if extras.statistics:
+                _print_statistics(statistics, extras)
+    return TIMED_OUT if watch.missing else DONE
+
+
+def wait_for(
+    context: Context, names: Sequence[str], settings: Settings, extras: Extras
+) -> list[Sample]:
+    """Wait until the condition of the extras is true for all PVs; return their values.
+
+    Raises
+    ------
+    TimeUp
+        It was not true in time.
+    Failed
+        A PV was not found, or the condition does not go together with a value.
+    """
+    watch = _Watch(context, names, settings, extras, Condition(extras.condition))
+    try:
+        for _ in watch.samples():
+            pass
+    finally:
+        watch.end()
+    return [watch.newest[place] for place in range(len(names))]
+
+
+def report(sample: Sample, form: Form) -> None:
+    """Print a sample; on standard error if the form has no place for it."""
+    text = form.write(sample)
+    if text is not None:
+        print(text, flush=True)
+    else:
+        print(f"{sample.name}: {sample.text}", file=sys.stderr)
+
+
+class _Watch:
+    """The samples of PVs until an end.
+
+    Attributes
+    ----------
+    newest : dict of int to Sample
+        By the place of the name; without those that are disconnected.
+    missing : list of str
+        The names that were not found in time.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        names: Sequence[str],
+        settings: Settings,
+        extras: Extras,
+        condition: Condition | None,
+    ) -> None:
+        self.newest: dict[int, Sample] = {}
+        self.missing: list[str] = []
+        self._context, self._names = context, names
+        self._settings, self._extras = settings, extras
+        self._condition = condition
+        self._updates = 0
+        self._about: dict[str, Metadata] = {}
+        self._places: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            self._places.setdefault(name, []).append(place)
+        self._end = Deadline(extras.duration)
+        self._patience = Deadline(settings.patience)
+        self._events = Events(context, names, settings, sampled_type, with_metadata=True)
+
+    def end(self) -> None:
+        """End the stream of events."""
+        self._events.end()
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield samples until an end is reached.
+
+        Raises
+        ------
+        TimeUp
+            The time is up, and the condition was not true.
+        Failed
+            With a condition: a PV was not found.
+        """
+        waiting = True
+        while not self._end.expired:
+            ends = (self._end.remaining(), self._patience.remaining() if waiting else None)
+            event = self._events.next(min((end for end in ends if end is not None), default=None))
+            if event is not None:
+                for sample in self._samples_of(event):
+                    yield sample
+                    self._updates += sample.event == "value"
+                    if self._updates == self._extras.updates > 0:
+                        return
+                if self._is_met():
+                    return
+            if waiting and self._patience.expired:
+                waiting = False
+                yield from self._not_found()
+        if self._condition is not None:
+            raise TimeUp(self._unmet(self._condition))
+
+    def _samples_of(self, event: Event) -> Iterator[Sample]:
+        """Make a sample for each place of the PV on the command line."""
+        name = event.pv.name
+        try:
+            sample = self._sample(event)
+        except CaprotoError as error:  # what the server sent makes no sense
+            print(f"{name}: {error}", file=sys.stderr)
+            return
+        if sample is not None:
+            for place in self._places[name]:
+                yield sample._replace(place=place)
+
+    def _sample(self, event: Event) -> Sample | None:
+        """Make a sample of an event; None if nothing is printed of it."""
+        name, host = event.pv.name, host_of(event.pv)
+        if event.metadata is not None:
+            before, self._about[name] = self._about.get(name), event.metadata
+            for place in self._places[name]:
+                if place in self.newest:
+                    self.newest[place] = self.newest[place]._replace(about=event.metadata)
+            changes = _changes(before, event.metadata)
+            if not (changes and self._extras.metadata):
+                return None
+            return Sample(name, "metadata", None, event.native, event.room, event.metadata, host,
+                          event.arrival, changes)
+        about = self._about.get(name, Metadata())
+        if event.reading is None:
+            for place in self._places[name]:
+                self.newest.pop(place, None)
+            return Sample(name, "disconnected", None, about=about, host=host,
+                          arrival=event.arrival, text="disconnected")
+        sample = Sample(name, "value", event.reading, event.native, event.room, about, host,
+                        event.arrival)
+        self.newest.update(dict.fromkeys(self._places[name], sample))
+        return sample
+
+    def _is_met(self) -> bool:
+        """Tell whether there is a condition, and it is true of all PVs."""
+        condition, settings = self._condition, self._settings
+        if condition is None or len(self.newest) < len(self._names):
+            return False
+        return all(condition.holds(one, settings) for one in self.newest.values())
+
+    def _not_found(self) -> Iterator[Sample]:
+        """Report the PVs that were not connected in time."""
+        for place, name in enumerate(self._names):
+            if not self._events.begun(name):
+                self.missing.append(name)
+                why = reason(self._context, self._context.get_pv(
+                    name, priority=self._settings.priority
+                ))
+                if self._condition is not None:
+                    raise Failed(f"{name}: {why}")
+                yield Sample(name, "not connected", text=why, place=place)
+
+    def _unmet(self, condition: Condition) -> str:
+        """Say of which PVs the condition is not true."""
+        unmet = [
+            name for place, name in enumerate(self._names)
+            if place not in self.newest
+            or not condition.holds(self.newest[place], self._settings)
+        ]
+        seconds = f"{self._extras.duration:g} s"
+        return f"{condition.text!r} was not true within {seconds}: {', '.join(unmet)}"
+
+
+def _changes(before: Metadata | None, now: Metadata) -> str:
+    """Say what has changed; nothing for the first metadata of a PV."""
+    if before is None:
+        return ""
+    return ", ".join(
+        f"{name}: {_shown(old)} -> {_shown(new)}"
+        for name, old, new in zip(Metadata._fields, before, now)
+        if old != new and not (old != old and new != new)  # both are NaN
+    )
+
+
+def _shown(thing: object) -> str:
+    return ", ".join(thing) if isinstance(thing, tuple) else str(thing) or "(none)"
+
+
+def _count(sample: Sample, statistics: Statistics) -> None:
+    if sample.event == "value":
+        statistics.update(sample.stamp, sample.arrival or TimeStamp.now())
+    elif sample.event == "disconnected":
+        statistics.disconnections += 1
+
+
+def _print_statistics(statistics: Sequence[Statistics], extras: Extras) -> None:
+    if extras.output == "json":
+        for one in statistics:
+            print(json_line(one.to_dict()), flush=True)
+    else:
+        file = sys.stdout if extras.output == "lines" else sys.stderr
+        print(statistics_table(statistics), file=file, flush=True)

@@ -1,0 +1,172 @@
+"""The options that the EPICS tools do not have: all are words, but for ``-v``.
+
+Their values must be right: unlike the EPICS tools with theirs, the tools refuse the command line
+otherwise.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .extras import Extras
+from .options import Inquiry, Option, UsageError, flag
+from .settings import Settings, parse_seconds
+
+__all__ = ["EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "SHELLS"]
+
+SHELLS = ("bash", "zsh", "fish")
+_COLOURS: Mapping[str, bool] = {"always": True, "never": False}
+_HIGHEST_VERBOSITY = 3
+
+
+def extras_of(settings: Settings) -> Extras:
+    """Return the extras of the settings, which have them from now on."""
+    if settings.extras is None:
+        settings.extras = Extras()
+    return settings.extras
+
+
+def _extra(attribute: str, value: object) -> Callable[[Settings, str], None]:
+    """Make an action that sets an attribute of the extras."""
+    return lambda settings, argument: setattr(extras_of(settings), attribute, value)
+
+
+def _text(attribute: str) -> Callable[[Settings, str], None]:
+    """Make an action that sets an attribute of the extras to the argument."""
+    return lambda settings, argument: setattr(extras_of(settings), attribute, argument)
+
+
+def _set_template(settings: Settings, argument: str) -> None:
+    extras = extras_of(settings)
+    extras.output, extras.template = "template", argument
+
+
+def _add_source(settings: Settings, argument: str) -> None:
+    extras_of(settings).sources.append(argument)
+
+
+def _set_updates(settings: Settings, argument: str) -> None:
+    if not argument.isdecimal() or int(argument) < 1:
+        raise UsageError(f"--count must be 1 or more, not {argument!r}. {settings.hint}")
+    extras_of(settings).updates = int(argument)
+
+
+def _set_duration(settings: Settings, argument: str) -> None:
+    seconds = parse_seconds(argument)
+    if not seconds:
+        raise UsageError(
+            f"--duration must be a number of seconds above 0, not {argument!r}. {settings.hint}"
+        )
+    extras_of(settings).duration = seconds
+
+
+def _set_zone(settings: Settings, argument: str) -> None:
+    from .moments import check_zone
+
+    check_zone(argument)
+    extras_of(settings).zone = argument
+
+
+def _set_colour(settings: Settings, argument: str) -> None:
+    if argument not in (*_COLOURS, "auto"):
+        raise UsageError(
+            f"--color must be auto, always or never, not {argument!r}. {settings.hint}"
+        )
+    settings.colour = _COLOURS.get(argument, settings.colour)
+
+
+def _set_strict(settings: Settings, argument: str) -> None:
+    extras_of(settings)
+    settings.exact = settings.completion = True
+
+
+def _increase_verbosity(settings: Settings, argument: str) -> None:
+    extras = extras_of(settings)
+    extras.verbosity = min(extras.verbosity + 1, _HIGHEST_VERBOSITY)
+
+
+def _ask_completion(settings: Settings, argument: str) -> None:
+    if argument not in SHELLS:
+        raise UsageError(
+            f"--completion must be {', '.join(SHELLS)}, not {argument!r}. {settings.hint}"
+        )
+    raise Inquiry(f"completion {argument}")
+
+
+# ---- the tables: what several tools have
+
+_COMMON = {
+    "from": Option("FILE", "Take names from a file, too; - is standard input", _add_source),
+    "strict": Option(
+        "", "Exit status 0: all done, 1: time was up, 2: failed; put waits as with -c", _set_strict
+    ),
+    "v": Option(
+        "", "Log to standard error: PVs and searches; -vv: circuits, too; -vvv: every command",
+        _increase_verbosity, "verbose",
+    ),
+    "completion": Option(
+        "SHELL", "Print what completes these options in bash, zsh or fish", _ask_completion
+    ),
+}
+_PARTIAL = {
+    "partial": Option("", "Go on with the PVs that are connected", _extra("partial", True)),
+    "all-or-nothing": Option(
+        "", "Do nothing unless all PVs are connected (default, but for --json and --csv)",
+        _extra("partial", False),
+    ),
+}
+_JSON = {"json": Option("", "Print one JSON object a line", _extra("output", "json"))}
+_OUTPUT = {
+    **_JSON,
+    "csv": Option("", "Print CSV with a line of titles", _extra("output", "csv")),
+    "format": Option("TEMPLATE", "Print by a template, '{name} {value:.3f}'", _set_template),
+}
+_VALUES = {
+    "human": Option("", "Numbers with units, 1.67 GHz or 12,345", _extra("number_form", "human")),
+    "precise": Option("", "Floating point without loss", _extra("number_form", "precise")),
+    "utf8": Option("", "Print texts as they are (default on terminals)", flag("utf8", True)),
+    "ascii": Option("", "Print escape sequences in texts, as in pipes", flag("utf8", False)),
+    "color": Option("WHEN", "Alarms in colour: auto (on terminals), always, never", _set_colour),
+}
+_TIMES = {
+    "utc": Option("", "Time stamps in UTC", _extra("zone", "UTC")),
+    "time-zone": Option("ZONE", "Time stamps of a zone, Europe/Berlin", _set_zone),
+    "time-format": Option("FORMAT", "Time stamps by strftime, '%H:%M:%S.%f'", _text("time_format")),
+    "ago": Option("", "Time stamps as what has passed since", _extra("age", True)),
+}
+_DURATION = {
+    "duration": Option("SECONDS", "End after this time", _set_duration),
+}
+
+# ---- the tools
+
+GET: Mapping[str, Option] = {
+    **_OUTPUT, **_PARTIAL,
+    "wait-for": Option(
+        "EXPRESSION", "Wait until it is true for all PVs: '> 3', 'state == \"Done\"'",
+        _text("condition"),
+    ),
+    **_DURATION, **_VALUES, **_TIMES, **_COMMON,
+}
+MONITOR: Mapping[str, Option] = {
+    "watch": Option(
+        "", "Show a table on the whole screen; ? there lists its keys", flag("watch", True)
+    ),
+    **_OUTPUT,
+    "count": Option("COUNT", "End after this number of updates", _set_updates),
+    **_DURATION,
+    "until": Option("EXPRESSION", "End when it is true for all PVs: '> 3'", _text("condition")),
+    "metadata": Option(
+        "", "Print what changes of units, precision, limits, states", _extra("metadata", True)
+    ),
+    "stats": Option("", "Print rates and gaps at the end", _extra("statistics", True)),
+    "quiet": Option("", "Print no values", _extra("quiet", True)),
+    **_VALUES, **_TIMES, **_COMMON,
+}
+PUT: Mapping[str, Option] = {
+    **_JSON, **_PARTIAL,
+    "quiet": Option("", "Print no values", _extra("quiet", True)),
+    **_VALUES, **_TIMES, **_COMMON,
+    "from": Option("FILE", "Take lines 'NAME VALUE' or JSON from a file; - is stdin", _add_source),
+}
+INFO: Mapping[str, Option] = {**_JSON, **_PARTIAL, **_COMMON}
+EXPLAIN: Mapping[str, Option] = {**_JSON, **_COMMON}

@@ -1,0 +1,130 @@
+"""Sources of names, and of values to write: files and standard input.
+
+A line has a name, or several; with values it has a name and a value. Empty lines and those that
+begin with ``#`` are skipped. A line that begins with ``{`` is JSON, as ``--json`` prints it.
+"""
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from .options import UsageError
+
+__all__ = ["Assignment", "assignments_from", "names_from"]
+
+
+class Assignment(NamedTuple):
+    """A value for a PV."""
+
+    name: str
+    #: The elements, or what there is of them on a line.
+    words: Sequence[str] = ()
+    #: 'words' of a command line, a 'line' of a file, or 'json'.
+    kind: str = "line"
+    #: The value that JSON has.
+    value: object = None
+
+
+class _Line(NamedTuple):
+    """A line, and where it is."""
+
+    text: str
+    place: str
+
+
+def names_from(sources: Sequence[str]) -> list[str]:
+    """Return the names in some files.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Paths; '-' is standard input.
+
+    Raises
+    ------
+    UsageError
+        A file cannot be read, or a line is not what it must be.
+    """
+    names: list[str] = []
+    for line in _lines(sources):
+        if line.text.startswith("{"):
+            names.append(_name_in(_object(line), line))
+        else:
+            names += _without_comment(line.text.split())
+    return names
+
+
+def assignments_from(sources: Sequence[str]) -> list[Assignment]:
+    """Return the names and values in some files.
+
+    Objects of JSON without a value, as those that report errors, are left out with a message.
+
+    Raises
+    ------
+    UsageError
+        As for `names_from`, or a line has no value.
+    """
+    return [one for line in _lines(sources) if (one := _assignment(line)) is not None]
+
+
+def _assignment(line: _Line) -> Assignment | None:
+    if line.text.startswith("{"):
+        content = _object(line)
+        name = _name_in(content, line)
+        if content.get("value") is None:
+            print(f"{line.place}: no value for {name!r}, left out", file=sys.stderr)
+            return None
+        return Assignment(name, kind="json", value=content["value"])
+    name, *words = line.text.split()
+    if not words:
+        raise UsageError(f"{line.place}: no value for {name!r}")
+    return Assignment(name, words)
+
+
+def _lines(sources: Iterable[str]) -> Iterator[_Line]:
+    """Yield all lines that are neither empty nor comments."""
+    for source in sources:
+        title = "standard input" if source == "-" else source
+        try:
+            texts = _read(source)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"{title} cannot be read: {reason}") from None
+        for number, text in enumerate(texts, 1):
+            text = text.strip()
+            if text and not text.startswith("#"):
+                yield _Line(text, f"{title}, line {number}")
+
+
+def _read(source: str) -> list[str]:
+    """Return the lines of a file. Names and texts may have bytes of any encoding."""
+    if source == "-":
+        if sys.stdin is None:
+            raise ValueError("it is closed")
+        return sys.stdin.read().splitlines()
+    with open(os.path.expanduser(source), encoding="utf-8", errors="surrogateescape") as file:
+        return file.read().splitlines()
+
+
+def _without_comment(words: list[str]) -> list[str]:
+    """Drop what follows a word that begins with ``#``."""
+    return words[: next((at for at, word in enumerate(words) if word.startswith("#")), None)]
+
+
+def _object(line: _Line) -> dict[str, object]:
+    try:
+        content = json.loads(line.text)
+    except ValueError as error:
+        raise UsageError(f"{line.place}: this is not JSON: {error}") from None
+    assert isinstance(content, dict)  # it begins with a brace
+    return content
+
+
+def _name_in(content: dict[str, object], line: _Line) -> str:
+    name = content.get("name")
+    if not isinstance(name, str):
+        raise UsageError(f"{line.place}: the object has no 'name'")
+    return name

@@ -1,0 +1,150 @@
+"""Templates: the option ``--format``, ``'{name} {value:.3f} {time:%H:%M:%S}'``.
+
+Only the names of the table here may stand in braces, without attributes or indices.
+"""
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from .._protocol.timestamp import TimeStamp
+from .extras import Extras
+from .moments import stamp_writer
+from .options import UsageError
+from .samples import Sample, sample_texts, sample_value, severity_name
+from .settings import Failed, Settings
+from .times import seconds_between
+from .typenames import native_name
+from .values import unescaped
+
+__all__ = ["FIELDS", "Template"]
+
+
+class _Facts(NamedTuple):
+    """What the fields of a template are made of."""
+
+    sample: Sample
+    settings: Settings
+    extras: Extras
+    number: int
+    before: TimeStamp | None
+
+
+class _Moment:
+    """A time stamp in a template: ``{time}`` as in lines, ``{time:%H:%M:%S}`` by strftime."""
+
+    def __init__(self, stamp: TimeStamp | None, extras: Extras) -> None:
+        self._stamp, self._extras = stamp, extras
+
+    def __format__(self, form: str) -> str:
+        if self._stamp is None:
+            return "<undefined>"
+        return stamp_writer(self._extras, form)(self._stamp)
+
+
+class _Elements:
+    """The value in a template: as in lines, or each element with a format of its own."""
+
+    def __init__(self, facts: _Facts) -> None:
+        self._facts = facts
+
+    def __format__(self, form: str) -> str:
+        sample, settings = self._facts.sample, self._facts.settings
+        if not form:
+            return settings.separator.join(sample_texts(sample, settings))
+        value = sample_value(sample, settings)
+        if sample.state is not None and not settings.enum_as_number:
+            value = sample.state
+        elements = value if isinstance(value, list) else [value]
+        return settings.separator.join(format(element, form) for element in elements)
+
+
+def _severity(facts: _Facts) -> str:
+    severity = facts.sample.severity
+    return "" if severity is None else severity_name(severity)
+
+
+def _delta(facts: _Facts) -> float:
+    stamp = facts.sample.stamp
+    if stamp is None or facts.before is None:
+        return 0.0
+    return seconds_between(stamp, facts.before)
+
+
+#: What may stand in braces.
+FIELDS: Mapping[str, Callable[[_Facts], object]] = {
+    "name": lambda facts: facts.sample.name,
+    "value": _Elements,
+    "state": lambda facts: facts.sample.state or "",
+    "units": lambda facts: facts.sample.about.units,
+    "precision": lambda facts: facts.sample.about.precision or 0,
+    "time": lambda facts: _Moment(facts.sample.stamp, facts.extras),
+    "arrival": lambda facts: _Moment(facts.sample.arrival, facts.extras),
+    "severity": _severity,
+    "status": lambda facts: str(facts.sample.status or "NO_ALARM"),
+    "type": lambda facts: native_name(facts.sample.native).removeprefix("DBF_"),
+    "count": lambda facts: facts.sample.room,
+    "host": lambda facts: facts.sample.host,
+    "event": lambda facts: facts.sample.event,
+    "number": lambda facts: facts.number,
+    "delta": _delta,
+}
+
+
+class Template:
+    """A template of the user.
+
+    Parameters
+    ----------
+    extras : Extras
+        The text of the template is among them, with ``\\n``, ``\\t`` and the other escape
+        sequences of C.
+
+    Raises
+    ------
+    UsageError
+        Something in braces is not a field.
+    """
+
+    def __init__(self, extras: Extras) -> None:
+        self._extras, text = extras, extras.template
+        try:
+            self._text = unescaped(text).decode("utf-8", "surrogateescape")
+            parts = list(string.Formatter().parse(self._text))
+        except ValueError as error:
+            raise UsageError(f"--format: {text!r}: {error}") from None
+        for _, field, form, conversion in parts:
+            if field is not None and field not in FIELDS or conversion or "{" in (form or ""):
+                raise UsageError(
+                    f"--format: {{{field}}} is not a field; there are {', '.join(FIELDS)}"
+                )
+
+    def fill(
+        self,
+        sample: Sample,
+        settings: Settings,
+        number: int,
+        before: TimeStamp | None,
+    ) -> str:
+        """Write a sample.
+
+        Parameters
+        ----------
+        sample : Sample
+        settings : Settings
+        number : int
+            The number of this update of the PV, from 1.
+        before : TimeStamp or None
+            The time stamp of the update before.
+
+        Raises
+        ------
+        Failed
+            A field does not have the type that its format needs.
+        """
+        facts = _Facts(sample, settings, self._extras, number, before)
+        try:
+            return self._text.format_map({name: make(facts) for name, make in FIELDS.items()})
+        except (ValueError, TypeError) as error:
+            raise Failed(f"--format: {sample.name}: {error}") from None

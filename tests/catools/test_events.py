@@ -1,0 +1,36 @@
+"""What happens to PVs, in one stream."""
+from __future__ import annotations
+
+import pytest
+
+from caproto import ChannelType
+from caproto._catools.events import Events
+from caproto._catools.samples import sampled_type
+from caproto._catools.settings import Settings
+from caproto.threading.client import Context
+
+
+@pytest.fixture
+def settings(loggers_as_before):
+    return Settings("caproto-monitor")
+
+
+def test_metadata_comes_before_the_value(ioc, settings):
+    with Context(configuration=ioc.configuration) as context:
+        events = Events(context, [ioc.pv("double")], settings, with_metadata=True)
+        first, second = events.next(10), events.next(10)
+        events.end()
+        assert first.metadata.units == "mm" and first.reading is None
+        assert second.metadata is None and second.reading.length == 1
+        assert events.begun(ioc.pv("double"))
+
+
+def test_the_type_is_the_caller_s_choice(ioc, settings):
+    for type_of, expected in (
+        ({}, ChannelType.TIME_STRING), ({"type_of": sampled_type}, ChannelType.TIME_ENUM),
+    ):
+        with Context(configuration=ioc.configuration) as context:
+            events = Events(context, [ioc.pv("enum")], settings, **type_of)
+            assert events.next(10).reading.data_type == expected
+            events.end()
+            assert events.next(0.1) is None

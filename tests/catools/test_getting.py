@@ -1,0 +1,91 @@
+"""caproto-get with what caget does not have."""
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+
+def test_json_of_each_kind(ioc, call):
+    names = [ioc.pv(name) for name in ("double", "enum", "string", "array_long", "array_char")]
+    done = call("get", "--json", "-S", *names, ioc=ioc)
+    assert done.status == 0 and done.err == ""
+    assert [one["value"] for one in done.objects] == [
+        3.14, 1, "hello", [100000, -200000, 300000], "Hi!"
+    ]
+    assert done.objects[0]["limits"]["alarm"] == [-80, 80]
+    assert done.objects[1]["enum_strings"] == ["red", "green", "blue"]
+    assert done.objects[1]["state"] == "green"
+    assert {one["host"] for one in done.objects} == {f"127.0.0.1:{ioc.port}"}
+
+
+def test_some_are_missing(ioc, call):
+    names = "nonsense", ioc.pv("double")
+    whole = call("get", "-w", "0.3", "--all-or-nothing", *names, ioc=ioc)
+    assert whole.status == 1 and whole.out == ""
+    first, last = whole.err.splitlines()
+    assert first.startswith("nonsense: not connected: searching for 0.")
+    assert last == "Channel connect timed out: some PV(s) not found."
+
+    some = call("get", "-w", "0.3", "--partial", *names, ioc=ioc)
+    assert some.status == 1 and some.out == f"{ioc.pv('double'):30} 3.14\n"
+    assert some.err.startswith("nonsense: not connected: searching")
+
+    missing, found = call("get", "-w", "0.3", "--json", *names, ioc=ioc).objects
+    assert missing["event"] == "not connected" and "searching" in missing["text"]
+    assert found["value"] == 3.14
+
+
+def test_statuses(ioc, call):
+    for arguments, status in (
+        (["--strict", "double"], 0), (["--strict", "-w", "0.2", "nonsense"], 1),
+        (["--strict", "noaccess"], 2), (["--strict", "-w", "x", "double"], 2), (["--strict"], 2),
+        (["--strict", "--frobnicate"], 2), (["--json", "noaccess"], 1), (["--frobnicate"], 1),
+        (["--wait-for", "> 3", "double"], 0), (["--wait-for", "value >", "double"], 2),
+        (["--wait-for", "> 4", "--duration", "0.2", "double"], 1),
+        (["--wait-for", "> 4", "-w", "0.2", "nonsense"], 2),
+        (["--wait-for", "> 'a'", "double"], 2), (["--format", "{x}", "double"], 1),
+    ):
+        words = [ioc.pv(one) if one in ("double", "noaccess") else one for one in arguments]
+        assert call("get", *words, ioc=ioc).status == status, arguments
+
+
+def test_names_from_standard_input(ioc, call):
+    stdin = f"# names\n{ioc.pv('long')}\n"
+    done = call("get", "--from", "-", "-t", ioc.pv("double"), ioc=ioc, stdin=stdin)
+    assert done.lines == ["3.14", "-123456"]
+
+
+def test_forms(ioc, call):
+    double, array = ioc.pv("double"), ioc.pv("array_double")
+    done = call("get", "--csv", double, array, ioc=ioc)
+    rows = list(csv.DictReader(done.lines))
+    assert [json.loads(row["value"]) for row in rows] == [3.14, [0.25, -0.5, 1e300]]
+    done = call("get", "--format", r"{name}\t{value:.1f}{units}", double, ioc=ioc)
+    assert done.lines == [f"{double}\t3.1mm"]
+    done = call("get", "--human", ioc.pv("long"), ioc.pv("float"), ioc=ioc)
+    assert [line.split()[1:] for line in done.lines] == [["-123,456", "counts"], ["2.5", "A"]]
+    done = call("get", "--precise", "-#", "2", array, ioc=ioc)
+    assert done.lines == [f"{array} 2 0.25 -0.5"]
+
+
+def test_a_line_is_that_of_caget_whatever_else_is_asked_for(ioc, call):
+    """States and arrays included, which are read in another way then."""
+    names = [ioc.pv(name) for name in ("double", "enum", "array_short", "string")]
+    for form in ([], ["-a"], ["-t"], ["-n"], ["-d", "TIME_STRING"], ["-F", ","], ["-#", "2"]):
+        plain = call("get", *form, *names, ioc=ioc)
+        assert call("get", "--partial", *form, *names, ioc=ioc) == plain, form
+
+
+@pytest.mark.parametrize("expression", ['== "green"', "== 1", "state != 'red' and severity < 1"])
+def test_waiting_prints_what_was_waited_for(ioc, call, expression):
+    done = call("get", "--wait-for", expression, ioc.pv("enum"), ioc=ioc)
+    assert done == (0, f"{ioc.pv('enum'):30} green\n", "")
+
+
+def test_waiting_for_a_change(ioc, call):
+    counter = ioc.pv("fast_counter")
+    start = json.loads(call("get", "--json", counter, ioc=ioc).out)["value"]
+    done = call("get", "--wait-for", f"> {start + 3}", "-t", "--duration", "20", counter, ioc=ioc)
+    assert done.status == 0 and float(done.out) > start + 3

@@ -1,0 +1,103 @@
+"""caproto-monitor with what camonitor does not have."""
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.harness.ioc_process import clean_environ
+
+
+def test_a_number_of_updates(ioc, call):
+    done = call("monitor", "--count", "3", ioc.pv("fast_counter"), ioc=ioc)
+    assert done.status == 0 and len(done.lines) == 3
+    values = [float(line.split()[3]) for line in done.lines]
+    assert values == sorted(values)
+
+
+def test_an_end_and_one_that_is_missing(ioc, call):
+    done = call("monitor", "--json", "--duration", "0.5", "-w", "0.2", ioc.pv("double"), "nonsense",
+                ioc=ioc)
+    assert done.status == 1 and done.err == ""
+    found, missing = done.objects
+    assert (found["value"], found["units"]) == (3.14, "mm") and found["arrival"]
+    assert missing["event"] == "not connected"
+    done = call("monitor", "--duration", "0.4", "-w", "0.2", "nonsense", ioc=ioc)
+    assert done.out == "" and done.err.startswith("nonsense: not connected: searching")
+
+
+def test_until(ioc, call):
+    names = ioc.pv("fast_counter"), ioc.pv("double")
+    done = call("monitor", "--until", "value % 5 == 0 or value == 3.14", *names, ioc=ioc)
+    assert done.status == 0
+    last = [line for line in done.lines if line.startswith(names[0])][-1]
+    assert float(last.split()[3]) % 5 == 0
+    done = call("monitor", "--quiet", "--until", "< 0", "--duration", "0.3", *names, ioc=ioc)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"'< 0' was not true within 0.3 s: {', '.join(names)}\n"
+
+
+def test_csv_and_templates(ioc, call):
+    done = call("monitor", "--csv", "--count", "2", ioc.pv("fast_counter"), ioc=ioc)
+    first, second = csv.DictReader(done.lines)
+    assert float(first["value"]) < float(second["value"]) and first["time"] < second["time"]
+    done = call("monitor", "--format", "{number} {delta:.3f}", "--count", "3",
+                ioc.pv("fast_counter"), ioc=ioc)
+    assert [line.split()[0] for line in done.lines] == ["1", "2", "3"]
+    assert done.lines[0] == "1 0.000" and 0 < float(done.lines[2].split()[1]) < 1
+
+
+def test_statistics(ioc, call):
+    done = call("monitor", "--stats", "--quiet", "--duration", "0.6", "--json",
+                ioc.pv("fast_counter"), ioc.pv("double"), ioc=ioc)
+    fast, still = done.objects
+    assert fast["event"] == "stats" and fast["updates"] > 3 and 50 < fast["rate"] < 150
+    assert (still["updates"], still["rate"]) == (1, None)
+
+
+def test_changes_of_metadata(own_ioc, call):
+    threading.Timer(0.5, own_ioc.put, ("double.EGU", "um")).start()
+    done = call("monitor", "--metadata", "--until", 'units == "um"', "--duration", "20",
+                own_ioc.pv("double"), ioc=own_ioc)
+    assert done.status == 0
+    value, change = done.lines
+    assert change.split()[0] == own_ioc.pv("double") and change.endswith(" units: mm -> um")
+
+
+def test_a_name_that_is_there_twice(ioc, call):
+    done = call("monitor", "--json", "--count", "2", ioc.pv("long"), ioc.pv("long"), ioc=ioc)
+    assert [one["value"] for one in done.objects] == [-123456, -123456]
+
+
+def test_a_disconnection_and_a_reconnection(own_ioc, call):
+    threading.Timer(0.5, lambda: (own_ioc.kill(), own_ioc.restart())).start()
+    done = call("monitor", "--json", "--count", "2", own_ioc.pv("double"), ioc=own_ioc)
+    assert [one["event"] for one in done.objects] == ["value", "disconnected", "value"]
+
+
+@pytest.mark.parametrize("options", [["--stats", "--json"], ["--json"]])
+def test_ctrl_c_and_flushing(ioc, options):
+    """Each line arrives at once, through a pipe, too."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "caproto.commandline.monitor", *options, ioc.pv("double")],
+        env={**clean_environ(**ioc.environ), "PYTHONUNBUFFERED": ""},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    assert '"value": 3.14' in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err, len(out.splitlines())) == (130, "", len(options) - 1)
+
+
+def test_a_closed_pipe(ioc):
+    done = subprocess.run(
+        f"{sys.executable} -m caproto.commandline.monitor --json {ioc.pv('fast_counter')} "
+        "| head -1 >/dev/null; echo ${PIPESTATUS[0]}",
+        shell=True, executable="/bin/bash", env=clean_environ(**ioc.environ),
+        capture_output=True, text=True, timeout=30,
+    )
+    assert (done.stdout, done.stderr) == ("141\n", "")

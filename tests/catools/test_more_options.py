@@ -1,0 +1,59 @@
+"""The options that the EPICS tools do not have."""
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from caproto._catools.more_options import GET, MONITOR
+from caproto._catools.options import UsageError, parse
+from caproto._catools.settings import Settings
+
+
+def read(*words, options=GET):
+    settings = Settings("caproto-get")
+    parse(settings, {}, words, anywhere=True, more=lambda: options)
+    return settings
+
+
+def test_nothing_beyond_is_asked_for_by_chance():
+    assert read("x").extras is None
+    assert read("--utf8", "--color=always", "x").extras is None  # the EPICS tools' ways suffice
+
+
+def test_what_they_set():
+    extras = read(
+        "--json", "--from", "a", "--from=-", "--partial", "--human", "-vv", "--duration", "2.5",
+        "--time-zone", "Asia/Tokyo",
+    ).extras
+    assert (extras.output, extras.sources, extras.partial) == ("json", ["a", "-"], True)
+    assert (extras.number_form, extras.verbosity, extras.duration) == ("human", 2, 2.5)
+    assert extras.zone == "Asia/Tokyo"
+    assert read("-vvvvv").extras.verbosity == 3
+    assert read("--format", "{name}").extras.output == "template"
+    extras = read("--count", "3", "--until", "> 3", "--stats", options=MONITOR).extras
+    assert (extras.updates, extras.condition, extras.statistics) == (3, "> 3", True)
+
+
+def test_strict_waits_for_confirmations():
+    settings = read("--strict")
+    assert settings.exact and settings.completion
+
+
+def test_wrong_values_are_refused():
+    for words in (
+        ["--count", "0"], ["--count", "x"], ["--duration", "0"], ["--duration", "-1"],
+        ["--time-zone", "Nowhere/X"], ["--time-zone", "../../etc/passwd"], ["--color", "red"],
+        ["--completion", "tcsh"],
+    ):
+        with pytest.raises(UsageError, match=words[0]):
+            read(*words, options={**GET, **MONITOR})
+
+
+def test_no_letter_and_no_word_has_two_meanings():
+    for tool in ("get", "put", "monitor", "info", "explain"):
+        module = importlib.import_module(f"caproto.commandline.{tool}")
+        options, more = module._TOOL.options, module._TOOL.more()
+        words = [option.word or name for name, option in (*options.items(), *more.items())]
+        assert len(words) == len(set(words))
+        assert not set(options) & set(more)

@@ -1,0 +1,62 @@
+"""Names and values from files and standard input."""
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from caproto._catools.options import UsageError
+from caproto._catools.sources import assignments_from, names_from
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "list.txt"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def test_names_with_comments(file, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("e\n"))
+    path = file('# all\na  # the first\n\n  b c\n{"name": "d", "value": 1}\n')
+    assert names_from([path, "-"]) == ["a", "b", "c", "d", "e"]
+
+
+def test_names_may_have_any_bytes(file):
+    assert names_from([file(b"x:\xb5\n")]) == ["x:\udcb5"]
+
+
+def test_values(file):
+    path = file('# saved\na 1\nb two words # here\n{"name": "c", "value": [1, 2]}\n')
+    first, second, third = assignments_from([path])
+    assert (first.name, first.words, first.kind) == ("a", ["1"], "line")
+    assert second.words == ["two", "words", "#", "here"]  # it may be part of a text
+    assert (third.name, third.value, third.kind) == ("c", [1, 2], "json")
+
+
+def test_errors_in_saved_json_are_left_out(file, capsys):
+    path = file('{"name": "a", "event": "not connected", "text": "why"}\nb 1\n')
+    assert [one.name for one in assignments_from([path])] == ["b"]
+    assert capsys.readouterr().err == f"{path}, line 1: no value for 'a', left out\n"
+
+
+def test_what_cannot_be_read(file, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", None)
+    for source, message in (
+        (str(tmp_path / "none"), "none cannot be read: No such file"),
+        (str(tmp_path), "cannot be read: Is a directory"),
+        ("-", "standard input cannot be read: it is closed"),
+        ("a\0b", "cannot be read: embedded null"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            names_from([source])
+    for text, message in (
+        ("a 1\nb\n", "line 2: no value for 'b'"), ("{x\n", "line 1: this is not JSON"),
+        ('{"value": 1}\n', "line 1: the object has no 'name'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            assignments_from([file(text)])
