@@ -178,7 +178,7 @@ class Transport:
             self.error = error
             outbox.clear()
             self.wakeup.set()
-        if full is not self._waiting or (full and took):
+        if (full or self._waiting) and (took or full is not self._waiting):
             self._waiting = full
             self.taken_at = _waiting.now()
         return full

@@ -185,7 +185,8 @@ class Poller:
         timeout: float | None = None
         if deadline is not None:
             timeout = deadline - now()
-            timeout = LONGEST_SLEEP if timeout > LONGEST_SLEEP else max(0.0, timeout)
+            if not 0.0 <= timeout <= LONGEST_SLEEP:
+                timeout = 0.0 if timeout < 0.0 else LONGEST_SLEEP
         if self._poll is None:
             watched = [self._sock] if writing else []
             sources: list[socket.socket | WakeUp] = [self._sock, self._wake]
