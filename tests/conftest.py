@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.harness.ioc_process import DemoIOC, SoftIOC
 from tests.harness.leaks import no_leaks
@@ -28,6 +29,11 @@ _CALM = (
     "tests/examples/test_gui.py",
 )
 _NO_NETWORKS = "bad networks are not tested"
+
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

@@ -319,10 +319,12 @@ def test_no_io_below_the_line(name):
     assert not wrong, f"caproto.{name} must not import {wrong}"
 
 
-#: A bare interpreter that imports each module in a child of its own: a tenth of the time that an
-#: interpreter for each would take.
+#: An interpreter that knows no module of ours imports each in a child of its own: a tenth of the
+#: time that an interpreter for each would take.
 _IMPORT_EACH = """
-import os, sys, traceback
+import gc, os, sys, traceback
+import argparse, ctypes, dataclasses, inspect, logging, selectors, socket, threading, typing
+gc.disable()
 for name in sys.argv[1:]:
     pid = os.fork()
     if not pid:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import caproto as ca
@@ -301,7 +301,6 @@ def outcome(script: list[list[tuple]], cuts: list[int], blocks: bool) -> tuple:
     return by_row(reading), by_row(watching), targets, lost, deviations, live
 
 
-@settings(deadline=None)
 @given(st.lists(events, max_size=10), st.lists(st.integers(0, 1 << 16), max_size=4))
 def test_blocks_and_single_messages_agree_on_every_stream(script, cuts):
     """Values, errors, losses, deviations; with ordinary subscriptions in between."""

@@ -275,7 +275,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(steps, max_size=60))
 def test_each_search_ends_exactly_once_and_none_is_lost(history):
     client = Client()

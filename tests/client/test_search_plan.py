@@ -116,7 +116,7 @@ def test_names_of_one_burst_share_datagrams() -> None:
 
 @item(18)
 @given(st.lists(st.text(min_size=1, max_size=70), max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_datagrams_are_small_full_and_numbered(texts: list[str]) -> None:
     """[18] at most 1024 bytes, increasing sequence numbers; every name once per round."""
     plan = SearchPlan()
@@ -633,7 +633,7 @@ def test_deadlines_are_worth_waking_up_for() -> None:
         max_size=40,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_name_is_ever_forgotten_or_asked_for_in_vain(steps: list[tuple]) -> None:
     """Whatever happens: what is searched for is live, and what is live is searched for."""
     plan = SearchPlan(max_period=60.0)

@@ -113,4 +113,4 @@ class Searches(RuleBasedStateMachine):
 
 
 TestSearches = Searches.TestCase
-TestSearches.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSearches.settings = settings(max_examples=60, stateful_step_count=40)

@@ -101,7 +101,7 @@ def test_what_is_not_a_snapshot(extension, data, tmp_path):
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_read(extension, data, tmp_path_factory):
     """No byte of it leads to another exception."""

@@ -477,7 +477,7 @@ def test_the_epoch_of_time_stamps():
 
 
 @item(17)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=400), st.sampled_from([ca.CLIENT, ca.SERVER]), st.integers(0, 27))
 def test_garbage_gives_commands_or_the_codecs_own_error(data, speaker, command):
     circuit = receiver(speaker)

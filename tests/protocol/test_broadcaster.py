@@ -180,7 +180,7 @@ def test_where_a_beacon_comes_from():
     assert extract_address(Beacon(13, 7000, 1, "10.1.2.3")) == ("10.1.2.3", 7000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([CLIENT, SERVER]), st.binary(max_size=200))
 def test_strangers_cannot_make_it_fail(role, data):
     broadcaster = Broadcaster(role)

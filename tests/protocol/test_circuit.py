@@ -562,7 +562,7 @@ def busy_pair() -> Pair:
     return pair
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([CLIENT, SERVER]),
     st.lists(st.tuples(st.booleans(), MESSAGES, PAYLOAD), max_size=30),
@@ -593,7 +593,7 @@ def test_any_messages_are_taken_or_refused(role, talk):
         assert sorted(alive) == sorted(circuit.subscriptions), "each belongs to one channel"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from([CLIENT, SERVER]), st.lists(st.binary(max_size=100), max_size=5))
 def test_any_bytes_give_commands_or_the_documented_error(role, chunks):
     circuit = busy_pair().circuits[role]

@@ -227,4 +227,4 @@ class Ends(RuleBasedStateMachine):
 
 assert EventAddRequest not in Ends.ANSWERS  # answered by updates
 TestEnds = Ends.TestCase
-TestEnds.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestEnds.settings = settings(max_examples=150, stateful_step_count=60)

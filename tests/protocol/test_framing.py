@@ -71,7 +71,7 @@ def test_recorded_streams_in_any_pieces(stream):
 SHORT_STREAMS = [stream for stream in STREAMS if 0 < len(stream.data) < 10_000]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(stream=st.sampled_from(SHORT_STREAMS), data=st.data())
 def test_recorded_streams_cut_anywhere(stream, data):
     expected = framer(SPEAKER[stream.direction]).feed(stream.data)
@@ -92,7 +92,7 @@ LARGE = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 70_000), min_size=1, max_size=20))
 @example([1 << 20])
 @example([16])
@@ -197,7 +197,7 @@ def test_the_error_says_what_was_wrong():
     assert "28" in str(receiver.error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([CLIENT, SERVER]),
     st.lists(st.binary(max_size=200), max_size=10),
@@ -224,7 +224,7 @@ HEADERS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([CLIENT, SERVER]),
     st.lists(HEADERS | st.binary(max_size=48).map(lambda b: b + bytes(-len(b) % 8)), max_size=12),
@@ -367,7 +367,7 @@ def test_the_rest_of_a_bad_datagram_is_dropped(bad):
     assert isinstance(error, RemoteProtocolError)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([CLIENT, SERVER]), st.binary(max_size=1500))
 def test_any_datagram(speaker, data):
     commands, error = read_datagram(data, ADDRESS, speaker)

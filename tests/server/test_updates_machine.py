@@ -172,4 +172,4 @@ class Queue(RuleBasedStateMachine):
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestQueue.settings = settings(max_examples=80, stateful_step_count=50)
