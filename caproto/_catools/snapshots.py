@@ -1,4 +1,7 @@
-"""Reading and writing the PVs of a snapshot, with a bar that shows how far it is."""
+"""Reading and writing the PVs of a snapshot, with a bar that shows how far it is.
+
+Each PV is read as it is, in its own type and length; those of a `Table` all have the same length.
+"""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -8,7 +8,14 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .snapshot_columns import COLUMNS, SnapshotColumns
-from .snapshot_frames import Parts, element_array, error_of, from_arrow, import_pyarrow, to_arrow
+from .snapshot_frames import (
+    Parts,
+    check_package,
+    element_array,
+    error_of,
+    from_arrow,
+    to_arrow,
+)
 
 if TYPE_CHECKING:
     import numpy
@@ -31,8 +38,9 @@ _COLUMN_TYPES = {
 class _Format(NamedTuple):
     """A kind of file."""
 
-    #: Raises if a package is missing.
-    check: Callable[[], None]
+    #: The package that it needs, and what does without it.
+    package: str
+    instead: str
     write: Callable[[SnapshotColumns, IO[bytes]], None]
     read: Callable[[IO[bytes]], Parts]
 
@@ -84,7 +92,7 @@ def _format_of(path: object) -> _Format:
             f"the file of a snapshot ends in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}"
         )
     form = _FORMATS[extension]
-    form.check()
+    check_package(form.package, f"a file {extension}", f"use {form.instead}")
     return form
 
 
@@ -166,10 +174,6 @@ def _read_npz(file: IO[bytes]) -> Parts:
 # ---- Parquet
 
 
-def _check_parquet() -> None:
-    import_pyarrow("a file of Parquet", "use a name that ends in .npz")
-
-
 def _write_parquet(snap: SnapshotColumns, file: IO[bytes]) -> None:
     from pyarrow import parquet
 
@@ -183,6 +187,6 @@ def _read_parquet(file: IO[bytes]) -> Parts:
 
 
 _FORMATS = {
-    ".npz": _Format(lambda: None, _write_npz, _read_npz),
-    ".parquet": _Format(_check_parquet, _write_parquet, _read_parquet),
+    ".npz": _Format("numpy", "Context.read() and to_csv()", _write_npz, _read_npz),
+    ".parquet": _Format("pyarrow", "a name that ends in .npz", _write_parquet, _read_parquet),
 }

@@ -32,18 +32,25 @@ class Parts(NamedTuple):
     errors: Mapping[str, CaprotoError]
 
 
+def check_package(package: str, purpose: str, instead: str) -> None:
+    """Raise CaprotoNotImplementedError if a package is not installed."""
+    try:
+        __import__(package)
+    except ImportError:
+        raise CaprotoNotImplementedError(
+            f"{purpose} needs {package}: install it ('pip install {package}'), or {instead}, which "
+            "does not need it"
+        ) from None
+
+
 # ---- pandas
 
 
 def to_pandas(snap: SnapshotColumns) -> pandas.DataFrame:
     """Make a DataFrame; see `TableSnapshot.to_pandas`."""
-    try:
-        import pandas
-    except ImportError:
-        raise CaprotoNotImplementedError(
-            "to_pandas() needs pandas: install it ('pip install pandas'), or use to_dict(), which "
-            "does not need it"
-        ) from None
+    check_package("pandas", "to_pandas()", "use to_dict()")
+    import pandas
+
     severity, severities = _coded(snap.severity, snap.ok, AlarmSeverity)
     status, statuses = _coded(snap.status, snap.ok, AlarmStatus)
     columns = {
@@ -105,20 +112,9 @@ def error_of(kind: str | None, message: str) -> CaprotoError:
 # ---- Arrow
 
 
-def import_pyarrow(purpose: str, instead: str) -> None:
-    """Raise CaprotoNotImplementedError if pyarrow is not installed."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise CaprotoNotImplementedError(
-            f"{purpose} needs pyarrow: install it ('pip install pyarrow'), or {instead}, which "
-            "does not need it"
-        ) from None
-
-
 def to_arrow(snap: SnapshotColumns) -> pyarrow.Table:
     """Make a table of Arrow; see `TableSnapshot.to_arrow`."""
-    import_pyarrow("to_arrow()", "use to_dict()")
+    check_package("pyarrow", "to_arrow()", "use to_dict()")
     import pyarrow
 
     messages, kinds = _error_texts(snap)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from caproto.commandline import put
 from caproto.commandline.snapshot import main
 from caproto.threading.client import Context, TableSnapshot
 from tests.client.snapshots import example
-from tests.harness.ioc_process import DemoIOC, clean_environ
+from tests.harness.ioc_process import ROOT, DemoIOC, clean_environ
 
 NAMES = [
     f"settings:{name}"
@@ -209,6 +211,19 @@ def test_a_closed_pipe_is_silent(settings, tmp_path):
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_the_page_shows_what_is_printed(tool, write, capsys):
+    page = (ROOT / "docs" / "tables.rst").read_text()
+    section = page[page.index("On the command line"):]
+    commands = re.findall(r"^    \$ (caproto-.*?)(?: +#.*)?$", section, re.MULTILINE)
+    shown = re.search(r"code-block:: text\n\n((?:    .*\n)+)", section)[1]
+    programs = {"caproto-snapshot": main, "caproto-put": put.main}
+    for command in commands:
+        program, *arguments = command.split()
+        programs[program](arguments)
+    assert capsys.readouterr() == (re.sub("^    ", "", shown, flags=re.MULTILINE), "")
+    assert len(commands) == 5
 
 
 def test_the_help_names_every_option(capsys):
