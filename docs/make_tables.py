@@ -20,13 +20,17 @@ SOURCES = Path(caproto.__file__).parent
 
 
 def comments():
-    """For each name that is defined at the left margin somewhere, the ``#:`` comment above it."""
+    """For each name that is defined somewhere, the ``#:`` comment above it.
+
+    First those at the left margin, then those in a block for the type checker.
+    """
     found = {}
-    for path in sorted(SOURCES.rglob("_*/*.py")) + sorted(SOURCES.glob("*.py")):
-        for block, name in re.findall(
-            r"((?:^#: .*\n)+)^(\w+)(?:: [^=\n]+)? = ", path.read_text(), re.MULTILINE
-        ):
-            found.setdefault(name, " ".join(re.findall("^#: (.*)", block, re.MULTILINE)))
+    sources = [*sorted(SOURCES.rglob("_*/*.py")), *sorted(SOURCES.glob("*.py"))]
+    for margin in ("", "    "):
+        pattern = rf"((?:^{margin}#: .*\n)+)^{margin}(\w+)(?:: [^=\n]+)? = "
+        for path in sources:
+            for block, name in re.findall(pattern, path.read_text(), re.MULTILINE):
+                found.setdefault(name, " ".join(re.findall("#: (.*)", block)))
     return found
 
 
