@@ -18,6 +18,8 @@ class Extras:
         output.
     sources : list of str
         Files with names; '-' is standard input.
+    given : dict of str to str
+        Options that only one command of caproto-snapshot has, and their arguments.
     number_form : str
         'plain', 'human' or 'precise'.
     updates : int
@@ -47,6 +49,7 @@ class Extras:
         self.template = ""
         self.partial: bool | None = None
         self.sources: list[str] = []
+        self.given: dict[str, str] = {}
         self.number_form = "plain"
         self.updates = 0
         self.duration: float | None = None

@@ -35,6 +35,12 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("caproto-info --json PV", "units, limits and states, too"),
         ("caproto-info -s 1 PV", "the state of the client"),
     ),
+    "caproto-snapshot": (
+        ("caproto-snapshot save before.npz -f names.txt", "the values of all PVs in names.txt"),
+        ("caproto-snapshot diff before.npz --rtol 0.01", "what has changed by more than 1 %"),
+        ("caproto-snapshot restore before.npz --dry-run", "what would be written"),
+        ("caproto-snapshot restore before.npz", "write what has changed"),
+    ),
     "caproto-explain": (
         ("caproto-explain PV", "what was searched where, what answered, what to check"),
         ("caproto-explain -w 10 PV", "search for ten seconds first"),

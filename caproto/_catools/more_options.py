@@ -11,7 +11,7 @@ from .extras import Extras
 from .options import Inquiry, Option, UsageError, flag
 from .settings import Settings, parse_seconds
 
-__all__ = ["EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "SHELLS"]
+__all__ = ["EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "SHELLS", "SNAPSHOT", "extras_of"]
 
 SHELLS = ("bash", "zsh", "fish")
 _COLOURS: Mapping[str, bool] = {"always": True, "never": False}
@@ -42,6 +42,30 @@ def _set_template(settings: Settings, argument: str) -> None:
 
 def _add_source(settings: Settings, argument: str) -> None:
     extras_of(settings).sources.append(argument)
+
+
+def _give(name: str) -> Callable[[Settings, str], None]:
+    """Make the action of an option that only one command has."""
+
+    def apply(settings: Settings, argument: str) -> None:
+        extras_of(settings).given[name] = argument
+
+    return apply
+
+
+def _give_number(name: str) -> Callable[[Settings, str], None]:
+    """Make the same of an option with a number of 0 or more."""
+
+    def apply(settings: Settings, argument: str) -> None:
+        try:
+            number = float(argument)
+        except ValueError:
+            number = -1.0
+        if not number >= 0:
+            raise UsageError(f"--{name} must be a number of 0 or more, not {argument!r}.")
+        extras_of(settings).given[name] = argument
+
+    return apply
 
 
 def _set_updates(settings: Settings, argument: str) -> None:
@@ -170,3 +194,13 @@ PUT: Mapping[str, Option] = {
 }
 INFO: Mapping[str, Option] = {**_JSON, **_PARTIAL, **_COMMON}
 EXPLAIN: Mapping[str, Option] = {**_JSON, **_COMMON}
+SNAPSHOT: Mapping[str, Option] = {
+    "f": _COMMON["from"]._replace(word="from"),
+    "atol": Option("NUMBER", "Smaller differences do not count", _give_number("atol")),
+    "rtol": Option("NUMBER", "The same, relative to the value", _give_number("rtol")),
+    "with": Option("FILE", "Compare with another file, not the present values", _give("with")),
+    "all": Option("", "Also write what has its value already", _give("all")),
+    "dry-run": Option("", "Print what would be written; write nothing", _give("dry-run")),
+    "v": _COMMON["v"],
+    "completion": _COMMON["completion"],
+}

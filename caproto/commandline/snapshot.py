@@ -16,10 +16,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from .._catools.options import CONNECTION, HELP, Option, UsageError
+from .._catools.more_options import SNAPSHOT, extras_of
+from .._catools.options import CONNECTION, HELP, UsageError
 from .._catools.program import Tool, run
 from .._catools.settings import Failed, Settings
 
@@ -41,16 +41,14 @@ _COMMANDS = {
 }
 
 
-class _Request:
-    """What a command line asks for, beside the settings that other tools have, too."""
+class _Request(NamedTuple):
+    """What a command line asks for."""
 
-    def __init__(self) -> None:
-        self.command = self.file = ""
-        self.names: list[str] = []
-        #: Files with more names.
-        self.sources: list[str] = []
-        #: What is given of the options that not every command has.
-        self.given: dict[str, str] = {}
+    command: str
+    file: str
+    names: list[str]
+    #: The options that not every command has, and their arguments.
+    given: Mapping[str, str]
 
     def tolerances(self) -> dict[str, float]:
         """Return the arguments of `TableSnapshot.diff`."""
@@ -159,13 +157,12 @@ def _with_file(path: str, action: Callable[[str], T]) -> T:
 # ---- the command line
 
 
-def _work(request: _Request, settings: Settings, words: Sequence[str]) -> int:
+def _work(settings: Settings, words: list[str]) -> int:
     from .._client.snapshot_files import check_path
 
-    _understand(request, settings, words)
+    request = _understood(settings, words)
     for path in filter(None, (request.file, request.given.get("with"))):
         check_path(path)
-    request.names = list(dict.fromkeys([*request.names, *_names_in(request.sources)]))
     if "with" in request.given:
         return _diff_files(request)
     from .._catools.progress import Progress
@@ -177,80 +174,40 @@ def _work(request: _Request, settings: Settings, words: Sequence[str]) -> int:
         return _WORK[request.command](client, request)
 
 
-def _understand(request: _Request, settings: Settings, words: Sequence[str]) -> None:
+def _understood(settings: Settings, words: list[str]) -> _Request:
     """Find the command, the file and the names among the words."""
-    command, file = (*words, "", "")[:2]
+    from .._catools.sources import names_from
+
+    extras = extras_of(settings)
+    command, file = [*words, "", ""][:2]
     if command not in _COMMANDS:
         raise UsageError(f"The first word must be save, diff or restore. {settings.hint}")
     if not file:
         raise UsageError(f"There is no name of a file. {settings.hint}")
-    for option in request.given:
+    for option in extras.given:
         if option not in _COMMANDS[command]:
             raise UsageError(f"'{command}' has no option '--{option}'. {settings.hint}")
-    request.command, request.file, request.names = command, file, list(words[2:])
+    names = dict.fromkeys([*words[2:], *names_from(extras.sources)])
+    return _Request(command, file, list(names), extras.given)
 
 
-def _names_in(sources: Sequence[str]) -> list[str]:
-    """Return the names in some files: several on a line, or one; ``#`` begins a comment."""
-    names: list[str] = []
-    for source in sources:
-        text = sys.stdin.read() if source == "-" else _with_file(source, _text_of)
-        for line in text.splitlines():
-            names += line.partition("#")[0].split()
-    return names
-
-
-def _text_of(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
-
-
-def _check_number(text: str) -> None:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not number >= 0:
-        raise UsageError(f"'{text}' is not a tolerance, which is a number of 0 or more.")
-
-
-def _tool() -> Tool:
-    request = _Request()
-
-    def give(
-        name: str, argument: str, meaning: str, check: Callable[[str], None] = lambda text: None
-    ) -> Option:
-        def apply(settings: Settings, text: str) -> None:
-            check(text)
-            request.given[name] = text
-
-        return Option(argument, meaning, apply)
-
-    return Tool(
-        name="caproto-snapshot",
-        usage="save FILE NAME ... | -f NAMES\n"
-        "       {tool} diff FILE [NAME ... | -f NAMES] [--with OTHER]\n"
-        "       {tool} restore FILE [NAME ... | -f NAMES] [--dry-run]",
-        about="Saves the values of PVs in a file, compares with it, and restores them.\n"
-        "FILE ends in .npz or .parquet. Without a NAME, all PVs of the file are meant.",
-        options={
-            **HELP,
-            "w": CONNECTION["w"]._replace(
-                meaning="Time to wait for the next PV or reply, 0 means without end (default: 1)"
-            ),
-            "f": Option(
-                "NAMES", "A file with names; - for standard input",
-                lambda settings, text: request.sources.append(text),
-            ),
-            "atol": give("atol", "NUMBER", "Smaller differences do not count", _check_number),
-            "rtol": give("rtol", "NUMBER", "The same, relative to the value", _check_number),
-            "with": give("with", "OTHER", "Compare with another file, not the present values"),
-            "all": give("all", "", "Also write what has its value already"),
-            "dry-run": give("dry-run", "", "Print what would be written; write nothing"),
-        },
-        work=partial(_work, request),
-        failed=2,
-    )
+_TOOL = Tool(
+    name="caproto-snapshot",
+    usage="save FILE PV ... | --from NAMES\n"
+    "       {tool} diff FILE [PV ... | --from NAMES] [--with FILE]\n"
+    "       {tool} restore FILE [PV ... | --from NAMES] [--dry-run]",
+    about="Saves the values of PVs in a file, compares with it, and restores them.\n"
+    "FILE ends in .npz or .parquet. Without a PV, all PVs of the file are meant.",
+    options={
+        **HELP,
+        "w": CONNECTION["w"]._replace(
+            meaning="Time to wait for the next PV or reply, 0: without end (default: 1)"
+        ),
+        **SNAPSHOT,
+    },
+    work=_work,
+    failed=2,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -266,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status; see above.
     """
-    return run(_tool(), argv)
+    return run(_TOOL, argv)
 
 
 if __name__ == "__main__":

@@ -152,11 +152,11 @@ def test_nothing_is_done_if_no_pv_is_there(tool, write):
         ("save some.csv x", "caproto-snapshot: the file of a snapshot ends in .npz or .parquet"),
         ("save some.npz --dry-run x", "'save' has no option '--dry-run'."),
         ("restore some.npz --with other.npz", "'restore' has no option '--with'."),
-        ("diff some.npz --atol -1", "'-1' is not a tolerance, which is a number of 0 or more."),
-        ("diff some.npz --rtol x", "'x' is not a tolerance"),
+        ("diff some.npz --atol -1", "--atol must be a number of 0 or more, not '-1'."),
+        ("diff some.npz --rtol x", "--rtol must be a number of 0 or more, not 'x'."),
         ("diff some.npz -z", "Unrecognized option: '-z'."),
         ("diff none.npz", "none.npz: No such file or directory"),
-        ("save some.npz -f none", "none: No such file or directory"),
+        ("save some.npz -f none", "none cannot be read: No such file or directory"),
         ("save none/some.npz settings:gain", "none/some.npz: No such file or directory"),
         ("diff broken.npz", "caproto-snapshot: 'broken.npz' is damaged, or not a snapshot: "),
         ("diff good.npz nonsense", "good.npz has no 'nonsense'"),
@@ -229,5 +229,5 @@ def test_the_page_shows_what_is_printed(tool, write, capsys):
 def test_the_help_names_every_option(capsys):
     assert main(["-h"]) == 0
     text = capsys.readouterr().out
-    for option in ("-w", "-f", "--atol", "--rtol", "--with", "--all", "--dry-run"):
+    for option in ("-w", "-f", "--from", "--atol", "--rtol", "--with", "--all", "--dry-run"):
         assert f" {option} " in text or f" {option}, " in text

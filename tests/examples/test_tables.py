@@ -30,7 +30,9 @@ def blocks() -> list[list[str]]:
 
 
 def test_an_orbit(orbit: DemoIOC) -> None:
-    lines = output(orbit, "watch_orbit.py", "0.3")
+    lines = output(orbit, "watch_orbit.py", "0.5")
+    while lines and lines[0].endswith("positions are missing"):  # the others are on their way
+        del lines[0]
     assert lines and {*masked(lines)} == {*masked(blocks()[0])}
     x, y, largest = (float(number) for number in re.findall(r"(\d\.\d+) mm", lines[-1]))
     assert 0.3 < x < 1 and 0.3 < y < 1 < largest < 3
