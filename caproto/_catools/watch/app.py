@@ -77,6 +77,8 @@ class WatchApp(App[None]):
     def on_mount(self) -> None:
         """Begin to draw, and have signals end the app so that the terminal is as before."""
         self.set_interval(1 / TICKS_PER_SECOND, self._tick)
+        # After Ctrl-Z the shell has used the screen.
+        self.app_resume_signal.subscribe(self, lambda _app: self.screen.refresh(layout=True))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))

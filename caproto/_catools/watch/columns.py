@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .cells import fit
-from .rows import Row
+from .rows import CONNECTED, Row
 from .sparkline import sparkline
 
 __all__ = ["COLUMNS", "GAP", "Column", "Layout", "age_text", "cells_of", "layout_for", "titles_of"]
@@ -67,8 +67,10 @@ def age_text(seconds: float | None) -> str:
     return f"{int(seconds)} s"
 
 
-def _rate_text(rate: float) -> str:
-    return f"{rate:.1f}" if rate < 1000 else f"{rate:.0f}"
+def _rate_text(row: Row) -> str:
+    if row.state != CONNECTED:
+        return ""
+    return f"{row.rate:.1f}" if row.rate < 1000 else f"{row.rate:.0f}"
 
 
 _NAME = Column("name", 12, 60, lambda row, now, width: row.label, _name_key)
@@ -83,7 +85,7 @@ _AGE = Column(
     downwards=True, right=True,
 )
 _RATE = Column(
-    "rate/s", 7, 7, lambda row, now, width: _rate_text(row.rate), lambda row, now: row.rate,
+    "rate/s", 7, 7, lambda row, now, width: _rate_text(row), lambda row, now: row.rate,
     downwards=True, right=True,
 )
 _TREND = Column(

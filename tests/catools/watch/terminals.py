@@ -54,14 +54,19 @@ class Terminal:
             if not piece:
                 return
 
-    def wait_for(self, text):
-        """Wait until the program has written this."""
+    def wait_for(self, text, start=0):
+        """Wait until the program has written this, after so many bytes of output."""
         with self._changed:
-            found = self._changed.wait_for(lambda: text in self.output, LIMIT)
-        assert found, self.output
+            found = self._changed.wait_for(lambda: text in self.output[start:], LIMIT)
+        assert found, self.output[start:]
 
     def type(self, text):
         os.write(self.ours, text.encode())
+
+    def stop(self):
+        """Wait until the program has stopped itself, as after Ctrl-Z."""
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
 
     def end(self):
         """Wait until the program ends; return its exit status."""
@@ -73,6 +78,11 @@ class Terminal:
         modes = (b"\x1b[?1049", b"\x1b[?25")  # the second screen; the cursor
         last = [self.output[self.output.rfind(mode) + len(mode) :][:1] for mode in modes]
         return last == [b"l", b"h"] and termios.tcgetattr(self.theirs) == self.before
+
+    def is_restored(self):
+        """Tell whether it is so, as soon as all output is there."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.restored, LIMIT)
 
     def __enter__(self):
         return self

@@ -53,6 +53,16 @@ def test_cells():
     assert cells["value"].endswith("3.5") and cells["name"].startswith("x")
 
 
+def test_without_connection_there_is_no_rate():
+    made = row("x", 1)
+    made.rate = 12345.6
+    (place,) = [place for place in layout_for(150, 12) if place.column.title == "rate/s"]
+    assert cells_of(made, [place], MOMENT) == ["  12346"]
+    made.note_disconnected()
+    made.take()
+    assert cells_of(made, [place], MOMENT) == ["       "]
+
+
 @pytest.mark.parametrize(
     "seconds, text",
     [(None, ""), (0.9, "0 s"), (59.9, "59 s"), (60, "1 m"), (3599, "59 m"), (3600, "1 h"),

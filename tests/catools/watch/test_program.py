@@ -36,7 +36,21 @@ def test_the_terminal_is_as_before(ioc, ending, status):
         else:
             terminal.process.send_signal(ending)
         assert terminal.end() == status
-        assert terminal.restored and b"Traceback" not in terminal.output
+        assert terminal.is_restored() and b"Traceback" not in terminal.output
+
+
+def test_ctrl_z_and_the_return(ioc):
+    with Terminal([*COMMAND, ioc.pv("double")], environ_of(ioc)) as terminal:
+        terminal.wait_for(b"3.140")
+        terminal.type("\x1a")
+        terminal.stop()
+        assert terminal.is_restored()
+        length = len(terminal.output)
+        terminal.process.send_signal(signal.SIGCONT)
+        for text in (b"1 connected", b"rate/s", b"3.140", b"q Quit"):
+            terminal.wait_for(text, length)
+        terminal.type("q")
+        assert terminal.end() == 0 and terminal.is_restored()
 
 
 @pytest.mark.parametrize("variables, coloured", [
@@ -52,7 +66,7 @@ def test_colours_only_where_they_are_wanted(start_ioc, variables, coloured):
     with Terminal([*COMMAND, ioc.pv("x")], environ_of(ioc, **variables)) as terminal:
         terminal.wait_for(b"MAJOR (HIHI)")
         terminal.type("q")
-        assert terminal.end() == 0 and terminal.restored
+        assert terminal.end() == 0 and terminal.is_restored()
         assert bool(COLOUR.search(terminal.output)) is coloured
 
 
