@@ -19,7 +19,10 @@ class Key(NamedTuple):
     meaning: str
 
 
+#: A narrow terminal shows the first ones only.
 KEYS = (
+    Key("question_mark,f1", "?, F1", "help", "Help", "Show these keys"),
+    Key("q", "q", "quit", "Quit", "End, as Ctrl-C does"),
     Key("up,k", "up, k", "move(-1)", "", "Select the row above"),
     Key("down,j", "down, j", "move(1)", "", "Select the row below"),
     Key("pageup", "PgUp", "page(-1)", "", "Go up by a screen"),
@@ -36,8 +39,6 @@ KEYS = (
     Key("r", "r", "reverse", "Reverse", "Reverse the order"),
     Key("plus,insert", "+, Ins", "add", "Add", "Add PVs by their names"),
     Key("minus,delete", "-, Del", "remove", "Remove", "Remove the PV from the table"),
-    Key("question_mark,f1", "?, F1", "help", "Help", "Show these keys"),
-    Key("q", "q", "quit", "Quit", "End, as Ctrl-C does"),
 )
 
 

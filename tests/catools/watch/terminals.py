@@ -27,6 +27,7 @@ class Terminal:
     def __init__(self, command, environ, size=(120, 30)):
         self.ours, theirs = pty.openpty()
         columns, rows = size
+        sizes = {"COLUMNS": str(columns), "LINES": str(rows)}
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.theirs = theirs  # kept open: its settings are looked at when the program has ended
         self.before = termios.tcgetattr(theirs)
@@ -35,7 +36,7 @@ class Terminal:
         self.moments = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
-            command, env={"TERM": "xterm-256color", **environ},
+            command, env={"TERM": "xterm-256color", **environ, **sizes},
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         )
         self._thread = threading.Thread(target=self._collect, daemon=True)
