@@ -77,7 +77,7 @@ def messages_of(function, constants):
             yield from (text for text in literals(node) if len(text) > 15 and " " in text)
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and node.args and (
-            called(node) in _errors.__all__
+            called(node) in _errors.__all__ or called(node) == "warn"
             or called(node) in WARNINGS and isinstance(node.func, ast.Attribute)
         ):
             first = node.args[0]

@@ -50,11 +50,12 @@ def test_scalars_of_one_type_are_an_array_of_this_type(ioc, client):
 
 
 def test_what_is_missing_and_what_is_refused(ioc, client):
-    quick = SnapshotClient(client._context, 0.2, Progress(io.StringIO()))
+    assert client.read([ioc.pv("double"), ioc.pv("readonly")]).ok.all()  # they are connected
+    quick = SnapshotClient(client._context, 0.5, Progress(io.StringIO()))
     snap = quick.read([ioc.pv("double"), "nonsense"])
     assert snap.ok.tolist() == snap.connected.tolist() == [True, False]
     assert isinstance(snap.errors["nonsense"], CaprotoTimeoutError)
-    assert "was not found within 0.2 s" in str(snap.errors["nonsense"])
+    assert "was not found within 0.5 s" in str(snap.errors["nonsense"])
     errors = quick.write({ioc.pv("readonly"): 1.0, "nonsense": 1.0})
     assert type(errors[ioc.pv("readonly")]) is AccessError
     assert isinstance(errors["nonsense"], CaprotoTimeoutError)
