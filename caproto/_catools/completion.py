@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .options import Option, Options
+from .options import Option, Options, spellings
 
 __all__ = ["VARIABLE", "script"]
 
@@ -95,21 +95,15 @@ def script(shell: str, tool: str, options: Options) -> str:
     ).rstrip()
 
 
-def _names(name: str, option: Option) -> list[str]:
-    """List an option as it is typed: ``-w``, ``--timeout``."""
-    words = [name] if len(name) > 1 else [option.word] * bool(option.word)
-    return [f"-{name}"] * (len(name) == 1) + [f"--{word}" for word in words]
-
-
 # ---- the parts of the scripts
 
 
 def _for_bash(tool: str, options: Options) -> dict[str, str]:
     cases = [
-        f"        {'|'.join(_names(name, option))}) {_bash_values(option)}; return ;;\n"
+        f"        {'|'.join(spellings(name, option))}) {_bash_values(option)}; return ;;\n"
         for name, option in options.items() if option.argument
     ]
-    words = [word for name, option in options.items() for word in _names(name, option)]
+    words = [word for name, option in options.items() for word in spellings(name, option)]
     return {"options": r"\n".join(words), "cases": "".join(cases)}
 
 
@@ -139,7 +133,7 @@ def _zsh(name: str, option: Option) -> Iterator[str]:
         choices = _CHOICES.get(option.argument, ())
         action = "_files" if option.argument in _FILES else f"({' '.join(choices)})"
         argument = f":{option.argument}:{action if action != '()' else ' '}"
-    for typed in _names(name, option):
+    for typed in spellings(name, option):
         attached = "=" * bool(option.argument and typed.startswith("--"))
         yield f"'*{typed}{attached}[{meaning}]{argument}'"
 
@@ -153,7 +147,7 @@ def _for_fish(tool: str, options: Options) -> dict[str, str]:
 def _fish(name: str, option: Option) -> str:
     flags = [
         f"-l {typed[2:]}" if typed.startswith("--") else f"-s '{typed[1:]}'"
-        for typed in _names(name, option)
+        for typed in spellings(name, option)
     ]
     if option.argument:
         flags.append("-r")

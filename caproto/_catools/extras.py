@@ -40,8 +40,6 @@ class Extras:
         Of time stamps, for `strftime`; empty for that of the EPICS tools.
     age : bool
         Whether time stamps are printed as the time that has passed since.
-    verbosity : int
-        0 to 3: how much of what the client does is logged.
     """
 
     def __init__(self) -> None:
@@ -60,7 +58,6 @@ class Extras:
         self.zone = "local"
         self.time_format = ""
         self.age = False
-        self.verbosity = 0
 
     @property
     def may_be_partial(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 
-from .options import Option, Options
+from .options import Option, Options, spellings
 
 __all__ = ["EXAMPLES", "help_text"]
 
@@ -83,16 +83,10 @@ def _rows(options: Options) -> list[str]:
 
 
 def _row(name: str, option: Option) -> list[str]:
-    is_letter = len(name) == 1
-    names = [f"-{name}"] * is_letter + [f"--{word}" for word in _words(name, option)]
-    left = f"  {'' if is_letter else '    '}{', '.join(names)} {option.argument}".rstrip()
+    margin = "  " if len(name) == 1 else "      "
+    left = f"{margin}{', '.join(spellings(name, option))} {option.argument}".rstrip()
     lines = textwrap.wrap(option.meaning, _WIDTH - _COLUMN - 1)
     if len(left) < _COLUMN:
         lines[0] = f"{left:<{_COLUMN}} {lines[0]}"
         return [lines[0], *(" " * (_COLUMN + 1) + line for line in lines[1:])]
     return [left, *(" " * (_COLUMN + 1) + line for line in lines)]
-
-
-def _words(name: str, option: Option) -> list[str]:
-    """List the long names of an option."""
-    return [name] if len(name) > 1 else [option.word] * bool(option.word)

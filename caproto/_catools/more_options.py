@@ -104,8 +104,7 @@ def _set_strict(settings: Settings, argument: str) -> None:
 
 
 def _increase_verbosity(settings: Settings, argument: str) -> None:
-    extras = extras_of(settings)
-    extras.verbosity = min(extras.verbosity + 1, _HIGHEST_VERBOSITY)
+    settings.verbosity = min(settings.verbosity + 1, _HIGHEST_VERBOSITY)
 
 
 def _ask_completion(settings: Settings, argument: str) -> None:
@@ -157,9 +156,6 @@ _TIMES = {
     "time-format": Option("FORMAT", "Time stamps by strftime, '%H:%M:%S.%f'", _text("time_format")),
     "ago": Option("", "Time stamps as what has passed since", _extra("age", True)),
 }
-_DURATION = {
-    "duration": Option("SECONDS", "End after this time", _set_duration),
-}
 
 # ---- the tools
 
@@ -169,7 +165,8 @@ GET: Mapping[str, Option] = {
         "EXPRESSION", "Wait until it is true for all PVs: '> 3', 'state == \"Done\"'",
         _text("condition"),
     ),
-    **_DURATION, **_VALUES, **_TIMES, **_COMMON,
+    "duration": Option("SECONDS", "Give up waiting for it after this time", _set_duration),
+    **_VALUES, **_TIMES, **_COMMON,
 }
 MONITOR: Mapping[str, Option] = {
     "watch": Option(
@@ -177,7 +174,7 @@ MONITOR: Mapping[str, Option] = {
     ),
     **_OUTPUT,
     "count": Option("COUNT", "End after this number of updates", _set_updates),
-    **_DURATION,
+    "duration": Option("SECONDS", "End after this time", _set_duration),
     "until": Option("EXPRESSION", "End when it is true for all PVs: '> 3'", _text("condition")),
     "metadata": Option(
         "", "Print what changes of units, precision, limits, states", _extra("metadata", True)

@@ -14,7 +14,7 @@ from .typenames import TYPE_NUMBERS
 __all__ = [
     "CONNECTION", "COUNT", "ENUM", "GET_FORMS", "HELP", "INTEREST", "MONITORING", "NUMBERS",
     "PUT_FORMS", "SEPARATOR", "TEXT",
-    "Inquiry", "Option", "Options", "UsageError", "parse",
+    "Inquiry", "Option", "Options", "UsageError", "parse", "spellings",
 ]
 
 _HIGHEST_PRIORITY, _HIGHEST_PRECISION = 99, 18
@@ -50,6 +50,13 @@ class Option(NamedTuple):
 
 
 Options = Mapping[str, Option]
+
+
+def spellings(name: str, option: Option) -> list[str]:
+    """Return how an option of a table is typed: ``-w`` and ``--timeout``."""
+    if len(name) > 1:
+        return [f"--{name}"]
+    return [f"-{name}", *([f"--{option.word}"] if option.word else [])]
 
 
 # ---- reading a command line

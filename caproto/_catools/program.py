@@ -64,7 +64,7 @@ def run(tool: Tool, argv: Sequence[str] | None) -> int:
         _complain(settings, error)
     except Exception as error:
         _complain(settings, f"a defect of caproto (see -vvv): {type(error).__name__}: {error}")
-        if settings.extras is not None and settings.extras.verbosity > 2:
+        if settings.verbosity > 2:
             raise
     return FAILED if settings.exact else tool.failed
 
@@ -76,10 +76,10 @@ def _run(tool: Tool, settings: Settings, arguments: Sequence[str]) -> int:
         words = parse(
             settings, tool.options, arguments, anywhere=tool.options_anywhere, more=tool.more
         )
-        if settings.extras is not None and settings.extras.verbosity:
+        if settings.verbosity:
             from .verbosity import log_to_stderr
 
-            log_to_stderr(settings.extras.verbosity)
+            log_to_stderr(settings.verbosity)
         return tool.work(settings, words)
     except Inquiry as inquiry:
         print(_answer(tool, settings.tool, str(inquiry)))

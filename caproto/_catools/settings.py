@@ -61,6 +61,8 @@ class Settings:
         Whether values in alarm are printed in colour.
     utf8 : bool
         Whether texts are printed as they are, where the EPICS tools print escape sequences.
+    verbosity : int
+        0 to 3: how much of what the client does is logged.
     extras : Extras or None
         What the EPICS tools do not have; None if none of it was asked for.
     """
@@ -70,6 +72,7 @@ class Settings:
         self.exact = False
         self.colour = False
         self.utf8 = False
+        self.verbosity = 0
         self.extras: Extras | None = None
         self.timeout = _TIMEOUT
         self.priority = 0

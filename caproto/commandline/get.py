@@ -29,7 +29,7 @@ def _work(settings: Settings, names: list[str]) -> int:
         from .._catools.getting import get
 
         return get(settings, settings.extras, names)
-    if names and all(names):
+    if names and all(names) and not settings.verbosity:
         from .._catools.one_shot import read_once
 
         answers = read_once(names, settings)

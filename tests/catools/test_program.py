@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from caproto import CaprotoValueError, __version__
-from caproto._catools.options import CONNECTION, HELP
+from caproto._catools.options import CONNECTION, HELP, Option
 from caproto._catools.program import Tool, run
-from caproto._catools.settings import Failed
+from caproto._catools.settings import Failed, TimeUp
+from tests.harness.ioc_process import clean_environ
 
 
 def tool(work=lambda settings, words: 0):
@@ -67,3 +68,58 @@ def test_a_closed_pipe_is_silent():
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def on_terminal(command, ioc, **variables):
+    """What a tool prints on a terminal."""
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], stdout=theirs, stderr=subprocess.PIPE, timeout=60,
+            env={**clean_environ(**ioc.environ), "TERM": "xterm", "LC_ALL": "C.UTF-8", **variables},
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        return os.read(ours, 10_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_terminals_have_colours_and_utf8(start_ioc):
+    fields = 'field(VAL, "5 \u00b5m") field(SIMM, "YES") field(SIMS, "MAJOR") field(PINI, "YES")'
+    ioc = start_ioc([f'record(stringout, "$(P)t") {{ {fields} }}\n'])
+    command = ["caproto.commandline.get", ioc.pv("t")]
+    assert "\x1b[31m5 \u00b5m\x1b[0m" in on_terminal(command, ioc)
+    plain = on_terminal([*command, "--ascii"], ioc, NO_COLOR="1")
+    assert "5 \\xc2\\xb5m" in plain and "\x1b" not in plain
+
+
+def test_output_that_cannot_be_written():
+    for redirection, status, said in (
+        (">/dev/full", 1, "caproto-get: [Errno 28] No space left on device\n"), (">&-", 0, ""),
+    ):
+        done = subprocess.run(
+            f"{sys.executable} -m caproto.commandline.get -h {redirection}", shell=True,
+            stderr=subprocess.PIPE, text=True, timeout=60, env=clean_environ(),
+        )
+        assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_what_should_not_happen_is_one_line(capsys):
+    def work(settings, words):
+        raise ZeroDivisionError("no")
+
+    assert run(tool(work), []) == 1
+    assert capsys.readouterr().err == (
+        "caproto-get: a defect of caproto (see -vvv): ZeroDivisionError: no\n"
+    )
+
+
+def test_statuses_are_exact_when_that_is_asked_for(capsys):
+    def work(settings, words):
+        raise TimeUp("late") if words else Failed("wrong")
+
+    assert run(tool(work), ["x"]) == run(tool(work), []) == 1
+    strict = tool(work)._replace(more=lambda: {"strict": Option("", "", lambda *_: None)})
+    assert run(strict, ["--strict", "x"]) == 1
+    assert run(strict, ["--strict"]) == run(strict, ["--strict", "-z"]) == 2
