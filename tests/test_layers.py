@@ -124,6 +124,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("threading.client._home",),
     (
         "threading.client._callback_handler",
+        "threading.client._connection_watch",
         "threading.client._requests",
         "threading.client._sending",
         "threading.client._subscription",

@@ -246,6 +246,20 @@ def check_accepts(function: Function, form: str, count: int) -> None:
         )
 
 
+def listener(function: object, form: str) -> Reference:
+    """Make a weak reference to a callback about a PV, which is called as *form*.
+
+    Raises
+    ------
+    CaprotoTypeError
+        If it cannot be called so, with two arguments, or not be held weakly.
+    """
+    if not callable(function):
+        raise CaprotoTypeError(f"callback must be callable, not {function!r}")
+    check_accepts(function, form, 2)
+    return make_reference(function, False, None)
+
+
 def call(entry: Entry, owner: object, argument: object) -> None:
     """Call one callback, if it still exists."""
     function = entry.reference()

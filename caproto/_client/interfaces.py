@@ -90,8 +90,8 @@ class PV(Protocol):
     def _may_idle(self) -> bool:
         """Whether the channel may be cleared: the user asked for it, and nothing needs it."""
 
-    def _rights_news(self, rights: AccessRights) -> Delivery | None:
-        """Return what to deliver when the server sends the rights; None without callbacks."""
+    def _rights_news(self, rights: AccessRights) -> Sequence[Delivery]:
+        """Return what to deliver when the server sends the rights."""
 
 
 class ColumnSink(Protocol):

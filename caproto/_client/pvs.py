@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import logging
 import weakref
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
@@ -26,9 +26,9 @@ from .announcements import Announcements, PVCallback
 from .arguments import waited
 from .backoff import Failure, Loss, ServerBackoff
 from .callbacks import Function
-from .deliveries import Delivery
+from .deliveries import Delivery, Target
 from .interfaces import Carrier, TableOfPVs, Waiter
-from .subscriptions import SubscriptionState
+from .subscriptions import Form, SubscriptionState, find_subscription
 
 #: Of a PV: its name and priority.
 PVKey = tuple[str, int]
@@ -110,7 +110,7 @@ class PVState(Generic[C]):
         self._since = now
         self._waiters: list[Waiter] | None = None
         self._idle_wish = False  # whether it was asked to go idle, and not used since
-        self._subscriptions: dict[tuple[Hashable, ...], SubscriptionState] | None = None
+        self._subscriptions: tuple[SubscriptionState, ...] = ()  # replaced whole
         self._tables: tuple[TableOfPVs, ...] = ()
         self._state_callbacks: Announcements | None = None
         self._access_callbacks: Announcements | None = None
@@ -149,15 +149,18 @@ class PVState(Generic[C]):
     @property
     def subscriptions(self) -> Sequence[SubscriptionState]:
         """The subscriptions made so far, wanted or not."""
-        return list((self._subscriptions or {}).values())
+        return list(self._subscriptions)
 
     @property
     def _wanted(self) -> bool:
         """Whether a subscription with callbacks, or a monitor of a table, needs a connection."""
         if any(table.monitored for table in self._tables):
             return True
-        subscriptions = self._subscriptions
-        return subscriptions is not None and any(sub.wanted for sub in list(subscriptions.values()))
+        return any(sub.wanted for sub in self._subscriptions)
+
+    def _subscribed(self, form: Form) -> SubscriptionState | None:
+        """Find the subscription in this form; None if there is none yet."""
+        return find_subscription(self._subscriptions, form)
 
     def _used(self) -> None:
         """Note that it is used, so that it stays connected even if it was asked to go idle."""
@@ -198,14 +201,14 @@ class PVState(Generic[C]):
         found = (self._state_callbacks, self._access_callbacks)
         return set().union(*(group.dead() for group in found if group is not None))
 
-    def _rights_news(self, rights: AccessRights) -> Delivery | None:
-        """Note what the server allows; return what to deliver, None without callbacks.
+    def _rights_news(self, rights: AccessRights) -> list[Delivery]:
+        """Note what the server allows; return what to deliver.
 
         The rights that come before the channel is connected are announced with the connection.
         """
         if self._access_callbacks is None or not self.connected:
-            return None
-        return self._note_rights(self._access_callbacks, rights)
+            return []
+        return [self._note_rights(self._access_callbacks, rights)]
 
     def _note_rights(
         self, callbacks: Announcements, rights: AccessRights, listener: PVCallback | None = None
@@ -283,6 +286,8 @@ class PVTable(Generic[P, C]):
     backoff : ServerBackoff
     closed : str
         Why it was closed; empty if it was not.
+    watches : dict of Target to None
+        Told of all PVs that change. Changed in single steps, so they need no lock.
     """
 
     def __init__(self, lock: AbstractContextManager[object]) -> None:
@@ -291,6 +296,7 @@ class PVTable(Generic[P, C]):
         self.carriers: dict[CircuitKey, C] = {}
         self.backoff = ServerBackoff()
         self.closed = ""
+        self.watches: dict[Target, None] = {}
 
     # ---- what users want
 
@@ -342,13 +348,14 @@ class PVTable(Generic[P, C]):
         group = _announcements(pv, news)
         return {} if group is None else group.functions()
 
-    def subscription(
-        self, pv: P, key: tuple[Hashable, ...], make: Callable[[], SubscriptionState]
-    ) -> SubscriptionState:
-        """Return the subscription of *pv* under *key*; a new one if there is none."""
-        if pv._subscriptions is None:
-            pv._subscriptions = {}
-        return pv._subscriptions.setdefault(key, make())
+    @staticmethod
+    def subscription(pv: P, form: Form, new: SubscriptionState) -> SubscriptionState:
+        """Return the subscription of *pv* in this form; add *new* if there is none."""
+        found = find_subscription(pv._subscriptions, form)
+        if found is None:
+            found = new
+            pv._subscriptions = (*pv._subscriptions, new)
+        return found
 
     @staticmethod
     def enlist(pvs: Iterable[P], table: TableOfPVs) -> None:
@@ -460,7 +467,7 @@ class PVTable(Generic[P, C]):
         for pv in self._changed(carrier, pvs, "connected", steps):
             pv._since = now
             self._wake(pv, steps)
-            for sub in pv.subscriptions:
+            for sub in pv._subscriptions:
                 if sub.wanted:
                     sub._begin()
                     steps.reconcile.append(sub)
@@ -543,7 +550,13 @@ class PVTable(Generic[P, C]):
             for table in pv._tables:
                 steps.tables.setdefault(table, []).append(pv)
         steps.log.append((changed, log or news))
+        if changed:
+            steps.deliver += self.watch_news(changed)
         return changed
+
+    def watch_news(self, pvs: Sequence[P]) -> list[Delivery]:
+        """Return what to deliver when *pvs*, which may be many, have changed."""
+        return [(watch, pvs) for watch in list(self.watches)]
 
     @staticmethod
     def _unlink(pv: P, phase: PVPhase, now: float) -> None:

@@ -246,9 +246,11 @@ class Routes:
 
     def _on_access_rights(self, command: AccessRightsResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)
-        news = pv._rights_news(command.access_rights) if pv is not None else None
-        if news is not None:
-            then.out.append(news)
+        channel = pv.channel if pv is not None else None
+        # Those that come before the channel is open are announced with the connection.
+        if pv is not None and channel is not None and channel.connected:
+            for news in pv._rights_news(command.access_rights):
+                then.out.append(news)
 
     def _on_created(self, command: CreateChanResponse, then: FollowUp) -> None:
         pv = self.pvs.get(command.cid)

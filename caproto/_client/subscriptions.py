@@ -9,18 +9,77 @@ thread of the driver, which iterates tuples that are replaced whole.
 """
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Iterable
+from typing import NamedTuple
 
 from .._addresses import Address
+from .._errors import CaprotoError
 from .._protocol.client_channel import ClientChannel
-from .._protocol.commands import EventAddRequest
+from .._protocol.commands import EventAddRequest, event_payload
 from .._protocol.dbr import SubscriptionType
-from .arguments import DataType
+from .arguments import DataType, Mask, check_count, check_data_type, check_mask, data_type_key
 from .callbacks import Callbacks, Entry, Function, call
 from .deliveries import Call, Target
 from .interfaces import PV, Update
 from .operations import read_type
+
+
+class Form(NamedTuple):
+    """In which form updates are wanted. Those of many PVs share one."""
+
+    data_type: DataType | None
+    data_count: int | None
+    low: float
+    high: float
+    to: float
+    mask: SubscriptionType
+    key: Hashable  #: the same for those that differ in their spelling only
+
+
+def make_form(
+    data_type: DataType | None,
+    data_count: int | None,
+    low: float,
+    high: float,
+    to: float,
+    mask: Mask | None,
+) -> Form:
+    """Check the arguments of a subscription.
+
+    Raises
+    ------
+    CaprotoTypeError, CaprotoValueError
+        If one of them is wrong, or cannot be sent.
+    """
+    check_data_type(data_type)
+    check_count(data_count)
+    mask = check_mask(mask)
+    event_payload(low, high, to, mask)  # raises if one of them cannot be sent
+    key = data_type_key(data_type), data_count, low, high, to, mask
+    return Form(data_type, data_count, low, high, to, mask, key)
+
+
+_known_form = functools.lru_cache(256, typed=True)(make_form)
+
+
+def form_of(
+    data_type: DataType | None,
+    data_count: int | None,
+    low: float,
+    high: float,
+    to: float,
+    mask: Mask | None,
+) -> Form:
+    """Do what `make_form` does; for the same arguments mostly with the same object."""
+    try:
+        try:
+            return _known_form(data_type, data_count, low, high, to, mask)
+        except TypeError:  # an argument cannot be hashed; it may be right nevertheless
+            return make_form(data_type, data_count, low, high, to, mask)
+    except CaprotoError as error:
+        raise error.with_traceback(None) from None  # users need not see our frames
 
 
 class SubscriptionState:
@@ -30,51 +89,25 @@ class SubscriptionState:
     ----------
     pv : PV
         What is watched.
-    data_type : ChannelType, int, str or None
-        Of the updates; None for the channel's own.
-    data_count : int or None
-        Wanted number of elements; None for as many as there are.
-    low, high, to : float
-        Legacy limits of the EVENT_ADD message; servers ignore them.
-    mask : SubscriptionType
-        Which kinds of change are wanted.
+    form : Form
     """
 
     __slots__ = (
         "__weakref__",
         "_callbacks",
+        "_form",
         "_latest",
         "_source",
         "_targets",
         "_updates",
-        "data_count",
-        "data_type",
         "event_id",
-        "high",
-        "low",
-        "mask",
         "pv",
         "refused",
-        "to",
     )
 
-    def __init__(
-        self,
-        pv: PV,
-        data_type: DataType | None,
-        data_count: int | None,
-        low: float,
-        high: float,
-        to: float,
-        mask: SubscriptionType,
-    ) -> None:
+    def __init__(self, pv: PV, form: Form) -> None:
         self.pv = pv
-        self.data_type = data_type
-        self.data_count = data_count
-        self.low = low
-        self.high = high
-        self.to = to
-        self.mask = mask
+        self._form = form
         #: The id of the subscription on the wire; None while the server has none.
         self.event_id: int | None = None
         #: Whether the server refused to send updates: its last message was an error.
@@ -89,6 +122,36 @@ class SubscriptionState:
         self._source: Address | None = None
 
     # ---- facts
+
+    @property
+    def data_type(self) -> DataType | None:
+        """Of the updates; None for the channel's own."""
+        return self._form.data_type
+
+    @property
+    def data_count(self) -> int | None:
+        """Wanted number of elements; None for as many as there are."""
+        return self._form.data_count
+
+    @property
+    def low(self) -> float:
+        """Legacy limit of the EVENT_ADD message; servers ignore it."""
+        return self._form.low
+
+    @property
+    def high(self) -> float:
+        """Legacy limit of the EVENT_ADD message; servers ignore it."""
+        return self._form.high
+
+    @property
+    def to(self) -> float:
+        """Legacy limit of the EVENT_ADD message; servers ignore it."""
+        return self._form.to
+
+    @property
+    def mask(self) -> SubscriptionType:
+        """Which kinds of change are wanted."""
+        return self._form.mask
 
     @property
     def callbacks(self) -> dict[int, Function]:
@@ -117,10 +180,12 @@ class SubscriptionState:
         After the last callback was removed, the updates may not be cancelled yet. Then they go on,
         and the next callback is late although it is the only one.
         """
-        late = connected and (bool(self._callbacks.entries) or self.event_id is not None)
+        before = self._callbacks.entries
+        late = connected and (bool(before) or self.event_id is not None)
         self._callbacks.append(entry)
         if not late:
-            self._targets = (*self._targets, entry)
+            all_of_them = self._targets is before  # mostly; then both share one tuple
+            self._targets = self._callbacks.entries if all_of_them else (*self._targets, entry)
         return late
 
     def _include(self, entry: Entry) -> None:
@@ -148,13 +213,9 @@ class SubscriptionState:
 
     def _request(self, channel: ClientChannel) -> EventAddRequest:
         """Compose the request for updates, for a connected *channel*."""
+        data_type, data_count, low, high, to, mask, _ = self._form
         return channel.subscribe(
-            read_type(channel, self.data_type),
-            self.data_count,
-            low=self.low,
-            high=self.high,
-            to=self.to,
-            mask=self.mask,
+            read_type(channel, data_type), data_count, low=low, high=high, to=to, mask=mask
         )
 
     def _stopped(self) -> None:
@@ -217,6 +278,16 @@ class SubscriptionState:
     def _failed(self, token: int, name: str, error: BaseException) -> None:
         """Log what a callback raised; implemented by the driver, which has a clock."""
         raise NotImplementedError
+
+
+def find_subscription(
+    subscriptions: Iterable[SubscriptionState], form: Form
+) -> SubscriptionState | None:
+    """Find the one whose updates come in this form, however that is spelled."""
+    for sub in subscriptions:
+        if sub._form is form or sub._form.key == form.key:
+            return sub
+    return None
 
 
 def subscription_words(subscription: SubscriptionState) -> str:

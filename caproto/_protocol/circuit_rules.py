@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._errors import ProtocolError, RemoteProtocolError
-from .channel import Channel
+from .channel import Channel, add_subscription, drop_subscription
 from .channel_facts import facts_of_channel
 from .circuit_tables import CircuitTables
 from .commands import (
@@ -276,19 +276,14 @@ class CircuitRules(CircuitTables):
         ):
             raise ProtocolError(f"subscriptionid {number} is in use")
         self.subscriptions[number] = command
-        ids = channel.subscriptionids
-        if not isinstance(ids, set):
-            ids = channel.subscriptionids = set()
-        ids.add(number)
+        add_subscription(channel, number)
         self._note_id(number)
 
     def _on_event_cancel(self, command: EventCancelRequest) -> None:
         channel = self._open_channel(command)
         number = command.fields[5]
-        ids = channel.subscriptionids
-        if not isinstance(ids, set) or number not in ids:
+        if not drop_subscription(channel, number):
             raise ProtocolError(f"channel {channel.name!r} has no live subscription {number}")
-        ids.discard(number)
         self._cancelling[number] = self.subscriptions.pop(number)
         self._right_updates.pop(number, None)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from .._addresses import Address
 from .._errors import CaprotoRuntimeError, CaprotoValueError
-from .channel import Channel
+from .channel import Channel, drop_subscriptions
 from .commands import CreateChFailResponse, EventAddRequest
 from .constants import DEFAULT_PROTOCOL_VERSION
 from .headers import Fields
@@ -84,7 +84,7 @@ class CircuitTables:
         queued = itertools.chain.from_iterable(self._next_of_cid.values())
         for channel in (*self.channels.values(), *self.channels_sid.values(), *queued):
             channel._state = CLOSED_CHANNEL
-            channel.subscriptionids = frozenset()
+            drop_subscriptions(channel)
         for table in (
             self.channels, self.channels_sid, self.pending, self.subscriptions,
             self._right_updates, self._cancelling, self._unclaimed, self._shared,
@@ -221,10 +221,9 @@ class CircuitTables:
                 del self._next_of_cid[cid]
 
     def _drop_requests(self, channel: Channel) -> None:
-        for number in channel.subscriptionids:
+        for number in drop_subscriptions(channel):
             del self.subscriptions[number]
             self._right_updates.pop(number, None)
-        channel.subscriptionids = frozenset()
         sid = channel.sid
         for number in [i for i, request in self.pending.items() if request.fields[4] == sid]:
             del self.pending[number]

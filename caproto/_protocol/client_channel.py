@@ -23,7 +23,7 @@ from .commands import (
 from .constants import DEFAULT_PROTOCOL_VERSION, DYNAMIC_COUNT_VERSION, EXTENDED_HEADER_VERSION
 from .dbr import CHANNEL_TYPES, ChannelType, SubscriptionType
 from .headers import MARKER
-from .message import u16, u32
+from .message import name_payload, u16, u32
 from .payload import encode
 
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
@@ -57,7 +57,10 @@ class ClientChannel(Channel):
 
     def create(self) -> CreateChanRequest:
         """Ask the server for the channel."""
-        return CreateChanRequest(self.name, self.cid, DEFAULT_PROTOCOL_VERSION)
+        payload = name_payload(self.name)
+        return CreateChanRequest.from_wire(
+            (CreateChanRequest.ID, len(payload), 0, 0, self.cid, DEFAULT_PROTOCOL_VERSION), payload
+        )
 
     def clear(self) -> ClearChannelRequest:
         """Clear the channel. Its subscriptions end with it; its open operations get no reply."""
@@ -208,7 +211,7 @@ class ClientChannel(Channel):
         if data_count and self.native_data_count is not None:
             data_count = min(u32("data_count", data_count), self.native_data_count)
         count = self._count(data_count)
-        if mask is None and not (low or high or to):
+        if (mask is None or mask == _DEFAULT_MASK) and not (low or high or to):
             payload = _DEFAULT_EVENT
         else:
             mask = _DEFAULT_MASK if mask is None else mask

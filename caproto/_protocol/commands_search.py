@@ -94,7 +94,8 @@ class SearchResponse(Message):
     @property
     def version(self) -> int | None:
         """Minor protocol version of the server, None if it does not say."""
-        return int.from_bytes(self.payload[:2], "big") if len(self.payload) >= 2 else None
+        payload = self.payload
+        return payload[0] << 8 | payload[1] if len(payload) >= 2 else None
 
 
 class NotFoundResponse(Message):

@@ -392,7 +392,9 @@ def eca_status(value: SupportsIndex) -> int:
 
 def text_payload(name: str, text: str | bytes) -> bytes:
     """Text with its terminating zero, padded with zeros to a multiple of 8."""
-    if isinstance(text, str):
+    if type(text) is str and text.isascii():
+        raw = text.encode()
+    elif isinstance(text, str):
         try:
             raw = encode_text(text)
         except CaprotoValueError as error:

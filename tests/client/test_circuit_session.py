@@ -45,8 +45,8 @@ class FakePV:
     def _may_idle(self) -> bool:
         return self.wants_idle and not any(sub.wanted for sub in self.subscriptions)
 
-    def _rights_news(self, rights: AccessRights) -> None:
-        return None
+    def _rights_news(self, rights: AccessRights) -> tuple[()]:
+        return ()
 
 
 class FakeSubscription:

@@ -14,6 +14,7 @@ from caproto._client.descriptions import (
     log_refused_request,
     log_refused_updates,
 )
+from caproto._client.subscriptions import form_of
 from caproto.threading.client._subscription import Subscription
 
 ADDRESS = ("10.0.0.1", 5064)
@@ -123,7 +124,7 @@ def test_a_refused_request_of_nobody_we_know(caplog):
 
 
 def test_a_subscription_without_updates(caplog):
-    sub = Subscription(FakePV(), None, None, 0.0, 0.0, 0.0, ca.SubscriptionType.DBE_VALUE)
+    sub = Subscription(FakePV(), form_of(None, None, 0.0, 0.0, 0.0, None))
     update = ca.EventAddResponse([0.0], ChannelType.DOUBLE, 1, CAStatus.ECA_NORDACCESS, 1)
     log_refused_updates(sub, update)
     (record,) = caplog.records
@@ -131,7 +132,7 @@ def test_a_subscription_without_updates(caplog):
 
 
 def test_an_update_that_could_not_be_used(caplog):
-    sub = Subscription(FakePV(), None, None, 0.0, 0.0, 0.0, ca.SubscriptionType.DBE_VALUE)
+    sub = Subscription(FakePV(), form_of(None, None, 0.0, 0.0, 0.0, None))
     log_refused_updates(sub, ca.MessageError("its payload is cut off"))
     (record,) = caplog.records
     assert record.getMessage() == "'T:x': the server sends no updates: its payload is cut off"

@@ -9,7 +9,7 @@ import caproto as ca
 from caproto import AccessRights, ChannelType, SubscriptionType, TimeStamp
 from caproto._client.info import Info
 from caproto._client.metadata import LIMITS, Metadata, metadata_from
-from caproto._client.subscriptions import SubscriptionState
+from caproto._client.subscriptions import SubscriptionState, form_of
 from caproto._protocol.channel_facts import ChannelFacts
 
 STAMP = TimeStamp.from_flexible_value("2026-11-22T20:01:02.250000000Z")
@@ -103,8 +103,8 @@ def test_subscriptions_with_callbacks():
         wanted = True
 
     mask = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_PROPERTY
-    wanted = Counted(None, "time", None, 0, 0, 0, mask)
-    not_wanted = SubscriptionState(None, "time", None, 0, 0, 0, mask)
+    form = form_of("time", None, 0, 0, 0, mask)
+    wanted, not_wanted = Counted(None, form), SubscriptionState(None, form)
     info = make([1.5], subscriptions=[wanted, not_wanted])
     assert info.subscriptions == ("time, value|property, 2 callbacks",)
 

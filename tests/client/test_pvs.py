@@ -11,7 +11,7 @@ from caproto import AccessRights
 from caproto._client.announcements import PVCallback
 from caproto._client.backoff import Loss
 from caproto._client.pvs import PVPhase, PVState, PVTable, carrier_of
-from caproto._client.subscriptions import SubscriptionState
+from caproto._client.subscriptions import SubscriptionState, form_of
 
 ADDRESS = "10.0.0.1", 5064
 OTHER = "10.0.0.2", 5064
@@ -110,9 +110,8 @@ def deliver(steps) -> None:
 
 def subscribe(world, pv, callbacks=1):
     """A subscription of *pv*."""
-    sub = world.table.subscription(
-        pv, ("key",), lambda: SubscriptionState(pv, None, None, 0, 0, 0, 1)
-    )
+    form = form_of(None, None, 0, 0, 0, 1)
+    sub = world.table.subscription(pv, form, SubscriptionState(pv, form))
     for _ in range(callbacks):
         token = sub._callbacks.new_token()
         entry = sub._callbacks.make_entry(token, print, True, False, print)
@@ -366,7 +365,7 @@ class TestCallbacks:
         listen(a, known=False)
         world.attach([a])
         deliver(world.create([a], AccessRights.READ))
-        target, argument = a._rights_news(AccessRights.WRITE)
+        ((target, argument),) = a._rights_news(AccessRights.WRITE)
         target.deliver(argument)
         deliver(world.lose([a]))
         assert told == [AccessRights.READ, "connected", AccessRights.WRITE, "disconnected"]
@@ -375,16 +374,16 @@ class TestCallbacks:
         (a,) = world.search("a")
         listen(a, known=False)
         world.attach([a])
-        assert a._rights_news(AccessRights.READ) is None  # they are told with the connection
+        assert a._rights_news(AccessRights.READ) == []  # they are told with the connection
         deliver(world.create([a], AccessRights.READ))
         for _ in range(2):
-            target, argument = a._rights_news(AccessRights.READ)
+            ((target, argument),) = a._rights_news(AccessRights.READ)
             target.deliver(argument)
         assert told == [AccessRights.READ, "connected"]
 
     def test_without_callbacks_there_is_no_news(self, world):
         (a,) = world.connect("a")
-        assert a._rights_news(AccessRights.READ) is None
+        assert a._rights_news(AccessRights.READ) == []
         assert world.lose([a]).deliver == []
 
     def test_one_kind_of_callback_without_the_other(self, world, told):

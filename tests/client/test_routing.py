@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,9 +47,10 @@ class FakePV:
     def __init__(self, *subscriptions, callbacks=None) -> None:
         self.subscriptions = list(subscriptions)
         self._callbacks = callbacks
+        self.channel = SimpleNamespace(connected=True)
 
     def _rights_news(self, rights):
-        return None if self._callbacks is None else ("to be told", rights)
+        return [] if self._callbacks is None else [("to be told", rights)]
 
 
 class Rig:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from caproto import ChannelType, EventAddRequest, SubscriptionType
-from caproto._client.subscriptions import SubscriptionState
+from caproto import CaprotoValueError, ChannelType, EventAddRequest, SubscriptionType
+from caproto._client.subscriptions import SubscriptionState, find_subscription, form_of
 from tests.pair import Pair
 
 
@@ -19,7 +19,8 @@ class Sub(SubscriptionState):
 
     def __init__(self, data_type=None, data_count=None) -> None:
         pv = SimpleNamespace(name="x", log=logging.getLogger("caproto.ch"), channel=None)
-        super().__init__(pv, data_type, data_count, 0.0, 0.0, 0.0, SubscriptionType.DBE_VALUE)
+        form = form_of(data_type, data_count, 0.0, 0.0, 0.0, SubscriptionType.DBE_VALUE)
+        super().__init__(pv, form)
         self.failures = []
 
     def _failed(self, token, name, error) -> None:
@@ -53,6 +54,25 @@ class Told(list):
 @pytest.fixture
 def told():
     return Told()
+
+
+def test_many_pvs_share_a_form():
+    assert form_of("time", None, 0.0, 0.0, 0.0, "value") is form_of(
+        "time", None, 0.0, 0.0, 0.0, "value"
+    )
+
+
+def test_a_form_is_the_same_however_it_is_spelled():
+    subs = [Sub("double"), Sub("time")]
+    assert find_subscription(subs, form_of("TIME", None, 0, 0, 0, 1)) is subs[1]
+    assert find_subscription(subs, form_of("time_double", None, 0, 0, 0, 1)) is None
+    assert find_subscription(subs, form_of("time", 1, 0, 0, 0, 1)) is None
+    assert find_subscription(subs, form_of("time", None, 0, 0, 0, 3)) is None
+
+
+def test_a_form_with_an_argument_that_cannot_be_hashed():
+    with pytest.raises(CaprotoValueError, match="data_type"):
+        form_of(["time"], None, 0, 0, 0, 1)
 
 
 def test_without_callbacks_nothing_is_wanted(told):
@@ -282,7 +302,7 @@ def test_its_log_is_that_of_the_pv():
 
 
 def test_what_a_driver_has_to_do_it_has_to_do():
-    bare = SubscriptionState(None, None, None, 0, 0, 0, SubscriptionType.DBE_VALUE)
+    bare = SubscriptionState(None, form_of(None, None, 0, 0, 0, SubscriptionType.DBE_VALUE))
     with pytest.raises(NotImplementedError):
         bare._prune()
     with pytest.raises(NotImplementedError):

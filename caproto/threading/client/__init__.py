@@ -48,6 +48,7 @@ if _TYPE_CHECKING:
     from ..._client.table_snapshot import TableSnapshot
     from ._batch import Batch
     from ._callback_handler import CallbackHandler
+    from ._connection_watch import ConnectionWatch
     from ._ensure_connected import ensure_connected
     from ._info import MetadataWatch
     from ._table import Table
@@ -63,6 +64,7 @@ _HOMES = {
     "..._client.table_snapshot": "TableSnapshot",
     "._batch": "Batch",
     "._callback_handler": "CallbackHandler",
+    "._connection_watch": "ConnectionWatch",
     "._ensure_connected": "ensure_connected",
     "._info": "MetadataWatch",
     "..._client.column_requests": "TableWritten",
@@ -83,6 +85,7 @@ __all__ = [
     "CaprotoTypeError",
     "CaprotoValueError",
     "ClientConfiguration",
+    "ConnectionWatch",
     "Context",
     "ContextDisconnectedError",
     "DeadCircuitError",

@@ -7,8 +7,7 @@ from typing import Final, Literal
 
 from ..._client.announcements import PVCallback
 from ..._client.arguments import check_token
-from ..._client.callbacks import Function, check_accepts, make_reference
-from ..._errors import CaprotoTypeError
+from ..._client.callbacks import Function, listener
 from ._home import ClientPV, home_of
 
 #: The subjects of handlers: a state, given as text, or AccessRights.
@@ -59,17 +58,14 @@ class CallbackHandler:
         CaprotoTypeError
             If *function* cannot be called so, or not be held weakly.
         """
-        if not callable(function):
-            raise CaprotoTypeError(f"callback must be callable, not {function!r}")
-        check_accepts(function, f"f(pv, {self._news})", 2)
-        reference, token = make_reference(function, False, None), next(_tokens)
+        reference, token = listener(function, f"f(pv, {self._news})"), next(_tokens)
         states, access = (reference, None) if self._news == "state" else (None, reference)
         added: list[PVCallback] = []
         try:
             home_of(self.pv).listen(self.pv, states, access, added, known=run, token=token)
         except BaseException:  # Ctrl-C: a caller without the token cannot remove it
-            for listener in added:
-                listener.cancel()
+            for one in added:
+                one.cancel()
             raise
         return token
 

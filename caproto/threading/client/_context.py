@@ -17,7 +17,6 @@ from ..._client.arguments import (
     DataType,
     Timeout,
     check_address,
-    check_callback,
     check_configuration,
     check_data_type,
     check_default_timeout,
@@ -27,7 +26,7 @@ from ..._client.arguments import (
     check_timeout,
     listed,
 )
-from ..._client.callbacks import Function, Reference, check_accepts, make_reference
+from ..._client.callbacks import listener
 from ..._client.pvs import CircuitKey, PVKey, PVPhase, carrier_of
 from ..._environment import ClientConfiguration
 from ..._errors import (
@@ -52,6 +51,7 @@ from ._shared_broadcaster import SharedBroadcaster
 if TYPE_CHECKING:
     from ..._client.explanation import Explanation
     from ..._client.results import ReadResults, WriteResults
+    from ._connection_watch import ConnectionWatch
     from ._table import Table
 
 #: Seconds that a disconnect waits for callbacks that are running.
@@ -203,8 +203,9 @@ class Context:
             callback that cannot be called. No PV is made then.
         """
         check_names(names)
-        states = _reference(connection_state_callback, "f(pv, state)")
-        access = _reference(access_rights_callback, "f(pv, access_rights)")
+        on_state, on_access = connection_state_callback, access_rights_callback
+        states = None if on_state is None else listener(on_state, "f(pv, state)")
+        access = None if on_access is None else listener(on_access, "f(pv, access_rights)")
         check_priority(priority)
         timeout = check_default_timeout(timeout)
         self._home.check_open()
@@ -229,8 +230,8 @@ class Context:
             self._home.announce([pv for pv in pvs if pv._phase is PVPhase.NEW])
             return cast("list[PV]", pvs)
         except BaseException:  # Ctrl-C: if the user repeats the call, they would be called twice
-            for listener in added:
-                listener.cancel()
+            for one in added:
+                one.cancel()
             raise
 
     def get_pv(
@@ -265,6 +266,25 @@ class Context:
             return pv
         except CaprotoError as error:
             raise error.with_traceback(None) from None  # users need not see our frames
+
+    def watch_connections(self, function: Callable[[list[PV]], object]) -> ConnectionWatch:
+        """Call *function* with the PVs that change: one call for all that change together.
+
+        For thousands of PVs this takes less time and memory than callbacks for each of them.
+
+        Parameters
+        ----------
+        function : callable
+            Called as ``f(pvs)``; see `ConnectionWatch`.
+
+        Raises
+        ------
+        CaprotoTypeError, ContextDisconnectedError
+            If *function* cannot be called so, or the Context was disconnected.
+        """
+        from ._connection_watch import ConnectionWatch
+
+        return ConnectionWatch(self._home, function)
 
     def read(
         self, *names: str, data_type: DataType | None = None, timeout: Timeout = DEFAULT
@@ -564,15 +584,6 @@ class Context:
             "a Context cannot be copied or pickled, because it has threads and connections; make "
             "one where it is used, in each process"
         )
-
-
-def _reference(function: Function | None, form: str) -> Reference | None:
-    """Make one weak reference to a callback called as *form*, for all PVs; None for None."""
-    check_callback(function)
-    if function is None:
-        return None
-    check_accepts(function, form, 2)
-    return make_reference(function, False, None)
 
 
 def _default_timeout() -> float | None:

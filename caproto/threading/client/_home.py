@@ -37,6 +37,7 @@ from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
 from ..._log import CONTEXT_LOGGER, LogAllowance, adapter
 from ..._protocol.constants import DEFAULT_PROTOCOL_VERSION
+from ..._protocol.dbr import AccessRights
 from ..._protocol.framing import UNLIMITED
 from .. import _waiting
 from .._waiting import Deadline, OneShot
@@ -94,6 +95,11 @@ class ClientPV(PVState[ClientCircuit]):
         if self._home.closed:
             return "disconnected, the Context is closed"
         return super()._describe(now)
+
+    def _rights_news(self, rights: AccessRights) -> list[Delivery]:
+        if not self.connected:  # the connection is to be announced first
+            return []
+        return super()._rights_news(rights) + self._home.table.watch_news([self])
 
     def _deadline(self, timeout: Timeout) -> Deadline:
         if timeout is not DEFAULT:

@@ -17,8 +17,6 @@ from ..._client.arguments import (
     check_callback,
     check_count,
     check_data_type,
-    check_mask,
-    data_type_key,
 )
 from ..._client.operations import (
     Callback,
@@ -26,6 +24,7 @@ from ..._client.operations import (
     TypedRead,
     Write,
 )
+from ..._client.subscriptions import form_of
 from ..._errors import (
     CaprotoTypeError,
     CaprotoValueError,
@@ -36,7 +35,6 @@ from ..._protocol.commands import (
     ReadNotifyResponse,
     ReadResponse,
     WriteNotifyResponse,
-    event_payload,
 )
 from ..._protocol.dbr import SubscriptionType
 from .._waiting import OneShot
@@ -411,21 +409,14 @@ class PV(RequestingPV):
             If *data_type* is not a type, *mask* is empty (servers drop the circuit for that), or a
             number does not fit into a message.
         """
-        check_data_type(data_type)
-        check_count(data_count)
-        mask = check_mask(mask)
-        event_payload(low, high, to, mask)  # raises if one of them cannot be sent
-        key = (data_type_key(data_type), data_count, low, high, to, mask)
-        found = (self._subscriptions or {}).get(key)
+        form = form_of(data_type, data_count, low, high, to, mask)
+        found = self._subscribed(form)
         if found is None:
             if _locks.held(self._home.lock):
                 raise _reentry.refusal(f"PV.subscribe of {self.name!r}")
+            new = Subscription(self, form)
             with self._home.lock:
-                found = self._home.table.subscription(
-                    self,
-                    key,
-                    lambda: Subscription(self, data_type, data_count, low, high, to, mask),
-                )
+                found = self._home.table.subscription(self, form, new)
         return cast(Subscription, found)
 
     def unsubscribe_all(self) -> None:

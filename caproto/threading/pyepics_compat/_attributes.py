@@ -17,6 +17,8 @@ def _from(family: str, name: str, doc: str) -> Any:
 class Attributes:
     """What pyepics calls the attributes of a PV, except its value."""
 
+    __slots__ = ()
+
     def attribute(self, family: str, name: str) -> Any:
         """Return one attribute; fetch it if it is not known."""
         raise NotImplementedError

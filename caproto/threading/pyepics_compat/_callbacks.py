@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from ..._client.callbacks import name_of
 from ..._log import CHANNEL_LOGGER
+from ..client import Subscription
 from ._values import Known
 
 if TYPE_CHECKING:
@@ -18,37 +21,33 @@ _log = logging.getLogger(CHANNEL_LOGGER)
 Function = Callable[..., object]
 
 
-class Callbacks:
-    """Callbacks on values, by index.
+#: Callbacks on values and their further keywords, by index. Replaced whole at each change, so that
+#: threads that call them need no lock.
+Entries: TypeAlias = dict[int, tuple[Function, Known]]
+#: Those of most PVs; never changed.
+NO_ENTRIES: Final[Entries] = {}
 
-    Attributes
-    ----------
-    entries : dict of int to (callable, dict)
-        Replaced whole at each change, so that threads that call them need no lock.
-    """
 
-    __slots__ = ("entries",)
+def first_entries(functions: Function | Iterable[Function] | None) -> Entries:
+    """Make the entries of callbacks that are given together: they count from 0."""
+    if functions is None:
+        return NO_ENTRIES
+    listed = [functions] if callable(functions) else functions
+    return {index: (function, {}) for index, function in enumerate(listed)}
 
-    def __init__(self, first: Function | Iterable[Function] | None) -> None:
-        functions = [] if first is None else [first] if callable(first) else list(first)
-        self.entries: dict[int, tuple[Function, Known]] = {
-            index: (function, {}) for index, function in enumerate(functions)
-        }
 
-    def add(self, function: Function, index: int | None, kw: Known) -> int:
-        """Add one; return its index."""
-        if index is None:
-            index = max(self.entries, default=0) + 1
-        self.entries = {**self.entries, index: (function, kw)}
-        return index
+def with_entry(
+    entries: Entries, function: Function, index: int | None, kw: Known
+) -> tuple[Entries, int]:
+    """Return *entries* with one more, and its index: by default the next one."""
+    if index is None:
+        index = max(entries, default=0) + 1
+    return {**entries, index: (function, kw)}, index
 
-    def remove(self, index: int | None) -> None:
-        """Remove one, if it is there."""
-        self.entries = {one: entry for one, entry in self.entries.items() if one != index}
 
-    def clear(self) -> None:
-        """Remove all."""
-        self.entries = {}
+def without_entry(entries: Entries, index: int | None) -> Entries:
+    """Return *entries* without one, if it is there."""
+    return {one: entry for one, entry in entries.items() if one != index}
 
 
 class TakesUpdates(Protocol):
@@ -58,25 +57,52 @@ class TakesUpdates(Protocol):
         """Keep an update, and call the callbacks."""
 
 
-class Forward:
-    """Passes updates on to a PV without keeping it alive."""
+class Monitor:
+    """Passes the updates of a subscription on to a PV, without keeping that alive.
 
-    __slots__ = ("_reference",)
+    Parameters
+    ----------
+    pv : TakesUpdates
+    subscription : Subscription
+    """
 
-    def __init__(self, pv: TakesUpdates) -> None:
+    __slots__ = ("_reference", "_subscription", "_token")
+
+    def __init__(self, pv: TakesUpdates, subscription: Subscription) -> None:
         self._reference = weakref.ref(pv)
+        self._subscription = subscription
+        self._token = subscription.add_callback(self, strong=True)
 
     def __call__(self, response: Response) -> None:
         pv = self._reference()
         if pv is not None:
             pv.take_update(response)
 
+    def end(self) -> None:
+        """Pass no more on."""
+        self._subscription.remove_callback(self._token)
+
 
 def guarded(
     function: Function, arguments: tuple[object, ...], keywords: Mapping[str, object], name: str
 ) -> None:
-    """Call a user's function; log what it raises."""
+    """Call a user's function; log what it raises. Not while the interpreter exits."""
+    if _exiting:
+        return
     try:
         function(*arguments, **keywords)
     except Exception:
-        _log.exception("%r: the user callback %r failed", name, function)
+        # Not its repr, which may need an object that is gone, as those of Qt are.
+        _log.exception("%r: the user callback %s failed", name, name_of(function))
+
+
+#: Whether the interpreter exits: what callbacks use may be gone.
+_exiting = False
+
+
+def _at_exit() -> None:
+    global _exiting
+    _exiting = True
+
+
+atexit.register(_at_exit)

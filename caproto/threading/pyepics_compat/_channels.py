@@ -13,13 +13,13 @@ import functools
 import logging
 import os
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ... import _locks
 from ..._client.arguments import check_names
 from ..._errors import CaprotoError, CaprotoTimeoutError
-from ..._protocol.dbr import AccessRights, ChannelType
+from ..._protocol.client_channel import ClientChannel
+from ..._protocol.dbr import AccessRights
 from ..client import PV as ClientPV
 from ..client import Batch, Context
 from ._values import Known, decode, type_name, type_number
@@ -36,27 +36,22 @@ METADATA_TIME = 5.0
 
 
 class Facts(NamedTuple):
-    """What a connection tells about a channel.
+    """What a connection tells about a channel; those that are alike share one.
 
     Attributes
     ----------
-    native : ChannelType
+    native : int
+        The number of its plain type.
     nelm : int
     host : str
     read_access, write_access : bool
-    rights : AccessRights
-        The same, as the client tells them.
-    connection : object
-        The same one as long as the connection lasts.
     """
 
-    native: ChannelType
+    native: int
     nelm: int
     host: str
     read_access: bool
     write_access: bool
-    rights: AccessRights | None = None
-    connection: object = None
 
     @property
     def access(self) -> str:
@@ -65,12 +60,12 @@ class Facts(NamedTuple):
 
     def keywords(self, form: str) -> Known:
         """Return the keywords about the connection, for a PV in this form; not to be changed."""
-        return _keywords(form, *self[:5])
+        return _keywords(form, *self)
 
 
 @functools.lru_cache(1024)
 def _keywords(
-    form: str, native: ChannelType, nelm: int, host: str, read_access: bool, write_access: bool
+    form: str, native: int, nelm: int, host: str, read_access: bool, write_access: bool
 ) -> Known:
     return {
         "ftype": type_number(form, native),
@@ -115,6 +110,8 @@ class Channel:
     channels : Channels
     facts : Facts or None
         Of the present connection.
+    connection : object
+        The same one as long as the connection lasts; None without one.
     metadata : dict or None
         The control metadata of the present connection, once they were fetched.
     last_metadata : dict
@@ -128,8 +125,8 @@ class Channel:
     """
 
     __slots__ = (
-        "_asked", "_fresh", "_pv", "_users", "channels", "confirming", "facts", "last_metadata",
-        "metadata", "name", "puts",
+        "_asked", "_fresh", "_pv", "_users", "channels", "confirming", "connection", "facts",
+        "last_metadata", "metadata", "name", "puts",
     )  # fmt: skip
 
     def __init__(self, channels: Channels, name: str) -> None:
@@ -137,6 +134,7 @@ class Channel:
         self.name = name
         self._pv: ClientPV | None = None
         self.facts: Facts | None = None
+        self.connection: object = None
         self.metadata: Known | None = None
         self.last_metadata: Known = _NOTHING
         self._users: tuple[weakref.ref[User], ...] = ()
@@ -167,13 +165,16 @@ class Channel:
 
     def add(self, user: User) -> None:
         """Have *user* catch up with what happens from now on."""
-        dead = {id(reference) for reference in self._users if reference() is None}
+        users = self._users
+        dead = {id(reference) for reference in users if reference() is None} if users else ()
         new = weakref.ref(user)
         with self.channels.lock:
-            self._users = (*(one for one in self._users if id(one) not in dead), new)
-        if not self._fresh:
+            users = self._users
+            self._users = (*(one for one in users if id(one) not in dead), new) if users else (new,)
+        if self._fresh:
+            self._fresh = False
+        else:
             self._wake()
-        self._fresh = False
 
     def remove(self, user: User) -> None:
         """Tell *user* nothing more; without users the channel is closed."""
@@ -204,42 +205,40 @@ class Channel:
         Any thread may look at any time.
         """
         with self.channels.lock:
-            old = self.facts
-            new = self.facts = self._seen(old)
-            if new is None or old is None or new.connection is not old.connection:
-                self.metadata = self.metadata if new is old else None
-        if new is not old:
-            for reference in self._users:
-                user = reference()
-                if user is not None:
-                    user.catch_up()
+            connection, facts = self._seen()
+            if connection is self.connection:
+                if facts is self.facts:
+                    return
+            else:
+                self.metadata = None
+            self.connection, self.facts = connection, facts
+        for reference in self._users:
+            user = reference()
+            if user is not None:
+                user.catch_up()
 
-    def _seen(self, old: Facts | None) -> Facts | None:
-        """Return the facts of the present connection: *old*, if they are the same."""
+    def _seen(self) -> tuple[object, Facts | None]:
+        """Return the present connection and its facts; None and None without one."""
         pv = self._pv
         if pv is None:
-            return None
+            return None, None
         channel, rights = pv.channel, pv.access_rights  # None while it is not connected
-        if old is not None and old.connection is channel and old.rights == rights:
-            return old
-        circuit = pv.circuit_manager
-        if channel is None or circuit is None or rights is None:
-            return None
-        native, nelm = channel.native_data_type, channel.native_data_count
-        assert native is not None and nelm is not None
-        host, bits = self.channels.host(circuit.address), int(rights)
-        return Facts(
-            native, nelm, host, bool(bits & _READ), bool(bits & _WRITE), rights, channel
-        )
+        if channel is None or rights is None:
+            return None, None
+        return channel, self.channels.facts(channel, rights)
+
+    def serves(self, pv: ClientPV) -> bool:
+        """Tell whether *pv* is the client's PV of this channel."""
+        return self._pv is pv
 
     # ---- metadata
 
     def needs_metadata(self) -> bool:
         """Tell whether they are still to be asked for; answers with True once per connection."""
-        facts = self.facts
-        if facts is None or self._asked is facts.connection or self.metadata is not None:
+        connection = self.connection
+        if connection is None or self._asked is connection or self.metadata is not None:
             return False
-        self._asked = facts.connection
+        self._asked = connection
         return True
 
     def note_metadata(self, response: ReadNotifyResponse) -> None:
@@ -297,10 +296,14 @@ class Channels:
         self.lock = _locks.Lock()
         self.cache: dict[tuple[str, str], Any] = {}
         self._by_name: dict[str, Channel] = {}
-        self._hosts: dict[Address, str] = {}
-        self._listener = self._make_listener()
+        self._facts: dict[tuple[Address, int | None, int | None, int], Facts] = {}
         self._maker: Worker[Channel] = Worker("ca-names", self._make)
         self._fetcher: Worker[tuple[Channel, User]] = Worker("ca-metadata", _fetch)
+        self._watch = context.watch_connections(self._look_at)
+
+    def close(self) -> None:
+        """Hear of nothing more."""
+        self._watch.close()
 
     def channel(self, name: str) -> Channel:
         """Return the channel of this name; it is searched soon."""
@@ -316,21 +319,23 @@ class Channels:
                 self._maker.put(new)
         return found
 
-    def host(self, address: Address) -> str:
-        """Return an address as text, the same object each time."""
-        text = self._hosts.get(address)
-        if text is None:
-            host, port = address
-            text = self._hosts[address] = f"{host}:{port}"
-        return text
+    def facts(self, channel: ClientChannel, rights: AccessRights) -> Facts:
+        """Return the facts of a connected channel, the same object for the same facts."""
+        native, nelm, bits = channel.native_data_type, channel.native_data_count, int(rights)
+        assert native is not None and nelm is not None
+        key = channel.circuit.address, int(native), nelm, bits
+        found = self._facts.get(key)
+        if found is None:
+            host, port = channel.circuit.address
+            new = Facts(
+                int(native), nelm, f"{host}:{port}", bool(bits & _READ), bool(bits & _WRITE)
+            )
+            found = self._facts.setdefault(key, new)
+        return found
 
     def make(self, channels: list[Channel]) -> None:
         """Get the client's PVs for *channels*, and have events told to these; again is harmless."""
-        pvs = self.context.get_pvs(
-            *(channel.name for channel in channels),
-            connection_state_callback=self._listener,
-            access_rights_callback=self._listener,
-        )
+        pvs = self.context.get_pvs(*(channel.name for channel in channels))
         for channel, pv in zip(channels, pvs, strict=True):
             channel.made(pv)
             if pv.connected:  # which may have been told before
@@ -343,16 +348,13 @@ class Channels:
         except CaprotoError as error:  # the Context was closed, for example
             _log.debug("%s", error)
 
-    def _make_listener(self) -> Callable[..., None]:
-        """Make the function that all PVs of the client call; it is held weakly."""
+    def _look_at(self, pvs: list[ClientPV]) -> None:
+        """Have the channels of *pvs*, which have changed, look what has become of them."""
         by_name = self._by_name
-
-        def changed(pv: ClientPV, _news: object) -> None:
+        for pv in pvs:
             channel = by_name.get(pv.name)
-            if channel is not None:
+            if channel is not None and channel.serves(pv):
                 channel.look()
-
-        return changed
 
     def fetch_metadata(self, channel: Channel, user: User) -> None:
         """Have the metadata of *channel* fetched, then the monitor of *user* started."""
@@ -403,8 +405,11 @@ def channels_of(context: Context) -> Channels:
     found = _registry.get(context)
     if found is None:
         closed = [one for one in _registry if one.closed]
+        new = Channels(context)
         with _registry_lock:
             for one in closed:
                 _registry.pop(one, None)
-            found = _registry.setdefault(context, Channels(context))
+            found = _registry.setdefault(context, new)
+        if found is not new:  # another thread was quicker
+            new.close()
     return found

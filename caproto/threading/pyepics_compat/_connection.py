@@ -7,7 +7,6 @@ monitor (taken apart when they are asked for), and what `_pv` reads.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 import weakref
@@ -15,11 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..._errors import CaprotoError, CaprotoValueError
-from ..client import Context, Subscription
+from ..client import Context
 from ._attributes import Attributes
-from ._callbacks import Callbacks, Forward, guarded
-from ._channels import Channels, Facts, channels_of
-from ._values import FORMS, Known, decode, decode_scalar
+from ._callbacks import NO_ENTRIES, Monitor, first_entries, guarded
+from ._channels import Channel, Facts, channels_of
+from ._values import FORMS, Known, decode, decode_scalar, family
 
 #: A PV with fewer elements than this is monitored by default.
 AUTOMONITOR_MAXLENGTH = 65536
@@ -45,21 +44,47 @@ _NOTHING: Final[Known] = {}
 
 
 class Connection(Attributes):
-    """A PV without its calls: see `PV` for the arguments."""
+    """A PV without its calls: see `PV` for the arguments.
 
-    _default: ClassVar[tuple[int, Context] | None] = None
+    A program may have very many, so they are small: what few have is an attribute of the class
+    until it is set.
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "_attached", "_channel", "_connection", "_entries", "_facts",
+        "_known", "_latest", "_mask", "_monitor", "_monitored", "_puts", "_teller", "connected",
+        "form", "pvname",
+    )  # fmt: skip
+
+    #: Kept, not used.
+    verbose: bool = False
+    monitor_delta: float | None = None
+    #: Seconds to wait for a connection, where a call has no time of its own.
+    connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT
+    #: Whether the put that was to tell its end has ended; None without such a put.
+    put_complete: bool | None = None
+    #: The most elements that reads and the monitor ask for; 0 for all.
+    _most = 0
+    _on_connection: list[Callable[..., object]] | None = None
+    _on_access: list[Callable[..., object]] | None = None
+    #: Set when a connection has been told, for threads that wait.
+    _arrived: threading.Event | None = None
+    #: Whether an update came before the callbacks about the connection.
+    _missed = False
+
+    _default: ClassVar[Context | None] = None
     _default_lock: ClassVar[Any] = threading.Lock()
 
     @classmethod
     def default_context(cls) -> Context:
         """Return the Context that all PVs share which were given none; made at its first use."""
         found = Connection._default
-        if found is None or found[0] != os.getpid() or found[1].closed:
+        if found is None or found.closed:  # as those of the parent are after a fork
             with Connection._default_lock:
                 found = Connection._default
-                if found is None or found[0] != os.getpid() or found[1].closed:
-                    found = Connection._default = os.getpid(), Context()
-        return found[1]
+                if found is None or found.closed:
+                    found = Connection._default = Context()
+        return found
 
     def __init__(
         self,
@@ -76,46 +101,50 @@ class Connection(Attributes):
         *,
         context: Context | None = None,
     ) -> None:
-        form = form.lower()
         if form not in FORMS:
-            raise CaprotoValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
-        self.pvname = pvname.strip()
+            form = form.lower()
+            if form not in FORMS:
+                raise CaprotoValueError(f"form must be one of {', '.join(FORMS)}, not {form!r}")
+        self.pvname = pvname = pvname.strip()
         self.form = form
-        self.verbose = verbose
-        self.connection_timeout = (
-            DEFAULT_CONNECTION_TIMEOUT if connection_timeout is None else connection_timeout
-        )
-        self.context = context or self.default_context()
         self.connected = False
-        # Most PVs have neither, so the lists are made when they are asked for.
-        self._on_connection = None if connection_callback is None else [connection_callback]
-        self._on_access = None if access_callback is None else [access_callback]
-        self.put_complete: bool | None = None
-        self._callbacks = Callbacks(callback)
-        self._most = count or 0
-        self._facts: Facts | None = None
-        self.monitor_delta = monitor_delta
+        self._entries = first_entries(callback)
+        self._facts: Facts | None = None  # those that the callbacks know, and of which connection
+        self._connection: object = None
         self._known = _NOTHING  # the value, and what came with it; replaced whole
-        self._latest: tuple[int, Response] | None = None  # number and response of an update
-        self._number = self._applied = 0
+        self._latest: Response | None = None  # an update that is not taken apart yet
         self._puts = 0  # of the channel, when the latest value came
-        self._arrived: threading.Event | None = None
         self._mask: bool | int | None = auto_monitor
-        self._monitor: tuple[Subscription, int] | None = None
+        self._monitor: Monitor | None = None
         self._monitored: int | None = None  # the mask in use
         self._teller: int | None = None  # the ident of the thread that tells callbacks of events
-        self._missed = False  # whether an update came before the callbacks about the connection
-        self._channels: Channels = channels_of(self.context)
-        self._channel = self._channels.channel(self.pvname)
+        if verbose:
+            self.verbose = verbose
+        if count:
+            self._most = count
+        if connection_callback is not None:
+            self._on_connection = [connection_callback]
+        if connection_timeout is not None:
+            self.connection_timeout = connection_timeout
+        if access_callback is not None:
+            self._on_access = [access_callback]
+        if monitor_delta is not None:
+            self.monitor_delta = monitor_delta
+        self._channel: Channel = channels_of(context or self.default_context()).channel(pvname)
         self._attached = True
         self._channel.add(self)
-        self.catch_up()
+        if self._channel.facts is not None:
+            self.catch_up()
 
     def __del__(self) -> None:
         monitor = getattr(self, "_monitor", None)
         if monitor is not None:
-            subscription, token = monitor
-            subscription.remove_callback(token)
+            monitor.end()
+
+    @property
+    def context(self) -> Context:
+        """The Context that it is used in."""
+        return self._channel.channels.context
 
     @property
     def connection_callbacks(self) -> list[Callable[..., object]]:
@@ -146,8 +175,11 @@ class Connection(Attributes):
 
         Another thread that comes meanwhile leaves its news to the first one.
         """
-        with self._channels.lock:
-            if self._teller is not None or self._news() is self._facts:
+        with self._channel.channels.lock:
+            facts, connection = self._news()
+            if self._teller is not None or (
+                facts is self._facts and connection is self._connection
+            ):
                 return
             self._teller = threading.get_ident()
         try:
@@ -157,20 +189,22 @@ class Connection(Attributes):
             self._teller = None
             raise
 
-    def _news(self) -> Facts | None:
-        return self._channel.facts if self._attached else None
+    def _news(self) -> tuple[Facts | None, object]:
+        channel = self._channel
+        return (channel.facts, channel.connection) if self._attached else (None, None)
 
     def _tell_next(self) -> bool:
         """Take over one change of the channel, and tell the callbacks; False if there is none."""
-        with self._channels.lock:
-            old, new = self._facts, self._news()
-            if new is old:
+        with self._channel.channels.lock:
+            old, (new, connection) = self._facts, self._news()
+            if connection is not self._connection and old is not None:
+                new = connection = None  # first the loss
+            elif new is old:
                 self._teller = None
                 return False
-            if old is not None and (new is None or new.connection is not old.connection):
-                new = None  # first the loss
+            if new is None:
                 self._forget()
-            self._facts = new
+            self._facts, self._connection = new, connection
         if new is None:
             self._tell_connection(False)
             for function in list(self._on_access or ()):
@@ -179,25 +213,28 @@ class Connection(Attributes):
         self._tell_access()
         if old is None:
             self._tell_connection(True)
-            self._use(new)
+            self._use(connection)
         return True
 
-    def _use(self, facts: Facts) -> None:
+    def _use(self, connection: object) -> None:
         """Begin to use a connection that the callbacks know."""
-        with self._channels.lock:
+        with self._channel.channels.lock:
             # It may be lost by now, or let go of by a callback.
-            if self._facts is not facts:
+            if self._connection is not connection:
                 return
             self.connected = True
-            missed, self._missed = self._missed, False
-            arrived, self._arrived = self._arrived, None
+            missed, arrived = self._missed, self._arrived
+            if missed:
+                self._missed = False
+            if arrived is not None:
+                self._arrived = None
         if arrived is not None:
             arrived.set()
         if missed:
             self.run_callbacks()
         if self._wanted_mask() is not None:
-            if self._callbacks.entries and self._channel.metadata is None:
-                self._channels.fetch_metadata(self._channel, self)
+            if self._entries and self._channel.metadata is None:
+                self._channel.channels.fetch_metadata(self._channel, self)
             else:
                 with contextlib.suppress(CaprotoError):  # the Context was closed, for example
                     self.start_monitor()
@@ -208,8 +245,8 @@ class Connection(Attributes):
             guarded(function, rights, {"pv": self}, self.pvname)
 
     def _tell_connection(self, conn: bool) -> None:
-        keywords = {"pvname": self.pvname, "conn": conn, "pv": self}
         for function in list(self._on_connection or ()):
+            keywords = {"pvname": self.pvname, "conn": conn, "pv": self}
             guarded(function, (), keywords, self.pvname)
 
     def wait_for_connection(self, timeout: float | None = None) -> bool:
@@ -238,7 +275,7 @@ class Connection(Attributes):
         """Wait while another thread tells the callbacks of the connection."""
         if self._teller == threading.get_ident():
             return self._facts is not None  # a callback about the connection waits for it
-        with self._channels.lock:
+        with self._channel.channels.lock:
             if self.connected:
                 return True
             arrived = self._arrived = self._arrived or threading.Event()
@@ -267,20 +304,20 @@ class Connection(Attributes):
     def disconnect(self, deepclean: bool = True) -> None:
         """Drop all callbacks and the monitor; the PV stays disconnected until `connect`."""
         self._attached = False
-        self._callbacks.clear()
+        self._entries = NO_ENTRIES
         self._on_connection = self._on_access = None
-        with self._channels.lock:
+        with self._channel.channels.lock:
             self._forget()
             self._missed = False
         self._stop_monitor()
         self._channel.remove(self)
-        cache = self._channels.cache
+        cache = self._channel.channels.cache
         if cache.get((self.pvname, self.form)) is self:
             cache.pop((self.pvname, self.form), None)
 
     def _forget(self) -> None:
         """Forget what belongs to a connection. Locked."""
-        self._facts = self._latest = None
+        self._facts = self._connection = self._latest = None
         self.connected = False
         self._known = _NOTHING
 
@@ -298,6 +335,8 @@ class Connection(Attributes):
         self._mask = value
         if self._facts is not None:
             self.start_monitor()
+        elif not value:
+            self._stop_monitor()
 
     @property
     def auto_monitor_mask(self) -> int | None:
@@ -316,40 +355,41 @@ class Connection(Attributes):
 
     def start_monitor(self) -> None:
         """Make the subscription what the settings ask for."""
-        mask = self._wanted_mask()
-        with self._channels.lock:
+        mask, facts = self._wanted_mask(), self._facts
+        if facts is None:  # later, with the connection
+            return
+        data_type = family(self.form, facts.native)
+        with self._channel.channels.lock:
             if mask == self._monitored and mask is not None:
                 return
             old, self._monitor = self._monitor, None
             self._monitored = mask if self._attached else None
             mask = self._monitored
-        _remove(old)
+        _end(old)
         if mask is None:
             return
         try:
-            subscription = self._channel.pv.subscribe(
-                data_type=FORMS[self.form][2], data_count=self._most or None, mask=mask
-            )
-            new = subscription, subscription.add_callback(Forward(self), strong=True)
+            subscription = self._channel.pv.subscribe(data_type, self._most or None, mask=mask)
+            new: Monitor | None = Monitor(self, subscription)
         except BaseException:  # the Context was closed, or Ctrl-C
             self._monitored = None
             raise
-        with self._channels.lock:
+        with self._channel.channels.lock:
             if self._monitored == mask and self._monitor is None:
-                self._monitor, new = new, None  # type: ignore[assignment]
+                self._monitor, new = new, None
         if new is not None:  # another thread was quicker, or it was switched off meanwhile
-            _remove(new)
+            _end(new)
             self._channel.rest()
 
     def _stop_monitor(self) -> None:
-        with self._channels.lock:
+        with self._channel.channels.lock:
             old, self._monitor, self._monitored = self._monitor, None, None
-        _remove(old)
+        _end(old)
 
     @property
-    def _auto_monitor_sub(self) -> _Monitor | None:
+    def _auto_monitor_sub(self) -> _AutoMonitor | None:
         """What ophyd clears; None without a monitor."""
-        return None if self._monitor is None else _Monitor(self)
+        return None if self._monitor is None else _AutoMonitor(self)
 
     @_auto_monitor_sub.setter
     def _auto_monitor_sub(self, value: None) -> None:
@@ -359,11 +399,10 @@ class Connection(Attributes):
         """Keep an update, and call the callbacks; in the callback thread of the circuit."""
         if self._monitored is None:
             return
-        self._number += 1
         if not self._channel.confirming:
             self._puts = self._channel.puts
-        self._latest = self._number, response
-        if not self._callbacks.entries:
+        self._latest = response
+        if not self._entries:
             return
         if not self.connected and self._comes_early():
             return
@@ -371,26 +410,21 @@ class Connection(Attributes):
 
     def _comes_early(self) -> bool:
         """Tell whether callbacks must hear of the connection first, from another thread."""
-        with self._channels.lock:
+        with self._channel.channels.lock:
             self._missed = not self.connected
             return self._missed
 
     def _apply(self) -> None:
         """Take the latest update apart."""
-        latest = self._latest
-        if latest is None:
-            return
-        number, response = latest
-        facts = self._facts
-        if facts is None:
-            return
-        found = self._taken_apart(response, facts)
-        with self._channels.lock:
-            if number > self._applied:
-                self._known = {**self._known, **found}
-                self._applied = number
-            if self._latest is latest:
-                self._latest = None
+        while True:
+            response, facts = self._latest, self._facts
+            if response is None or facts is None:
+                return
+            found = self._taken_apart(response, facts)
+            with self._channel.channels.lock:
+                if self._latest is response:  # else a newer one has come
+                    self._known = {**self._known, **found}
+                    self._latest = None
 
     def latest_value(self) -> Any:
         """Return the value of the latest update, or a later one that was read; None if none came.
@@ -400,7 +434,7 @@ class Connection(Attributes):
         latest, facts = self._latest, self._facts
         if latest is not None and facts is not None:
             if facts.nelm == 1:
-                return decode_scalar(latest[1])
+                return decode_scalar(latest)
             self._apply()
         return self._known.get("value")
 
@@ -411,7 +445,7 @@ class Connection(Attributes):
     def _keep(self, found: Known) -> None:
         """Keep what was read, in place of earlier updates."""
         self._apply()
-        with self._channels.lock:
+        with self._channel.channels.lock:
             self._known = {**self._known, **found}
 
     @property
@@ -476,7 +510,7 @@ class Chid:
         return hash(self.value)
 
 
-class _Monitor:
+class _AutoMonitor:
     """The monitor of a PV, as ophyd sees it."""
 
     __slots__ = ("_pv",)
@@ -489,7 +523,6 @@ class _Monitor:
         self._pv.clear_auto_monitor()
 
 
-def _remove(monitor: tuple[Subscription, int] | None) -> None:
+def _end(monitor: Monitor | None) -> None:
     if monitor is not None:
-        subscription, token = monitor
-        subscription.remove_callback(token)
+        monitor.end()

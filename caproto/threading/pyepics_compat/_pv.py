@@ -13,12 +13,12 @@ from ..._errors import CaprotoError, CaprotoValueError, WriteError
 from ..._protocol.dbr import ChannelType
 from ..._protocol.status import CAStatus
 from ..client import Batch
-from ._callbacks import guarded
+from ._callbacks import NO_ENTRIES, Entries, guarded, with_entry, without_entry
 from ._channels import Put
 from ._connection import Connection
 from ._errors import AccessRightsException
 from ._text import describe, describe_briefly
-from ._values import CONTROL, FORMS, TIME, Known, decode, encode, text, type_name
+from ._values import CONTROL, FORMS, TIME, Known, decode, encode, family, text, type_name
 
 if TYPE_CHECKING:
     from ..._protocol.commands import ErrorResponse, WriteNotifyResponse
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ATTRIBUTE_TIME = 1.0
 #: Which form carries an attribute.
 _FORM_OF: Final = {"time": "time", "control": "ctrl"}
-_ENUM: Final = ChannelType.ENUM
+_ENUM: Final = int(ChannelType.ENUM)
 
 
 class PV(Connection):
@@ -60,12 +60,20 @@ class PV(Connection):
         Default: `PV.default_context`.
     """
 
+    __slots__ = ()
+
     # ---- callbacks on values
 
     @property
-    def callbacks(self) -> dict[int, tuple[Callable[..., object], Known]]:
+    def callbacks(self) -> Entries:
         """The callbacks and their further keywords, by index."""
-        return self._callbacks.entries
+        if self._entries is NO_ENTRIES:  # which all PVs share
+            self._entries = {}
+        return self._entries
+
+    @callbacks.setter
+    def callbacks(self, value: Entries) -> None:
+        self._entries = value
 
     def add_callback(
         self,
@@ -91,8 +99,8 @@ class PV(Connection):
         """
         if not callable(callback):
             return None
-        with self._channels.lock:
-            index = self._callbacks.add(callback, index, kw)
+        with self._channel.channels.lock:
+            self._entries, index = with_entry(self._entries, callback, index, kw)
         if self.connected:
             if with_ctrlvars:
                 self._fetch_control(ATTRIBUTE_TIME)
@@ -103,14 +111,14 @@ class PV(Connection):
 
     def remove_callback(self, index: int | None = None) -> None:
         """Call this one no more."""
-        with self._channels.lock:
-            self._callbacks.remove(index)
+        with self._channel.channels.lock:
+            self._entries = without_entry(self._entries, index)
 
     def clear_callbacks(
         self, with_access_callback: bool = False, with_connect_callback: bool = False
     ) -> None:
         """Drop all callbacks on values, and others if wanted."""
-        self._callbacks.clear()
+        self._entries = NO_ENTRIES
         if with_access_callback:
             self.access_callbacks = []
         if with_connect_callback:
@@ -119,7 +127,7 @@ class PV(Connection):
     def run_callbacks(self) -> None:
         """Call all callbacks with what is known."""
         keywords = self._keywords()
-        for index in sorted(self._callbacks.entries):
+        for index in sorted(self._entries):
             self._run(index, keywords)
 
     def run_callback(self, index: int) -> None:
@@ -134,7 +142,7 @@ class PV(Connection):
         return known
 
     def _run(self, index: int, keywords: Known) -> None:
-        entry = self._callbacks.entries.get(index)
+        entry = self._entries.get(index)
         if entry is not None:
             function, kw = entry
             guarded(function, (), {**keywords, **kw, "cb_info": (index, self)}, self.pvname)
@@ -252,7 +260,7 @@ class PV(Connection):
         elements = min(count or self._most, facts.nelm) or None
         try:
             response = self._channel.pv.read(
-                timeout=timeout, data_type=FORMS[form][2], data_count=elements
+                timeout=timeout, data_type=family(form, facts.native), data_count=elements
             )
         except CaprotoError:
             return None
@@ -263,9 +271,11 @@ class PV(Connection):
     ) -> None:
         """Add a read to *batch*; *callback* gets the response."""
         facts = self._facts
-        most = min(count or self._most, facts.nelm) if facts is not None else 0
+        if facts is None:  # lost since
+            return
+        most = min(count or self._most, facts.nelm)
         batch.read(
-            self._channel.pv, callback, data_type=FORMS[self.form][2], data_count=most or None
+            self._channel.pv, callback, family(self.form, facts.native), most or None
         )
 
     def shown(self, response: Response, as_string: bool = False, as_numpy: bool = True) -> Any:
@@ -289,7 +299,7 @@ class PV(Connection):
 
     def get_ctrlvars(self, timeout: float = 5, warn: bool = True) -> Known | None:
         """Read units, limits and so on from the server; None without a connection."""
-        return self._read_some("ctrl", (*CONTROL, "status", "severity"), timeout)
+        return self._read_some("ctrl", (*CONTROL, *TIME), timeout)
 
     def get_timevars(self, timeout: float = 5, warn: bool = True) -> Known | None:
         """Read alarm and time stamp from the server; None without a connection."""
@@ -362,7 +372,8 @@ class PV(Connection):
         data = encode(
             value, facts.native, facts.nelm, self._channel.last_metadata.get("enum_strs")
         )
-        self.put_complete = False if use_complete else None
+        if use_complete or self.put_complete is not None:
+            self.put_complete = False if use_complete else None
         if not (wait or use_complete or callback):
             self._channel.pv.write(data, wait=False, notify=False)
             return 1
@@ -386,7 +397,7 @@ class PV(Connection):
 
     def _put_confirmed(self, call: Callable[..., None], response: object) -> None:
         """Tell that the server has finished; in the callback thread."""
-        with self._channels.lock:
+        with self._channel.channels.lock:
             self._channel.puts += 1
         call(response)
 
@@ -437,7 +448,7 @@ class PV(Connection):
         self._fetch_control(ATTRIBUTE_TIME)
         known = self._keywords()
         known["char_status"], known["char_severity"] = self.char_status, self.char_severity
-        return describe(known, self._monitored is not None, len(self._callbacks.entries))
+        return describe(known, self._monitored is not None, len(self._entries))
 
     def poll(self, evt: float = 1e-4, iot: float = 1.0) -> None:
         """Let other threads run; nothing needs polling."""

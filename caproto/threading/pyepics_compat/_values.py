@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..._errors import CaprotoTypeError, CaprotoValueError
 from ..._protocol.constants import EPICS_EPOCH, MAX_STRING_SIZE
-from ..._protocol.dbr import LAYOUTS, ChannelType, DbrMetadata
+from ..._protocol.dbr import LAYOUTS, DbrMetadata
 from ..._protocol.text import decode_text, encode_text
 
 if TYPE_CHECKING:
@@ -246,7 +246,9 @@ def _to_int(value: Any, native: int, _states: Sequence[str] | None) -> int:
     value = _plain(value)
     try:
         number = int(value, 0) if isinstance(value, str) else int(value)
-    except (TypeError, ValueError, OverflowError):
+    except TypeError:
+        raise CaprotoTypeError(f"{value!r} is not a number") from None
+    except (ValueError, OverflowError):
         raise CaprotoValueError(f"{value!r} is not a whole number") from None
     lowest, highest = _RANGES[native]
     if not lowest <= number <= highest:
@@ -258,7 +260,9 @@ def _to_float(value: Any, _native: int, _states: Sequence[str] | None) -> float:
     value = _plain(value)
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except TypeError:
+        raise CaprotoTypeError(f"{value!r} is not a number") from None
+    except (ValueError, OverflowError):
         raise CaprotoValueError(f"{value!r} is not a number") from None
 
 
@@ -294,8 +298,10 @@ def _encode_array(value: Any, native: int, nelm: int, states: Sequence[str] | No
     if native == _CHAR and isinstance(value, str | bytes):
         raw = encode_text(value) if isinstance(value, str) else value
         return list((raw + b"\0")[:nelm])
-    if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
-        value = list(value) if isinstance(value, range) else [value]
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        value = [value]
+    elif not hasattr(value, "__getitem__"):  # a set, or an iterator
+        value = list(value)
     if len(value) == 0:  # there is no such thing as an empty put: it clears all elements
         value = ([""] if native == _STRING else [0]) * nelm
     value = value[:nelm]
@@ -318,11 +324,23 @@ def _numbers(value: Any, native: int, states: Sequence[str] | None) -> Any:
     return array.astype(_DTYPES[native])
 
 
-def type_name(form: str, native: ChannelType) -> str:
+def _form_of(form: str, native: int) -> tuple[int, str, str]:
+    """Find a form; CTRL_STRING has not even an alarm, so pyepics takes TIME_STRING for it."""
+    return FORMS["time" if form == "ctrl" and native == _STRING else form]
+
+
+def type_name(form: str, native: int) -> str:
     """Name a type as pyepics does, ``'time_double'`` for example."""
-    return FORMS[form][1] + TYPE_NAMES[native]
+    if form == "native" and native == _SHORT:
+        return "int"
+    return _form_of(form, native)[1] + TYPE_NAMES[native]
 
 
-def type_number(form: str, native: ChannelType) -> int:
+def type_number(form: str, native: int) -> int:
     """Return the DBR number of a type in a form."""
-    return FORMS[form][0] + native
+    return _form_of(form, native)[0] + native
+
+
+def family(form: str, native: int) -> str:
+    """Return the family of types that the client is to ask for."""
+    return _form_of(form, native)[2]

@@ -99,6 +99,11 @@ def watch_metadata(world: World) -> None:
         pass
 
 
+def watch_connections(world: World) -> None:
+    with world.ctx.watch_connections(ignore):
+        pass
+
+
 CALLS: dict[str, Callable[[World], object]] = {
     "read": lambda world: world.x.read(),
     "read, callback": lambda world: world.x.read(wait=False, callback=ignore),
@@ -112,6 +117,7 @@ CALLS: dict[str, Callable[[World], object]] = {
     "info": lambda world: world.x.info(),
     "metadata": lambda world: fetch_metadata(world.x, Deadline(5)),
     "watch_metadata": watch_metadata,
+    "watch_connections": watch_connections,
     "go_idle": lambda world: world.x.go_idle(),
     "go_idle, read": lambda world: (world.x.go_idle(), world.x.read()),
 }

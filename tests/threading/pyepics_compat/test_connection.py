@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from caproto import CaprotoValueError, ContextDisconnectedError, EventAddRequest
+from caproto import CaprotoValueError, ChannelType, ContextDisconnectedError, EventAddRequest
 from caproto.threading.client import Context
 from caproto.threading.pyepics_compat import PV, _connection, caget
 from tests.harness.fake_server import FakePV
@@ -306,6 +306,26 @@ class TestMonitor:
         x.auto_monitor = True
         wait_for(lambda: 2.0 in told.values())
 
+    def test_one_that_is_switched_off_without_a_connection_stays_off(self, start_server, wait_for):
+        server = start_server({"a": FakePV(1.5)})
+        told = Told()
+        with Context(configuration=server.configuration) as ctx:
+            a = PV("a", told, context=ctx)
+            wait_for(lambda: told.calls)
+            server.stop()
+            wait_for(lambda: not a.connected)
+            a.auto_monitor = False
+            calls = len(told.calls)
+            server.start()
+            assert a.wait_for_connection(10) and a.get() == 1.5
+            assert len(told.calls) == calls and not server.received(EventAddRequest)[1:]
+
+    def test_text_in_the_form_of_control_values_has_a_time_stamp(self, pv, wait_for):
+        text = pv("text", form="ctrl")
+        wait_for(lambda: text._args["timestamp"])
+        assert text.type == "time_string" and text.ftype == ChannelType.TIME_STRING
+        assert text.get_with_metadata(use_monitor=False)["timestamp"] == text.timestamp
+
     def test_ophyd_ends_it_by_another_name(self, pv, wait_for):
         x = pv("x")
         wait_for(lambda: x._auto_monitor_sub)
@@ -324,15 +344,11 @@ class TestMonitor:
             del pvs
 
 
-def test_a_process_after_fork_has_a_context_of_its_own(records, monkeypatch):
+def test_a_context_that_was_closed_is_replaced(records, monkeypatch):
+    """As the parent's is closed in the child of a fork."""
     monkeypatch.setattr(os, "environ", {**os.environ, **records.environ})
     first = PV.default_context()
-    try:
-        assert PV.default_context() is first
-        monkeypatch.setattr(os, "getpid", lambda: -1)
-        second = PV.default_context()
-        assert second is not first
-        second.disconnect()
-    finally:
-        monkeypatch.undo()
-        first.disconnect()
+    assert PV.default_context() is first
+    first.disconnect()
+    with PV.default_context() as second:
+        assert second is not first and PV.default_context() is second

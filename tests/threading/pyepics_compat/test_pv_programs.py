@@ -249,7 +249,11 @@ from caproto.threading.pyepics_compat import PV
 def put():
     while True:
         pvs[0].put(time.time() % 5)
-pvs = [PV({records.pv("x")!r}, lambda **_: None) for _ in range(20)]
+def connection(conn, **_):
+    assert conn, "what it would change may be gone, as the objects of Qt are"
+pvs = [
+    PV({records.pv("x")!r}, lambda **_: None, connection_callback=connection) for _ in range(20)
+]
 assert all(pv.wait_for_connection(10) for pv in pvs)
 threading.Thread(target=put, daemon=True).start()
 time.sleep(0.2)

@@ -126,7 +126,7 @@ class TestEncode:
         [
             ("3.9", LONG), ("x", LONG), ("x", DOUBLE), ([4], LONG), (None, LONG), (None, DOUBLE),
             ((2,), DOUBLE), ("Maybe", ENUM), (2**40, LONG), (40000, SHORT), (12, STRING),
-            (None, STRING), ("x" * 40, STRING), (float("nan"), LONG),
+            (None, STRING), ("x" * 40, STRING), (float("nan"), LONG), ({}, DOUBLE), (1j, LONG),
         ],
     )
     def test_what_cannot_be_put(self, value, native):
@@ -145,6 +145,7 @@ class TestEncode:
             ([], DOUBLE, [0.0] * 10), (numpy.arange(3), SHORT, [0, 1, 2]),
             ("ab", CHAR, [97, 98, 0]), ("x" * 10, CHAR, [120] * 10), ("", CHAR, [0]),
             (b"ab", CHAR, [97, 98, 0]), ([65, 66], CHAR, [65, 66]), ("µ", CHAR, [0xC2, 0xB5, 0]),
+            (iter([1, 2]), DOUBLE, [1.0, 2.0]), ({3}, LONG, [3]),
             ("one", STRING, ["one"]), (["a", 2], STRING, ["a", "2"]), ([], STRING, [""] * 10),
         ],
     )
@@ -167,3 +168,11 @@ def test_types_by_form():
     assert _values.type_number("time", ChannelType.DOUBLE) == 20
     assert _values.type_number("ctrl", ChannelType.ENUM) == ChannelType.CTRL_ENUM
     assert _values.type_name("native", ChannelType.STRING) == "string"
+    assert _values.type_name("native", ChannelType.INT) == "int"
+
+
+def test_control_values_of_text_are_asked_for_with_a_time_stamp():
+    assert _values.type_name("ctrl", ChannelType.STRING) == "time_string"
+    assert _values.type_number("ctrl", ChannelType.STRING) == ChannelType.TIME_STRING
+    assert _values.family("ctrl", STRING) == _values.family("time", DOUBLE) == "time"
+    assert _values.family("ctrl", DOUBLE) == "control"
