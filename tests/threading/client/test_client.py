@@ -243,7 +243,7 @@ FOR_USERS = {
     "Context": """
         broadcaster circuit_managers client_name closed configuration disconnect explain
         get_circuit_manager get_pv get_pvs host_name log pvs read reconnect timeout
-        watch_connections write
+        table watch_connections write
         """,
     "PV": """
         access_rights access_rights_callback channel circuit_manager connected
