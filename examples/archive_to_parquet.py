@@ -17,38 +17,53 @@ SCHEMA = pyarrow.schema({
     "severity": pyarrow.uint16(),
     "gap": pyarrow.bool_(),
 })
-#: Rows that are written together. Larger groups make a smaller file.
-GROUP = 100_000
 
 
-def as_arrow(block, names):
-    """Make a table of a block of updates; numpy's arrays are not copied."""
-    index = pyarrow.array(block.index.astype("int32"))
-    columns = [
-        pyarrow.DictionaryArray.from_arrays(index, names),
-        block.value, block.timestamp, block.severity, block.gap,
-    ]
-    return pyarrow.table(columns, SCHEMA)
+class Archive:
+    """A Parquet file. Rows are written in groups: large ones make a small file."""
+
+    GROUP = 100_000
+
+    def __init__(self, path, names):
+        self.names, self.total, self._group = names, 0, []
+        self._file = pyarrow.parquet.ParquetWriter(path, SCHEMA)
+
+    def add(self, block):
+        """Add a block of updates."""
+        index = pyarrow.array(block.index.astype("int32"))
+        names = pyarrow.DictionaryArray.from_arrays(index, self.names)
+        columns = [names, block.value, block.timestamp, block.severity, block.gap]
+        self._group.append(pyarrow.table(columns, SCHEMA))
+        self.total += len(block.index)
+        if sum(map(len, self._group)) >= self.GROUP:
+            self._write()
+
+    def _write(self):
+        self._file.write_table(pyarrow.concat_tables(self._group))
+        self._group = []
+
+    def close(self):
+        """Write the last group, and the end of the file, without which it cannot be read."""
+        if self._group:
+            self._write()
+        self._file.close()
 
 
 if len(sys.argv) < 3:
     sys.exit(__doc__)
 path, names = sys.argv[1], sys.argv[2:]
-total, group = 0, []
 
-with Context() as ctx, pyarrow.parquet.ParquetWriter(path, SCHEMA) as archive:
+with Context() as ctx:
     recording = ctx.table(names).record()
+    archive = Archive(path, names)
     try:
+        archive.add(next(recording))
+        print(f"Archiving to {path}; Ctrl-C ends it.", flush=True)
         for block in recording:
-            group.append(as_arrow(block, names))
-            if not total:
-                print(f"Archiving to {path}; Ctrl-C ends it.", flush=True)
-            total += len(block.index)
-            if sum(map(len, group)) >= GROUP:
-                archive.write_table(pyarrow.concat_tables(group))
-                group = []
+            archive.add(block)
     except KeyboardInterrupt:
         recording.close()
-    if group:
-        archive.write_table(pyarrow.concat_tables(group))
-    print(f"{total} updates in {path}")
+    for block in recording:  # what has come in the meantime
+        archive.add(block)
+    archive.close()
+    print(f"{archive.total} updates in {path}")

@@ -121,6 +121,11 @@ def plain_value(value: object) -> object:
     return decode_text(plain) if isinstance(plain, bytes) else plain
 
 
+def counted(number: int) -> str:
+    """Write a number of PVs."""
+    return f"{number} PV" if number == 1 else f"{number} PVs"
+
+
 def value_words(value: object) -> str:
     """Write an element of `values` for people."""
     import numpy

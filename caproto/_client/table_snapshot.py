@@ -10,7 +10,7 @@ from .._protocol.dbr import AlarmSeverity, AlarmStatus
 from .._protocol.presentation import alarm_words, time_words
 from .._protocol.timestamp import TimeStamp
 from .arguments import listed
-from .snapshot_columns import COLUMNS, SnapshotColumns, value_words
+from .snapshot_columns import COLUMNS, SnapshotColumns, counted, value_words
 from .snapshot_difference import SnapshotDifference
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
 
@@ -213,7 +213,7 @@ class TableSnapshot(SnapshotColumns):
             for rank, count in zip(ranks[::-1], counts[::-1], strict=True)
             if rank
         ]
-        return f"{type(self).__name__} of {len(self)} PVs: {', '.join(facts) or 'no alarms'}"
+        return f"{type(self).__name__} of {counted(len(self))}: {', '.join(facts) or 'no alarms'}"
 
     def _rows(self) -> Iterator[Sequence[str]]:
         import numpy

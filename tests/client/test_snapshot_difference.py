@@ -142,4 +142,4 @@ def test_all_rows_as_text():
     lines = found.to_text().splitlines()
     assert len(lines) == 102 and "a" * 60 in lines[50]
     assert max(map(len, found.to_text(40).splitlines())) == 40
-    assert snapshot([1]).diff(snapshot([1])).to_text(5) == "no differences (1 PVs compared)"
+    assert snapshot([1]).diff(snapshot([1])).to_text(5) == "no differences (1 PV compared)"

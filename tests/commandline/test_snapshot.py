@@ -114,7 +114,7 @@ def test_what_is_missing(tool):
     assert (status, lines) == (1, ["1 of 2 PVs saved in some.npz"])
     assert len(errors) == 1 and errors[0].startswith("'nonsense' was not found within 0.6 s: ")
     status, lines, errors = tool("diff", "some.npz", "-w", "0.6")
-    assert (status, lines) == (1, ["no differences (1 PVs compared)"])
+    assert (status, lines) == (1, ["no differences (1 PV compared)"])
     assert errors[0].startswith("'nonsense' was not found")
     status, lines, errors = tool("restore", "some.npz", "--dry-run")
     assert (status, lines[-1]) == (1, "0 of 2 PVs would be written")
