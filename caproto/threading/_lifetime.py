@@ -10,6 +10,7 @@ parent uses.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import weakref
 from collections.abc import Iterator
@@ -39,7 +40,9 @@ _living: dict[int, weakref.ref[Closeable]] = {}
 def register(closeable: Closeable) -> None:
     """Have *closeable* closed at exit and marked after a fork."""
     key = id(closeable)  # not reused before the weak reference has removed this entry
-    _living[key] = weakref.ref(closeable, lambda _reference: _living.pop(key, None))
+    # Called with the reference, pop takes it as its default. No function of Python: the interpreter
+    # would drop a KeyboardInterrupt that strikes one which it calls for a weak reference.
+    _living[key] = weakref.ref(closeable, functools.partial(_living.pop, key))
 
 
 def _all() -> Iterator[Closeable]:

@@ -419,6 +419,26 @@ class TestFork:
         assert len(server.connections) == 1
 
 
+def test_forgetting_one_runs_no_function_of_python_in_which_ctrl_c_would_be_lost():
+    class Closeable:
+        pass
+
+    one, before, called = Closeable(), set(_lifetime._living), []
+    _lifetime.register(one)
+    assert len(_lifetime._living) == len(before) + 1
+
+    def profile(frame, event, argument):
+        if event == "call":
+            called.append(frame.f_code)
+
+    sys.setprofile(profile)
+    try:
+        del one
+    finally:
+        sys.setprofile(None)
+    assert called == [] and set(_lifetime._living) == before
+
+
 def test_only_the_living_are_remembered(server, wait_for):
     """A program that makes Contexts again and again does not grow."""
     before = len(_lifetime._living)
