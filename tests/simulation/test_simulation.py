@@ -14,7 +14,7 @@ from tests.simulation.runner import run_plan, run_seeds, shrink
 from tests.simulation.stand_ins import installed
 
 #: Seeds, in groups that can be told apart.
-SEEDS, GROUP = 250, 50
+SEEDS, GROUP = 500, 50
 #: Within so many seeds a fault must show.
 PLANTED_SEEDS = 150
 
