@@ -204,7 +204,7 @@ class WatchApp(App[None]):
 
         def ask(text: str | None) -> None:
             if text is not None:
-                question = f"Write {printable(text)} to {label}? It is {present}."
+                question = f"Write '{printable(text)}' to {label}? It is {present}."
                 self.push_screen(Confirmation(question), partial(write, text))
 
         def write(text: str, confirmed: bool | None) -> None:

@@ -42,19 +42,22 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
     from .table import Table
 
     with start(settings, names) as context:
-        logging.getLogger("caproto").setLevel(logging.CRITICAL)  # it would write over the table
         source, table = Source(context, settings), Table()
         table.add(source.add(names))
         app = WatchApp(source, table)
-        app.run()
+        logging.disable()  # it would write over the table
+        try:
+            app.run()
+        finally:
+            logging.disable(logging.NOTSET)
         return app.return_code or 0
 
 
 def _check_terminal() -> None:
     """Refuse what cannot show a table; without colours, have none."""
     kind = os.environ.get("TERM", "")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise Failed("--watch needs a terminal, and standard input or output is none.")
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise Failed("--watch needs a terminal as standard input, output and error.")
     if kind in ("", "dumb", "unknown"):
         raise Failed(f"--watch needs a terminal that can move its cursor, not TERM={kind!r}.")
     if not _has_colours():

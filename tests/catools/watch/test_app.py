@@ -146,7 +146,7 @@ def test_writing_needs_a_confirmation(own_ioc):
         await user.sees(f"Value for {own_ioc.pv('double')}, which is 3.140 mm")
         await user.type("42")
         await user.press("enter")
-        await user.sees(f"Write 42 to {own_ioc.pv('double')}? It is 3.140 mm.")
+        await user.sees(f"Write '42' to {own_ioc.pv('double')}? It is 3.140 mm.")
         await user.press("enter", "x")
         await user.press("n")
         await user.pilot.pause(0.2)

@@ -28,15 +28,19 @@ def environ_of(ioc, **variables):
 
 @pytest.mark.parametrize("ending, status", [("\3", 130), (signal.SIGTERM, 143)])
 def test_the_terminal_is_as_before(ioc, ending, status):
-    with Terminal([*COMMAND, ioc.pv("double")], environ_of(ioc)) as terminal:
+    # Messages of the client do not come between.
+    with Terminal([*COMMAND, "-vvv", ioc.pv("double")], environ_of(ioc)) as terminal:
         terminal.wait_for(b"3.140")
         assert not terminal.restored
+        length = terminal.output.index(b"\x1b[?1049h")
         if isinstance(ending, str):
             terminal.type(ending)
         else:
             terminal.process.send_signal(ending)
         assert terminal.end() == status
-        assert terminal.is_restored() and b"Traceback" not in terminal.output
+        assert terminal.is_restored()
+        shown = terminal.output[length : terminal.output.rindex(b"\x1b[?1049l")]
+        assert b"CLIENT" not in shown and b"Traceback" not in terminal.output
 
 
 def test_ctrl_z_and_the_return(ioc):
@@ -79,8 +83,9 @@ def test_a_terminal_that_cannot_move_its_cursor(ioc, kind):
 
 
 @pytest.mark.parametrize("code, message", [
-    ("", "--watch needs a terminal, and standard input or output is none."),
-    ("sys.stdin.isatty = sys.stdout.isatty = lambda: True; sys.modules['textual'] = None",
+    ("", "--watch needs a terminal as standard input, output and error."),
+    ("for stream in (sys.stdin, sys.stdout, sys.stderr): stream.isatty = lambda: True\n"
+     "sys.modules['textual'] = None",
      "caproto-monitor --watch needs the package textual: pip install 'caproto[tui]'"),
 ])
 def test_what_is_missing_is_named(ioc, code, message):
@@ -91,6 +96,19 @@ def test_what_is_missing_is_named(ioc, code, message):
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr.strip()) == (1, "", message)
+
+
+def test_without_the_option_nothing_of_it_is_imported(ioc):
+    program = (
+        "import sys\nfrom caproto.commandline.monitor import main\n"
+        "assert main(['-w', '0.1', '--duration', '0.1', 'x']) is not None\n"
+        "print([name for name in sys.modules if 'textual' in name or 'catools.watch.' in name])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ_of(ioc), capture_output=True, text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 def test_names_are_needed(ioc):
