@@ -4,7 +4,7 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -16,6 +16,7 @@ from .._protocol.commands import ErrorResponse
 from .._protocol.id_ranges import Block, IdRange
 from .._protocol.message import DataMessage, Message
 from .columns import Columns, Rows, TableForm
+from .interfaces import Waiter
 from .operations import NORMAL, Answer
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ class ColumnRequests:
         Rows of the table.
     lock : context manager
         Protects what is here: the readers of several circuits fill it.
-    finished : callable
-        Called once, without the lock, when nothing is awaited any more.
 
     Attributes
     ----------
@@ -47,11 +46,9 @@ class ColumnRequests:
         Rows whose requests were lost with their channels.
     """
 
-    def __init__(
-        self, size: int, lock: AbstractContextManager[object], finished: Callable[[], object]
-    ) -> None:
+    def __init__(self, size: int, lock: AbstractContextManager[object]) -> None:
         self._lock = lock
-        self._finished = finished
+        self._waiter: tuple[int, Waiter] | None = None
         self._left = 0
         self._closed = False
         self.awaited: NDArray[numpy.bool_] = numpy.zeros(size, numpy.bool_)
@@ -59,9 +56,17 @@ class ColumnRequests:
         self.lost_rows: dict[int, CaprotoError] = {}
 
     @property
-    def done(self) -> bool:
-        """Whether nothing is awaited."""
-        return not self._left
+    def left(self) -> int:
+        """How many replies are awaited."""
+        return self._left
+
+    def wait_for(self, waiter: Waiter, left: int) -> bool:
+        """Have *waiter* called when so many replies are *left*, or fewer; False if it is so."""
+        with self._lock:
+            if self._left <= left:
+                return False
+            self._waiter = left, waiter
+            return True
 
     def expect(self, rows: Rows) -> None:
         """Await replies for these rows; before they are sent."""
@@ -91,9 +96,9 @@ class ColumnRequests:
             self._store(rows, block)
             self.awaited[rows] = False
             self._left -= len(rows)
-            finished = not self._left
-        if finished:
-            self._finished()
+            waiter = self._reached()
+        if waiter is not None:
+            waiter.answered(None)
 
     def take_one(self, requests: IdRange, offset: int, answer: Message | CaprotoError) -> None:
         """See `ColumnSink`."""
@@ -110,27 +115,32 @@ class ColumnRequests:
                     self._store_one(row, answer)
                 except CaprotoError as error:
                     self.refused[row] = error
-            finished = self._answered(row)
-        if finished:
-            self._finished()
+            self.awaited[row] = False
+            self._left -= 1
+            waiter = self._reached()
+        if waiter is not None:
+            waiter.answered(None)
 
     def lost(self, requests: IdRange, offsets: Sequence[int], error: CaprotoError) -> None:
         """See `ColumnSink`."""
-        finished = False
         with self._lock:
             if self._closed:
                 return
             for row in requests.rows[numpy.asarray(offsets, numpy.intp)].tolist():
                 if self.awaited[row]:
                     self.lost_rows[row] = error
-                    finished = self._answered(row)
-        if finished:
-            self._finished()
+                    self.awaited[row] = False
+                    self._left -= 1
+            waiter = self._reached()
+        if waiter is not None:
+            waiter.answered(None)
 
-    def _answered(self, row: int) -> bool:
-        self.awaited[row] = False
-        self._left -= 1
-        return not self._left
+    def _reached(self) -> Waiter | None:
+        """Return who waits for what is left now. With the lock."""
+        if self._waiter is None or self._left > self._waiter[0]:
+            return None
+        waiter, self._waiter = self._waiter[1], None
+        return waiter
 
     # ---- what replies carry; with the lock
 
@@ -147,7 +157,7 @@ class ColumnRead(ColumnRequests):
     Parameters
     ----------
     form : TableForm
-    lock, finished
+    lock : context manager
         As for `ColumnRequests`.
 
     Attributes
@@ -156,13 +166,8 @@ class ColumnRead(ColumnRequests):
         What was read.
     """
 
-    def __init__(
-        self,
-        form: TableForm,
-        lock: AbstractContextManager[object],
-        finished: Callable[[], object],
-    ) -> None:
-        super().__init__(len(form), lock, finished)
+    def __init__(self, form: TableForm, lock: AbstractContextManager[object]) -> None:
+        super().__init__(len(form), lock)
         self.columns = Columns(form)
 
     def _store(self, rows: Rows, block: Block) -> None:

@@ -285,7 +285,12 @@ class SearchBook(Generic[S]):
         if name:
             searcher, key = self._searches.pop(cid)
             address = self._same(address)
-            del self._open[searcher][key]
+            waiting = self._open[searcher]
+            del waiting[key]
+            if not waiting:  # its memory would stay as it was for the most names ever
+                waiting.clear()
+            if not self._searches:
+                self._searches.clear()
             names, keys = news.found[searcher, address, version]
             names.append(name)
             keys.append(key)

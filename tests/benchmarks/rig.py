@@ -23,7 +23,7 @@ record(waveform, "$(P)thousand") { field(FTVL, "DOUBLE") field(NELM, "1000") }
 record(waveform, "$(P)million") { field(FTVL, "DOUBLE") field(NELM, "1000000") }
 """
 #: The same scheduling whether or not this user may have real-time priorities.
-_NO_PRIORITIES = {"EPICS_ALLOW_POSIX_THREAD_PRIORITY_SCHEDULING": "NO"}
+NO_PRIORITIES = {"EPICS_ALLOW_POSIX_THREAD_PRIORITY_SCHEDULING": "NO"}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Rig:
         """
         if self._quiet_ioc is None:
             databases = [many(self.size(MANY, 100)), _OTHERS]
-            ioc = SoftIOC(databases, environ=_NO_PRIORITIES)
+            ioc = SoftIOC(databases, environ=NO_PRIORITIES)
             self._quiet_ioc = self._quiet.enter_context(ioc)
             for record, count in (("thousand", 1_000), ("million", 1_000_000)):
                 with self.client(LIMIT, ioc, [ioc.pv(record)]) as client:
@@ -141,7 +141,7 @@ class Rig:
         """An IOC with 5,000 counters of 100 Hz, see `counters`; it is gone when the row ends."""
         if self._counting_ioc is None:
             databases = [counters(self.size(COUNTERS, 100))]
-            ioc = SoftIOC(databases, environ=_NO_PRIORITIES)
+            ioc = SoftIOC(databases, environ=NO_PRIORITIES)
             self._counting_ioc = self._counting.enter_context(ioc)
             pin(ioc.process.pid, 0)
         return self._counting_ioc
@@ -228,4 +228,7 @@ def pin(pid: int, core: int) -> None:
                 os.sched_setaffinity(thread, {cores[core]})
 
 
-__all__ = ["COUNTERS", "MANY", "ROWS", "Rig", "Row", "no_interruptions", "row", "scans_first"]
+__all__ = [
+    "COUNTERS", "MANY", "NO_PRIORITIES", "ROWS", "Rig", "Row", "no_interruptions", "pin", "row",
+    "scans_first",
+]  # fmt: skip

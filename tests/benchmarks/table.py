@@ -15,6 +15,7 @@ from tests.benchmarks import (  # noqa: F401 - each adds its rows
     bench_process,
     bench_pyepics,
     bench_requests,
+    bench_tables,
     bench_updates,
 )
 from tests.benchmarks.libraries import LIMIT, OURS, Library

@@ -26,12 +26,14 @@ class World:
 
     def __init__(self) -> None:
         self.finished = 0
-        self.read = ColumnRead(FORM, threading.Lock(), self.finish)
+        self.read = ColumnRead(FORM, threading.Lock())
         self.range = IdRange(15, int(DOUBLE), 1, 100, 4)
         self.range.fill(np.arange(4, dtype=np.uint32), np.array([3, 2, 1, 0]))
         self.read.expect(np.arange(4))
+        assert self.read.wait_for(self, 0)
 
-    def finish(self) -> None:
+    def answered(self, response: object) -> None:
+        """Note that a waiter was called."""
         self.finished += 1
 
     def block(self, *offsets: int) -> None:
@@ -49,11 +51,11 @@ def world() -> World:
 
 def test_values_go_into_their_rows(world):
     world.block(0, 1)
-    assert not world.read.done and not world.finished
+    assert world.read.left == 2 and not world.finished
     world.read.take_one(world.range, 3, answer(103, 3.0))
     world.block(2)
     assert world.read.columns.values.tolist() == [3.0, 2.0, 1.0, 0.0]
-    assert world.finished == 1 and world.read.done
+    assert world.finished == 1 and not world.read.left
 
 
 def test_refusals_and_failures(world):
@@ -83,7 +85,7 @@ def test_a_second_answer_changes_nothing(world):
 def test_what_was_not_sent_is_not_awaited(world):
     world.read.unsent(np.array([0, 1]))
     world.block(0, 1)
-    assert world.finished == 1 and world.read.done
+    assert world.finished == 1 and not world.read.left
 
 
 def test_after_the_end_nothing_is_taken(world):
@@ -92,3 +94,13 @@ def test_after_the_end_nothing_is_taken(world):
     world.read.take_one(world.range, 1, answer(101))
     world.read.lost(world.range, [2], DisconnectedError("gone"))
     assert not world.read.columns.ok.any() and not world.finished and not world.read.lost_rows
+
+
+def test_a_waiter_for_fewer_than_all(world):
+    other = World()
+    assert world.read.wait_for(other, 2)  # instead of the one before
+    world.block(0)
+    assert not other.finished
+    world.block(1, 2)
+    assert other.finished == 1 and not world.finished
+    assert not world.read.wait_for(other, 1)

@@ -23,6 +23,7 @@ from caproto._protocol.columns import (
 from caproto._protocol.dbr import LAYOUTS
 from caproto._protocol.framing import CIRCUIT_CONSTRUCTORS, Framer, split
 from caproto._protocol.id_ranges import Block, IdRange
+from tests.vectors_support import SERVER_TO_CLIENT, messages
 
 TIME_DOUBLE = int(ChannelType.TIME_DOUBLE)
 MADE = CIRCUIT_CONSTRUCTORS[SERVER]
@@ -103,6 +104,36 @@ def test_a_breach_of_the_protocol_ends_both_at_the_same_message(before, fault, a
     ranges = [a_range(1, 0, 10), a_range(15, 12, 10), a_range(19, 22, 10)]
     data = before + fault + after
     assert by_id(take_apart(data, ranges, [])) == by_id(take_apart(data, [], []))
+
+
+def recorded(session: str) -> list[bytes]:
+    """What servers have said, by message, whole messages only."""
+    return [one.data for one in messages(session) if one.direction == SERVER_TO_CLIENT]
+
+
+def ranges_of(found: list[ca.Message]) -> list[IdRange]:
+    """A range for each form in which values came."""
+    forms = {(m.fields[0], *m.fields[2:4]) for m in found if m.fields[0] in (1, 15, 19)}
+    ranges = []
+    for command, data_type, count in sorted(forms):
+        ids = [m.fields[5] for m in found if (m.fields[0], *m.fields[2:4]) ==
+               (command, data_type, count)]  # fmt: skip
+        if data_type < len(LAYOUTS) and count:
+            one = IdRange(command, data_type, count, min(ids), max(ids) - min(ids) + 1)
+            one.fill(np.zeros(one.size, np.uint32), np.arange(one.size))
+            ranges.append(one)
+    return ranges
+
+
+@pytest.mark.parametrize("session", ["arrays", "monitor", "read_plain", "read_sts", "read_time",
+                                     "write_notify", "empty_array", "extended_header"])  # fmt: skip
+def test_recorded_messages_are_the_same_in_blocks_and_one_by_one(session):
+    """Each comes three times, so that there are runs; and they are found."""
+    data = b"".join(one * 3 for one in recorded(session))
+    alone = take_apart(data, [], [])
+    together = take_apart(data, ranges_of(alone), [1000, 5000, 5001])
+    assert by_id(together) == by_id(alone)
+    assert any(isinstance(one, Block) for one in together)
 
 
 class TestBlocks:

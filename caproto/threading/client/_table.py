@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 import numpy
 
@@ -35,7 +35,7 @@ from ..._protocol.dbr import AccessRights
 from .._waiting import Deadline
 from ._home import Home
 from ._pv import PV
-from ._table_monitors import Live, LiveCallback, Recording
+from ._table_monitors import Live, LiveCallback, Recording, TableMonitor
 from ._table_operations import read_columns, write_columns
 from ._table_shares import Shares
 
@@ -80,6 +80,11 @@ class Table:
         self._readable = Shares(form, self.pvs, AccessRights.READ)
         self._writable = Shares(form, self.pvs, AccessRights.WRITE)
         self._core.enlist()
+
+    def __del__(self) -> None:
+        # Runs in the garbage collector, so it only leaves a note.
+        if hasattr(self, "_core"):
+            self._home.searches.note(self._core.retire)
 
     # ---- columns
 
@@ -346,8 +351,7 @@ class Table:
             check_accepts(callback, "f(snapshot, changed)", 2)
             check_seconds("period", period)
             live = LiveCallback(self._home, state, self.pvs, events, callback, float(period))
-        live.start()
-        return live
+        return _started(live)
 
     def record(self, timeout: float | None = None, *, mask: Mask | None = None) -> Recording:
         """Subscribe to all PVs, and give every update, in the order of the wire.
@@ -374,13 +378,25 @@ class Table:
         """
         events, timeout = int(check_mask(mask)), check_timeout(timeout)
         recording = Recording(self._home, self._core.state, self.pvs, events, timeout)
-        recording.start()
-        return recording
+        return _started(recording)
 
     def close(self) -> None:
         """End the monitors of this table. It can be used again."""
         for follower in self._core.state.followers:
             follower.close()
+
+
+M = TypeVar("M", bound=TableMonitor)
+
+
+def _started(monitor: M) -> M:
+    """Start a monitor and return it."""
+    try:
+        monitor.start()
+        return monitor
+    except BaseException:  # Ctrl-C: the caller has nothing that it could close
+        monitor.close()
+        raise
 
 
 class Core:
@@ -419,6 +435,12 @@ class Core:
         with self._home.lock:
             self._home.table.enlist(self._pvs, self)
         self.changed(self._pvs)
+
+    def retire(self) -> None:
+        """Have the PVs report nothing more, unless a monitor goes on without its table."""
+        if not self.monitored:
+            with self._home.lock:
+                self._home.table.strike(self._pvs, self)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of what came last, to a monitor if there is one."""

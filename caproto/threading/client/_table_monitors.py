@@ -62,13 +62,9 @@ class TableMonitor:
     def start(self) -> None:
         """Subscribe to all PVs that are connected; to the others as soon as they are."""
         self._home.check_open()
-        try:
-            self._state.follow(self)
-            self._subscribe_all(numpy.arange(len(self._pvs)), self._pvs)
-            self._home.announce([pv for pv in self._pvs if self._home.table.at_rest(pv)])
-        except BaseException:  # Ctrl-C: the caller has nothing that it could close
-            self.close()
-            raise
+        self._state.follow(self)
+        self._subscribe_all(numpy.arange(len(self._pvs)), self._pvs)
+        self._home.announce([pv for pv in self._pvs if self._home.table.at_rest(pv)])
 
     def close(self) -> None:
         """End the subscriptions. May be called twice, from any thread."""

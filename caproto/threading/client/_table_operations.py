@@ -5,12 +5,14 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ... import _locks
+from ..._client.arguments import waited
 from ..._client.circuit_columns import ColumnRequest
 from ..._client.circuit_session import CircuitSession
 from ..._client.column_requests import ColumnRead, ColumnRequests
@@ -56,8 +58,7 @@ def read_columns(
     errors : dict of str to CaprotoError
         Why there is no value for some names.
     """
-    done = OneShot()
-    read = ColumnRead(form, _locks.Lock(), lambda: done.answered(None))
+    read = ColumnRead(form, _locks.Lock())
     errors: dict[str, CaprotoError] = {}
 
     def one_by_one(rows: Iterable[int]) -> None:
@@ -74,7 +75,7 @@ def read_columns(
         rest = columns.send(shares, _reads)
         if len(rest):
             one_by_one(rest.tolist())
-        columns.wait(done)
+        columns.wait()
     finally:  # also after a Ctrl-C
         late = columns.stop()
     # A read changes nothing, so it is repeated.
@@ -123,8 +124,7 @@ def write_columns(
     ok : numpy.ndarray of bool
     errors : dict of str to CaprotoError
     """
-    done = OneShot()
-    written = ColumnRequests(len(form), _locks.Lock(), lambda: done.answered(None))
+    written = ColumnRequests(len(form), _locks.Lock())
     command = WriteNotifyRequest.ID if wait else WriteRequest.ID
     asked = numpy.zeros(len(form), numpy.bool_)
     for _, rows, _ in parts:
@@ -141,15 +141,16 @@ def write_columns(
             if there.any()
         ]  # fmt: skip
 
-    columns = ColumnOperation(written, pvs, "write", deadline, replies=wait)
+    columns = ColumnOperation(
+        written, pvs, "write", deadline, replies=wait, most=MOST_WRITES if wait else None
+    )
     try:
         rest = columns.send(shares, compose)
         late_rows = [row for row in rest.tolist() if asked[row]]
         errors = _write_one_by_one(
             {pvs[row]: _value(parts, row) for row in late_rows}, wait, deadline
         )
-        if wait:
-            columns.wait(done)
+        columns.wait()
     finally:  # also after a Ctrl-C
         late = columns.stop()
     errors.update(columns.errors(late))
@@ -196,6 +197,13 @@ def _reads(share: Share) -> list[ColumnRequest]:
     ]
 
 
+#: Writes that may await their completion on one circuit. An IOC queues at most 2,000 completions
+#: in all (``callbackQueueSize``), and forgets those beyond.
+MOST_WRITES = 1000
+#: Requests that are sent at once if there is such a limit.
+PART = 250
+
+
 class ColumnOperation:
     """Sends the requests of a table to its circuits, and says what became of them. Used once.
 
@@ -209,6 +217,8 @@ class ColumnOperation:
     deadline : Deadline
     replies : bool
         Whether the servers reply.
+    most : int or None
+        How many requests may be under way on one circuit; None for any number.
     """
 
     def __init__(
@@ -218,47 +228,88 @@ class ColumnOperation:
         verb: str,
         deadline: Deadline,
         replies: bool = True,
+        most: int | None = None,
     ) -> None:
         self._replies = replies
+        self._most = most
+        self._unsent: list[Rows] = []
         self._requests = requests
         self._pvs = pvs
         self._verb = verb
         self._deadline = deadline
-        self._circuits: list[ClientCircuit] = []
+        self._circuits: dict[ClientCircuit, None] = {}
 
     def send(
         self,
         shares: tuple[Sequence[Share], Rows],
         compose: Callable[[Share], Sequence[ColumnRequest]],
     ) -> Rows:
-        """Send what can be sent now; return the rows that cannot."""
-        parts = [(share, compose(share)) for share in shares[0]]
-        for _, requests in parts if self._replies else ():
-            for one in requests:
-                self._requests.expect(one.rows)
+        """Send what can be sent now, as far as it may be under way; return the rows that cannot.
+
+        Waits, until the deadline, for others to be finished.
+        """
         rest = [shares[1]]
-        for share, requests in parts:
-            self._circuits.append(share.circuit)  # first, because it may be interrupted
-            sent = share.circuit.act(
-                functools.partial(
-                    _request,
-                    share=share,
-                    requests=requests,
-                    sink=self._requests if self._replies else None,
-                ),
-                self._deadline,
-            )
-            if not sent:
-                for one in requests:
-                    rest.append(one.rows)
-                    if self._replies:
-                        self._requests.unsent(one.rows)
+        queues = [(share, deque(self._parts(compose(share)))) for share in shares[0]]
+        while queues:
+            sent = False
+            for share, queue in queues:
+                room = self._room(share)
+                while queue and (room is None or room >= len(queue[0].rows)):
+                    request = queue.popleft()
+                    if not self._send(share, request):
+                        rest.append(request.rows)
+                    elif room is not None:
+                        room -= len(request.rows)
+                    sent = True
+            queues = [(share, queue) for share, queue in queues if queue]
+            if queues and not sent and not self._wait(self._requests.left - PART // 2):
+                self._unsent = [one.rows for _, queue in queues for one in queue]
+                break
         return numpy.concatenate(rest)
 
-    def wait(self, done: OneShot) -> None:
+    def _parts(self, requests: Sequence[ColumnRequest]) -> Iterator[ColumnRequest]:
+        """Divide requests, if there is a limit for those under way."""
+        for one in requests:
+            step = len(one.rows) if self._most is None else PART
+            for start in range(0, len(one.rows), step):
+                part = slice(start, start + step)
+                payloads = None if one.payloads is None else one.payloads[part]
+                yield one._replace(sids=one.sids[part], rows=one.rows[part], payloads=payloads)
+
+    def _room(self, share: Share) -> int | None:
+        """Tell how many more requests may be under way on a circuit; None for any number."""
+        if self._most is None:
+            return None
+        return self._most - int(self._requests.awaited[share.rows].sum())
+
+    def _send(self, share: Share, request: ColumnRequest) -> bool:
+        """Send some requests; False if the channels of the circuit have changed."""
+        if self._replies:
+            self._requests.expect(request.rows)
+        self._circuits[share.circuit] = None  # first, because it may be interrupted
+        sent = share.circuit.act(
+            functools.partial(
+                _request,
+                share=share,
+                requests=(request,),
+                sink=self._requests if self._replies else None,
+            ),
+            self._deadline,
+        )
+        if not sent and self._replies:
+            self._requests.unsent(request.rows)
+        return sent
+
+    def wait(self) -> None:
         """Wait until all have been answered, or for the deadline."""
-        if not self._requests.done:
-            done.wait(self._deadline.remaining())
+        self._wait(0)
+
+    def _wait(self, left: int) -> bool:
+        """Wait until so many replies are left; False if the deadline comes first."""
+        waiter = OneShot()
+        if not self._requests.wait_for(waiter, max(left, 0)):
+            return True
+        return waiter.wait(self._deadline.remaining())
 
     def stop(self) -> Rows:
         """Withdraw what is under way; return the rows that had no reply."""
@@ -282,6 +333,12 @@ class ColumnOperation:
                 found[pv.name] = refusal(pv, self._verb, answer, answer.sender_address)
         for row, error in self._requests.lost_rows.items():
             found[self._pvs[row].name] = _lost(self._pvs[row], self._verb, error)
+        for row in [row for rows in self._unsent for row in rows.tolist()]:
+            name, within = self._pvs[row].name, waited("within", self._deadline.timeout)
+            found[name] = CaprotoTimeoutError(
+                f"{name!r}: the {self._verb} was not sent {within}, because the server was busy "
+                "with others"
+            )
         heard: dict[ClientCircuit | None, str] = {}
         for row in late.tolist():
             pv = self._pvs[row]

@@ -104,6 +104,17 @@ def watch_connections(world: World) -> None:
         pass
 
 
+def monitor_table(world: World) -> None:
+    with world.table.monitor() as live:
+        live.wait(0)
+        live.snapshot()
+
+
+def record_table(world: World) -> None:
+    with world.table.record(timeout=5) as recording:
+        next(recording)
+
+
 CALLS: dict[str, Callable[[World], object]] = {
     "read": lambda world: world.x.read(),
     "read, callback": lambda world: world.x.read(wait=False, callback=ignore),
@@ -114,6 +125,10 @@ CALLS: dict[str, Callable[[World], object]] = {
     "read many": lambda world: world.ctx.read("x", "y"),
     "write many": lambda world: world.ctx.write({"x": 1, "y": 2}),
     "table, read": lambda world: world.table.read(),
+    "table, write": lambda world: world.table.write([1.5, 2.5]),
+    "table, write, no wait": lambda world: world.table.write(1.5, wait=False),
+    "table, monitor": monitor_table,
+    "table, record": record_table,
     "info": lambda world: world.x.info(),
     "metadata": lambda world: fetch_metadata(world.x, Deadline(5)),
     "watch_metadata": watch_metadata,
@@ -129,6 +144,7 @@ def test_the_client_is_whole_after_an_interrupt_at_any_line(world: World, name: 
     places = 0
     for where in interrupt_each_line(lambda: call(world)):
         world.x.unsubscribe_all()  # a watch that was interrupted goes on
+        world.table.close()  # so does a monitor
         world.whole(where)
         assert world.x.read(timeout=2).data[0] >= 1.0, where
         places += 1

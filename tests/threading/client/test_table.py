@@ -1,6 +1,7 @@
 """Tables of PVs, against a real IOC and against scripted servers."""
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from time import monotonic
@@ -342,3 +343,15 @@ class TestRestoring:
             ctx.table(["y"]).restore(snap)
         with pytest.raises(CaprotoTypeError, match="snapshot must be a TableSnapshot"):
             ctx.table(["y"]).restore({"y": 1})
+
+
+def test_a_table_that_is_gone_leaves_nothing_behind(ctx, wait_for):
+    pv = ctx.get_pv("x")
+    tables = [ctx.table(["x", "y"]) for _ in range(3)]
+    with tables[0].monitor() as live:
+        while not live.snapshot().ok.all():
+            assert live.wait(10)
+        assert len(pv._tables) == 3
+    tables.clear()
+    gc.collect()
+    wait_for(lambda: not pv._tables)
