@@ -61,7 +61,7 @@ class ColumnRequests:
         return self._left
 
     def wait_for(self, waiter: Waiter, left: int) -> bool:
-        """Have *waiter* called when so many replies are *left*, or fewer; False if it is so."""
+        """Have *waiter* called when at most *left* replies are awaited; False if that is so now."""
         with self._lock:
             if self._left <= left:
                 return False

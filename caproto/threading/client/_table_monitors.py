@@ -69,9 +69,9 @@ class TableMonitor:
     def close(self) -> None:
         """End the subscriptions. May be called twice, from any thread."""
         self._updates.close()
-        self._state.unfollow(self)
         for circuit in list(self._circuits):
             circuit.note(functools.partial(self._cancel, circuit))
+        self._state.unfollow(self)  # last: if this is interrupted, `Table.close` repeats it
 
     @property
     def closed(self) -> bool:

@@ -305,7 +305,7 @@ class ColumnOperation:
         self._wait(0)
 
     def _wait(self, left: int) -> bool:
-        """Wait until so many replies are left; False if the deadline comes first."""
+        """Wait until at most *left* replies are awaited; False if the deadline comes first."""
         waiter = OneShot()
         if not self._requests.wait_for(waiter, max(left, 0)):
             return True
