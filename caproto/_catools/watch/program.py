@@ -67,10 +67,13 @@ def _check_terminal() -> None:
 
 
 def _has_colours() -> bool:
+    """Ask terminfo; a terminal that it does not have is taken for a modern one."""
     try:
         import curses
-
-        curses.setupterm()
-        return curses.tigetnum("colors") > 0
-    except (ImportError, curses.error):
+    except ImportError:  # some builds of Python lack it
         return True
+    try:
+        curses.setupterm()
+    except curses.error:
+        return True
+    return curses.tigetnum("colors") > 0

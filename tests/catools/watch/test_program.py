@@ -62,6 +62,7 @@ def test_ctrl_z_and_the_return(ioc):
     ({"NO_COLOR": ""}, True),
     ({"NO_COLOR": "1"}, False),
     pytest.param({"TERM": "vt100"}, False, marks=pytest.mark.thorough),
+    pytest.param({"TERM": "not-in-terminfo"}, True, marks=pytest.mark.thorough),
 ])
 def test_colours_only_where_they_are_wanted(start_ioc, variables, coloured):
     alarm = 'record(ao, "$(P)x") { field(VAL, "9") field(HIHI, "1") field(HHSV, "MAJOR") ' \
