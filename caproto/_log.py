@@ -32,7 +32,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TextIO
 
 from ._errors import CaprotoTypeError, CaprotoValueError
 
@@ -271,7 +271,13 @@ class LogFormatter(logging.Formatter):
         return " ".join([label, *(_shown(value) for value in values if value), message])
 
 
-class _LastResort(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _TextHandler = logging.StreamHandler[TextIO]
+else:
+    _TextHandler = logging.StreamHandler  # before Python 3.11 it takes no parameter
+
+
+class _LastResort(_TextHandler):
     """Prints the records for which the program has configured no handler."""
 
     def __init__(self) -> None:

@@ -80,13 +80,23 @@ class SearchNews(Generic[S]):
         self.beacons: list[tuple[Address, bool]] = []
 
 
-class _Postponed(NamedTuple, Generic[S]):
-    when: float
-    order: int
-    searcher: S
-    names: list[str]
-    keys: list[Key]
-    lost: bool
+class _Postponed(Generic[S]):
+    """Searches that begin later; sorted by when, then in the order of asking."""
+
+    __slots__ = ("keys", "lost", "names", "order", "searcher", "when")
+
+    def __init__(
+        self, when: float, order: int, searcher: S, names: list[str], keys: list[Key], lost: bool
+    ) -> None:
+        self.when = when
+        self.order = order
+        self.searcher = searcher
+        self.names = names
+        self.keys = keys
+        self.lost = lost
+
+    def __lt__(self, other: _Postponed[S]) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
 
 
 class SearchBook(Generic[S]):
