@@ -8,7 +8,7 @@ from .._addresses import Address
 from .._errors import MessageError, RemoteProtocolError
 from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import ErrorResponse
-from .._protocol.dbr import ChannelType
+from .._protocol.dbr import AccessRights, ChannelType
 from .._protocol.roles import CLIENT, CLOSED, MUST_CLOSE
 from .interfaces import PV, Refusal, Subscription
 
@@ -47,7 +47,8 @@ def name_rights(channel: ClientChannel) -> str:
     rights = channel.access_rights
     if rights is None:
         return "rights not known yet"
-    return rights.name or "" if rights else ""
+    members = (AccessRights.READ, AccessRights.WRITE)
+    return "|".join(str(right.name) for right in members if right in rights)
 
 
 def log_end(
