@@ -320,6 +320,8 @@ class SearchPlan:
                 self._learn(now - when)
         if entry is None:
             return ""
+        if not self._names:  # its memory would stay as it was for the most names ever
+            self._names.clear()
         entry.done = True
         return entry.name
 

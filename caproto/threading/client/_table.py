@@ -411,18 +411,16 @@ class Core:
     Attributes
     ----------
     state : TableState
-    latest : Columns
-        What came last.
+    latest : Columns or None
+        What was last read.
     """
 
     def __init__(self, home: Home, form: TableForm, pvs: tuple[PV, ...]) -> None:
         self._home = home
         self._pvs = pvs
         self.state = TableState(form, _locks.Lock())
-        self.latest = Columns(form)
-        for column in (self.latest.values, self.latest.timestamps, self.latest.severity,
-                       self.latest.status):  # fmt: skip
-            column.flags.writeable = False
+        self.latest: Columns | None = None  # until the first read
+        self._form = form
         self._index = form.index
 
     @property
@@ -447,7 +445,8 @@ class Core:
         for follower in self.state.followers:
             if isinstance(follower, Live):
                 return follower.column(name)
-        column: NDArray[Any] = getattr(self.latest, name)
+        column: NDArray[Any] = getattr(self.latest or Columns(self._form), name)
+        column.flags.writeable = False
         return column
 
     def changed(self, pvs: Sequence[PV]) -> None:
