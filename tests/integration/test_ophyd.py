@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.ioc_process import ROOT, SoftIOC, clean_environ
+from tests.harness.ioc_process import ROOT, IOCProcess, SoftIOC, clean_environ
 
 pytestmark = pytest.mark.ioc
 
@@ -27,7 +27,17 @@ def axes() -> Iterator[SoftIOC]:
         yield ioc
 
 
-def start(scenario: str, ioc: SoftIOC) -> subprocess.Popen[str]:
+class MotorServer(IOCProcess):
+    """The portable server of EPICS, written in C++, with the fields of a motor record."""
+
+    def pv(self, record: str) -> str:
+        return "T:" + record
+
+    def _command(self) -> list[str]:
+        return [sys.executable, str(PROGRAMS / "motor_server.py"), self.pv("m")]
+
+
+def start(scenario: str, ioc: SoftIOC | MotorServer) -> subprocess.Popen[str]:
     environ = {**clean_environ(**ioc.environ), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, str(PROGRAMS / "program.py"), scenario, ioc.pv("")],
@@ -36,7 +46,7 @@ def start(scenario: str, ioc: SoftIOC) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def run(scenario: str, ioc: SoftIOC) -> list[str]:
+def run(scenario: str, ioc: SoftIOC | MotorServer) -> list[str]:
     """Run a scenario; return the lines it prints."""
     process = start(scenario, ioc)
     out, err = process.communicate(timeout=100)
@@ -72,6 +82,16 @@ SCANNED = [
 
 def test_scans(axes):
     assert run("scans", axes) == SCANNED
+
+
+@pytest.mark.thorough
+def test_a_motor():
+    pytest.importorskip("pcaspy")
+    with MotorServer() as server:
+        assert run("motor", server) == [
+            "True 2.0 2.0 False (-50.0, 50.0) mm", "2.0 True", "[0.0, 0.5, 1.0]", "True 1",
+            "LimitError",
+        ]
 
 
 def _burn() -> None:

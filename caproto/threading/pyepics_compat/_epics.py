@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 
 from ..._errors import CaprotoRuntimeError
+from ..._protocol.dbr import AlarmSeverity
 
 _FACE = __package__ or ""
 #: Names of pyepics' upper layers, and the modules of an installed pyepics that have them.
@@ -44,6 +45,7 @@ def install() -> ModuleType:
     module.__path__ = list((spec and spec.submodule_search_locations) or [])
     vars(module).update({name: getattr(face, name) for name in face.__all__})
     vars(module).update(__caproto__=True, __version__="3.5.0", pv=_module("epics.pv", face))
+    vars(module).update({severity.name: int(severity) for severity in AlarmSeverity})
     module.__getattr__ = _upper  # type: ignore[method-assign]
     sys.modules["epics"] = module
     for name in ("ca", "dbr"):

@@ -46,7 +46,8 @@ monitor_delta, context
     timeout : float
         Seconds to wait.
     """
-    form = form.lower() if form.lower() in FORMS else "time"
+    form = str(form).lower()
+    form = form if form in FORMS else "time"
     pvname = pvname.strip()
     channels = channels_of(context or PV.default_context())
     found: PV | None = channels.cache.get((pvname, form))
@@ -100,9 +101,12 @@ def caget(
     connection_timeout: float = 5.0,
     context: Context | None = None,
 ) -> Any:
-    """Return the value of a PV; None if it is not connected or does not answer in time."""
-    pv = get_pv(pvname, context=context)
-    if not pv.wait_for_connection(connection_timeout):
+    """Return the value of a PV; None if it is not connected or does not answer in time.
+
+    That one cannot be connected is printed, as by `get_pv`; so do the other functions.
+    """
+    pv = get_pv(pvname, connect=True, context=context, timeout=connection_timeout)
+    if not pv.connected:
         return None
     return pv.get(count, as_string, as_numpy, timeout, use_monitor=use_monitor)
 
@@ -116,8 +120,8 @@ def caput(
     context: Context | None = None,
 ) -> int | None:
     """Write to a PV; return 1, -1 if there was no completion in time, None if not connected."""
-    pv = get_pv(pvname, context=context)
-    if not pv.wait_for_connection(connection_timeout):
+    pv = get_pv(pvname, connect=True, context=context, timeout=connection_timeout)
+    if not pv.connected:
         return None
     return pv.put(value, wait, timeout)
 
@@ -126,8 +130,8 @@ def cainfo(
     pvname: str, print_out: bool = True, timeout: float = 5.0, connection_timeout: float = 5.0
 ) -> str | None:
     """Print all that is known about a PV, or return it as text."""
-    pv = get_pv(pvname)
-    if not pv.wait_for_connection(connection_timeout):
+    pv = get_pv(pvname, connect=True, timeout=connection_timeout)
+    if not pv.connected:
         return None
     pv.get(timeout=timeout)
     if not print_out:
@@ -148,8 +152,8 @@ def camonitor(
     monitor_delta: float | None = None,
 ) -> None:
     """Call *callback* at each update of a PV, or write a line with *writer*."""
-    pv = get_pv(pvname)
-    if not pv.wait_for_connection(connection_timeout):
+    pv = get_pv(pvname, connect=True, timeout=connection_timeout)
+    if not pv.connected:
         return
     pv.get_ctrlvars()  # the first value is shown with its precision, too
     watch = _Watch(callback or _Writer(writer))

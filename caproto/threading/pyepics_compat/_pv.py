@@ -242,11 +242,12 @@ class PV(Connection):
     def _read(self, count: int | None, form: str, timeout: float | None) -> Known | None:
         """Ask the server; also keep the answer."""
         puts = self._channel.puts
-        found = self._asked(count, form, timeout)
-        if found is None:
+        found, facts = self._asked(count, form, timeout), self._facts
+        if found is None or facts is None:
             return None
-        self._keep(found)
-        self._puts = puts
+        if not count or facts.nelm == 1:  # else it is not what others ask for
+            self._keep(found)
+            self._puts = puts
         found.pop("count", None)
         return found
 
@@ -442,8 +443,10 @@ class PV(Connection):
         return known[name]
 
     @property
-    def info(self) -> str:
-        """All that is known, one attribute a line."""
+    def info(self) -> str | None:
+        """All that is known, one attribute a line; None without a connection."""
+        if not self.wait_for_connection():
+            return None
         self.get(as_string=True)
         self._fetch_control(ATTRIBUTE_TIME)
         known = self._keywords()

@@ -16,6 +16,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 CAThread = threading.Thread
 
 
+def initialize_libca() -> None:
+    """Do nothing: there is no C library."""
+
+
+def finalize_libca(maxtime: float = 10.0) -> None:
+    """Do nothing: there is no C library."""
+
+
 def use_initial_context() -> None:
     """Do nothing: all threads share one Context."""
 
@@ -89,7 +97,7 @@ def write_access(chid: Chid) -> int:
 
 __all__ = [
     "CAThread", "attach_context", "clear_cache", "create_context", "current_context",
-    "detach_context", "flush_io",
+    "detach_context", "finalize_libca", "flush_io", "initialize_libca",
     "isConnected", "pend_event", "pend_io", "poll", "read_access", "use_initial_context",
     "withInitialContext", "write_access",
 ]  # fmt: skip

@@ -13,7 +13,15 @@ import bluesky.plans as bp
 import ophyd
 from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
-from ophyd import Component, Device, EpicsSignal, EpicsSignalRO, EpicsSignalWithRBV, PVPositioner
+from ophyd import (
+    Component,
+    Device,
+    EpicsMotor,
+    EpicsSignal,
+    EpicsSignalRO,
+    EpicsSignalWithRBV,
+    PVPositioner,
+)
 
 prefix = sys.argv[2]
 
@@ -95,6 +103,26 @@ def scans():
     print(len(events) >= 3 and events == sorted(events))
 
 
+def motor():
+    engine = RunEngine({})
+    m = connected(EpicsMotor(prefix + "m", name="m"))
+    moving = []
+    m.subscribe(lambda value, **_: moving.append(value), event_type=m.SUB_READBACK, run=False)
+    status = m.move(2.0, wait=True, timeout=20)
+    print(status.success, m.position, m.user_setpoint.get(), m.moving, m.limits, m.egu)
+    print(moving[-1], moving == sorted(moving) and len(moving) > 2)
+    events = scan(engine, bp.scan([m], m, 0, 1, 3))
+    print([event["m"] for event in events])
+    status = m.move(40.0, wait=False)
+    m.stop(success=True)
+    status.wait(10)
+    print(m.position < 40.0, m.motor_done_move.get())
+    try:
+        m.move(60.0)
+    except ValueError as error:
+        print(type(error).__name__)
+
+
 def interrupted():
     engine = RunEngine({})
     axis = connected(Axis(prefix + "axis", name="axis"))
@@ -160,5 +188,6 @@ def plugin():
 
 
 print(ophyd.cl.name)
-{one.__name__: one for one in
- (signals, devices, scans, interrupted, restarted, names, plugin)}[sys.argv[1]]()  # fmt: skip
+{one.__name__: one for one in (
+    signals, devices, scans, motor, interrupted, restarted, names, plugin
+)}[sys.argv[1]]()  # fmt: skip

@@ -19,6 +19,7 @@ record(stringout, "$(P)text") {}
 record(waveform, "$(P)wave") { field(FTVL, "DOUBLE") field(NELM, "10") }
 record(waveform, "$(P)shorts") { field(FTVL, "SHORT") field(NELM, "10") }
 record(waveform, "$(P)chars") { field(FTVL, "CHAR") field(NELM, "100") }
+record(waveform, "$(P)empty") { field(FTVL, "SHORT") field(NELM, "5") }
 record(waveform, "$(P)texts") { field(FTVL, "STRING") field(NELM, "5") }
 record(waveform, "$(P)big") { field(FTVL, "CHAR") field(NELM, "70000") }
 record(ao, "$(P)refused") { field(DISP, "1") }

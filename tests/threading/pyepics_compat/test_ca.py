@@ -17,6 +17,8 @@ def test_a_channel_id_leads_back_to_its_pv(pv, context):
     missing = PV("nobody").chid
     assert missing.pv is None or not ca.isConnected(missing)
     assert ca.read_access(missing) == ca.write_access(missing) == 0
+    assert ca.initialize_libca() is ca.finalize_libca() is None
+    assert x.connected
 
 
 def test_contexts_are_nothing_to_care_about():

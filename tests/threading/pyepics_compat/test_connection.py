@@ -23,6 +23,8 @@ class TestMaking:
         assert missing.pvname == "nobody:has:this" and not missing.connected
         assert missing.wait_for_connection(0.1) is False
         assert repr(missing) == "<PV 'nobody:has:this': not connected>"
+        missing.connection_timeout = 0.05
+        assert missing.info is None
 
     def test_the_form_may_be_in_any_case(self, pv):
         assert pv("x", form="CTRL").type == "ctrl_double"

@@ -34,10 +34,11 @@ def test_a_script_for_pyepics_runs(records):
         x = PV(sys.argv[1])
         caput(sys.argv[1], 2.5, wait=True)
         print(caget(sys.argv[1], use_monitor=False), epics.ca.isConnected(x.chid), dbr.DBE_VALUE)
+        print(epics.NO_ALARM, epics.MINOR_ALARM, epics.MAJOR_ALARM, epics.INVALID_ALARM)
         """,
         records,
     )
-    assert out == "2.5 True 1\n"
+    assert out == "2.5 True 1\n0 1 2 3\n"
 
 
 def test_importing_starts_no_thread_and_the_end_is_quiet(records):

@@ -24,7 +24,7 @@ class TestGetPV:
     def test_the_cache_is_by_name_and_form(self, name):
         x = epics.get_pv(name("x"))
         assert epics.get_pv(f" {name('x')} ") is x and epics.get_pv(name("x"), form="ctrl") is not x
-        assert epics.get_pv(name("x"), form="nonsense") is x
+        assert epics.get_pv(name("x"), form="nonsense") is epics.get_pv(name("x"), None) is x
         assert epics.PV(name("x")) is not x
 
     def test_after_a_disconnect_there_is_a_new_one(self, name):
@@ -72,12 +72,13 @@ class TestGetPV:
         assert not missing.connected and capsys.readouterr().out == "cannot connect to nobody\n"
 
 
-def test_caget_and_caput(name):
+def test_caget_and_caput(name, capsys):
     assert epics.caput(name("x"), 1.25, wait=True) == 1
     assert epics.caget(name("x"), use_monitor=False) == 1.25
     assert epics.caget(name("x"), True, use_monitor=False) == "1.250"
     assert epics.caget("nobody", connection_timeout=0.05) is None
     assert epics.caput("nobody", 1, connection_timeout=0.05) is None
+    assert capsys.readouterr().out == 2 * "cannot connect to nobody\n"
 
 
 def test_cainfo(name, capsys):

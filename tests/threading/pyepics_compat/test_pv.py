@@ -31,6 +31,15 @@ class TestGet:
         assert wave.get(as_string=True) == "<array size=3, type=time_double>"
         assert (wave.count, wave.nelm) == (3, 10)
         assert wave.get(count=5).tolist() == [1, 2, 3, 0, 0]  # read: the server fills up
+        assert wave.get(count=2, use_monitor=False).tolist() == [1, 2]
+        assert wave.get().tolist() == [1, 2, 3] and wave.count == 3  # as before
+
+    @pytest.mark.parametrize("use_monitor", [True, False])
+    def test_an_array_without_elements(self, pv, use_monitor):
+        empty = pv("empty")
+        value = empty.get(use_monitor=use_monitor)
+        assert len(value) == empty.count == 0 and value.dtype == "int16"
+        assert empty.get(as_numpy=False, use_monitor=use_monitor) == []
 
     def test_text(self, pv, wait_for):
         x, switch, chars = pv("x"), pv("switch"), pv("chars")
