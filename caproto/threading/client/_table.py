@@ -265,8 +265,8 @@ class Table:
         ------
         CaprotoKeyError
             If the table does not have one of the names.
-        CaprotoTypeError
-            If *snapshot* is none.
+        CaprotoTypeError, CaprotoValueError
+            If *snapshot* is none, or has values of another kind.
         """
         if not isinstance(snapshot, TableSnapshot):
             raise CaprotoTypeError(f"snapshot must be a TableSnapshot, not {snapshot!r}")
@@ -276,7 +276,12 @@ class Table:
         rows = numpy.array([self.index[name] for name in snapshot.names], numpy.intp)
         values = empty_values(self._form)
         mask = numpy.zeros(len(self), numpy.bool_)
-        values[rows], mask[rows] = snapshot.values, snapshot.ok
+        try:
+            values[rows], mask[rows] = snapshot.values, snapshot.ok
+        except (TypeError, ValueError) as error:
+            raise CaprotoValueError(
+                f"the values of the snapshot cannot be those of this table: {error}"
+            ) from None
         if only_changed:
             now = self.read(timeout=timeout)
             same = [now.ok[row] and numpy.array_equal(now.values[row], values[row])

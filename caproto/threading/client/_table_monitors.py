@@ -20,7 +20,7 @@ from ..._client.operations import failure, refusal
 from ..._client.pvs import link_of
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
-from ..._errors import CaprotoError
+from ..._errors import CaprotoError, CaprotoValueError
 from ..._protocol.commands import ErrorResponse
 from ..._protocol.message import DataMessage
 from .. import _lifetime, _waiting
@@ -240,7 +240,22 @@ class Live(TableMonitor):
         return found
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a read-only copy of one column, by the name of its attribute."""
+        """Return a copy of one column, which costs less than a snapshot.
+
+        Parameters
+        ----------
+        name : str
+            'values', 'timestamps', 'severity' or 'status'.
+
+        Raises
+        ------
+        CaprotoValueError
+            If it is none of these.
+        """
+        if name not in ("values", "timestamps", "severity", "status"):
+            raise CaprotoValueError(
+                f"{name!r} is not a column: 'values', 'timestamps', 'severity' or 'status'"
+            )
         return self._updates.column(name)
 
     def __repr__(self) -> str:

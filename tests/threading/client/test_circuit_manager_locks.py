@@ -111,7 +111,7 @@ class Crowd:
         rng = random.Random(seed)
         steps = [
             self.read, self.write, self.listen, self.leave, self.lose_callback, self.idle,
-            self.look,
+            self.look, self.table,
         ]
         while not self.over.is_set():
             (pv,) = self.ctx.get_pvs(
@@ -157,6 +157,20 @@ class Crowd:
         repr(self.ctx), repr(pv), self.ctx.explain(pv)
         self.ctx.broadcaster.search_now()
         self.ctx.broadcaster.time_since_last_heard()
+
+    def table(self, pv, rng) -> None:
+        names = rng.sample(self.names, 4)
+        table = self.ctx.table(names, count=rng.choice((1, 2000)), priority=pv.priority)
+        with table.monitor() as live, table.record(timeout=0.01) as recording:
+            table.read(timeout=0.2)
+            table.write(1.0, wait=rng.random() < 0.5, timeout=0.2)
+            live.wait(0.01)
+            live.snapshot()
+            for updates in recording:
+                self.updates += len(updates)
+                break
+            with table.monitor(self.callback, period=0.01):
+                live.wait(0.02)
 
     def trouble(self, seed: int) -> None:
         """Do to the client what servers and networks do."""

@@ -341,6 +341,8 @@ class TestRestoring:
         snap = ctx.table(["x"]).read()
         with pytest.raises(ca.CaprotoKeyError, match="the table has no 'x'"):
             ctx.table(["y"]).restore(snap)
+        with pytest.raises(CaprotoValueError, match="the values of the snapshot cannot be those"):
+            ctx.table(["text"]).restore(ctx.table(["text"], dtype=str).read())
         with pytest.raises(CaprotoTypeError, match="snapshot must be a TableSnapshot"):
             ctx.table(["y"]).restore({"y": 1})
 

@@ -34,6 +34,9 @@ class TestLive:
             assert live.snapshot().values.tolist() == [1.5, 7.0]
             assert live.changed(version).tolist() == [1]
             assert table.values.tolist() == [1.5, 7.0]
+            assert live.column("severity").tolist() == [0, 0]
+            with pytest.raises(CaprotoValueError, match="'names' is not a column"):
+                live.column("names")
             assert not live.wait(0.05)
             assert live.wait(0, since=version)
 
