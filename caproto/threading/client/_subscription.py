@@ -42,14 +42,6 @@ class Subscription(SubscriptionState):
     ----------
     pv : PV
         The PV with the updates.
-    data_type : ChannelType, int, str or None
-        As given to `PV.subscribe`.
-    data_count : int or None
-        Wanted number of elements; None for as many as there are.
-    low, high, to : float
-        Legacy limits of the EVENT_ADD message; servers ignore them.
-    mask : SubscriptionType
-        Which kinds of change are wanted.
     wanted : bool
         Whether it has callbacks, so that the server is to send updates.
     event_id : int or None
