@@ -38,6 +38,9 @@ class Subscription(SubscriptionState):
     added; when the last one goes the updates are cancelled. After each reconnection the updates
     go on by themselves, beginning with the present value.
 
+    Its ``data_type``, ``data_count``, ``low``, ``high``, ``to`` and ``mask`` are what
+    :meth:`PV.subscribe` was asked for.
+
     Attributes
     ----------
     pv : PV
