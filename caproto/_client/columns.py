@@ -273,6 +273,19 @@ def empty_values(form: TableForm, size: int | None = None) -> NDArray[Any]:
     return numpy.full(shape, _fill(first), first.dtype)
 
 
+def equal_rows(first: NDArray[Any], second: NDArray[Any]) -> NDArray[numpy.bool_]:
+    """Tell for each row whether the values of two columns are equal; NaN is equal to NaN."""
+    if first.dtype == object:
+        pairs = zip(first, second, strict=True)
+        return numpy.array([numpy.array_equal(*pair) for pair in pairs], numpy.bool_)
+    equal: NDArray[numpy.bool_] = first == second
+    if first.dtype.kind == "f":
+        equal |= numpy.isnan(first) & numpy.isnan(second)
+    if equal.ndim > 1:
+        equal = numpy.logical_and.reduce(equal, axis=1)
+    return equal
+
+
 def _fill(form: Form) -> float | int | bytes:
     return b"" if form.dtype.kind == "S" else numpy.nan if form.dtype.kind == "f" else 0
 

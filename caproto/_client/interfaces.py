@@ -172,3 +172,6 @@ class TableOfPVs(Protocol):
 
     def changed(self, pvs: Sequence[Any]) -> None:
         """Note that these PVs are connected, or not any more; called without a lock."""
+
+    def abandon(self) -> None:
+        """Note that all connections belong to another process, and so does its lock."""

@@ -531,6 +531,8 @@ class PVTable(Generic[P, C]):
         self.closed = reason
         for pv in self.pvs.values():
             pv._link = None
+        for table in {table for pv in self.pvs.values() for table in pv._tables}:
+            table.abandon()
 
     def _changed(
         self, carrier: C, pvs: Iterable[P], news: str, steps: Steps[P, C], log: str = ""

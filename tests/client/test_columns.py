@@ -15,6 +15,7 @@ from caproto._client.columns import (
     check_values,
     decode,
     decode_one,
+    equal_rows,
     make_form,
 )
 from caproto._protocol.id_ranges import Block, IdRange
@@ -202,3 +203,26 @@ def test_the_times_are_exact():
     form = TableForm(["a"], "time", float, 1).forms[0]
     stamps = decode(block_of([response, response]), form)[1]
     assert stamps[0] == response.metadata.stamp.as_datetime64()
+
+
+@pytest.mark.parametrize(
+    "first, second, equal",
+    [
+        ([1.0, math.nan, 2.0], [1.0, math.nan, 3.0], [True, True, False]),
+        ([[1, 2], [3, 4]], [[1, 2], [3, 5]], [True, False]),
+        ([b"a", b"b"], [b"a", b""], [True, False]),
+    ],
+)  # fmt: skip
+def test_equal_rows(first, second, equal):
+    assert equal_rows(np.array(first), np.array(second)).tolist() == equal
+
+
+def test_equal_rows_of_mixed_types():
+    first, second = np.empty(3, object), np.empty(3, object)
+    first[:] = b"a", 1.0, 2.0
+    second[:] = b"a", 1.0, 3.0
+    first[2] = np.array([1, 2])
+    second[2] = np.array([1, 2])
+    assert equal_rows(first, second).tolist() == [True, True, True]
+    second[0] = b"b"
+    assert equal_rows(first, second).tolist() == [False, True, True]

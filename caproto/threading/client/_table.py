@@ -22,7 +22,7 @@ from ..._client.arguments import (
 )
 from ..._client.callbacks import check_accepts
 from ..._client.column_requests import TableWritten
-from ..._client.columns import Columns, Rows, TableForm, check_values, empty_values
+from ..._client.columns import Columns, Rows, TableForm, check_values, empty_values, equal_rows
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
 from ..._errors import (
@@ -284,9 +284,7 @@ class Table:
             ) from None
         if only_changed:
             now = self.read(timeout=timeout)
-            same = [now.ok[row] and numpy.array_equal(now.values[row], values[row])
-                    for row in range(len(self))]  # fmt: skip
-            mask &= ~numpy.array(same, numpy.bool_)
+            mask &= ~(now.ok & equal_rows(now.values, values))
         return self.write(values, mask, timeout=timeout)
 
     def _rows(self, mask: object) -> Rows:
@@ -438,6 +436,13 @@ class Core:
         with self._home.lock:
             self._home.table.enlist(self._pvs, self)
         self.changed(self._pvs)
+
+    def abandon(self) -> None:
+        """Forget the connections in the child of a fork; its lock may be held by no thread."""
+        self.state.lock = _locks.Lock()
+        self.state.connected[:] = False
+        for follower in self.state.followers:
+            follower.context_closed()
 
     def retire(self) -> None:
         """Have the PVs report nothing more, unless a monitor goes on without its table."""

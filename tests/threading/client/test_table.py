@@ -4,6 +4,7 @@ from __future__ import annotations
 import gc
 import pickle
 import sys
+import threading
 from time import monotonic
 
 import numpy as np
@@ -357,3 +358,34 @@ def test_a_table_that_is_gone_leaves_nothing_behind(ctx, wait_for):
     tables.clear()
     gc.collect()
     wait_for(lambda: not pv._tables)
+
+
+def test_in_the_child_of_a_fork_no_lock_is_held(start_server):
+    """As the child finds it: another thread held the lock, and does not exist any more."""
+    server = start_server({"x": 1.5})
+    ctx = Context(configuration=server.configuration)
+    table = ctx.table(["x"])
+    live = table.monitor()
+    table.wait_for_connection()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with table._core.state.lock:
+            held.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    circuits = list(ctx.circuit_managers.values())
+    try:
+        ctx._home.table.abandon("this Context was created before fork")
+        assert not table.connected.any() and live.closed
+        with pytest.raises(ContextDisconnectedError, match="before fork"):
+            table.read()
+    finally:
+        done.set()
+        thread.join()
+        for circuit in circuits:
+            circuit.disconnect()
+        ctx.disconnect()
