@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from .._protocol.dbr import SubscriptionType
-from .extras import Extras
 from .statuses import FAILED, TIMED_OUT
+
+if TYPE_CHECKING:  # most command lines ask for nothing of it
+    from .extras import Extras
 
 __all__ = ["Complaint", "Failed", "Settings", "TimeUp", "parse_seconds"]
 
