@@ -17,7 +17,7 @@ from caproto._client.backoff import Loss
 from caproto._client.circuit_session import CircuitSession
 from caproto._client.deliveries import Deliveries
 from caproto._client.descriptions import CircuitState
-from caproto._client.operations import NotSent, Read, Write
+from caproto._client.operations import NotSent, Read
 from caproto._client.pvs import PVState, PVTable
 
 ADDRESS = ("10.0.0.1", 5064)
@@ -165,6 +165,12 @@ def test_it_is_connected_when_the_connection_is_there(world):
     assert session.state is CircuitState.CONNECTED and session.time_up(110.0) == 5.0
 
 
+def test_a_connection_that_is_made_while_it_closes_does_not_revive_it(world):
+    assert world.session.close_if_unused()
+    world.session.established(105.0)
+    assert world.session.state is CircuitState.CLOSING and world.session.over
+
+
 def test_defaults_are_those_of_a_context():
     session = CircuitSession(ADDRESS, 3, 13, host_name="here", client_name="me", now=1.0)
     assert session.heartbeat.timeout == 30.0 and session.deadline == 31.0
@@ -299,126 +305,6 @@ def test_the_end(world, error, useful, loss):
 
 def test_an_end_before_the_connection(world):
     assert world.session.end(OSError("refused")).connecting
-
-
-# ---- operations ------------------------------------------------------------------------------
-
-
-def test_an_operation_is_answered_once(world):
-    (x,) = world.connect("x")
-    operation = read(x)
-    number = world.begin(operation, x)
-    (request,) = world.send()
-    assert (type(request), request.ioid) == (ca.ReadNotifyRequest, number)
-    assert not world.session.useful
-    world.receive(answer(number))
-    ((target, response),) = world.out
-    assert target is operation and response.data[0] == 1.5
-    assert world.then is None and world.error is None, "nothing special"
-    assert world.session.useful
-    assert not world.session.routes.operations and not world.session.circuit.pending
-    assert not world.session.forget(number)
-
-
-def test_a_write_without_confirmation_waits_for_nothing(world):
-    (x,) = world.connect("x")
-    world.begin(Write(x, None, Limit(), 2.5, None, None, False), x)
-    (request,) = world.send()
-    assert type(request) is ca.WriteRequest
-    assert not world.session.routes.operations and not world.session.circuit.pending
-
-
-def test_what_is_forgotten_is_not_answered(world):
-    (x,) = world.connect("x")
-    number = world.begin(read(x), x)
-    assert world.session.forget(number) and not world.session.circuit.pending
-    world.send()
-    world.receive(answer(number))
-    assert not world.out and world.error is None
-
-
-def test_a_channel_that_is_lost_before_the_message_is_sent(world):
-    (x,) = world.connect("x")
-    operation = read(x)
-    number = world.session.new_number(x.channel)
-    message = operation.compose(x.channel, number)
-    world.receive(ca.ServerDisconnResponse(x.channel.cid))
-    with pytest.raises(NotSent, match="'x'"):
-        world.session.submit(operation, x.channel, number, message)
-    assert world.session.data_to_send() == [] and not world.session.routes.operations
-
-
-def compose(world: World, operations) -> list:
-    numbers = world.session.circuit.new_ioids(len(operations))
-    composed, failed = world.session.compose(operations, numbers)
-    assert not failed
-    return composed
-
-
-def test_one_that_cannot_be_composed_costs_no_other(world):
-    (x,) = world.connect("x")
-    bad = Write(x, None, Limit(), "no number", None, None, True)
-    good = read(x)
-    composed, failed = world.session.compose([bad, good], world.session.circuit.new_ioids(2))
-    ((operation, error),) = failed
-    assert operation is bad and isinstance(error, ca.CaprotoError)
-    assert world.session.submit_many(composed) == [] and len(world.send()) == 1
-
-
-def test_many_at_once(world):
-    x, y = world.connect("x", "y")
-    operations = [read(x), read(y), Write(x, None, Limit(), 1.0, None, None, False)]
-    assert world.session.submit_many(compose(world, operations)) == []
-    assert len(world.send()) == 3
-    assert list(world.session.routes.operations.values()) == operations[:2]
-
-
-def test_what_cannot_be_sent_holds_up_what_comes_later_for_the_same_pv(world):
-    x, y = world.connect("x", "y")
-    elsewhere = FakePV("z")
-    first, other, second = read(elsewhere), read(y), read(x)
-    composed = compose(world, [first, other, second])
-    late = (read(elsewhere), x.channel, second.compose(x.channel, 99))
-    assert world.session.submit_many([*composed, late]) == [first, late[0]]
-    assert len(world.send()) == 2
-
-
-def test_an_interrupted_submission_is_undone(world):
-    (x,) = world.connect("x")
-    kept, undone = read(x), read(x)
-    number = world.begin(kept, x)
-    world.begin(undone, x)
-    world.session.withdraw([undone])
-    assert world.session.routes.operations == {number: kept}
-    assert list(world.session.circuit.pending) == [number]
-    world.session.withdraw([undone])  # twice does no harm
-
-
-def test_operations_without_a_waiting_caller_expire(world):
-    (x,) = world.connect("x")
-    soon, late = read(x, 105.0), read(x, 200.0)
-    first = world.begin(soon, x)
-    world.begin(late, x)
-    assert world.session.expire_at == 105.0 and world.session.deadline == 105.0
-    assert world.session.expire(105.0) == [soon]
-    assert first not in world.session.circuit.pending
-    assert world.session.expire_at == 200.0
-    assert world.session.expire(200.0) == [late] and world.session.expire_at == math.inf
-
-
-def test_operations_are_lost_with_their_channel(world):
-    x, y = world.connect("x", "y")
-    lost, kept = read(x), read(y)
-    number = world.begin(lost, x)
-    world.begin(kept, y)
-    sub = world.subscribe(x)
-    world.receive(ca.ServerDisconnResponse(x.channel.cid))
-    assert world.then.lost == [x] and world.then.failed == {number: lost}
-    assert sub.event_id is None and not world.session.routes.subscriptions
-    assert not world.session.close_if_unused()
-    world.receive(ca.ServerDisconnResponse(y.channel.cid))
-    assert world.session.close_if_unused() and not world.session.close_if_unused()
-    assert world.session.state is CircuitState.CLOSING
 
 
 # ---- subscriptions ---------------------------------------------------------------------------
@@ -598,6 +484,13 @@ def test_a_quiet_server_is_asked(world):
     assert world.session.deadline == world.now + 30.0
 
 
+def test_before_the_deadline_nothing_is_asked(world):
+    world.connect("x")
+    world.now += 29.0
+    assert world.session.beat(world.now, world.now) is None and world.send() == []
+    assert world.session.deadline == world.now + 1.0
+
+
 def test_an_old_server_is_asked_by_read_sync():
     world = World(version=2)
     world.connect("x")
@@ -659,7 +552,9 @@ def test_what_is_sent_is_kept_for_the_log_only_while_it_is_read(world, caplog):
     assert not world.session.sent
     with caplog.at_level(logging.DEBUG, "caproto.circ"):
         world.begin(read(x), x)
-    assert [type(command) for command in world.session.sent] == [ca.ReadNotifyRequest]
+        silence(world)
+    kinds = [type(command) for command in world.session.sent]
+    assert kinds == [ca.ReadNotifyRequest, ca.EchoRequest]
     assert not caplog.records, "the driver logs, when its lock is released"
 
 

@@ -394,11 +394,74 @@ class TestCallbacks:
             deliver(world.table.listen(a, PVCallback(lambda: functions[1]), None, (), True))
         assert told == ["disconnected", "disconnected"]
 
+    def test_each_kind_is_listed_and_stopped_by_itself(self, world, told):
+        (a,) = world.search("a")
+        assert world.table.listeners(a, "state") == {}
+        world.table.stop_listening(a, "state", 0)  # before there is any
+
+        def function(pv, news):
+            told.append(news)
+
+        state, access = (PVCallback(lambda: function, token=5) for _ in range(2))
+        world.table.listen(a, state, access, (), False)
+        for news in ("state", "access_rights"):
+            assert world.table.listeners(a, news) == {5: function}
+        world.table.stop_listening(a, "state", 5)
+        assert world.table.listeners(a, "state") == {}
+        assert world.table.listeners(a, "access_rights") == {5: function}
+        world.attach([a])
+        deliver(world.create([a], AccessRights.READ))
+        assert told == [AccessRights.READ]
+
     def test_the_dead_are_found(self, world):
         (a,) = world.search("a")
         dead = PVCallback(lambda: None)
         world.table.listen(a, dead, None, (), False)
         assert a._dead_listeners() == {dead}
+
+
+class Table:
+    """A table that has PVs as rows."""
+
+    monitored = False
+
+
+class TestTables:
+    def test_they_are_told_which_of_their_pvs_have_changed(self, world):
+        a, b, c = world.search("a", "b", "c")
+        one, other = Table(), Table()
+        world.table.enlist([a, b], one)
+        world.table.enlist([b], other)
+        world.attach([a, b, c])
+        assert world.create([a, b, c]).tables == {one: [a, b], other: [b]}
+        assert world.lose([b, c]).tables == {one: [b], other: [b]}
+
+    def test_those_that_have_gone_are_told_nothing(self, world):
+        a, b = world.connect("a", "b")
+        gone, kept = Table(), Table()
+        for table in (gone, kept):
+            world.table.enlist([a, b], table)
+        world.table.strike([a, b], gone)
+        world.table.strike([a, b], Table())
+        assert world.lose([a, b]).tables == {kept: [a, b]}
+        assert list(world.table.close("over").tables) == [kept]
+
+    def test_all_are_told_the_end_though_no_pv_of_theirs_has_changed(self, world):
+        a, b = world.search("a", "b")
+        table = Table()
+        world.table.enlist([a, b], table)
+        assert world.table.close("over").tables == {table: []}
+
+    def test_pvs_of_a_monitored_table_are_needed(self, world):
+        (a,) = world.connect("a")
+        a._idle_wish = True
+        table = Table()
+        world.table.enlist([a], table)
+        assert a._may_idle
+        table.monitored = True
+        assert a._wanted and not a._may_idle
+        world.table.idle(world.carrier, a, world.now)
+        assert a._phase is PVPhase.SEARCHING, "it is connected again"
 
 
 class TestEnd:
