@@ -325,6 +325,7 @@ def test_no_io_below_the_line(name):
 _IMPORT_EACH = """
 import gc, os, sys, traceback
 import argparse, ctypes, dataclasses, inspect, logging, selectors, socket, threading, typing
+import numpy
 gc.disable()
 for name in sys.argv[1:]:
     pid = os.fork()
@@ -344,7 +345,7 @@ for name in sys.argv[1:]:
 def failed_imports(names: list[str]) -> tuple[list[str], str]:
     """Import each module alone; return those that fail, and what was written to stderr."""
     command = [sys.executable, "-W", "error", "-c", _IMPORT_EACH, *names]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=True)
     return done.stdout.split(), done.stderr
 
 
