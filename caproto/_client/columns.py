@@ -415,24 +415,41 @@ def _converted(values: object, form: Form) -> NDArray[Any]:
     """
     if form.dtype.kind == "S":
         return _encoded(values)
+    array = _numbers(values, form)
+    if form.dtype.kind == "f":
+        fits = ~(numpy.isfinite(array) & (abs(array) > numpy.finfo(form.dtype).max))
+    else:
+        whole = array.dtype.kind != "f" or numpy.isfinite(array) & (numpy.floor(array) == array)
+        if not numpy.all(whole):
+            raise CaprotoValueError(f"values are not whole numbers, which {form.dtype} needs")
+        limits = numpy.iinfo(form.dtype)
+        fits = (array >= limits.min) & (array <= limits.max)
+    if not fits.all():
+        raise CaprotoValueError(f"values are too large for {form.dtype}")
+    return array.astype(form.dtype)
+
+
+def _numbers(values: object, form: Form) -> NDArray[Any]:
+    """Make an array of numbers.
+
+    Raises
+    ------
+    CaprotoTypeError, CaprotoValueError
+    """
     try:
         array: NDArray[Any] = numpy.asarray(values)
         if array.dtype.kind in "OSU":
-            array = array.astype(numpy.float64 if form.dtype.kind == "f" else numpy.int64)
-        if array.dtype.kind == "f" and form.dtype.kind in "iu":
-            if not (numpy.isfinite(array) & (numpy.floor(array) == array)).all():
-                raise CaprotoValueError(
-                    f"values are not whole numbers, which {form.dtype} needs"
-                )
-            array = array.astype(numpy.int64)
-        converted = array.astype(form.dtype)
-        if form.dtype.kind in "iu" and not (converted == array).all():
-            raise CaprotoValueError(f"values are too large for {form.dtype}")
+            # By Python, because numpy would take None for NaN.
+            array = numpy.array([float(one) for one in array.ravel().tolist()]).reshape(array.shape)
+    except OverflowError:
+        raise CaprotoValueError(f"values are too large for {form.dtype}") from None
     except (TypeError, ValueError) as error:
-        if isinstance(error, CaprotoError):
-            raise
         raise CaprotoTypeError(f"values cannot be written as {form.dtype}: {error}") from None
-    return converted
+    if array.dtype.kind not in "biuf":
+        raise CaprotoTypeError(
+            f"values cannot be written as {form.dtype}: they are of type {array.dtype}"
+        )
+    return array
 
 
 def _encoded(values: object) -> NDArray[Any]:

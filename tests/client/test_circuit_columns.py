@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 import caproto as ca
 from caproto import CaprotoError, ChannelType
+from caproto._client import circuit_columns
 from caproto._client.circuit_columns import ColumnRequest, lose
 from caproto._client.deliveries import Deliveries
 from caproto._client.descriptions import CircuitState
+from caproto._protocol.columns import payloads_of
 from caproto._protocol.framing import split
 from caproto._protocol.id_ranges import Block, IdRange
 from caproto._protocol.message import Message
@@ -125,6 +127,30 @@ class TestRequests:
         assert [row for row, kind, _ in sink.got if kind == "lost"] == [0, 1, 2, 3]
         assert not world.session.circuit.ranges
 
+    def test_writes_without_replies_wait_for_nothing(self):
+        world, pvs = connected(2)
+        sids = np.array([pv.channel.sid for pv in pvs], np.uint32)
+        payloads = payloads_of(np.array([1.5, 2.5]), int(ChannelType.DOUBLE))
+        writes = ColumnRequest(4, int(ChannelType.DOUBLE), 1, sids, np.arange(2), payloads)
+        world.session.columns.request([writes], None)
+        sent = world.send()
+        assert [type(one) for one in sent] == [ca.WriteRequest] * 2
+        assert [(one.sid, one.data[0]) for one in sent] == [(sids[0], 1.5), (sids[1], 2.5)]
+        assert not world.session.circuit.ranges and not world.session.columns.open_requests()
+
+    def test_those_of_a_server_that_does_not_respond_are_given_up(self):
+        """But not its subscriptions."""
+        world, pvs = connected(2)
+        sink, subscriber = Sink(), Sink()
+        world.session.columns.request([reads(pvs)], sink)
+        world.session.columns.subscribe(subscriber, pvs, range(2))
+        world.receive(answer(world.send()[1].ioid, 1.0))
+        taken = world.session.columns.take_requests()
+        lose(taken, ca.CaprotoTimeoutError("silent"))
+        assert sink.got == [(0, "lost", "silent")] and not subscriber.got
+        (kept,) = world.session.circuit.ranges
+        assert kept.subscribes and kept.live[:2].all() and not world.session.columns.busy()
+
     def test_all_that_is_sent_is_logged(self, caplog):
         world, pvs = connected(2)
         caplog.set_level("DEBUG", "caproto.circ")
@@ -145,6 +171,26 @@ class TestSubscriptions:
         assert [one.sid for one in first + rest] == [pv.channel.sid for pv in pvs]
         assert all(one.mask == 5 and one.data_type is TIME_DOUBLE for one in first + rest)
         assert len(world.session.circuit.ranges) == 1
+
+    def test_not_for_one_who_wants_no_more(self):
+        world, pvs = connected(1)
+        sink = Sink()
+        sink.closed = True
+        assert self.subscribe(world, pvs, sink) == [] and not sink.on
+
+    def test_where_the_ids_of_a_range_are_used_up_another_begins(self, monkeypatch):
+        monkeypatch.setattr(circuit_columns, "FEWEST", 2)
+        world, pvs = connected(7)
+        sink = Sink()
+        sent = [one for n in range(1, 8) for one in self.subscribe(world, pvs[:n], sink)]
+        assert [one.sid for one in sent] == [pv.channel.sid for pv in pvs]
+        assert len({one.subscriptionid for one in sent}) == 7
+        ranges = world.session.circuit.ranges
+        assert [one.size for one in ranges] == [2, 2, 4], "as many as all before it"
+        world.receive(*(update(one.subscriptionid, float(n)) for n, one in enumerate(sent)))
+        for take in world.then.columns:
+            take()
+        assert [row for row, _, _ in sink.got] == list(range(7))
 
     def test_a_channel_that_comes_back_is_subscribed_again(self):
         world, pvs = connected(2)
@@ -185,6 +231,8 @@ class TestSubscriptions:
         world, pvs = connected(2)
         sink = Sink()
         sent = self.subscribe(world, pvs, sink)
+        world.session.columns.request([reads(pvs)], Sink())  # not to be repeated
+        world.send()
         world.session.state = CircuitState.UNRESPONSIVE
         world.session._resume()
         refreshes = world.send()

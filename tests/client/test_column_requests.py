@@ -8,7 +8,7 @@ import pytest
 
 import caproto as ca
 from caproto import ChannelType, DisconnectedError, ReadError
-from caproto._client.column_requests import ColumnRead
+from caproto._client.column_requests import ColumnRead, TableWritten
 from caproto._client.columns import TableForm
 from caproto._protocol.id_ranges import Block, IdRange
 
@@ -104,3 +104,30 @@ def test_a_waiter_for_fewer_than_all(world):
     world.block(1, 2)
     assert other.finished == 1 and not world.finished
     assert not world.read.wait_for(other, 1)
+
+
+def test_a_loss_of_some_wakes_nobody_yet(world):
+    world.read.lost(world.range, [0, 1], DisconnectedError("gone"))
+    assert world.read.left == 2 and not world.finished
+    world.block(2, 3)
+    assert world.finished == 1
+
+
+@pytest.mark.parametrize("failed, lines", [(0, 1), (1, 2), (10, 11), (12, 12)])
+def test_a_write_tells_how_many_were_written_and_some_errors(failed, lines):
+    names = tuple(f"pv{n}" for n in range(15))
+    errors = {name: ca.WriteError(f"{name!r}: refused") for name in names[:failed]}
+    written = TableWritten(names, np.arange(15) >= failed, errors)
+    text = repr(written).split("\n")
+    assert len(text) == lines and text[0] == f"{15 - failed} of 15 PVs were written"
+    assert text[1:11] == [f"'pv{n}': refused" for n in range(min(failed, 10))]
+    assert text[11:] == ["… 2 more errors"] * (failed > 10)
+
+
+def test_what_a_write_tells_cannot_be_changed():
+    errors = {"b": ca.WriteError("refused")}
+    written = TableWritten(("a", "b"), np.array([True, False]), errors)
+    errors.clear()
+    assert list(written.errors) == ["b"]
+    with pytest.raises(ValueError, match="read-only"):
+        written.ok[1] = True

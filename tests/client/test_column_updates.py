@@ -130,6 +130,26 @@ class TestLatest:
         world.alone(update(0, 3.0))
         assert world.snapshot().ok[0] and world.latest.subscribed(0)
 
+    def test_a_lost_row_has_no_refusal_any_more(self, world):
+        for row in (0, 1):
+            world.alone(ca.ReadError("too large"), row)
+        world.latest.lost(world.range, [0, 2], DisconnectedError("gone"))
+        assert list(world.snapshot().errors) == ["b"]
+
+    def test_a_connection_is_a_change(self, world):
+        alarm = Alarm()
+        world.latest.wait_for(alarm, lambda: False)
+        version = world.latest.version
+        world.latest.connections(np.array([1, 3]))
+        assert alarm.rung == 1 and world.latest.changed(version).tolist() == [1, 3]
+
+    def test_it_says_in_which_form_updates_are_wanted(self):
+        latest = World([float, str, float, int]).latest
+        forms = [latest.form(row) for row in range(4)]
+        assert forms == [(kind, 1) for kind in (
+            DOUBLE, ChannelType.TIME_STRING, DOUBLE, ChannelType.TIME_LONG
+        )]  # fmt: skip
+
     def test_those_that_wait_are_woken_once(self, world):
         alarm = Alarm()
         assert world.latest.wait_for(alarm, lambda: False)

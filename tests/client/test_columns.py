@@ -151,6 +151,23 @@ class TestStoring:
         with pytest.raises(CaprotoValueError, match="STRING came, which the column cannot hold"):
             columns.store_one(0, EventAddResponse("x", ChannelType.STRING, 1, 1, 9))
 
+    @pytest.mark.parametrize("alone", [True, False])
+    @pytest.mark.parametrize("family", ["native", "status"])
+    def test_what_a_type_does_not_carry_stays_missing(self, family, alone):
+        form = TableForm(["a", "b"], family, float, 1)
+        columns = Columns(form)
+        number = ChannelType(form.forms[0].data_type)
+        metadata = {"metadata": (7, 3)} if family == "status" else {}
+        response = EventAddResponse(1.5, number, 1, 1, 9, **metadata)
+        if alone:
+            columns.store_one(1, response)
+        else:
+            columns.store(np.array([1]), block_of([response]))
+        assert columns.values[1] == 1.5 and columns.ok.tolist() == [False, True]
+        assert np.isnat(columns.timestamps).all()
+        assert columns.severity.tolist() == ([0, 3] if metadata else [0, 0])
+        assert columns.status.tolist() == ([0, 7] if metadata else [0, 0])
+
     def test_missing_values(self):
         assert Columns(TableForm(["a"], "time", int, 1)).values.tolist() == [0]
         assert Columns(TableForm(["a"], "time", str, 1)).values.tolist() == [b""]
@@ -177,6 +194,29 @@ class TestValuesToWrite:
     def test_each_type_its_own(self):
         form = TableForm(["a", "b", "c"], "time", [float, str, float], 1)
         assert self.parts([1, "x", 3], form) == [([0, 2], [1.0, 3.0]), ([1], [b"x"])]
+        assert self.parts([1, "x", 3], form, [1]) == [([1], [b"x"])]
+        assert self.parts(7, form) == [([0, 2], [7.0, 7.0]), ([1], [b"7"])]
+        with pytest.raises(CaprotoValueError, match=r"has the shape \(2,\); .* needs \(3,\)"):
+            self.parts([1, "x"], form)
+
+    def test_whole_numbers(self):
+        form = TableForm(["a", "b"], "time", int, 1)
+        assert self.parts([True, False], form) == [([0, 1], [1, 0])]
+        assert self.parts([1.0, -2.0], form) == [([0, 1], [1, -2])]
+        assert self.parts([-2.0**31, 2.0**31 - 1], form) == [([0, 1], [-1 << 31, (1 << 31) - 1])]
+
+    def test_what_is_no_finite_number_can_be_written_as_a_float(self):
+        form = TableForm(["a", "b", "c"], "time", np.float32, 1)
+        ((_, values),) = self.parts([math.inf, -math.inf, math.nan], form)
+        assert values[:2] == [math.inf, -math.inf] and math.isnan(values[2])
+
+    def test_text_for_numbers_and_bytes_for_text(self):
+        assert self.parts(["1.5", "2"], TableForm(["a", "b"], "time", float, 1)) == [
+            ([0, 1], [1.5, 2.0])
+        ]
+        text = TableForm(["a", "b"], "time", str, 1)
+        assert self.parts([b"x", b"y" * 40], text) == [([0, 1], [b"x", b"y" * 40])]
+        assert self.parts(["é", 1.5], text) == [([0, 1], ["é".encode(), b"1.5"])]
 
     @pytest.mark.parametrize(
         "values, dtype, error",
@@ -189,6 +229,14 @@ class TestValuesToWrite:
             (["x", 1], float, "values cannot be written as float64"),
             (["x" * 41, ""], str, "a text of more than 40 bytes"),
             ([object(), 1], float, "values cannot be written as float64"),
+            ([None, 1], float, "values cannot be written as float64"),
+            ([1j, 1], float, "values cannot be written as float64: they are of type complex"),
+            (np.array([1.5, 2], object), int, "values are not whole numbers"),
+            ([1, 1 << 70], int, "values are too large for int32"),
+            ([1, 1 << 2000], float, "values are too large for float64"),
+            ([1, -1e300], np.float32, "values are too large for float32"),
+            ([1, -1], "enum", "values are too large for uint16"),
+            ([1.0, 1e19], int, "values are too large for int32"),
         ],
     )
     def test_what_cannot_be_written(self, values, dtype, error):
