@@ -143,7 +143,7 @@ class TestNamesAndPriorities:
         with pytest.raises(CaprotoTypeError, match=r"PV names must be str, not \['a'\] \(list\)"):
             arguments.check_names([["a"]])
 
-    @pytest.mark.parametrize("name", ["", "x" * 2000])
+    @pytest.mark.parametrize("name", ["", "x" * 2000, "a\0b"])
     def test_names_that_cannot_be_searched(self, name):
         with pytest.raises(CaprotoValueError):
             arguments.check_names([name])

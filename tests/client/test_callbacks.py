@@ -16,6 +16,7 @@ from caproto._client.callbacks import (
     accepts_two,
     call,
     check_accepts,
+    listener,
     make_reference,
     name_of,
 )
@@ -71,6 +72,7 @@ def keywords_only(**options): ...
         (queue.Queue().put, False),
         (anything, True),
         (keywords, False),
+        (dict, False),  # which does not tell how it is called
         (lambda response: None, False),
         (lambda sub, response: None, True),
         (functools.partial(two, "bound"), False),
@@ -312,3 +314,9 @@ def test_a_form_with_a_required_keyword_is_refused():
         check_accepts(needs_keyword, "f(pv, state)", 2)
     check_accepts(two, "f(pv, state)", 2)
     check_accepts(print, "f(pv, state)", 2)
+
+
+@pytest.mark.parametrize("wrong", [3, None, "print"])
+def test_what_cannot_be_called_is_no_callback_of_a_pv(wrong):
+    with pytest.raises(CaprotoTypeError, match=f"callback must be callable, not {wrong!r}"):
+        listener(wrong, "f(pv, state)")

@@ -10,6 +10,7 @@ from caproto import AccessRights, CAStatus, ChannelType
 from caproto._client.descriptions import (
     CircuitState,
     describe_channel,
+    log_deviation,
     log_end,
     log_refused_request,
     log_refused_updates,
@@ -136,3 +137,12 @@ def test_an_update_that_could_not_be_used(caplog):
     log_refused_updates(sub, ca.MessageError("its payload is cut off"))
     (record,) = caplog.records
     assert record.getMessage() == "'T:x': the server sends no updates: its payload is cut off"
+
+
+def test_a_deviation_is_a_warning_the_first_time_only(caplog):
+    caplog.set_level(logging.DEBUG, LOG.name)
+    for first in (True, False):
+        log_deviation(LOG, ca.MessageError("an odd count"), first)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    words = "The server deviates from the protocol: an odd count"
+    assert said == [("WARNING", f"{words} (later ones only at DEBUG)"), ("DEBUG", words)]

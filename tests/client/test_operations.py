@@ -327,3 +327,31 @@ def test_a_reply_that_nobody_waits_for_is_dropped_after_the_deadline(channel):
     made = Write(FakePV(), None, Deadline(0), 2.5, None, None, True)
     made.compose(channel, 7)
     assert made.dropped() is True
+
+
+def test_a_refusal_for_a_caller_that_waits_is_not_logged(caplog):
+    """It is raised."""
+
+    class Waited(Write):
+        expires = False
+
+    response = ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, CAStatus.ECA_PUTFAIL, 7)
+    seen: list = []
+    for kind in (Waited, Write):
+        kind(FakePV(), seen.append, Deadline(9), 2.5, None, None, True).deliver(response)
+        assert len(caplog.records) == (kind is Write)
+    assert seen == [response, response]
+
+
+def test_a_plain_type_for_a_write_is_sent(channel):
+    made = Write(FakePV(), None, Deadline(1), 2, "long", None, True)
+    request = made.compose(channel, 3)
+    assert request.data_type == ChannelType.LONG and request.data.tolist() == [2]
+
+
+def test_an_error_that_names_the_pv_does_so_once():
+    channel = Pair().greet().connect("T:x", ChannelType.DOUBLE)[0]
+    made = Write(FakePV(), None, Deadline(1), [1.0] * 9, None, None, True)
+    with pytest.raises(ca.CaprotoValueError, match="elements are more than") as caught:
+        made.compose(channel, 3)
+    assert str(caught.value).count("'T:x'") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy
 import pytest
 
 import caproto as ca
@@ -11,6 +12,7 @@ from caproto import CAStatus, ChannelType
 from caproto._client.routing import EXPIRY_PAUSE, HANDLERS, FollowUp, Routes
 from caproto._protocol.circuit_rules import HANDLERS as RULES
 from caproto._protocol.framing import OversizedMessage
+from caproto._protocol.id_ranges import IdRange
 from tests.conformance.items import item
 
 CID, SID, IOID, SUBID = 3, 70, 11, 12
@@ -349,3 +351,50 @@ def test_an_update_under_the_id_of_a_read_answers_it(rig):
     response = update(IOID)
     assert rig.take(response).out == [(rig.operation, response)]
     assert rig.routes.operations == {}
+
+
+# ---- tables
+
+
+class Sink:
+    """Notes what it is to take."""
+
+    def __init__(self) -> None:
+        self.got: list = []
+
+    def take_one(self, requests, offset, answer) -> None:
+        self.got.append((offset, answer))
+
+
+@pytest.fixture(params=[1, 15, 19], ids=["subscriptions", "reads", "writes"])
+def table(rig, request):
+    """A sink, and the ids 100 to 103 of its requests."""
+    sink, ids = Sink(), IdRange(request.param, int(ChannelType.DOUBLE), 1, 100, 4)
+    ids.fill(numpy.arange(4, dtype=numpy.uint32), numpy.arange(4))
+    rig.routes.sinks[ids] = sink
+    return sink, ids
+
+
+def original(ids, number: int) -> ca.Message:
+    """The request under an id."""
+    return ids.request(number)
+
+
+def test_an_error_about_a_request_of_a_table_goes_there(rig, table):
+    sink, ids = table
+    response = error(original(ids, 102))
+    then = rig.take(response)
+    for take in then.columns:
+        take()
+    assert sink.got == [(2, response)] and not then.refused_requests
+    assert bool(ids.live[2]) is ids.subscribes
+    again = rig.take(response)
+    assert len(again.columns) == (2 if ids.subscribes else 1)
+    assert again.refused_requests == ([] if ids.subscribes else [(rig.pv, response)])
+
+
+def test_a_write_reply_under_the_id_of_a_subscription_of_a_table_is_nothing(rig, table):
+    sink, ids = table
+    then = rig.take(ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, 1, 101))
+    assert len(then.columns) == (not ids.subscribes)
+    assert bool(ids.live[1]) is ids.subscribes

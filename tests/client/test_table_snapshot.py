@@ -55,6 +55,12 @@ def test_time_stamps_that_no_server_sends_are_printed():
     assert "1970-01-01T00:00:00" in lines
 
 
+def test_without_time_stamps_the_column_is_empty():
+    stamps = numpy.array(["NaT"], "datetime64[ns]")
+    row = str(snapshot([1.5], timestamps=stamps)).splitlines()[-1]
+    assert row.split() == ["n0", "1.5", "no", "alarm"]
+
+
 def test_html(snap):
     html = snap._repr_html_()
     assert html.startswith("<table><caption>TableSnapshot of 5 PVs: 1 missing")

@@ -32,6 +32,19 @@ def test_it_stands_for_requests():
     assert one.holds(105) and not one.holds(106) and not one.holds(99)
 
 
+def test_a_circuit_finds_the_live_request_under_an_id():
+    circuit = VirtualCircuit(CLIENT, ("127.0.0.1", 1), 0)
+    reads, writes = a_range(15), IdRange(19, DOUBLE, 1, 200, 2)
+    writes.fill(np.array([7, 8], np.uint32), np.arange(2))
+    for one in (reads, writes):
+        circuit.add_range(one)
+    assert circuit.range_request(103) == reads.request(103)
+    assert circuit.range_request(201) == writes.request(201)
+    reads.answered(103)
+    circuit.close_range(writes)
+    assert circuit.range_request(103) is circuit.range_request(201) is None
+
+
 def test_it_is_filled_in_parts():
     one = IdRange(1, DOUBLE, 1, 100, 4)
     assert one.fill(np.array([7], np.uint32), np.array([3])) == 100
@@ -103,6 +116,22 @@ class TestIdsUsedBefore:
             circuit.add_range(one)
             firsts.append(one.first)
         assert firsts == [7, 21, 31]
+
+    def test_a_range_that_finds_no_room(self, circuit):
+        full = IdRange(1, DOUBLE, 1, 3, 4)
+        full.size = self.LAST - 5  # all ids but a few at either end
+        circuit.add_range(full)
+        circuit._note_id(self.LAST)
+        assert circuit.new_range(15, DOUBLE, 1, 2).first in (1, self.LAST - 2)
+        with pytest.raises(ca.CaprotoRuntimeError, match="10 ids in a row are not free"):
+            circuit.new_range(15, DOUBLE, 1, 10)
+
+    def test_many_single_ids_go_around_ranges_too(self, circuit):
+        circuit._note_id(self.LAST)
+        circuit._next_id = 1
+        circuit.add_range(circuit.new_range(15, DOUBLE, 1, 10))
+        circuit._next_id = 9
+        assert list(circuit.new_ioids(3)) == [11, 12, 13]
 
     def test_single_ids_go_around_ranges(self, circuit):
         circuit._note_id(self.LAST)

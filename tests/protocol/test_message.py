@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import struct
 import subprocess
 import sys
 import textwrap
@@ -203,6 +204,27 @@ def test_texts_are_terminated_and_padded(length):
     assert len(payload) % 8 == 0 and length < len(payload) <= length + 8
     assert payload == b"x" * length + bytes(len(payload) - length)
     assert text_of(payload) == "x" * length
+
+
+@pytest.mark.parametrize("wrong, error, words", [
+    (5, CaprotoTypeError, "name must be a str, not 5"),
+    ("a\0b", CaprotoValueError, "contains a zero byte"),
+    (b"a\0b", CaprotoValueError, "contains a zero byte"),
+    ("\ud800", CaprotoValueError, "name="),
+])  # fmt: skip
+def test_what_is_no_text(wrong, error, words):
+    with pytest.raises(error, match=words):
+        text_payload("name", wrong)
+
+
+def test_bytes_are_sent_as_they_are():
+    assert text_payload("name", b"\xb5m") == b"\xb5m" + bytes(6)
+
+
+def test_a_value_without_metadata_is_one_buffer():
+    plain = EventAddResponse([1.5], ChannelType.DOUBLE, 1, 1, 9)
+    assert [bytes(part) for part in plain.buffers] == [struct.pack(">d", 1.5)]
+    assert EventAddResponse.from_wire((1, 0, 20, 0, 1, 9), b"").buffers == ()
 
 
 def test_texts_survive_whatever_bytes_they_are():
