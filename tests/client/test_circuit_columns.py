@@ -138,6 +138,28 @@ class TestRequests:
         assert [(one.sid, one.data[0]) for one in sent] == [(sids[0], 1.5), (sids[1], 2.5)]
         assert not world.session.circuit.ranges and not world.session.columns.open_requests()
 
+    def test_confirmations_of_writes_one_by_one_and_together(self):
+        world, pvs = connected(4)
+        sink, double = Sink(), int(ChannelType.DOUBLE)
+        sids = np.array([pv.channel.sid for pv in pvs], np.uint32)
+        payloads = payloads_of(np.arange(4.0), double)
+        writes = ColumnRequest(19, double, 1, sids, np.arange(4), payloads)
+        world.session.columns.request([writes], sink)
+        sent = world.send()
+
+        def confirm(one, status=1):
+            return ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, status, one.ioid)
+
+        for replies in ([confirm(sent[3])], [confirm(sent[1], 160)],
+                        [confirm(sent[0]), confirm(sent[2])]):  # fmt: skip
+            world.receive(*replies)
+            assert world.error is None and not world.then.deviations
+            for take in world.then.columns:
+                take()
+        kinds = [(row, what) for row, _, what in sink.got]
+        assert kinds == [(3, b""), (1, 160), (0, b""), (2, b"")] and sink.blocks == 1
+        assert not world.session.circuit.ranges
+
     def test_those_of_a_server_that_does_not_respond_are_given_up(self):
         """But not its subscriptions."""
         world, pvs = connected(2)

@@ -136,9 +136,10 @@ def test_searches_without_a_good_version(commands):
 def test_searches_count_up_to_the_first_bad_one():
     first, second = VersionRequest(0, 13, 1), VersionRequest(0, 12, 2)
     x, y, bad = SearchRequest("x", 1, 13), SearchRequest("y", 2, 12), SearchRequest("z", 3, 3)
+    other = RepeaterRegisterRequest("127.0.0.1")  # which is no business of a search
     found = []
     with pytest.raises(RemoteProtocolError, match="not preceded by a valid VERSION"):
-        for version, search in searches_in([first, x, second, y, bad, x]):
+        for version, search in searches_in([first, x, other, second, y, bad, x]):
             found.append((version, search))
     assert found == [(first, x), (second, y)]
 

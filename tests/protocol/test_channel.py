@@ -12,6 +12,7 @@ from caproto import (
     SEND_CREATE_CHAN_REQUEST,
     SEND_CREATE_CHAN_RESPONSE,
     SERVER,
+    CaprotoKeyError,
     CaprotoTypeError,
     CaprotoValueError,
     ChannelType,
@@ -78,6 +79,30 @@ def test_a_channel_takes_a_command_through_its_own_states(pair):
     assert not channel.connected
 
 
+def test_a_key_error_of_a_subclass_is_not_blamed_on_the_peer(pair):
+    class Broken(Watched):
+        def state_changed(self, role, old_state, new_state, command):
+            if type(command) is CreateChanResponse:
+                raise KeyError("mine")
+
+    channel = Broken("x", pair.client)
+    pair.send(CLIENT, channel.create())
+    with pytest.raises(KeyError, match="mine"):
+        pair.send(SERVER, pair.server.channels[channel.cid].create(ChannelType.DOUBLE, 1, 70))
+
+
+def test_a_channel_with_many_subscriptions(pair):
+    channel, other = pair.connect()
+    made = [channel.subscribe() for _ in range(40)]
+    pair.send(CLIENT, *made)
+    ids = [request.subscriptionid for request in made]
+    assert sorted(channel.subscriptions) == sorted(other.subscriptions) == ids
+    pair.send(CLIENT, *(channel.unsubscribe(number) for number in ids[:39]))
+    assert list(channel.subscriptions) == list(other.subscriptions) == ids[39:]
+    with pytest.raises(CaprotoKeyError):
+        channel.unsubscribe(ids[0])
+
+
 def test_the_live_subscriptions_by_their_ids(pair):
     channel, other = pair.connect()
     assert channel.subscriptions == {}
@@ -134,6 +159,13 @@ def test_text_that_just_fills_an_array_of_char_goes_without_its_zero(pair):
     channel, _ = pair.connect(data_type=ChannelType.CHAR, data_count=2)
     channel.string_encoding = "latin-1"
     assert channel.write("éü").data_count == 2
+
+
+def test_what_is_no_text_is_not_encoded(pair):
+    channel, _ = pair.connect(data_type=ChannelType.CHAR, data_count=2)
+    channel.string_encoding = "latin-1"
+    assert channel.write(b"\xc3\xa9").payload[:2] == b"\xc3\xa9"
+    assert channel.write(7).data.tolist() == [7]
 
 
 def test_an_encoding_that_there_is_not(pair):

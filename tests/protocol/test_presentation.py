@@ -82,6 +82,11 @@ def words_of(values, native=ChannelType.DOUBLE):
     return array_words(len(values), native, lambda start, stop: values[start:stop])
 
 
+def test_units_are_not_cut():
+    units = " " + "x" * WIDTH
+    assert array_words(1, ChannelType.DOUBLE, lambda *_: [1.5], units) == "[1.5]" + units
+
+
 def test_arrays():
     assert words_of([]) == "[]"
     assert words_of([1.5]) == "[1.5]"
