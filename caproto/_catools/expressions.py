@@ -11,6 +11,7 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from reprlib import repr as short_repr
 from typing import TypeAlias
 
 from .._protocol.timestamp import TimeStamp
@@ -56,7 +57,7 @@ def _is_in(left: Thing, right: Thing) -> bool:
         text = left.name if isinstance(left, Named) else left
         return isinstance(text, str) and text in right
     if not isinstance(right, Sequence):
-        raise TypeError(f"{right!r} is neither a list nor text")
+        raise TypeError(f"{short_repr(right)} is neither a list nor text")
     return any(operator.eq(*_comparable(left, one)) for one in right)
 
 
@@ -242,7 +243,7 @@ def _element(node: ast.Subscript) -> Part:
     def element(facts: Facts) -> Thing:
         things = whole(facts)
         if not isinstance(things, Sequence):
-            raise TypeError(f"{things!r} has no elements")
+            raise TypeError(f"{short_repr(things)} has no elements")
         return things[_whole(_number(index(facts)))]
 
     return element
@@ -268,7 +269,7 @@ _NODES: Mapping[type[ast.expr], Callable[..., Part]] = {
 
 def _number(thing: Thing | Sequence[Thing]) -> float:
     if not isinstance(thing, int | float):
-        raise TypeError(f"{thing!r} is not a number")
+        raise TypeError(f"{short_repr(thing)} is not a number")
     return thing
 
 
@@ -278,5 +279,5 @@ def _numbers(left: Thing, right: Thing) -> tuple[float, float]:
 
 def _whole(number: float) -> int:
     if not isinstance(number, int):
-        raise TypeError(f"{number!r} is not a whole number")
+        raise TypeError(f"{short_repr(number)} is not a whole number")
     return number

@@ -174,7 +174,8 @@ def form_of(settings: Settings, extras: Extras) -> Form:
         The template cannot be read.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # whatever a locale says: texts may be anything
+        # Whatever a locale says: texts may be anything, also bytes that are no UTF-8.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     return _FORMS[extras.output](settings, extras)
 
 
@@ -182,8 +183,9 @@ def form_of(settings: Settings, extras: Extras) -> Form:
 
 
 def json_line(content: Mapping[str, object]) -> str:
-    """Write JSON on one line."""
-    return json.dumps(_plain(content), ensure_ascii=False, allow_nan=False)
+    """Write JSON on one line; bytes of a name that are no UTF-8 become escape sequences."""
+    line = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False)
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def json_object(sample: Sample, settings: Settings, extras: Extras) -> dict[str, object]:

@@ -9,7 +9,7 @@ from .extras import Extras
 from .options import UsageError
 from .times import UNDEFINED, local_time, seconds_between
 
-__all__ = ["check_zone", "iso", "stamp_writer"]
+__all__ = ["check_time_format", "check_zone", "iso", "stamp_writer"]
 
 _PLAIN_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 #: Ages are written in the first of these units of which they have two or more.
@@ -24,6 +24,19 @@ def check_zone(name: str) -> None:
     UsageError
     """
     _zone(name)
+
+
+def check_time_format(form: str) -> None:
+    """Raise unless `strftime` can write times in this format.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        datetime(2000, 1, 1).strftime(form)
+    except ValueError as error:  # bytes that are no UTF-8, for example
+        raise UsageError(f"--time-format: {form!r}: {error}") from None
 
 
 def _zone(name: str) -> tzinfo | None:

@@ -16,6 +16,7 @@ __all__ = ["EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "SHELLS", "SNAPSHOT", "ex
 SHELLS = ("bash", "zsh", "fish")
 _COLOURS: Mapping[str, bool] = {"always": True, "never": False}
 _HIGHEST_VERBOSITY = 3
+_MOST_DIGITS = 18
 
 
 def extras_of(settings: Settings) -> Extras:
@@ -30,9 +31,10 @@ def _extra(attribute: str, value: object) -> Callable[[Settings, str], None]:
     return lambda settings, argument: setattr(extras_of(settings), attribute, value)
 
 
-def _text(attribute: str) -> Callable[[Settings, str], None]:
-    """Make an action that sets an attribute of the extras to the argument."""
-    return lambda settings, argument: setattr(extras_of(settings), attribute, argument)
+def _set_condition(settings: Settings, argument: str) -> None:
+    if not argument:  # a variable of a script that is not set, perhaps: it must not go on at once
+        raise UsageError(f"The condition is empty. {settings.hint}")
+    extras_of(settings).condition = argument
 
 
 def _set_template(settings: Settings, argument: str) -> None:
@@ -69,9 +71,13 @@ def _give_number(name: str) -> Callable[[Settings, str], None]:
 
 
 def _set_updates(settings: Settings, argument: str) -> None:
-    if not argument.isdecimal() or int(argument) < 1:
-        raise UsageError(f"--count must be 1 or more, not {argument!r}. {settings.hint}")
-    extras_of(settings).updates = int(argument)
+    updates = int(argument) if argument.isdecimal() and len(argument) <= _MOST_DIGITS else 0
+    if not updates:
+        raise UsageError(
+            f"--count must be a whole number from 1 on, of at most {_MOST_DIGITS} digits, "
+            f"not {argument!r}. {settings.hint}"
+        )
+    extras_of(settings).updates = updates
 
 
 def _set_duration(settings: Settings, argument: str) -> None:
@@ -88,6 +94,13 @@ def _set_zone(settings: Settings, argument: str) -> None:
 
     check_zone(argument)
     extras_of(settings).zone = argument
+
+
+def _set_time_format(settings: Settings, argument: str) -> None:
+    from .moments import check_time_format
+
+    check_time_format(argument)
+    extras_of(settings).time_format = argument
 
 
 def _set_colour(settings: Settings, argument: str) -> None:
@@ -153,7 +166,7 @@ _VALUES = {
 _TIMES = {
     "utc": Option("", "Time stamps in UTC", _extra("zone", "UTC")),
     "time-zone": Option("ZONE", "Time stamps of a zone, Europe/Berlin", _set_zone),
-    "time-format": Option("FORMAT", "Time stamps by strftime, '%H:%M:%S.%f'", _text("time_format")),
+    "time-format": Option("FORMAT", "Time stamps by strftime, '%H:%M:%S.%f'", _set_time_format),
     "ago": Option("", "Time stamps as what has passed since", _extra("age", True)),
 }
 
@@ -163,7 +176,7 @@ GET: Mapping[str, Option] = {
     **_OUTPUT, **_PARTIAL,
     "wait-for": Option(
         "EXPRESSION", "Wait until it is true for all PVs: '> 3', 'state == \"Done\"'",
-        _text("condition"),
+        _set_condition,
     ),
     "duration": Option("SECONDS", "Give up waiting for it after this time", _set_duration),
     **_VALUES, **_TIMES, **_COMMON,
@@ -175,7 +188,7 @@ MONITOR: Mapping[str, Option] = {
     **_OUTPUT,
     "count": Option("COUNT", "End after this number of updates", _set_updates),
     "duration": Option("SECONDS", "End after this time", _set_duration),
-    "until": Option("EXPRESSION", "End when it is true for all PVs: '> 3'", _text("condition")),
+    "until": Option("EXPRESSION", "End when it is true for all PVs: '> 3'", _set_condition),
     "metadata": Option(
         "", "Print what changes of units, precision, limits, states", _extra("metadata", True)
     ),

@@ -106,6 +106,8 @@ class _Search:
         self._broadcaster = Broadcaster(CLIENT)
         self._names = dict(enumerate(names, 1))
         self._port = configuration.server_port
+        if sum(map(len, self._names.values())) > _LARGEST_DATAGRAM:  # or one is too long for CA
+            raise _Unusual
         datagram = self._broadcaster.search_datagram(1, self._names.items())
         if len(datagram) > _LARGEST_DATAGRAM:
             raise _Unusual

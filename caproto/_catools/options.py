@@ -18,6 +18,8 @@ __all__ = [
 ]
 
 _HIGHEST_PRIORITY, _HIGHEST_PRECISION = 99, 18
+#: A number with more digits is beyond every limit anyway, and Python refuses to read thousands.
+_MOST_DIGITS = 20
 _MASKS = {
     "v": SubscriptionType.DBE_VALUE,
     "a": SubscriptionType.DBE_ALARM,
@@ -169,7 +171,7 @@ def _apply(settings: Settings, option: Option, argument: str) -> None:
 def _leading_number(text: str) -> int | None:
     """Return the number that *text* begins with, as C's scanf finds it."""
     found = re.match(r"\s*([+-]?\d+)", text)
-    return int(found[1]) if found else None
+    return int(found[1][:_MOST_DIGITS]) if found else None
 
 
 def _set_wait(settings: Settings, argument: str) -> None:

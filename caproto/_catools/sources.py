@@ -117,7 +117,7 @@ def _without_comment(words: list[str]) -> list[str]:
 def _object(line: _Line) -> dict[str, object]:
     try:
         content = json.loads(line.text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of lists that are too deep
         raise UsageError(f"{line.place}: this is not JSON: {error}") from None
     assert isinstance(content, dict)  # it begins with a brace
     return content

@@ -1,9 +1,11 @@
 """Templates: the option ``--format``, ``'{name} {value:.3f} {time:%H:%M:%S}'``.
 
-Only the names of the table here may stand in braces, without attributes or indices.
+Only the names of the table here may stand in braces, without attributes or indices,
+and with widths that a line can have.
 """
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -19,6 +21,9 @@ from .typenames import native_name
 from .values import unescaped
 
 __all__ = ["FIELDS", "Template"]
+
+#: Of a width or a precision: more would fill the memory before they fill a line.
+_MOST_DIGITS = 4
 
 
 class _Facts(NamedTuple):
@@ -72,6 +77,8 @@ def _delta(facts: _Facts) -> float:
     return seconds_between(stamp, facts.before)
 
 
+#: The fields whose formats are those of `strftime`.
+_TIMES = ("time", "arrival")
 #: What may stand in braces.
 FIELDS: Mapping[str, Callable[[_Facts], object]] = {
     "name": lambda facts: facts.sample.name,
@@ -92,6 +99,27 @@ FIELDS: Mapping[str, Callable[[_Facts], object]] = {
 }
 
 
+def _check_field(field: str, form: str, conversion: str | None) -> None:
+    """Raise unless this may stand in braces.
+
+    Raises
+    ------
+    UsageError
+    """
+    if field not in FIELDS:
+        raise UsageError(f"--format: {{{field}}} is not a field; there are {', '.join(FIELDS)}")
+    if conversion or "{" in form:
+        raise UsageError(f"--format: {{{field}}} takes neither '!' nor braces")
+    if field in _TIMES:  # strftime has no widths without end
+        return
+    for digits in re.findall(r"\d+", form):
+        if len(digits) > _MOST_DIGITS:
+            raise UsageError(
+                f"--format: {{{field}:{form}}}: widths and precisions have at most "
+                f"{_MOST_DIGITS} digits"
+            )
+
+
 class Template:
     """A template of the user.
 
@@ -104,7 +132,7 @@ class Template:
     Raises
     ------
     UsageError
-        Something in braces is not a field.
+        Something in braces is not a field, or its format is not allowed.
     """
 
     def __init__(self, extras: Extras) -> None:
@@ -115,10 +143,8 @@ class Template:
         except ValueError as error:
             raise UsageError(f"--format: {text!r}: {error}") from None
         for _, field, form, conversion in parts:
-            if field is not None and field not in FIELDS or conversion or "{" in (form or ""):
-                raise UsageError(
-                    f"--format: {{{field}}} is not a field; there are {', '.join(FIELDS)}"
-                )
+            if field is not None:
+                _check_field(field, form or "", conversion)
 
     def fill(
         self,

@@ -84,3 +84,12 @@ def test_what_does_not_go_together():
     ):
         with pytest.raises(Failed, match="the condition"):
             holds(text, sample)
+
+
+def test_a_long_array_is_not_printed_in_messages():
+    values = struct.pack(">10000i", *range(10000))
+    sample = Sample("a", reading=Reading(5, 10000, values), native=ChannelType.LONG, room=10000)
+    for text in ("> 3", "value[value] == 1", "value + 1 == 2", "1 in severity or value < 1"):
+        with pytest.raises(Failed) as caught:
+            holds(text, sample)
+        assert len(str(caught.value)) < 200

@@ -62,6 +62,20 @@ def test_json_of_numbers_that_json_does_not_have():
     assert json.loads(json_line(content))["value"] == ["NaN", "Infinity", "-Infinity"]
 
 
+def test_json_of_a_name_that_is_no_utf8():
+    line = json_line({"name": "\udcffx\u00b5"})
+    assert json.loads(line.encode()) == {"name": "\udcffx\u00b5"}
+
+
+def test_bytes_that_are_no_utf8_can_be_printed(capfdbinary, monkeypatch):
+    with open(1, "w", closefd=False) as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        for output in ("lines", "json", "csv", "template"):
+            form(output)
+            print("\udcff", file=stdout, flush=True)
+    assert capfdbinary.readouterr().out == b"\xff\n" * 4
+
+
 def test_csv_is_quoted():
     made = form("csv")
     rows = list(csv.DictReader([made.heading(), *map(made.write, (NUMBER, STATE, LOST, MISSING))]))

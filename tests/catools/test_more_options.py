@@ -44,10 +44,16 @@ def test_wrong_values_are_refused():
     for words in (
         ["--count", "0"], ["--count", "x"], ["--duration", "0"], ["--duration", "-1"],
         ["--time-zone", "Nowhere/X"], ["--time-zone", "../../etc/passwd"], ["--color", "red"],
-        ["--completion", "tcsh"],
+        ["--completion", "tcsh"], ["--count", "9" * 5000], ["--time-format", "\udcff"],
     ):
         with pytest.raises(UsageError, match=words[0]):
             read(*words, options={**GET, **MONITOR})
+
+
+def test_an_empty_condition_is_refused():
+    for word in ("--wait-for", "--until"):
+        with pytest.raises(UsageError, match="empty"):
+            read(word, "", options={**GET, **MONITOR})
 
 
 def test_no_letter_and_no_word_has_two_meanings():

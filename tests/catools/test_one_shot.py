@@ -153,3 +153,8 @@ def test_name_servers_are_left_to_the_client(
 def test_many_names_are_left_to_the_client(server: FakeServer) -> None:
     assert read(*(f"a rather long name {i}" for i in range(100))) is None
     assert not server.searches
+
+
+def test_names_that_no_datagram_can_hold_are_left_to_the_client(server: FakeServer) -> None:
+    assert read("x" * 70000, "x") is None
+    assert server.searches == []

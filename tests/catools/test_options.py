@@ -76,7 +76,7 @@ def test_questions_are_answered_before_later_mistakes():
     [(["-p", "100"], "priority", 99), (["-#", "2x"], "count", 2), (["-F", ""], "separator", "\0"),
      (["-F", "ab"], "separator", "a"), (["-f", "18"], "float_format", "%.18f"),
      (["-lx"], "float_base", "x"), (["-d", "DBR_TIME_SHORT"], "data_type", 15),
-     (["-d", "38"], "data_type", 38)],
+     (["-d", "38"], "data_type", 38), (["-p", "9" * 5000], "priority", 99)],
 )
 def test_values_of_options(words, attribute, value, capsys):
     assert getattr(read(*words)[0], attribute) == value
@@ -86,7 +86,7 @@ def test_values_of_options(words, attribute, value, capsys):
 @pytest.mark.parametrize(
     "words",
     [["-p", "x"], ["-#", "-1"], ["-f", "19"], ["-e", "x"], ["-ly"], ["-0y"], ["-d", "double"],
-     ["-d", "35"], ["-w", "x"]],
+     ["-d", "35"], ["-w", "x"], ["-f", "9" * 5000]],
 )
 def test_wrong_values_are_ignored_with_a_complaint(words, capsys):
     settings, _ = read(*words)

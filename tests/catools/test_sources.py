@@ -57,6 +57,7 @@ def test_what_cannot_be_read(file, monkeypatch, tmp_path):
     for text, message in (
         ("a 1\nb\n", "line 2: no value for 'b'"), ("{x\n", "line 1: this is not JSON"),
         ('{"value": 1}\n', "line 1: the object has no 'name'"),
+        ('{"value": ' + "[" * 100_000, "line 1: this is not JSON"),
     ):
         with pytest.raises(UsageError, match=message):
             assignments_from([file(text)])

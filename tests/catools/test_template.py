@@ -36,7 +36,7 @@ def test_fields():
         ("{time}", "2025-03-09 14:15:16.500000"), ("{severity}/{status}", "MINOR/HIGH"),
         ("{number:03d} {delta:.2f}", "003 1.00"), ("{host} {type} {count}", "ioc:5064 DOUBLE 2"),
         (r"a\tb\x41{{}}", "a\tbA{}"), ("{arrival}{state}|{event}", "<undefined>|value"),
-        ("5 \u00b5m", "5 \u00b5m"),
+        ("5 \u00b5m", "5 \u00b5m"), ("{time:%Y-20260101}", "2025-20260101"), (r"\xff", "\udcff"),
     ):
         assert fill(text) == filled
 
@@ -44,7 +44,7 @@ def test_fields():
 def test_what_is_refused():
     for text in (
         "{value.__class__}", "{name[0]}", "{0}", "{}", "{nothing}", "{value!r}", "{value", "}",
-        "{value:{name}}", "{settings}",
+        "{value:{name}}", "{settings}", "{value:1000000000}", "{value:.100000f}", "{name:>99999}",
     ):
         with pytest.raises(UsageError, match="--format"):
             fill(text)
