@@ -89,7 +89,11 @@ def check_seconds(name: str, seconds: object) -> None:
     """Raise unless *seconds*, the argument called *name*, is a time longer than nothing."""
     if not _is_real(seconds):
         raise CaprotoTypeError(f"{name} must be a number of seconds, not {seconds!r}")
-    if not float(seconds) > 0:
+    try:
+        number = float(seconds)
+    except OverflowError:
+        raise CaprotoValueError(f"{name} is too large, a number of seconds") from None
+    if not number > 0:
         raise CaprotoValueError(f"{name} must be more than 0 seconds, not {seconds!r}")
 
 
@@ -115,6 +119,14 @@ def _whole(value: object) -> int:
     if isinstance(value, bool):
         raise TypeError
     return operator.index(value)  # type: ignore[arg-type]
+
+
+def check_whole(name: str, value: object) -> int:
+    """Return *value*, the argument called *name*, as an int; raise unless it is a whole number."""
+    try:
+        return _whole(value)
+    except TypeError:
+        raise CaprotoTypeError(f"{name} must be a whole number, not {value!r}") from None
 
 
 def check_count(data_count: object) -> None:

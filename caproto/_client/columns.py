@@ -5,7 +5,7 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
 from .._protocol.columns import record_type
-from .._protocol.constants import EPICS_EPOCH
+from .._protocol.constants import EPICS_EPOCH, MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType, field_types
 from .._protocol.id_ranges import Block
 from .._protocol.message import DataMessage
+from .._protocol.text import encode_text
+from .arguments import check_whole
 from .table_snapshot import TableSnapshot
 
 #: Positions in a table.
@@ -74,11 +76,12 @@ def make_form(dtype: object, family: str, count: int) -> Form:
     CaprotoValueError
         There is no such type.
     """
-    plain = _TYPES.get(dtype.lower() if isinstance(dtype, str) else dtype)
+    key = dtype.lower() if isinstance(dtype, str) else dtype
+    plain = _TYPES.get(key) if isinstance(key, Hashable) else None
     if plain is None:
         try:
             found = numpy.dtype(dtype)  # type: ignore[call-overload]
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):
             found = None
         if found is not None:
             text = found.kind in "SU"
@@ -130,14 +133,14 @@ class TableForm:
             raise CaprotoValueError(
                 f"data_type={data_type!r}: a table is read as 'time', 'status' or 'native'"
             )
-        if isinstance(count, bool) or not isinstance(count, int):
-            raise CaprotoTypeError(f"count must be a whole number, not {count!r}")
-        if count < 1:
-            raise CaprotoValueError(f"count must be 1 or more, not {count!r}")
+        count = check_whole("count", count)
+        if not 1 <= count < 1 << 32:
+            raise CaprotoValueError(f"count must be between 1 and 2**32 - 1, not {count!r}")
         family = data_type.lower()
         wanted = _one_for_each(dtype, self.names)
-        if wanted is None:
-            self.forms: tuple[Form, ...] = (make_form(dtype, family, count),)
+        if not wanted:
+            only = dtype if wanted is None else float
+            self.forms: tuple[Form, ...] = (make_form(only, family, count),)
             self._numbers: NDArray[numpy.uint8] | None = None
         else:
             forms: dict[Form, int] = {}
@@ -379,24 +382,40 @@ def check_values(
     CaprotoTypeError, CaprotoValueError
         They have another shape, or cannot be converted without loss.
     """
-    size = len(form)
+    if numpy.ma.is_masked(values):
+        raise CaprotoValueError(
+            "values has masked elements; call its filled() to choose what to write for them"
+        )
+    element = () if form.count == 1 else (form.count,)
     for one in form.forms:
         chosen = form.select(one, rows)
         if not len(chosen):
             continue
         if form.mixed:
-            given = values if isinstance(values, numpy.ndarray | list | tuple) else [values] * size
-            if len(given) != size:
-                raise _wrong_shape((len(given),), form)
-            part = [given[row] for row in chosen.tolist()]
-            yield one, chosen, _converted(part, one)
+            array = _array(_chosen(values, form, chosen))
+            shape = (len(chosen), *element)
         else:
-            array = _converted(values, one)
-            shape = (size,) if form.count == 1 else (size, form.count)
-            try:
-                yield one, chosen, numpy.broadcast_to(array, shape)[chosen]
-            except ValueError:
-                raise _wrong_shape(array.shape, form) from None
+            array = _array(values)
+            shape = (len(form), *element)
+        try:
+            if array.ndim:
+                array = numpy.broadcast_to(array, shape)
+        except ValueError:
+            raise _wrong_shape(array.shape, form) from None
+        if array.ndim and not form.mixed:
+            array = array[chosen]  # the others may be anything
+        yield one, chosen, numpy.broadcast_to(_converted(array, one), (len(chosen), *element))
+
+
+def _chosen(values: object, form: TableForm, rows: Rows) -> object:
+    """Return the values of some rows, all of one form of several; or the one value for all."""
+    if isinstance(values, numpy.ndarray) and not values.ndim:
+        return values
+    if not isinstance(values, numpy.ndarray | list | tuple):
+        return values
+    if len(values) != len(form):
+        raise _wrong_shape((len(values),), form)
+    return [values[row] for row in rows.tolist()]
 
 
 def _wrong_shape(shape: tuple[int, ...], form: TableForm) -> CaprotoValueError:
@@ -406,7 +425,21 @@ def _wrong_shape(shape: tuple[int, ...], form: TableForm) -> CaprotoValueError:
     )
 
 
-def _converted(values: object, form: Form) -> NDArray[Any]:
+def _array(values: object) -> NDArray[Any]:
+    """Make an array of what the user gave.
+
+    Raises
+    ------
+    CaprotoValueError
+        It is nested unevenly.
+    """
+    try:
+        return numpy.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise CaprotoValueError(f"values cannot be made an array: {error}") from None
+
+
+def _converted(array: NDArray[Any], form: Form) -> NDArray[Any]:
     """Convert to the type of a column.
 
     Raises
@@ -414,8 +447,8 @@ def _converted(values: object, form: Form) -> NDArray[Any]:
     CaprotoTypeError, CaprotoValueError
     """
     if form.dtype.kind == "S":
-        return _encoded(values)
-    array = _numbers(values, form)
+        return _encoded(array)
+    array = _numbers(array, form)
     if form.dtype.kind == "f":
         fits = ~(numpy.isfinite(array) & (abs(array) > numpy.finfo(form.dtype).max))
     else:
@@ -429,7 +462,7 @@ def _converted(values: object, form: Form) -> NDArray[Any]:
     return array.astype(form.dtype)
 
 
-def _numbers(values: object, form: Form) -> NDArray[Any]:
+def _numbers(array: NDArray[Any], form: Form) -> NDArray[Any]:
     """Make an array of numbers.
 
     Raises
@@ -437,7 +470,6 @@ def _numbers(values: object, form: Form) -> NDArray[Any]:
     CaprotoTypeError, CaprotoValueError
     """
     try:
-        array: NDArray[Any] = numpy.asarray(values)
         if array.dtype.kind in "OSU":
             # By Python, because numpy would take None for NaN.
             array = numpy.array([float(one) for one in array.ravel().tolist()]).reshape(array.shape)
@@ -452,13 +484,20 @@ def _numbers(values: object, form: Form) -> NDArray[Any]:
     return array
 
 
-def _encoded(values: object) -> NDArray[Any]:
-    from .._protocol.text import encode_text
-
-    array = numpy.asarray(values)
-    if array.dtype.kind != "S":
-        flat = [encode_text(str(one)) for one in array.ravel().tolist()]
-        array = numpy.array(flat, "S").reshape(array.shape)
-    if array.dtype.itemsize > 40 and (numpy.char.str_len(array) > 40).any():
-        raise CaprotoValueError("a text of more than 40 bytes cannot be written")
-    return array.astype("S40")
+def _encoded(array: NDArray[Any]) -> NDArray[Any]:
+    """Convert texts, and numbers as texts, to what is sent."""
+    given = array.ravel().tolist()
+    kinds = str | bytes | int | float | numpy.number
+    wrong = [one for one in given if not isinstance(one, kinds) or isinstance(one, bool)]
+    if wrong:
+        raise CaprotoTypeError(f"values cannot be written as texts: {wrong[0]!r} is none")
+    encoded = [
+        one.rstrip(b"\0") if isinstance(one, bytes) else encode_text(str(one)) for one in given
+    ]
+    if any(len(one) >= MAX_STRING_SIZE for one in encoded):
+        raise CaprotoValueError(
+            f"a text of more than {MAX_STRING_SIZE - 1} bytes cannot be written"
+        )
+    if any(b"\0" in one for one in encoded):
+        raise CaprotoValueError("a text contains a zero byte, where receivers would cut it")
+    return numpy.array(encoded, f"S{MAX_STRING_SIZE}").reshape(array.shape)

@@ -205,6 +205,14 @@ class TestOtherArguments:
             arguments.check_seconds("period", "1")
         with pytest.raises(CaprotoValueError, match="period must be more than 0 seconds, not 0"):
             arguments.check_seconds("period", 0)
+        with pytest.raises(CaprotoValueError, match="period is too large"):
+            arguments.check_seconds("period", 1 << 2000)
+
+    def test_whole_numbers(self):
+        assert arguments.check_whole("since", numpy.int64(3)) == 3
+        for value in (1.0, "1", True, None, WrongIndex()):
+            with pytest.raises(CaprotoTypeError, match="since must be a whole number, not"):
+                arguments.check_whole("since", value)
 
     def test_configurations(self):
         arguments.check_configuration(None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -63,8 +64,13 @@ class TestTypes:
             ((["a", "a"], "time", float, 1), "'a' is twice"),
             ((["a"], "graphic", float, 1), "read as 'time', 'status' or 'native'"),
             ((["a"], 5, float, 1), "read as 'time'"),
-            ((["a"], "time", float, 0), "count must be 1 or more"),
+            ((["a"], "time", float, 0), "count must be between 1 and"),
+            ((["a"], "time", float, 1 << 32), "count must be between 1 and"),
             ((["a"], "time", float, 1.5), "count must be a whole number"),
+            ((["a"], "time", float, True), "count must be a whole number"),
+            ((["a"], "time", {1}, 1), "is not a type of Channel Access"),
+            ((["a"], "time", [[1]], 1), "is not a type of Channel Access"),
+            ((["a"], "time", np.array(["f8"]), 1), "is not a type of Channel Access"),
             ((["a"], "time", [float, int], 1), "1 names need as many types, not 2"),
             ((["a"], "time", {"b": int}, 1), "dtype has no type for 'a'"),
         ],
@@ -72,6 +78,11 @@ class TestTypes:
     def test_wrong_arguments(self, arguments, error):
         with pytest.raises(ca.CaprotoError, match=error):
             TableForm(*arguments)
+
+    @pytest.mark.parametrize("dtype", [float, [], {}])
+    def test_no_names(self, dtype):
+        form = TableForm([], "time", dtype, np.int64(2))
+        assert Columns(form).values.shape == (0, 2) and not form.mixed
 
     def test_one_type_for_each_name(self):
         form = TableForm(["a", "b", "c"], "time", {"a": float, "b": str, "c": float}, 1)
@@ -215,9 +226,31 @@ class TestValuesToWrite:
             ([0, 1], [1.5, 2.0])
         ]
         text = TableForm(["a", "b"], "time", str, 1)
-        assert self.parts([b"x", b"y" * 40], text) == [([0, 1], [b"x", b"y" * 40])]
+        assert self.parts([b"x", b"y" * 39], text) == [([0, 1], [b"x", b"y" * 39])]
         assert self.parts(["é", 1.5], text) == [([0, 1], ["é".encode(), b"1.5"])]
 
+    def test_one_for_all_types(self):
+        form = TableForm(["a", "b"], "time", [int, str], 1)
+        for value in (5, np.int16(5), np.array(5), "5"):
+            assert self.parts(value, form) == [([0], [5]), ([1], [b"5"])]
+
+    def test_other_rows_may_be_anything(self):
+        form = TableForm(["a", "b"], "time", int, 1)
+        assert self.parts([1, math.nan], form, [0]) == [([0], [1])]
+
+    @pytest.mark.parametrize(
+        "values, dtype, expected",
+        [
+            ([True, False], int, [1, 0]), (["7", "1e3"], int, [7, 1000]),
+            (np.array([1, 2], ">i8"), "char", [1, 2]), ([math.nan, math.inf], "float", None),
+            ([Fraction(1, 2), 1 << 70], float, [0.5, 2.0**70]), ([0.5, b"x"], str, [b"0.5", b"x"]),
+        ],
+    )  # fmt: skip
+    def test_what_can_be_converted_without_loss(self, values, dtype, expected):
+        ((_, array),) = self.parts(values, TableForm(["a", "b"], "time", dtype, 1))
+        assert str(array) == str(values if expected is None else expected)
+
+    @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize(
         "values, dtype, error",
         [
@@ -225,9 +258,23 @@ class TestValuesToWrite:
             ([[1, 2]] * 3, float, "values has the shape"),
             ([1.5, 2], int, "values are not whole numbers"),
             ([1, 1 << 40], int, "values are too large for int32"),
+            ([1, 1 << 70], int, "too large for int32"), (1e300, int, "too large for int32"),
+            (10**400, int, "values are too large for int32"), (-1, "char", "too large for uint8"),
+            (np.array([2.5, 1], object), int, "values are not whole numbers"),
+            (1e300, "float", "values are too large for float32"),
             ([1, math.nan], "enum", "values are not whole numbers"),
             (["x", 1], float, "values cannot be written as float64"),
-            (["x" * 41, ""], str, "a text of more than 40 bytes"),
+            (None, float, "values cannot be written as float64"),
+            ([1.0, None], float, "values cannot be written as float64"),
+            (np.ma.array([1, 2], mask=[0, 1]), float, "values has masked elements"),
+            (1j, float, "they are of type complex128"),
+            (np.array(["2020"] * 2, "M8[Y]"), float, "they are of type"),
+            ([1, [2]], str, "values cannot be made an array"),
+            ([[1, 2], [3, 4]], [int, float], "values has the shape"),
+            (["x" * 40, ""], str, "a text of more than 39 bytes"),
+            ("a\0b", str, "a text contains a zero byte"),
+            ([None, "x"], str, "values cannot be written as texts: None is none"),
+            (True, str, "values cannot be written as texts"),
             ([object(), 1], float, "values cannot be written as float64"),
             ([None, 1], float, "values cannot be written as float64"),
             ([1j, 1], float, "values cannot be written as float64: they are of type complex"),

@@ -26,6 +26,7 @@ from ..._client.columns import Columns, Rows, TableForm, check_values, empty_val
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
 from ..._errors import (
+    CaprotoError,
     CaprotoKeyError,
     CaprotoTimeoutError,
     CaprotoTypeError,
@@ -160,7 +161,8 @@ class Table:
             if pv.connected:
                 continue
             try:
-                pv.wait_for_connection(timeout=deadline.remaining())
+                pv._used()
+                pv._wait_until_usable(deadline)
             except CaprotoTimeoutError as error:
                 missing = sum(not one.connected for one in self.pvs)
                 raise CaprotoTimeoutError(
@@ -276,9 +278,13 @@ class Table:
         rows = numpy.array([self.index[name] for name in snapshot.names], numpy.intp)
         values = empty_values(self._form)
         mask = numpy.zeros(len(self), numpy.bool_)
+        mask[rows] = snapshot.ok
         try:
-            values[rows], mask[rows] = snapshot.values, snapshot.ok
-        except (TypeError, ValueError) as error:
+            spread = numpy.zeros((len(self), *snapshot.values.shape[1:]), snapshot.values.dtype)
+            spread[rows] = snapshot.values
+            for _, chosen, converted in check_values(spread, self._form, numpy.flatnonzero(mask)):
+                values[chosen] = converted
+        except CaprotoError as error:
             raise CaprotoValueError(
                 f"the values of the snapshot cannot be those of this table: {error}"
             ) from None
@@ -291,7 +297,10 @@ class Table:
         """Return the rows that *mask* selects."""
         if mask is None:
             return numpy.arange(len(self))
-        chosen = numpy.asarray(mask)
+        try:
+            chosen = numpy.asarray(mask)
+        except (TypeError, ValueError):  # lists of different lengths
+            chosen = numpy.zeros(0)
         if chosen.dtype != numpy.bool_ or chosen.shape != (len(self),):
             raise CaprotoValueError(
                 f"mask must be an array of bool with the shape ({len(self)},), not {mask!r}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
 
+from ..._client.arguments import check_timeout, check_whole
 from ..._client.callbacks import Callbacks
 from ..._client.column_updates import AllUpdates, ColumnUpdates, LatestUpdates, Updates
 from ..._client.columns import Rows
@@ -203,13 +204,18 @@ class Live(TableMonitor):
         since : int
             A `version` of before: take it before the snapshot that you compare with.
 
+        Raises
+        ------
+        CaprotoTypeError
+            If *since* is not a whole number.
+
         Returns
         -------
         numpy.ndarray of intp
             In ascending order. A change is an update, a refusal, or a connection that was lost or
             made.
         """
-        return self._updates.changed(since)
+        return self._updates.changed(check_whole("since", since))
 
     def wait(self, timeout: float | None = None, *, since: int | None = None) -> bool:
         """Wait until something has changed.
@@ -230,9 +236,12 @@ class Live(TableMonitor):
         ------
         ContextDisconnectedError
             If the Context was disconnected, so that nothing can change any more.
+        CaprotoTypeError, CaprotoValueError
+            For a wrong argument.
         """
-        version = self._seen if since is None else since
-        found = self._wait(lambda: self._updates.version > version, Deadline(timeout))
+        version = self._seen if since is None else check_whole("since", since)
+        deadline = Deadline(check_timeout(timeout))
+        found = self._wait(lambda: self._updates.version > version, deadline)
         if found:
             self._seen = max(self._seen, self._updates.version)
         else:
@@ -316,7 +325,8 @@ class LiveCallback(Live):
     def _run(self) -> None:
         since = 0
         next_call = _waiting.now()
-        while not self._over.wait(max(0.0, next_call - _waiting.now())):
+        # A period may be longer than a thread can wait.
+        while not self._over.wait(min(max(0.0, next_call - _waiting.now()), threading.TIMEOUT_MAX)):
             if not self._wait(lambda since=since: self.version > since, Deadline(None)):  # type: ignore[misc]
                 continue
             next_call = _waiting.now() + self._period

@@ -165,6 +165,18 @@ class TestLive:
         with pytest.raises(CaprotoTypeError):
             table.record("soon")
 
+    def test_wrong_arguments_of_the_result(self, ctx):
+        with ctx.table(["x"]).monitor() as live:
+            for timeout in ("soon", True):
+                with pytest.raises(CaprotoTypeError, match="timeout must be a number of seconds"):
+                    live.wait(timeout)
+            for call in (live.changed, lambda since: live.wait(0, since=since)):
+                for since in ("then", 1.5, [1]):
+                    with pytest.raises(CaprotoTypeError, match="since must be a whole number"):
+                        call(since)
+            filled(live)
+            assert live.wait(np.float32(0.1), since=np.int64(0)) is True
+
 
 class TestCallback:
     def test_it_gets_snapshots_and_what_has_changed(self, server, ctx, wait_for):
@@ -181,11 +193,13 @@ class TestCallback:
         assert ctx.get_pv("y").read().value == 10.0
         assert len(calls) == count
 
-    def test_at_most_so_often(self, server, ctx, wait_for):
+    @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+    @pytest.mark.parametrize("period", [30.0, float("inf")])
+    def test_at_most_so_often(self, server, ctx, wait_for, period):
         calls: list = []
         table = ctx.table(["x"])
         table.wait_for_connection()
-        with table.monitor(lambda snap, changed: calls.append(snap), period=30.0):
+        with table.monitor(lambda snap, changed: calls.append(snap), period=period):
             wait_for(lambda: calls)
             server.post("x", 9.0)
             assert ctx.get_pv("x").read().value == 9.0
