@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,26 @@ def test_ctrl_c_is_silent(capsys):
 
     assert run(tool(work), []) == 130
     assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_ends_a_loop_of_the_shell_too():
+    """A shell goes on with its loop unless the signal has ended the program."""
+    code = (
+        "import sys, time; from caproto._catools.program import Tool, run; sys.exit(run(Tool("
+        "'x', '', '', {}, lambda *_: print('ready', flush=True) or time.sleep(60)), None))"
+    )
+    shell = subprocess.Popen(
+        ["bash", "-c", f'for i in 1 2; do {sys.executable} -c "{code}"; done; echo went on'],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        assert shell.stdout is not None and shell.stdout.readline() == "ready\n"
+        os.killpg(shell.pid, signal.SIGINT)
+        assert shell.communicate(timeout=20) == ("", "")
+    finally:
+        shell.kill()
+    assert shell.returncode == -signal.SIGINT
 
 
 def test_help_and_version(capsys):
