@@ -7,9 +7,26 @@ import sys
 from collections.abc import Sequence
 
 from ..access import start
+from ..extras import Extras
+from ..options import UsageError
 from ..settings import Failed, Settings
 
 __all__ = ["watch_table"]
+
+#: What only printed lines have: attributes of the extras, and the options that set them.
+_NOT_FOR_TABLES = {
+    "output": "--json, --csv and --format",
+    "updates": "--count",
+    "duration": "--duration",
+    "condition": "--until",
+    "metadata": "--metadata",
+    "statistics": "--stats",
+    "quiet": "--quiet",
+    "number_form": "--human and --precise",
+    "zone": "--utc and --time-zone",
+    "time_format": "--time-format",
+    "age": "--ago",
+}
 
 
 def watch_table(settings: Settings, names: Sequence[str]) -> int:
@@ -27,9 +44,12 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
 
     Raises
     ------
+    UsageError
+        An option is of printed lines only.
     Failed
         There is no terminal that can show it, or textual is not installed.
     """
+    _check_extras(settings.extras)
     _check_terminal()
     try:
         import textual  # noqa: F401
@@ -51,6 +71,14 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
         finally:
             logging.disable(logging.NOTSET)
         return app.return_code or 0
+
+
+def _check_extras(extras: Extras | None) -> None:
+    """Refuse what has no meaning for a table."""
+    usual = vars(Extras())
+    for attribute, options in _NOT_FOR_TABLES.items():
+        if extras is not None and getattr(extras, attribute) != usual[attribute]:
+            raise UsageError(f"{options} cannot be used together with --watch.")
 
 
 def _check_terminal() -> None:

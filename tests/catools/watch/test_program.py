@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from caproto.commandline.monitor import main
 from tests.catools.watch.terminals import Terminal
 from tests.harness.ioc_process import clean_environ
 
@@ -97,6 +98,17 @@ def test_what_is_missing_is_named(ioc, code, message):
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr.strip()) == (1, "", message)
+
+
+@pytest.mark.parametrize("words", [
+    ["--json"], ["--csv"], ["--format", "{name}"], ["--count", "3"], ["--duration", "3"],
+    ["--until", "> 3"], ["--metadata"], ["--stats"], ["--quiet"], ["--human"], ["--precise"],
+    ["--utc"], ["--time-zone", "Asia/Tokyo"], ["--time-format", "%H"], ["--ago"],
+])
+def test_what_has_no_meaning_for_a_table_is_refused(words, capsys):
+    assert main(["--watch", *words, "x"]) == (2 if words[0] == "--until" else 1)
+    error = capsys.readouterr().err
+    assert words[0] in error and "cannot be used together with --watch" in error
 
 
 def test_without_the_option_nothing_of_it_is_imported(ioc):
