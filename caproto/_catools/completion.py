@@ -39,7 +39,12 @@ _{function}() {{
     if [[ $word == -* ]]; then
         COMPREPLY=($(compgen -W $'{options}' -- "$word"))
     else
-        COMPREPLY=($(compgen -W "$(_{function}_names | sort -u)" -- "$word"))
+        # Not compgen -W: it would run what a name has in $( ).
+        local name
+        COMPREPLY=()
+        while read -r name; do
+            [[ $name == "$word"* ]] && COMPREPLY+=("$name")
+        done < <(_{function}_names | sort -u)
         # Where : separates words, bash replaces only what follows the last one.
         if [[ $COMP_WORDBREAKS == *:* && $word == *:* ]]; then
             COMPREPLY=("${{COMPREPLY[@]#"${{word%"${{word##*:}}"}}"}}")

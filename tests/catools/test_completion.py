@@ -51,6 +51,17 @@ def test_bash(tmp_path):
     assert shell("bash", code, tmp_path).splitlines() == list(lines.values())
 
 
+def test_nothing_in_a_name_is_run(tmp_path):
+    name = "a:$(touch${IFS}run)`touch${IFS}run`*"
+    code = script("bash", "caproto-get", OPTIONS) + _TRY_BASH
+    code += f"echo '{name}' > odd.txt; {VARIABLE}=odd.txt; touch a:1; COMP_WORDBREAKS=\n"
+    code += "try 'caproto-get a:'\n try 'caproto-get a:$('\n"
+    assert shell("bash", code, tmp_path) == f"{name}\n" * 2
+    code = script("fish", "caproto-get", OPTIONS) + f"\nset -gx {VARIABLE} odd.txt"
+    assert shell("fish", code + '\ncomplete -C "caproto-get a:"', tmp_path) == f"{name}\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_fish(tmp_path):
     code = script("fish", "caproto-get", OPTIONS)
     code += '\ncomplete -C "caproto-get --js"; complete -C "caproto-get random_walk:d"'
