@@ -4,6 +4,7 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +31,10 @@ class Follower(Protocol):
     def connections(self, rows: Rows, pvs: Sequence[Any]) -> None:
         """Note that the connection of *pvs* in these rows has changed; called without a lock."""
 
+    @property
+    def reference(self) -> weakref.ref[Any]:
+        """The one weak reference to it that is used for it."""
+
     def close(self) -> None:
         """End it."""
 
@@ -50,32 +55,42 @@ class TableState:
     ----------
     connected : numpy.ndarray of bool
         Whether the PVs are connected.
-    followers : tuple of Follower
-        Its monitors.
     """
 
     def __init__(self, form: TableForm, lock: AbstractContextManager[object]) -> None:
         self.form = form
         self.lock = lock
         self.connected: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
-        self.followers: tuple[Follower, ...] = ()
+        # Weak: a monitor ends when nothing refers to it any more.
+        self._followers: tuple[weakref.ref[Follower], ...] = ()
+
+    @property
+    def followed(self) -> bool:
+        """Whether there are monitors."""
+        return bool(self._followers)
+
+    @property
+    def followers(self) -> list[Follower]:
+        """Its monitors; call it without the lock."""
+        return [one for one in (known() for known in self._followers) if one is not None]
 
     def follow(self, follower: Follower) -> None:
         """Add a monitor."""
+        reference = follower.reference
         with self.lock:
-            self.followers = (*self.followers, follower)
+            self._followers = (*self._followers, reference)
 
     def unfollow(self, follower: Follower) -> None:
         """Remove a monitor."""
+        reference = follower.reference
         with self.lock:
-            self.followers = tuple(one for one in self.followers if one is not follower)
+            self._followers = tuple(one for one in self._followers if one is not reference)
 
     def connections(self, rows: Rows, pvs: Sequence[Connectable]) -> None:
         """Note whether *pvs* in these rows are connected now, and tell the monitors."""
         with self.lock:  # asked for under the lock: the last one to note it is right
             self.connected[rows] = [pv.connected for pv in pvs]
-            followers = self.followers
-        for one in followers:
+        for one in self.followers:
             one.connections(rows, pvs)
 
     def connected_now(self) -> NDArray[numpy.bool_]:

@@ -43,6 +43,8 @@ from ._table_shares import Shares
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+M = TypeVar("M", bound=TableMonitor)
+
 
 class Table:
     """Many PVs as the rows of a table, made by :meth:`Context.table`.
@@ -363,7 +365,7 @@ class Table:
             check_accepts(callback, "f(snapshot, changed)", 2)
             check_seconds("period", period)
             live = LiveCallback(self._home, state, self.pvs, events, callback, float(period))
-        return _started(live)
+        return self._started(live)
 
     def record(self, timeout: float | None = None, *, mask: Mask | None = None) -> Recording:
         """Subscribe to all PVs, and give every update, in the order of the wire.
@@ -390,25 +392,22 @@ class Table:
         """
         events, timeout = int(check_mask(mask)), check_timeout(timeout)
         recording = Recording(self._home, self._core.state, self.pvs, events, timeout)
-        return _started(recording)
+        return self._started(recording)
+
+    def _started(self, monitor: M) -> M:
+        """Start a monitor and return it."""
+        monitor.table = self
+        try:
+            monitor.start()
+            return monitor
+        except BaseException:  # Ctrl-C: the caller has nothing that it could close
+            monitor.close()
+            raise
 
     def close(self) -> None:
         """End the monitors of this table. It can be used again."""
         for follower in self._core.state.followers:
             follower.close()
-
-
-M = TypeVar("M", bound=TableMonitor)
-
-
-def _started(monitor: M) -> M:
-    """Start a monitor and return it."""
-    try:
-        monitor.start()
-        return monitor
-    except BaseException:  # Ctrl-C: the caller has nothing that it could close
-        monitor.close()
-        raise
 
 
 class Core:
@@ -438,7 +437,7 @@ class Core:
     @property
     def monitored(self) -> bool:
         """Whether its PVs are needed."""
-        return bool(self.state.followers)
+        return self.state.followed
 
     def enlist(self) -> None:
         """Have the PVs report their connections."""
@@ -454,10 +453,9 @@ class Core:
             follower.context_closed()
 
     def retire(self) -> None:
-        """Have the PVs report nothing more, unless a monitor goes on without its table."""
-        if not self.monitored:
-            with self._home.lock:
-                self._home.table.strike(self._pvs, self)
+        """Have the PVs report nothing more."""
+        with self._home.lock:
+            self._home.table.strike(self._pvs, self)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of what came last, to a monitor if there is one."""

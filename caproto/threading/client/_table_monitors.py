@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,11 +49,22 @@ class TableMonitor:
         Its PVs, in the order of the rows.
     updates : ColumnUpdates
         Takes the updates.
+
+    Attributes
+    ----------
+    table : object
+        The table, which lives until its monitors are closed; set by it.
+    reference : weakref.ref
+        By which the table knows this monitor.
     """
+
+    table: object = None
+    _ended = True
 
     def __init__(
         self, home: Home, state: TableState, pvs: Sequence[ClientPV], updates: ColumnUpdates
     ) -> None:
+        self.reference = weakref.ref(self)
         self._home = home
         self._state = state
         self._pvs = pvs
@@ -63,6 +75,7 @@ class TableMonitor:
     def start(self) -> None:
         """Subscribe to all PVs that are connected; to the others as soon as they are."""
         self._home.check_open()
+        self._ended = False
         self._state.follow(self)
         self._subscribe_all(numpy.arange(len(self._pvs)), self._pvs)
         self._home.announce([pv for pv in self._pvs if self._home.table.at_rest(pv)])
@@ -72,12 +85,19 @@ class TableMonitor:
         self._updates.close()
         for circuit in list(self._circuits):
             circuit.note(functools.partial(self._cancel, circuit))
-        self._state.unfollow(self)  # last: if this is interrupted, `Table.close` repeats it
+        self._state.unfollow(self)
+        self.table = None
+        self._ended = True  # last: if this is interrupted, `Table.close` or the end repeats it
 
     @property
     def closed(self) -> bool:
         """Whether it was closed, or its Context."""
         return self._updates.closed or self._home.closed
+
+    def __del__(self) -> None:
+        # Runs in the garbage collector, so it only leaves a note.
+        if not self._ended:
+            self._home.searches.note(self.close)
 
     def __enter__(self: M) -> M:
         return self
@@ -158,7 +178,8 @@ class TableMonitor:
 class Live(TableMonitor):
     """The latest updates of a table, made by :meth:`Table.monitor`.
 
-    Used as ``with table.monitor() as live:``, or until `close`. Any thread may use it.
+    Used as ``with table.monitor() as live:``, or until `close`. It also ends when nothing refers
+    to it any more. Any thread may use it.
     """
 
     _updates: LatestUpdates
@@ -359,7 +380,8 @@ class Recording(TableMonitor):
     """All updates of a table as they come, made by :meth:`Table.record`. An iterator.
 
     Each step gives what has come since the step before as `Updates`. It ends after `close`, when
-    the rest was taken, or when nothing has come for *timeout* seconds.
+    the rest was taken, or when nothing has come for *timeout* seconds. The subscriptions end with
+    `close`, or when nothing refers to it any more.
 
     Updates that wait take memory. Beyond some tens of megabytes, or some seconds, the servers are
     asked to hold the updates of the circuit, as when callbacks are slow. They send the latest value

@@ -1,6 +1,7 @@
 """Monitors of tables: live columns, callbacks and recordings, on scripted servers and real IOCs."""
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 import time
@@ -56,6 +57,19 @@ class TestLive:
         assert live.closed and recording.closed
         wait_for(lambda: server.wished("x") == 0)
         assert table.read().ok.all()
+
+    def test_one_that_nothing_refers_to_ends(self, server, ctx, wait_for):
+        live = ctx.table(["x", "y"]).monitor()  # the table lives as long as this
+        filled(live)
+        server.post("y", 7.0)
+        while live.snapshot()["y"] != 7.0:
+            assert live.wait(10)
+        gc.collect()
+        assert server.wished("x") == server.wished("y") == 1
+        del live
+        gc.collect()
+        wait_for(lambda: server.wished("x") == server.wished("y") == 0)
+        wait_for(lambda: not ctx.get_pv("x")._tables)
 
     def test_a_pv_in_a_table_and_alone_at_once(self, server, ctx, wait_for):
         seen: list[float] = []
@@ -307,3 +321,23 @@ class TestRecording:
             while last < 299.0:
                 last = float(next(recording).value[-1])
             server.wait_for(ca.EventsOnRequest)
+
+    def test_one_that_nothing_refers_to_stops_no_other(self, server, ctx, monkeypatch, wait_for):
+        """Its updates are never taken, so they must not stop those of the circuit."""
+        monkeypatch.setattr("caproto._client.flow_control.HIGH_WATER", 2_000)
+        for _block in ctx.table(["x"]).record():
+            break
+        gc.collect()
+        wait_for(lambda: server.wished("x") == 0)
+        recording = ctx.table(["x"]).record()
+        next(recording)
+        for number in range(300):
+            server.post("x", float(number))
+        server.wait_for(ca.EventsOffRequest)
+        del recording
+        gc.collect()
+        server.wait_for(ca.EventsOnRequest)
+        with ctx.table(["y"]).monitor() as live:
+            filled(live)
+            server.post("y", 9.0)
+            wait_for(lambda: live.snapshot()["y"] == 9.0)
