@@ -177,8 +177,8 @@ def test_the_time_since_a_server_was_heard_is_the_shortest(make_broadcaster):
 
 
 def test_the_time_since_a_real_circuit_was_heard(ctx, server):
-    (x,) = ctx.get_pvs("x")
     assert ctx.broadcaster.time_since_last_heard() == {}
+    (x,) = ctx.get_pvs("x")
     x.read()
     ((address, seconds),) = ctx.broadcaster.time_since_last_heard().items()
     assert address == server.address and 0 <= seconds < 5
