@@ -16,6 +16,7 @@ from .access import facts_of, start
 from .extras import Extras
 from .forms import form_of
 from .monitoring import report, wait_for
+from .options import UsageError
 from .reasons import connect_some
 from .samples import Sample, host_of, sampled_type
 from .settings import Settings, TimeUp
@@ -33,7 +34,16 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
     -------
     int
         The exit status.
+
+    Raises
+    ------
+    UsageError
+        A duration is given, but no condition.
     """
+    if extras.duration is not None and not extras.condition:
+        raise UsageError(
+            f"--duration limits --wait-for, which is missing; -w limits the rest. {settings.hint}"
+        )
     form = form_of(settings, extras)
     names = names + names_from(extras.sources)
     with start(settings, names) as context:

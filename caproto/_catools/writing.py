@@ -17,6 +17,8 @@ from .values import Reading, raw_text, unescaped
 __all__ = ["Data", "values_to_write", "write"]
 
 
+#: Of the number of a state; Python refuses to read thousands.
+_MOST_DIGITS = 20
 #: What the C library says of the statuses by which servers refuse a write.
 _REASONS = {
     CAStatus.ECA_PUTFAIL: "Channel write request failed",
@@ -66,7 +68,8 @@ def _states(pv: PV, words: Sequence[str], settings: Settings) -> Data:
         if settings.enum_input != "number" and word in names:
             numbers.append(names.index(word))
             continue
-        if settings.enum_input == "name" or not word.isdecimal():
+        is_number = word.isdecimal() and len(word) <= _MOST_DIGITS
+        if settings.enum_input == "name" or not is_number:
             kind = "index" if settings.enum_input == "number" else "string"
             problem = "is not a number" if kind == "index" else "invalid"
             raise Failed(f"Enum {kind} value '{word}' {problem}.")

@@ -46,6 +46,7 @@ def test_statuses(ioc, call):
         (["--wait-for", "> 4", "--duration", "0.2", "double"], 1),
         (["--wait-for", "> 4", "-w", "0.2", "nonsense"], 2),
         (["--wait-for", "> 'a'", "double"], 2), (["--format", "{x}", "double"], 1),
+        (["--duration", "1", "double"], 1),
     ):
         words = [ioc.pv(one) if one in ("double", "noaccess") else one for one in arguments]
         assert call("get", *words, ioc=ioc).status == status, arguments

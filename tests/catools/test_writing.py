@@ -68,6 +68,7 @@ def test_states(kind, word, number):
     ("kind", "word", "message"),
     [("any", "pink", "Enum string value 'pink' invalid."),
      ("name", "2", "Enum string value '2' invalid."),
+     ("any", "9" * 5000, f"Enum string value '{'9' * 5000}' invalid."),
      ("number", "red", "Enum index value 'red' is not a number.")],
 )
 def test_states_that_there_are_not(kind, word, message):
