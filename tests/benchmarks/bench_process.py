@@ -32,6 +32,15 @@ def whole_sync_script(rig: Rig, library: Library) -> float:
     return _time_to_value(rig, library, library.short_read)
 
 
+@row("caproto-get of one scalar: the whole process", "ms", at_most=70)
+def whole_tool(rig: Rig, library: Library) -> float:
+    program = """
+        from caproto.commandline.get import main
+        main(["-t", "{name}"])
+        """
+    return _time_to_value(rig, library, program)
+
+
 def _time_to_value(rig: Rig, library: Library, program: str) -> float:
     """Milliseconds that a process takes to print the value of a PV, and end."""
     ioc = rig.quiet_ioc()
