@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .._client.metadata import Metadata, metadata_from
+from .._log import CHANNEL_LOGGER
 from .._protocol.commands import EventAddResponse
 from .._protocol.dbr import ChannelType, SubscriptionType
 from .._protocol.timestamp import TimeStamp
@@ -117,8 +118,10 @@ class Events:
         type_of: Callable[[ChannelType, Settings], ChannelType] = printed_type,
         with_metadata: bool = False,
     ) -> None:
-        # What is printed says what the warnings of the client would say.
+        # What is printed says what the warnings of the client would say, except of a channel whose
+        # updates are refused, or are larger than EPICS_CA_MAX_ARRAY_BYTES allows.
         logging.getLogger("caproto").setLevel(logging.ERROR)
+        logging.getLogger(CHANNEL_LOGGER).setLevel(logging.WARNING)
         self._stream = Stream[Event]()
         self._watches = {
             name: _Watch(self._stream, settings, type_of, with_metadata) for name in names

@@ -95,6 +95,26 @@ def test_ctrl_c_and_flushing(ioc, options):
     )
 
 
+@pytest.mark.parametrize("options", [["-w", "1"], ["--json"]])
+def test_updates_that_are_too_large_are_reported(start_ioc, options):
+    record = 'record(waveform, "$(P)large") { field(FTVL, "DOUBLE") field(NELM, "100000") }\n'
+    ioc = start_ioc((record,))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "caproto.commandline.monitor", *options, "-#", "100000",
+         ioc.pv("large")],
+        env=clean_environ(**ioc.environ, EPICS_CA_MAX_ARRAY_BYTES="16384",
+                          EPICS_CA_AUTO_ARRAY_BYTES="NO"),
+        stderr=subprocess.PIPE, text=True,
+    )
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert ioc.pv("large") in line and "the server sends no updates: " in line
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
 def test_a_closed_pipe(ioc):
     done = subprocess.run(
         f"{sys.executable} -m caproto.commandline.monitor --json {ioc.pv('fast_counter')} "
