@@ -219,7 +219,8 @@ class ClientCircuit(CircuitFacts):
         self.note(functools.partial(self._idle, pv, channel, done), pv.name)
 
     def _all_locks(self) -> tuple[RLock, ...]:
-        return (self._owner.lock, self._lock, self._transport.token)
+        owner = self._owner
+        return (owner.lock, self._lock, self._transport.token, owner.columns_lock)
 
     # ---- channels
 

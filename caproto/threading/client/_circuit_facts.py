@@ -34,6 +34,10 @@ class CircuitOwner(Protocol[C]):
     def lock(self) -> RLock:
         """The lock of the PVs."""
 
+    @property
+    def columns_lock(self) -> RLock:
+        """The lock of the tables."""
+
     def channels_created(self, manager: C, pvs: list[Any]) -> list[Delivery]:
         """Note that these PVs are connected."""
 

@@ -149,6 +149,8 @@ class Home:
     ----------
     lock : RLock
         Protects the table, and the callbacks of subscriptions.
+    columns_lock : RLock
+        Protects what is in columns; one for all, so that `locks` has it.
     locks : tuple of RLock
         All that a call about a PV without circuit may need; see ``_reentry``.
     table : PVTable
@@ -182,13 +184,14 @@ class Home:
         self._flow_control = flow_control
         self.log: logging.Logger = adapter(CONTEXT_LOGGER, role="CLIENT")
         self.lock: RLock = _locks.Lock()
+        self.columns_lock: RLock = _locks.Lock()
         self.table: PVTable[ClientPV, ClientCircuit] = PVTable(self.lock)
         # Of circuits that have ended, whose callbacks may not all have run yet.
         self._earlier: list[tuple[CircuitKey, CallbackQueue]] = []
         self.dead_callbacks = LogAllowance(10)
         # For callbacks of PVs without a circuit; its thread starts only if one is called.
         self._callbacks = CallbackQueue("without circuit", max_workers)
-        self.locks = (self.lock, self.searches.lock, self._callbacks.lock)
+        self.locks = self._all_locks()
 
     @property
     def closed(self) -> bool:
@@ -552,13 +555,16 @@ class Home:
     def _at_exit(self, deadline: Deadline) -> None:
         self.join(self.close(EXITING), deadline)
 
+    def _all_locks(self) -> tuple[RLock, ...]:
+        return (self.lock, self.searches.lock, self._callbacks.lock, self.columns_lock)
+
     def _after_fork(self) -> None:
-        self.lock = _locks.Lock()
+        self.lock, self.columns_lock = _locks.Lock(), _locks.Lock()
         for circuit in self.table.carriers.copy().values():
             circuit.abandon()
         for queue in (*(queue for _, queue in self._earlier), self._callbacks):
             queue.abandon()
-        self.locks = (self.lock, self.searches.lock, self._callbacks.lock)
+        self.locks = self._all_locks()
         self.table.abandon(
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 import numpy
 
-from ... import _locks
 from ..._client.arguments import (
     DEFAULT,
     Mask,
@@ -193,7 +192,8 @@ class Table:
         deadline = self._deadline(timeout)
         self._home.check_open()
         self._home.check_reentry("Table.read")
-        read, errors = read_columns(self._form, self.pvs, self._readable.now(), deadline)
+        lock = self._home.columns_lock
+        read, errors = read_columns(self._form, self.pvs, self._readable.now(), lock, deadline)
         self._core.latest = read.columns
         return read.columns.snapshot(self.connected, errors)
 
@@ -237,8 +237,9 @@ class Table:
         deadline = self._deadline(timeout)
         self._home.check_open()
         self._home.check_reentry("Table.write")
+        lock = self._home.columns_lock
         ok, errors = write_columns(
-            self._form, self.pvs, self._writable.now(), parts, wait, deadline
+            self._form, self.pvs, self._writable.now(), parts, wait, lock, deadline
         )
         return TableWritten(self.names, ok, errors)
 
@@ -429,7 +430,7 @@ class Core:
     def __init__(self, home: Home, form: TableForm, pvs: tuple[PV, ...]) -> None:
         self._home = home
         self._pvs = pvs
-        self.state = TableState(form, _locks.Lock())
+        self.state = TableState(form, home.columns_lock)
         self.latest: Columns | None = None  # until the first read
         self._form = form
         self._index = form.index
@@ -447,7 +448,7 @@ class Core:
 
     def abandon(self) -> None:
         """Forget the connections in the child of a fork; its lock may be held by no thread."""
-        self.state.lock = _locks.Lock()
+        self.state.lock = self._home.columns_lock
         self.state.connected[:] = False
         for follower in self.state.followers:
             follower.context_closed()

@@ -5,13 +5,13 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import functools
+from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ... import _locks
 from ..._client.arguments import waited
 from ..._client.circuit_columns import ColumnRequest
 from ..._client.circuit_session import CircuitSession
@@ -44,6 +44,7 @@ def read_columns(
     form: TableForm,
     pvs: Sequence[ClientPV],
     shares: tuple[Sequence[Share], Rows],
+    lock: RLock,
     deadline: Deadline,
 ) -> tuple[ColumnRead, dict[str, CaprotoError]]:
     """Read each PV of a table.
@@ -58,7 +59,7 @@ def read_columns(
     errors : dict of str to CaprotoError
         Why there is no value for some names.
     """
-    read = ColumnRead(form, _locks.Lock())
+    read = ColumnRead(form, lock)
     errors: dict[str, CaprotoError] = {}
 
     def one_by_one(rows: Iterable[int]) -> None:
@@ -106,13 +107,14 @@ def write_columns(
     shares: tuple[Sequence[Share], Rows],
     parts: Sequence[tuple[Form, Rows, NDArray[Any]]],
     wait: bool,
+    lock: RLock,
     deadline: Deadline,
 ) -> tuple[NDArray[numpy.bool_], dict[str, CaprotoError]]:
     """Write values to rows of a table; each is sent once at most.
 
     Parameters
     ----------
-    form, pvs, shares, deadline
+    form, pvs, shares, lock, deadline
         As for `read_columns`.
     parts : sequence of (Form, rows, values)
         What to write.
@@ -124,7 +126,7 @@ def write_columns(
     ok : numpy.ndarray of bool
     errors : dict of str to CaprotoError
     """
-    written = ColumnRequests(len(form), _locks.Lock())
+    written = ColumnRequests(len(form), lock)
     command = WriteNotifyRequest.ID if wait else WriteRequest.ID
     asked = numpy.zeros(len(form), numpy.bool_)
     for _, rows, _ in parts:

@@ -6,10 +6,11 @@ import threading
 import caproto as ca
 from caproto._client.columns import TableForm
 from caproto.threading._waiting import Deadline
-from caproto.threading.client import Context
+from caproto.threading.client import Context, ReentrantCallError
 from caproto.threading.client._table_operations import read_columns
 from caproto.threading.client._table_shares import Shares
 from tests.harness.fake_server import ignore
+from tests.harness.interrupts import enter_each_line
 
 
 def test_shares_that_are_out_of_date_are_read_pv_by_pv(ctx, server):
@@ -23,7 +24,7 @@ def test_shares_that_are_out_of_date_are_read_pv_by_pv(ctx, server):
         ca.AccessRightsResponse(server.connection.channel("x").cid, ca.AccessRights(1))
     )
     pvs[0].read()  # so it has come
-    read, errors = read_columns(form, pvs, old, Deadline(5))
+    read, errors = read_columns(form, pvs, old, threading.RLock(), Deadline(5))
     assert read.columns.values.tolist() == [1.5, 2.5] and not errors
 
 
@@ -74,3 +75,39 @@ def test_a_server_has_at_most_so_many_writes_under_way(start_server, monkeypatch
         assert len(errors) == 30
         unsent = [one for one in errors.values() if "was not sent within 0.3 s" in str(one)]
         assert len(unsent) == 20 and "'pv29': " in str(unsent[-1])
+
+
+# ---- calls inside a call
+
+
+def test_a_signal_handler_reads_a_table_at_any_line_of_a_read(server):
+    """It gets the values, or is told that it would wait for itself; it does not wait in vain."""
+    with Context(configuration=server.configuration, timeout=5) as ctx:
+        table, pv = ctx.table(["x", "y"]), ctx.get_pv("x")
+        table.wait_for_connection()
+        outcomes: list[str] = []
+
+        def read_the_table() -> None:
+            try:
+                snapshot = table.read(timeout=2)
+            except ReentrantCallError:
+                outcomes.append("refused")
+            else:
+                outcomes.append("read" if snapshot.ok.all() else str(snapshot.errors))
+
+        def read_a_pv() -> None:
+            try:
+                pv.read(timeout=2)
+            except ReentrantCallError:
+                outcomes.append("refused")
+            else:
+                outcomes.append("read")
+
+        for handler in (read_the_table, read_a_pv):
+            outcomes.clear()
+            for _where in enter_each_line(table.read, handler):
+                pass
+            assert set(outcomes) == {"refused", "read"}
+        for _where in enter_each_line(lambda: table.monitor().close(), read_the_table):
+            pass
+        assert set(outcomes) == {"refused", "read"}
