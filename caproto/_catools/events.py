@@ -119,9 +119,11 @@ class Events:
         with_metadata: bool = False,
     ) -> None:
         # What is printed says what the warnings of the client would say, except of a channel whose
-        # updates are refused, or are larger than EPICS_CA_MAX_ARRAY_BYTES allows.
+        # updates are refused, or are larger than EPICS_CA_MAX_ARRAY_BYTES allows. Of the first
+        # camonitor says nothing, and so do we where we take its place.
         logging.getLogger("caproto").setLevel(logging.ERROR)
-        logging.getLogger(CHANNEL_LOGGER).setLevel(logging.WARNING)
+        if settings.extras is not None:
+            logging.getLogger(CHANNEL_LOGGER).setLevel(logging.WARNING)
         self._stream = Stream[Event]()
         self._watches = {
             name: _Watch(self._stream, settings, type_of, with_metadata) for name in names

@@ -95,7 +95,7 @@ def test_ctrl_c_and_flushing(ioc, options):
     )
 
 
-@pytest.mark.parametrize("options", [["-w", "1"], ["--json"]])
+@pytest.mark.parametrize("options", [["--utc"], ["--json"]])
 def test_updates_that_are_too_large_are_reported(start_ioc, options):
     record = 'record(waveform, "$(P)large") { field(FTVL, "DOUBLE") field(NELM, "100000") }\n'
     ioc = start_ioc((record,))
