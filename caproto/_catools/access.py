@@ -26,7 +26,7 @@ def start(settings: Settings, names: Sequence[str]) -> AbstractContextManager[Co
     Raises
     ------
     Failed
-        There is no name, or one that cannot be searched.
+        No name was given, or one of them cannot be searched.
     """
     if not names:
         raise Failed(f"No pv name specified. {settings.hint}")

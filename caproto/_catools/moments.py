@@ -17,7 +17,7 @@ _AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def check_zone(name: str) -> None:
-    """Raise unless there is such a time zone.
+    """Raise unless the system knows this time zone.
 
     Raises
     ------

@@ -60,7 +60,7 @@ class _Request(NamedTuple):
 
 def _save(client: SnapshotClient, request: _Request) -> int:
     if not request.names:
-        raise Failed("There is no name of a PV to save.")
+        raise Failed("Name the PVs to save.")
     snap = client.read(request.names)
     _report(snap.errors)
     if not snap.ok.any():
@@ -183,7 +183,7 @@ def _understood(settings: Settings, words: list[str]) -> _Request:
     if command not in _COMMANDS:
         raise UsageError(f"The first word must be save, diff or restore. {settings.hint}")
     if not file:
-        raise UsageError(f"There is no name of a file. {settings.hint}")
+        raise UsageError(f"Name the file. {settings.hint}")
     for option in extras.given:
         if option not in _COMMANDS[command]:
             raise UsageError(f"'{command}' has no option '--{option}'. {settings.hint}")

@@ -87,7 +87,6 @@ def test_csv_into_a_file_that_stays_open(written):
 
 
 def test_pandas(results):
-    pytest.importorskip("pandas")  # part of the extra 'test'
     table = results.to_pandas()
     assert list(table.index) == list(results) and table.index.name == "name"
     assert list(table) == ["value", "units", "severity", "status", "timestamp", "error"]
@@ -106,7 +105,6 @@ def test_pandas(results):
 
 
 def test_pandas_of_nothing():
-    pytest.importorskip("pandas")
     assert len(ReadResults().to_pandas()) == 0
 
 

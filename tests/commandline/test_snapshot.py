@@ -147,8 +147,8 @@ def test_nothing_is_done_if_no_pv_is_there(tool, write):
     [
         ("", "The first word must be save, diff or restore. ('caproto-snapshot -h' for help.)"),
         ("show some.npz", "The first word must be save, diff or restore."),
-        ("save", "There is no name of a file."),
-        ("save some.npz", "There is no name of a PV to save."),
+        ("save", "Name the file."),
+        ("save some.npz", "Name the PVs to save."),
         ("save some.csv x", "caproto-snapshot: the file of a snapshot ends in .npz or .parquet"),
         ("save some.npz --dry-run x", "'save' has no option '--dry-run'."),
         ("restore some.npz --with other.npz", "'restore' has no option '--with'."),

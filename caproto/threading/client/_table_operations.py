@@ -202,7 +202,7 @@ def _reads(share: Share) -> list[ColumnRequest]:
 #: Writes that may await their completion on one circuit. An IOC queues at most 2,000 completions
 #: in all (``callbackQueueSize``), and forgets those beyond.
 MOST_WRITES = 1000
-#: Requests that are sent at once if there is such a limit.
+#: How many requests are sent at once, where their number is limited.
 PART = 250
 
 

@@ -61,7 +61,7 @@ class Connection(Attributes):
     monitor_delta: float | None = None
     #: Seconds to wait for a connection, where a call has no time of its own.
     connection_timeout: float = DEFAULT_CONNECTION_TIMEOUT
-    #: Whether the put that was to tell its end has ended; None without such a put.
+    #: Whether the last put with ``use_complete`` has finished; None if there was none.
     put_complete: bool | None = None
     #: The most elements that reads and the monitor ask for; 0 for all.
     _most = 0
