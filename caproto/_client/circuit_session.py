@@ -334,7 +334,7 @@ class CircuitSession:
         circuit = self.circuit
         for operation, number in zip(operations, numbers, strict=True):
             channel = operation.pv.channel
-            if channel is None or channel.circuit is not circuit or not channel.connected:
+            if channel is None or channel.circuit is not circuit or channel.sid is None:
                 composed.append((operation, None, None))
                 continue
             try:

@@ -152,15 +152,12 @@ class Operation:
                 self.pv.log.warning("%s", error)
             if self.verb == "read":
                 return
-        if self.callback is not None:
-            self.call_back(self.callback, response)
-
-    def call_back(self, callback: Callback, response: Answer) -> None:
-        """Call the user's function, whose errors are logged."""
-        try:
-            callback(response)
-        except BaseException as error:
-            report(error, self.pv, callback, self.pv.log)
+        callback = self.callback
+        if callback is not None:
+            try:
+                callback(response)
+            except BaseException as error:  # of the user's
+                report(error, self.pv, callback, self.pv.log)
 
     def dropped(self) -> bool:
         """Drop a reply that is delivered after the deadline; False if it is to be used."""
@@ -271,7 +268,8 @@ class Write(Operation):
 
     def compose(self, channel: ClientChannel, number: int) -> Message:
         """See `Operation.compose`."""
-        if not _allowed(channel, _WRITE):
+        rights = channel.access_rights  # as `_allowed` does, without a call
+        if rights is not None and not int(rights) & _WRITE:
             raise _forbidden(self.pv, channel, "write", CAStatus.ECA_NOWTACCESS)
         ioid = number if self.has_reply else None
         try:
@@ -315,10 +313,11 @@ class Write(Operation):
             CAStatus.ECA_INTERNAL,  # there was one, but it could not be understood
         )
         request = self.request
-        self.call_back(
-            self.callback,
-            WriteNotifyResponse(request.data_type, request.data_count, status, request.ioid),
-        )
+        response = WriteNotifyResponse(request.data_type, request.data_count, status, request.ioid)
+        try:
+            self.callback(response)
+        except BaseException as error:  # of the user's
+            report(error, self.pv, self.callback, self.pv.log)
 
 
 #: Types of values that are encoded in next to no time.

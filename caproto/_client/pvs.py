@@ -162,9 +162,11 @@ class PVState(Generic[C]):
         """Find the subscription in this form; None if there is none yet."""
         return find_subscription(self._subscriptions, form)
 
-    def _used(self) -> None:
-        """Note that it is used, so that it stays connected even if it was asked to go idle."""
+    def _used(self) -> C | None:
+        """Note that it is used, so that it stays connected; return the circuit that serves it."""
         self._idle_wish = False
+        link = self._link
+        return link.carrier if link is not None else None
 
     @property
     def _may_idle(self) -> bool:

@@ -225,9 +225,10 @@ class Channel:
             return int(data_type)
         if data_type is not None and not isinstance(data_type, str):
             return dbr_type(data_type)
-        if self._native is None:
+        native = self._native
+        if native is None:
             raise self._not_connected()
-        return self._native if data_type is None else resolve_data_type(data_type, self._native)
+        return native if data_type is None else resolve_data_type(data_type, native)
 
     def _not_connected(self) -> LocalProtocolError:
         return LocalProtocolError(f"channel {self.name!r} is not connected ({self._state!r})")

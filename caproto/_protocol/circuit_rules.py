@@ -63,7 +63,6 @@ from .id_ranges import Block
 from .message import Message
 from .replies import (
     ITEM_SIZES,
-    LAST_TYPE,
     REPLY_OF,
     VALUE_OFFSETS,
     Deviation,
@@ -305,7 +304,7 @@ class CircuitRules(CircuitTables):
             if check_value(command, request) and channel is not None:
                 self._right_updates[number] = command.fields, channel
         elif number in self.pending and self.our_role is CLIENT:
-            self._on_reply(command)
+            self._on_value(command)
         elif not self._check_in_range(command):
             self._check_late(command)
 
@@ -313,32 +312,42 @@ class CircuitRules(CircuitTables):
         if self._cancelling.pop(command.fields[5], None) is None:
             self._check_late(command)
 
-    def _on_reply(self, command: Reply | EventAddResponse) -> None:
+    def _on_value(self, command: ReadNotifyResponse | ReadResponse | EventAddResponse) -> None:
         _, size, data_type, count, _, ioid = command.fields
         if self._shared and self._answers_shared(ioid):
             return
-        request = self.pending.get(ioid)
+        request = self.pending.pop(ioid, None)
         if request is None:
             self._check_refresh(command)
             return
         _, _, wanted_type, wanted_count, sid, _ = request.fields
-        kind = type(command)
-        if kind is WriteNotifyResponse:
-            enough = data_type <= LAST_TYPE
-        elif data_type <= _LAST_TIME_TYPE:  # as `_inform` does, without a call
-            command.channel_facts = self.channels_sid[sid].facts  # type: ignore[union-attr]  # see `kind`
-            enough = size >= VALUE_OFFSETS[data_type] + count * ITEM_SIZES[data_type]
+        if data_type == wanted_type and data_type <= _LAST_TIME_TYPE:
+            command.channel_facts = self.channels_sid[sid].facts  # as `_inform`, without a call
+            if (
+                (count == wanted_count or not wanted_count)
+                and size >= VALUE_OFFSETS[data_type] + count * ITEM_SIZES[data_type]
+                and type(command) is REPLY_OF[type(request)]
+            ):
+                return
         else:
             self._inform(command, request)
-            enough = False
+        self._check_reply(command, request)
+
+    def _on_written(self, command: WriteNotifyResponse) -> None:
+        _, _, data_type, count, _, ioid = command.fields
+        if self._shared and self._answers_shared(ioid):
+            return
+        request = self.pending.pop(ioid, None)
+        if request is None:
+            self._check_refresh(command)
+            return
+        _, _, wanted_type, wanted_count, _, _ = request.fields
         if (
-            not enough
+            type(request) is not WriteNotifyRequest
             or data_type != wanted_type
-            or (count != wanted_count and wanted_count)
-            or kind is not REPLY_OF[type(request)]
+            or count != wanted_count
         ):
             self._check_reply(command, request)
-        del self.pending[ioid]
 
     def _check_reply(self, command: Reply | EventAddResponse, request: Message) -> None:
         """Check a reply that is not exactly what its request asked for."""
@@ -346,8 +355,8 @@ class CircuitRules(CircuitTables):
             check_kind(command, REPLY_OF[type(request)])
             check_value(command, request)
         except Deviation:
-            if self.our_role is CLIENT:  # it is an answer, if a bad one
-                del self.pending[command.fields[5]]
+            if self.our_role is SERVER:  # we do not send it; for a client it is an answer
+                self.pending[command.fields[5]] = request
             raise
 
     def _check_refresh(self, command: Reply | EventAddResponse) -> None:
@@ -455,9 +464,9 @@ HANDLERS: dict[Role, Handlers] = {
         ServerDisconnResponse: CircuitRules._on_channel_lost,
         AccessRightsResponse: CircuitRules._on_access_rights,
         ClearChannelResponse: CircuitRules._on_clear_response,
-        ReadNotifyResponse: CircuitRules._on_reply,
-        ReadResponse: CircuitRules._on_reply,
-        WriteNotifyResponse: CircuitRules._on_reply,
+        ReadNotifyResponse: CircuitRules._on_value,
+        ReadResponse: CircuitRules._on_value,
+        WriteNotifyResponse: CircuitRules._on_written,
         EventAddResponse: CircuitRules._on_update,
         EventCancelResponse: CircuitRules._on_cancelled,
         ErrorResponse: CircuitRules._on_error,

@@ -142,43 +142,44 @@ class ClientChannel(Channel):
             If *data* has more elements than the channel, does not fit *data_type*, or is larger
             than the server's version of the protocol can carry.
         """
-        if data_type is None and self._native == _ENUM and is_text(data):
-            number = _STRING
-        else:
+        native = self._native
+        if data_type is not None or native is None:
             number = self._type(data_type)
+        else:
+            number = _STRING if native == _ENUM and is_text(data) else native
         if number not in _WRITABLE and metadata is None:
             raise CaprotoValueError(
                 f"{CHANNEL_TYPES[number].name} cannot be written; servers take the native types, "
                 "PUT_ACKT and PUT_ACKS"
             )
         sid = self._open_sid()
-        fits_without_zero = number == _CHAR and isinstance(data, str)
+        given = data
         if self.string_encoding is not None:
             data = self._encoded(data, number)
         payload, count = encode(data, number, data_count, metadata)
         room = self.native_data_count
         if room is not None and count > room:
-            if count != room + 1 or not fits_without_zero:
+            if count != room + 1 or number != _CHAR or not isinstance(given, str):
                 raise CaprotoValueError(
                     f"{count} elements are more than channel {self.name!r} can have ({room})"
                 )
             payload, count = encode(data, number, room, metadata)
-        circuit = self.circuit
-        if len(payload) >= MARKER and circuit.peer_version < EXTENDED_HEADER_VERSION:
+        circuit, size = self.circuit, len(payload)
+        if size >= MARKER and circuit.peer_version < EXTENDED_HEADER_VERSION:
             host, port = circuit.address
             raise CaprotoValueError(
-                f"{len(payload)} bytes are too large for channel {self.name!r}: the server "
+                f"{size} bytes are too large for channel {self.name!r}: the server "
                 f"{host}:{port} has protocol version 4.{circuit.peer_version}, "
                 f"with messages of at most {MARKER - 7} bytes"
             )
         if notify:
-            ioid = self.circuit.new_ioid() if ioid is None else u32("ioid", ioid)
+            ioid = circuit.new_ioid() if ioid is None else u32("ioid", ioid)
             return WriteNotifyRequest.from_wire(
-                (WriteNotifyRequest.ID, len(payload), number, count, sid, ioid), payload
+                (WriteNotifyRequest.ID, size, number, count, sid, ioid), payload
             )
         ioid = self.cid if ioid is None else u32("ioid", ioid)
         return WriteRequest.from_wire(
-            (WriteRequest.ID, len(payload), number, count, sid, ioid), payload
+            (WriteRequest.ID, size, number, count, sid, ioid), payload
         )
 
     def subscribe(

@@ -7,7 +7,6 @@ from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 
 from ..._client.operations import Operation
-from ..._client.pvs import carrier_of
 from ..._errors import CaprotoError
 from .._waiting import Deadline
 from ._circuit import ClientCircuit
@@ -66,9 +65,6 @@ class Sending:
 
     def run(self, requests: Sequence[Operation]) -> None:
         """Send *requests*; return when nothing is left to be sent, or the time is over."""
-        pvs: set[ClientPV] = set(map(PV_OF, requests))
-        for pv in pvs:
-            pv._used()
         try:
             while requests:
                 self._send(requests)
@@ -92,7 +88,7 @@ class Sending:
         circuits: dict[ClientPV, ClientCircuit | None] = {}
         for request in requests:
             pv: ClientPV = request.pv
-            circuit = circuits.setdefault(pv, carrier_of(pv))
+            circuit = circuits.setdefault(pv, pv._used())
             if circuit is None:
                 self._add(request)
             elif circuit in groups:

@@ -160,11 +160,13 @@ class TestWeakReferences:
         for _ in range(50):
             sub.add_callback(lambda response: None)
         gc.collect()
-        wait_for(lambda: len(warnings()) == 10)
+        flush(x)
+        assert len(warnings()) == 10
         now[0] += 60
         sub.add_callback(lambda response: None)
         gc.collect()
-        wait_for(lambda: len(warnings()) == 11)
+        flush(x)
+        assert len(warnings()) == 11
         assert "40 more have died" in warnings()[-1]
 
     def test_of_those_that_are_removed_nothing_is_said(self, server, x, warnings):
