@@ -61,9 +61,12 @@ class ColumnRequests:
         return self._left
 
     def wait_for(self, waiter: Waiter, left: int) -> bool:
-        """Have *waiter* called when at most *left* replies are awaited; False if that is so now."""
+        """Have *waiter* called when at most *left* replies are awaited; False if that is so now.
+
+        For reads, also when some were lost.
+        """
         with self._lock:
-            if self._left <= left:
+            if self._met(left):
                 return False
             self._waiter = left, waiter
             return True
@@ -137,12 +140,16 @@ class ColumnRequests:
 
     def _reached(self) -> Waiter | None:
         """Return who waits for what is left now. With the lock."""
-        if self._waiter is None or self._left > self._waiter[0]:
+        if self._waiter is None or not self._met(self._waiter[0]):
             return None
         waiter, self._waiter = self._waiter[1], None
         return waiter
 
-    # ---- what replies carry; with the lock
+    # ---- what the kinds of requests do; with the lock
+
+    def _met(self, left: int) -> bool:
+        """Tell whether one who waits for at most *left* replies is to be called."""
+        return self._left <= left
 
     def _store(self, rows: Rows, block: Block) -> None:
         """Take the values of a run of replies."""
@@ -169,6 +176,18 @@ class ColumnRead(ColumnRequests):
     def __init__(self, form: TableForm, lock: AbstractContextManager[object]) -> None:
         super().__init__(len(form), lock)
         self.columns = Columns(form)
+
+    def take_lost(self, waiter: Waiter) -> list[int]:
+        """Take the rows that were lost; have *waiter* called when more are, or all have come."""
+        with self._lock:
+            rows = list(self.lost_rows)
+            self.lost_rows.clear()
+            if self._left:
+                self._waiter = 0, waiter
+        return rows
+
+    def _met(self, left: int) -> bool:
+        return self._left <= left or bool(self.lost_rows)
 
     def _store(self, rows: Rows, block: Block) -> None:
         self.columns.store(rows, block)

@@ -8,7 +8,7 @@ import pytest
 
 import caproto as ca
 from caproto import ChannelType, DisconnectedError, ReadError
-from caproto._client.column_requests import ColumnRead, TableWritten
+from caproto._client.column_requests import ColumnRead, ColumnRequests, TableWritten
 from caproto._client.columns import TableForm
 from caproto._protocol.id_ranges import Block, IdRange
 
@@ -106,10 +106,25 @@ def test_a_waiter_for_fewer_than_all(world):
     assert not world.read.wait_for(other, 1)
 
 
-def test_a_loss_of_some_wakes_nobody_yet(world):
+def test_reads_that_were_lost_are_taken_while_the_others_are_awaited(world):
+    other = World()
     world.read.lost(world.range, [0, 1], DisconnectedError("gone"))
-    assert world.read.left == 2 and not world.finished
-    world.block(2, 3)
+    assert world.finished == 1 and not world.read.wait_for(other, 0)
+    assert world.read.take_lost(other) == [3, 2] and not world.read.lost_rows
+    world.read.lost(world.range, [2], DisconnectedError("gone"))
+    assert other.finished == 1
+    assert world.read.take_lost(other) == [1]
+    world.block(3)
+    assert other.finished == 2 and world.read.take_lost(other) == []
+
+
+def test_a_write_that_was_lost_wakes_nobody_yet(world):
+    write = ColumnRequests(4, threading.Lock())
+    write.expect(np.arange(4))
+    assert write.wait_for(world, 0)
+    write.lost(world.range, [0, 1], DisconnectedError("gone"))
+    assert write.left == 2 and not world.finished
+    write.lost(world.range, [2, 3], DisconnectedError("gone"))
     assert world.finished == 1
 
 

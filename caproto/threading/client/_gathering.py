@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..._client.arguments import DataType
 from ..._client.operations import (
@@ -22,7 +22,7 @@ from ..._errors import (
     ContextDisconnectedError,
     DisconnectedError,
 )
-from .._waiting import Deadline
+from .._waiting import Deadline, Waiter
 from ._circuit import ClientCircuit
 from ._home import ClientPV, home_of
 from ._sending import Sending
@@ -113,6 +113,17 @@ def write_all(values: Mapping[ClientPV, object], deadline: Deadline) -> list[Out
     return Gathering(deadline).run(writes)
 
 
+class Others(Protocol):
+    """Requests that are under way, and are repeated by a `Gathering` if they are lost."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether some are under way, or lost and not taken yet."""
+
+    def lost(self, waiter: Waiter) -> Sequence[_Gathered]:
+        """Take those that were lost; have *waiter* called when more are, or none is under way."""
+
+
 class Gathering:
     """Sends operations and collects what becomes of them. Used once.
 
@@ -120,6 +131,8 @@ class Gathering:
     ----------
     deadline : Deadline
         Operations without outcome by then have failed.
+    others : Others, optional
+        Requests that are under way elsewhere, and can be lost and come here.
 
     Attributes
     ----------
@@ -127,26 +140,53 @@ class Gathering:
         Sends the operations.
     """
 
-    def __init__(self, deadline: Deadline) -> None:
-        self.sending = Sending(deadline, self.finish, awaited=lambda: bool(self._pending))
+    def __init__(self, deadline: Deadline, others: Others | None = None) -> None:
+        self.sending = Sending(deadline, self.finish, self._awaited, self._more)
+        self._others = others
+        self._operations: list[_Gathered] = []
         # Changed by the readers of several circuits, in single steps.
         self._outcomes: dict[Operation, Outcome] = {}
         self._pending: dict[Operation, None] = {}
 
     def run(self, operations: Sequence[_Gathered]) -> list[Outcome]:
-        """Send *operations* and wait for their outcomes, until the deadline; return these."""
-        self._pending = dict.fromkeys(operations)
-        for operation in operations:
-            operation.gathering = self  # type: ignore[misc]  # the slots are the subclasses'
+        """Send *operations* and wait for their outcomes, until the deadline.
+
+        Returns
+        -------
+        list of Outcome
+            Those of *operations*, then those of the ones that have come from the others.
+        """
+        self._begin(operations)
         try:
             self.sending.run(operations)
         finally:  # also after a Ctrl-C
             late = self._withdraw()
         outcomes = self._outcomes.copy()  # those that come from now on are too late
-        for operation in operations:
+        for operation in self._operations:
             if operation not in outcomes:
                 outcomes[operation] = self._no_reply(operation, late)
-        return [_judge(operation, outcomes[operation]) for operation in operations]
+        return [_judge(operation, outcomes[operation]) for operation in self._operations]
+
+    def _begin(self, operations: Sequence[_Gathered]) -> None:
+        """Await the outcomes of *operations*, which are about to be sent."""
+        self._operations += operations
+        for operation in operations:
+            operation.gathering = self  # type: ignore[misc]  # the slots are the subclasses'
+        self._pending.update(dict.fromkeys(operations))
+
+    def _awaited(self) -> bool:
+        return bool(self._pending) or (self._others is not None and self._others.awaited)
+
+    def _more(self) -> Sequence[Operation]:
+        if self._others is None:
+            return ()
+        operations = self._others.lost(self)
+        self._begin(operations)
+        return operations
+
+    def answered(self, response: object, batch: object = None) -> None:
+        """Look again what has become of the others; called by any thread."""
+        self.sending.wake()
 
     def finish(self, operation: Operation, outcome: Outcome) -> None:
         """Note what became of *operation*; called by any thread."""

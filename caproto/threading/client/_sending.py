@@ -46,6 +46,8 @@ class Sending:
         Called as ``failed(request, error)`` for each request that cannot be sent.
     awaited : callable, optional
         Tells whether requests are to be sent `again` perhaps, although all have been sent.
+    more : callable, optional
+        Returns requests that are to be sent, too; asked after each `wake`.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class Sending:
         deadline: Deadline,
         failed: Callable[[Operation, CaprotoError], object],
         awaited: Callable[[], bool] = lambda: False,
+        more: Callable[[], Sequence[Operation]] = lambda: (),
     ) -> None:
         self._deadline = deadline
         self._failed = failed
         self._awaited = awaited
+        self._more = more
         #: Those of PVs that are not connected.
         self._waiting: dict[ClientPV, list[Operation]] = {}
         self._notifiers: dict[ClientPV, _Notify] = {}
@@ -66,6 +70,7 @@ class Sending:
     def run(self, requests: Sequence[Operation]) -> None:
         """Send *requests*; return when nothing is left to be sent, or the time is over."""
         try:
+            requests = requests or self._next()
             while requests:
                 self._send(requests)
                 requests = self._next()
@@ -124,7 +129,7 @@ class Sending:
 
     def _next(self) -> list[Operation]:
         """Wait; return what can be sent next. Empty when there is nothing left."""
-        ready: list[Operation] = []
+        ready = list(self._more())
         while not ready and (self._waiting or self._awaited()):
             timeout = self._deadline.remaining()
             try:
@@ -141,6 +146,7 @@ class Sending:
                     ready += self._waiting.pop(event)
                 else:
                     self._watch(event)
+            ready += self._more()
         return ready
 
     def _stop(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 from _thread import RLock
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -29,9 +29,9 @@ from ..._errors import (
 from ..._protocol.columns import payloads_of
 from ..._protocol.commands import ReadNotifyRequest, WriteNotifyRequest, WriteRequest
 from ..._protocol.message import DataMessage
-from .._waiting import Deadline, OneShot
+from .._waiting import Deadline, OneShot, Waiter
 from ._circuit import ClientCircuit
-from ._gathering import Outcome, read_each, write_all
+from ._gathering import GatheredRead, Gathering, write_all
 from ._home import ClientPV, home_of
 from ._sending import send_all
 from ._table_shares import Share
@@ -49,8 +49,8 @@ def read_columns(
 ) -> tuple[ColumnRead, dict[str, CaprotoError]]:
     """Read each PV of a table.
 
-    What can be read now is read by columns, with one round trip for each circuit. The others are
-    read as they always are: they wait for connections, and are repeated if they are lost.
+    What can be read now is read by columns, with one round trip for each circuit. The others, and
+    those that are lost with their circuits, are read one by one as their PVs get connected.
 
     Returns
     -------
@@ -61,44 +61,86 @@ def read_columns(
     """
     read = ColumnRead(form, lock)
     errors: dict[str, CaprotoError] = {}
-
-    def one_by_one(rows: Iterable[int]) -> None:
-        wanted = list(rows)
-        forms = [(form.of(row).data_type, form.count) for row in wanted]
-        reads = [(pvs[row], one) for row, one in zip(wanted, forms, strict=True)]
-        for row, outcome in zip(wanted, read_each(reads, deadline), strict=True):
-            problem = _take(read, row, outcome)
-            if problem is not None:
-                errors[form.names[row]] = problem
-
     columns = ColumnOperation(read, pvs, "read", deadline)
     try:
         rest = columns.send(shares, _reads)
-        if len(rest):
-            one_by_one(rest.tolist())
-        columns.wait()
+        if not len(rest):
+            columns.wait()
+        single = SingleReads(read, form, pvs, deadline)
+        if len(rest) or single.awaited and not deadline.expired:
+            errors = single.run(rest.tolist())
     finally:  # also after a Ctrl-C
         late = columns.stop()
-    # A read changes nothing, so it is repeated.
-    again = [] if deadline.expired else list(read.lost_rows)
-    for row in again:
-        del read.lost_rows[row]
-    if again:
-        one_by_one(again)
     errors.update(columns.errors(late))
     return read, errors
 
 
-def _take(read: ColumnRead, row: int, outcome: Outcome) -> CaprotoError | None:
-    """Take what became of a read of one PV; return the error."""
-    if isinstance(outcome, CaprotoError):
-        return outcome
-    assert isinstance(outcome, DataMessage)
-    try:
-        read.columns.store_one(row, outcome)
-    except CaprotoError as error:
-        return error
-    return None
+class SingleReads:
+    """Reads of a table that cannot be made by columns, or were lost with their circuits.
+
+    Parameters
+    ----------
+    read : ColumnRead
+        What is under way by columns.
+    form, pvs, deadline
+        As for `read_columns`.
+    """
+
+    def __init__(
+        self, read: ColumnRead, form: TableForm, pvs: Sequence[ClientPV], deadline: Deadline
+    ) -> None:
+        self._read = read
+        self._form = form
+        self._pvs = pvs
+        self._deadline = deadline
+        self._rows: list[int] = []
+
+    def run(self, rows: Sequence[int]) -> dict[str, CaprotoError]:
+        """Read these rows, and those that are lost meanwhile, until all columns have come.
+
+        Returns
+        -------
+        dict of str to CaprotoError
+            Why there is no value for some names.
+        """
+        outcomes = Gathering(self._deadline, self).run(self._reads(rows))
+        errors: dict[str, CaprotoError] = {}
+        for row, outcome in zip(self._rows, outcomes, strict=True):
+            if isinstance(outcome, DataMessage):
+                problem = self._take(row, outcome)
+            else:
+                assert isinstance(outcome, CaprotoError)
+                problem = outcome
+            if problem is not None:
+                errors[self._form.names[row]] = problem
+        return errors
+
+    def _take(self, row: int, response: DataMessage) -> CaprotoError | None:
+        """Take a value; return why it cannot be."""
+        try:
+            self._read.columns.store_one(row, response)
+        except CaprotoError as error:
+            return error
+        return None
+
+    def _reads(self, rows: Sequence[int]) -> list[GatheredRead]:
+        self._rows += rows
+        forms = [(row, self._form.of(row).data_type) for row in rows]
+        return [
+            GatheredRead(self._pvs[row], None, self._deadline, data_type, self._form.count)
+            for row, data_type in forms
+        ]
+
+    # ---- what its Gathering asks; see `Others`
+
+    @property
+    def awaited(self) -> bool:
+        """Whether some rows are to come by columns, or were lost and not read again yet."""
+        return bool(self._read.left or self._read.lost_rows)
+
+    def lost(self, waiter: Waiter) -> list[GatheredRead]:
+        """Repeat those that were lost, until the deadline: a read changes nothing."""
+        return [] if self._deadline.expired else self._reads(self._read.take_lost(waiter))
 
 
 def write_columns(

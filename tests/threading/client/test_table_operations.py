@@ -4,13 +4,15 @@ from __future__ import annotations
 import threading
 
 import caproto as ca
+from caproto import CaprotoTimeoutError
 from caproto._client.columns import TableForm
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import Context, ReentrantCallError
 from caproto.threading.client._table_operations import read_columns
 from caproto.threading.client._table_shares import Shares
-from tests.harness.fake_server import ignore
+from tests.harness.fake_server import ignore, reset
 from tests.harness.interrupts import enter_each_line
+from tests.harness.waiting import wait_for
 
 
 def test_shares_that_are_out_of_date_are_read_pv_by_pv(ctx, server):
@@ -45,6 +47,76 @@ def test_several_circuits_are_asked_at_once(start_server):
         table.wait_for_connection()
         first.on[ca.ReadNotifyRequest] = second.on[ca.ReadNotifyRequest] = answer
         assert table.read().values.tolist() == [1.0, 2.0]
+
+
+def read_in_a_thread(table) -> tuple[threading.Event, list]:
+    """Have *table* read without end; return the event of its end, and a list for the snapshot."""
+    done, snapshots = threading.Event(), []
+
+    def read() -> None:
+        snapshots.append(table.read(timeout=None))
+        done.set()
+
+    threading.Thread(target=read).start()
+    return done, snapshots
+
+
+def test_a_lost_read_is_repeated_at_once_although_another_pv_stays_missing(server, ctx):
+    table = ctx.table(["x", "missing", "y"])
+    for name in ("x", "y"):
+        ctx.get_pv(name).wait_for_connection()
+
+    def twice(connection, command):
+        (reset if len(server.connections) < 3 else server.usual)(connection, command)
+
+    server.on[ca.ReadNotifyRequest] = twice
+    done, snapshots = read_in_a_thread(table)
+    wait_for(lambda: len(server.connections) == 3, 30, "the third circuit")
+    wait_for(lambda: len(server.connection.commands(ca.ReadNotifyRequest)) == 2, 30, "both reads")
+    assert not done.is_set()
+    server.pvs["missing"] = server.pvs["x"]
+    assert done.wait(30)
+    assert snapshots[0].values.tolist() == [1.5, 1.5, 2.5] and not snapshots[0].errors
+
+
+def test_a_lost_read_is_repeated_at_once_although_another_server_is_silent(start_server):
+    lossy, silent = start_server({"a": 1.0}), start_server({"b": 2.0})
+    environ = {**lossy.environ,
+               "EPICS_CA_ADDR_LIST": f"127.0.0.1:{lossy.port} 127.0.0.1:{silent.port}"}  # fmt: skip
+    configuration = type(lossy.configuration).from_environment(environ)
+    with Context(configuration=configuration, timeout=10) as ctx:
+        table = ctx.table(["a", "b"])
+        table.wait_for_connection()
+        silent.on[ca.ReadNotifyRequest] = ignore
+        lossy.on[ca.ReadNotifyRequest] = lambda connection, command: (
+            lossy.on.clear(), reset(connection, command)
+        )
+        done, snapshots = read_in_a_thread(table)
+        lossy.wait_for(ca.ReadNotifyRequest, count=2, timeout=30)
+        assert not done.is_set()
+        (request,) = silent.wait_for(ca.ReadNotifyRequest)
+        silent.usual(silent.connection, request)
+        assert done.wait(30)
+    assert snapshots[0].values.tolist() == [1.0, 2.0] and not snapshots[0].errors
+
+
+def test_a_lost_read_that_cannot_be_repeated_in_time_says_what_an_ordinary_one_says(server, ctx):
+    table = ctx.table(["x"])
+
+    def hang_up_for_good(connection, command):
+        server.stop_tcp()
+        server.stop_udp()
+        reset(connection, command)
+
+    said = []
+    for read in (table.read, lambda timeout: ctx.read("x", timeout=timeout)):
+        table.wait_for_connection()
+        server.on[ca.ReadNotifyRequest] = hang_up_for_good
+        said.append(read(timeout=0.5).errors["x"])
+        server.on.clear()
+        server.start()
+    assert type(said[0]) is type(said[1]) is CaprotoTimeoutError
+    assert str(said[0]) == str(said[1]).replace(" (2 attempts in a row)", "")
 
 
 def test_a_server_has_at_most_so_many_writes_under_way(start_server, monkeypatch):
