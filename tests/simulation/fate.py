@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from caproto import AccessRights, Beacon
 from caproto.server import ChannelData
+from caproto.threading.client._circuit import THREAD_RETRY
 
 from .network import Weather
 from .plan import CLIENT_HOST, NAME_SERVER, Plan
@@ -193,4 +194,6 @@ class Fate:
 
     def no_threads(self, seconds: float) -> None:
         self.system.no_threads = True
+        now = self.world.now
+        self.system.threadless.append((now, now + seconds + THREAD_RETRY))
         self._for(seconds, lambda: setattr(self.system, "no_threads", False))

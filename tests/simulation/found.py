@@ -56,6 +56,13 @@ FOUND: dict[str, Plan] = {
         connection_timeout=30.0,
         name_server=True,
     ),
+    # Not a defect: a callback waits as long as there is no thread for it.
+    "there is no thread for the callbacks of a batch until after its timeout": _plan(
+        (5.0, "write", ("s0:x0", 1000001, "wait", 2.0)),
+        (10.0, "reset", (0,)),
+        (10.006, "no_threads", (13.0,)),
+        (10.2, "batch", ((("write", "s0:x0", 1000002),), 10.0)),
+    ),
     # The read came after the request and did not count, because the write before it took long.
     "a PV is used again while its last operation before going idle lasts": _plan(
         (1.0, "slow_puts", (0, 3.0, 20.0)),

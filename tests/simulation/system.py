@@ -56,6 +56,8 @@ class System:
         Whether threads lose the processor between any two lines of caproto.
     no_descriptors, no_threads : bool
         Whether the host has no more of them.
+    threadless : list of (float, float)
+        When no threads could be had, until they are asked for again.
     failures : list of str
         Threads that ended with an exception.
     """
@@ -64,6 +66,7 @@ class System:
         self.world, self.network = world, network
         self.lines = lines
         self.no_descriptors = self.no_threads = False
+        self.threadless: list[tuple[float, float]] = []
         self.threads: list[Thread] = []
         self.sockets: dict[int, Socket] = {}
         self.failures: list[str] = []

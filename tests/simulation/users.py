@@ -267,14 +267,15 @@ class Users:
         if len(operation.outcomes) > 1:
             self.violate("an operation ends once", f"{operation}: {operation.outcomes}")
         limit = operation.begun + operation.timeout
-        waited = self._slow_since(limit) if operation.what == "batch write" else 0.0
+        waited = self._held_up_since(limit) if operation.what == "batch write" else 0.0
         if self.world.now > limit + waited + SLACK:
             took = self.world.now - operation.begun
             self.violate("timeouts are kept", f"{operation} ended after {took:.2f} s")
 
-    def _slow_since(self, moment: float) -> float:
-        """How long slow callbacks have kept others waiting since *moment*."""
-        return sum(max(0.0, end - max(begin, moment)) for begin, end in self.pauses)
+    def _held_up_since(self, moment: float) -> float:
+        """How long callbacks waited since *moment*, for slow ones or for a thread."""
+        held_up = (*self.pauses, *self.system.threadless)
+        return sum(max(0.0, end - max(begin, moment)) for begin, end in held_up)
 
     def _failed(self, operation: Operation, error: CaprotoError) -> None:
         operation.error = error
