@@ -29,15 +29,15 @@ from .search_plan import SearchDatagram, SearchPlan, SearchStatus
 
 __all__ = ["Key", "SearchBook", "SearchNews", "SearchProgress"]
 
-#: Answered searches to remember, to notice when a second server has the same name; and cases of
-#: that which were reported.
-REMEMBERED: Final = 16384
+#: The latest of each kind to remember, at least: answered searches, to notice when a second server
+#: has the same name; cases of that which were reported; where answers come from.
+REMEMBERED: Final = 8192
 
 #: What a searcher calls the thing that it searches for.
 Key = Hashable
 
 S = TypeVar("S", bound=Hashable)
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 U = TypeVar("U")
 
 
@@ -78,6 +78,43 @@ class SearchNews(Generic[S]):
         )
         self.elsewhere: list[tuple[S, Key, Address, Address]] = []
         self.beacons: list[tuple[Address, bool]] = []
+
+
+class _Latest(Generic[T, U]):
+    """A table of the latest entries: `REMEMBERED` of them or more, at most twice as many.
+
+    When the newer half is full, the older one is forgotten as a whole. To forget the oldest entry
+    of a dict each time would take time for all that were forgotten before.
+    """
+
+    __slots__ = ("_newer", "_older")
+
+    def __init__(self) -> None:
+        self._newer: dict[T, U] = {}
+        self._older: dict[T, U] = {}
+
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
+    def get(self, key: T) -> U | None:
+        """Return an entry; None if it is not there (any more)."""
+        found = self._newer.get(key)
+        return self._older.get(key) if found is None else found
+
+    def put(self, key: T, value: U) -> None:
+        """Add an entry."""
+        self._newer[key] = value
+        if len(self._newer) >= REMEMBERED:
+            self._older, self._newer = self._newer, {}
+
+    def drop(self, unwanted: Callable[[T, U], bool]) -> None:
+        """Forget some entries."""
+        self._newer = {k: v for k, v in self._newer.items() if not unwanted(k, v)}
+        self._older = {k: v for k, v in self._older.items() if not unwanted(k, v)}
+
+
+#: What tells where an answer comes from: port and address in it, the version, and the sender.
+_Place = tuple[int, int, bytes, "Address | None"]
 
 
 class _Postponed(Generic[S]):
@@ -138,11 +175,11 @@ class SearchBook(Generic[S]):
         self._searches: dict[int, tuple[S, Key]] = {}  # by cid
         self._postponed: list[_Postponed[S]] = []
         self._order = 0
-        self._answered: dict[int, tuple[S, Key, Address]] = {}
-        # One object for each server, because all of its PVs keep it.
-        self._servers: dict[Address, Address] = {}
+        self._answered: _Latest[int, tuple[S, Key, Address]] = _Latest()
+        # Of all answers from a server, its address and version; so its PVs keep one object.
+        self._servers: _Latest[_Place, tuple[Address, int]] = _Latest()
         # Both servers answer again when the name is searched again; report it once.
-        self._reported: dict[tuple[tuple[S, Key], frozenset[Address]], None] = {}
+        self._reported: _Latest[tuple[tuple[S, Key], frozenset[Address]], bool] = _Latest()
         self._found = 0
         self._last_found: float | None = None
 
@@ -211,14 +248,8 @@ class SearchBook(Generic[S]):
             del self._searches[cid]
         self._postponed = [entry for entry in self._postponed if entry.searcher is not searcher]
         heapq.heapify(self._postponed)
-        self._answered = {
-            cid: answer
-            for cid, answer in self._answered.items()
-            if answer[0] is not searcher
-        }
-        self._reported = {
-            case: None for case in self._reported if case[0][0] is not searcher
-        }
+        self._answered.drop(lambda cid, answer: answer[0] is searcher)
+        self._reported.drop(lambda case, _: case[0][0] is searcher)
 
     def search_now(self, now: float) -> None:
         """Ask for every name as soon as possible, and start the back-off again.
@@ -264,7 +295,7 @@ class SearchBook(Generic[S]):
         sequence: int | None = None
         for command in commands:
             if isinstance(command, SearchResponse):
-                self._answer(command, command.version or 0, sequence, now, news)
+                self._answer(command, None, sequence, now, news)
             elif isinstance(command, VersionResponse):
                 sequence = command.sequence
             elif isinstance(command, Beacon):
@@ -283,43 +314,48 @@ class SearchBook(Generic[S]):
     def _answer(
         self,
         response: SearchResponse,
-        version: int,
+        version: int | None,
         sequence: int | None,
         now: float,
         news: SearchNews[S],
     ) -> None:
-        """Take in that one server has one name."""
+        """Take in that one server has one name; it has *version*, unless the answer says it."""
         cid = response.cid
-        address = extract_address(response, self._server_port)
+        address, own_version = self._server(response)
         name = self._plan.reply(cid, sequence, now)
         if name:
             searcher, key = self._searches.pop(cid)
-            address = self._same(address)
             waiting = self._open[searcher]
             del waiting[key]
             if not waiting:  # its memory would stay as it was for the most names ever
                 waiting.clear()
             if not self._searches:
                 self._searches.clear()
-            names, keys = news.found[searcher, address, version]
+            names, keys = news.found[
+                searcher, address, own_version if version is None else version
+            ]
             names.append(name)
             keys.append(key)
-            _remember(self._answered, cid, (searcher, key, address))
+            self._answered.put(cid, (searcher, key, address))
             self._found += 1
             self._last_found = now
-        elif cid in self._answered:
-            searcher, key, first = self._answered[cid]
+            return
+        answered = self._answered.get(cid)
+        if answered is not None:
+            searcher, key, first = answered
             case = ((searcher, key), frozenset((first, address)))
-            if first != address and case not in self._reported:
-                _remember(self._reported, case, None)
+            if first != address and not self._reported.get(case):
+                self._reported.put(case, True)
                 news.elsewhere.append((searcher, key, first, address))
 
-    def _same(self, address: Address) -> Address:
-        """Return the same object for the same address."""
-        known = self._servers.get(address)
+    def _server(self, response: SearchResponse) -> tuple[Address, int]:
+        """Return the server that an answer names, and the version in it (0: none)."""
+        _, _, port, _, ip, _ = response.fields
+        place = port, ip, bytes(response.payload[:2]), response.sender_address
+        known = self._servers.get(place)
         if known is None:
-            known = address
-            _remember(self._servers, address, address)
+            known = extract_address(response, self._server_port), response.version or 0
+            self._servers.put(place, known)
         return known
 
     def _beacon(self, command: Beacon, now: float, news: SearchNews[S]) -> None:
@@ -354,10 +390,3 @@ class SearchBook(Generic[S]):
             None if self._last_found is None else now - self._last_found,
             self._registration.registered,
         )
-
-
-def _remember(table: dict[T, U], key: T, value: U) -> None:
-    """Note an entry, and forget the oldest if there are too many."""
-    table[key] = value
-    if len(table) > REMEMBERED:
-        del table[next(iter(table))]

@@ -171,11 +171,11 @@ def test_a_second_server_is_reported_once_whoever_is_faster(client, monkeypatch)
             told += client.receive(reply(cid, first)).elsewhere
             told += client.receive(reply(cid, second)).elsewhere
     assert told == [("a", "X", ONE, TWO), ("a", "X", ONE, THREE)]
-    for name in "bcde":  # there is an end to what is remembered
+    for name in "bcdefghi":  # there is an end to what is remembered
         client.add("a", name)
         cid = client.asked(client.now + 0.1)[name]
         client.receive(reply(cid, ONE), reply(cid, TWO))
-    assert len(client.book._reported) == len(client.book._answered) == 3
+    assert 3 <= len(client.book._reported) < 6 and 3 <= len(client.book._answered) < 6
 
 
 @item(24)
