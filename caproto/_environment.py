@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses, warn
 from ._errors import CaprotoTypeError, CaprotoValueError
+from ._numbers import is_real, whole
 from ._protocol.constants import REPEATER_PORT, SERVER_PORT
 from ._protocol.text import Printer, print_lines
 from ._settings import Settings
@@ -207,24 +208,33 @@ def _variable_addresses(text: str, default_port: int, name: str) -> tuple[Addres
     return read_addresses(text, default_port, name, reject)
 
 
-def _check_int(what: str, value: object, lowest: int, highest: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise CaprotoTypeError(f"{what} must be an integer, not {value!r}")
-    if not lowest <= value <= highest:
-        raise CaprotoValueError(f"{what} must be between {lowest} and {highest}, not {value}")
+def _check_int(what: str, value: object, lowest: int, highest: int) -> int:
+    try:
+        number = whole(value)
+    except TypeError:
+        raise CaprotoTypeError(f"{what} must be an integer, not {value!r}") from None
+    if not lowest <= number <= highest:
+        raise CaprotoValueError(f"{what} must be between {lowest} and {highest}, not {number}")
+    return number
 
 
-def _check_number(what: str, value: object, lowest: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _check_number(what: str, value: object, lowest: float) -> float:
+    if not is_real(value):
         raise CaprotoTypeError(f"{what} must be a number, not {value!r}")
-    if math.isnan(value) or value < lowest:
-        raise CaprotoValueError(f"{what} must be at least {lowest}, not {value}")
+    try:
+        number: float = whole(value)
+    except TypeError:
+        number = float(value)
+    if math.isnan(number) or number < lowest:
+        raise CaprotoValueError(f"{what} must be at least {lowest}, not {number}")
+    return number
 
 
-def _check_seconds(what: str, value: object) -> None:
-    _check_number(what, value, 0.0)
-    if not value:
-        raise CaprotoValueError(f"{what} must be a positive number of seconds, not {value}")
+def _check_seconds(what: str, value: object) -> float:
+    number = _check_number(what, value, 0.0)
+    if not number:
+        raise CaprotoValueError(f"{what} must be a positive number of seconds, not {number}")
+    return number
 
 
 def _check_bool(what: str, value: object) -> None:
@@ -293,15 +303,19 @@ class ClientConfiguration(Settings):
 
     def __post_init__(self) -> None:
         for port in ("server_port", "repeater_port"):
-            _check_int(port, getattr(self, port), 1, 65535)
+            self.__dict__[port] = _check_int(port, getattr(self, port), 1, 65535)
         for switch in ("auto_addr_list", "auto_array_bytes", "use_repeater"):
             _check_bool(switch, getattr(self, switch))
-        _check_seconds("conn_tmo", self.conn_tmo)
-        _check_number("max_search_period", self.max_search_period, MINIMUM_SEARCH_PERIOD)
+        self.__dict__["conn_tmo"] = _check_seconds("conn_tmo", self.conn_tmo)
+        self.__dict__["max_search_period"] = _check_number(
+            "max_search_period", self.max_search_period, MINIMUM_SEARCH_PERIOD
+        )
         if self.max_search_period == math.inf:
             raise CaprotoValueError("max_search_period must be a finite number of seconds, not inf")
-        _check_number("max_array_bytes", self.max_array_bytes, MINIMUM_ARRAY_BYTES)
-        _check_int("mcast_ttl", self.mcast_ttl, 1, 255)
+        self.__dict__["max_array_bytes"] = _check_number(
+            "max_array_bytes", self.max_array_bytes, MINIMUM_ARRAY_BYTES
+        )
+        self.__dict__["mcast_ttl"] = _check_int("mcast_ttl", self.mcast_ttl, 1, 255)
         for name in ("addr_list", "name_servers"):
             addresses = _argument_addresses(getattr(self, name), self.server_port, name)
             self.__dict__[name] = addresses
@@ -418,13 +432,15 @@ class ServerConfiguration(Settings):
     mcast_ttl: int = 1
 
     def __post_init__(self) -> None:
-        _check_int("server_port", self.server_port, 0, 65535)
-        _check_int("beacon_port", self.beacon_port, 1, 65535)
+        self.__dict__["server_port"] = _check_int("server_port", self.server_port, 0, 65535)
+        self.__dict__["beacon_port"] = _check_int("beacon_port", self.beacon_port, 1, 65535)
         for switch in ("auto_beacon_addr_list", "auto_array_bytes"):
             _check_bool(switch, getattr(self, switch))
-        _check_seconds("beacon_period", self.beacon_period)
-        _check_number("max_array_bytes", self.max_array_bytes, MINIMUM_ARRAY_BYTES)
-        _check_int("mcast_ttl", self.mcast_ttl, 1, 255)
+        self.__dict__["beacon_period"] = _check_seconds("beacon_period", self.beacon_period)
+        self.__dict__["max_array_bytes"] = _check_number(
+            "max_array_bytes", self.max_array_bytes, MINIMUM_ARRAY_BYTES
+        )
+        self.__dict__["mcast_ttl"] = _check_int("mcast_ttl", self.mcast_ttl, 1, 255)
         addresses = _argument_addresses(self.beacon_addr_list, self.beacon_port, "beacon_addr_list")
         self.__dict__["beacon_addr_list"] = addresses
         for name in ("interfaces", "ignore_addr_list"):

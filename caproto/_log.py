@@ -35,6 +35,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TextIO
 
 from ._errors import CaprotoTypeError, CaprotoValueError
+from ._numbers import whole
 
 __all__ = [
     "AddressFilter",
@@ -373,13 +374,13 @@ def color_logs(color: bool) -> None:
 
 
 def _level_number(level: str | int) -> int:
-    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
-    if not isinstance(number, int) or isinstance(number, bool):
+    try:
+        return whole(logging.getLevelName(level.upper()) if isinstance(level, str) else level)
+    except TypeError:
         raise CaprotoValueError(
             f"{level!r} is not a logging level; use 'DEBUG', 'INFO', 'WARNING', 'ERROR', "
             "'CRITICAL' or a number"
-        )
-    return number
+        ) from None
 
 
 class _FactFilter(logging.Filter):

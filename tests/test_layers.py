@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "caproto"
 # line or from below it.
 LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 0: numbers, names, types
-    ("_protocol", "_errors", "_faces", "_locks"),
+    ("_protocol", "_errors", "_faces", "_locks", "_numbers"),
     ("_protocol.constants", "_protocol.headers", "_protocol.roles"),
     ("_log", "_settings"),
     ("_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),

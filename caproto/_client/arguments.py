@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import enum
-import operator
 from collections.abc import Hashable, Iterable
-from typing import Final, SupportsFloat, TypeGuard, TypeVar
+from typing import Final, TypeVar
 
+from .._addresses import Address
 from .._environment import ClientConfiguration
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._numbers import is_real, whole
 from .._protocol.commands_search import pack_ip
 from .._protocol.constants import MAX_PRIORITY
 from .._protocol.dbr import ChannelType, SubscriptionType, field_types
@@ -58,7 +59,7 @@ def check_timeout(timeout: object, *, lasting: bool = False, name: str = "timeou
     kind = type(timeout)
     if kind is float or (kind is int and timeout in _USUAL):
         seconds: float = timeout  # type: ignore[assignment]  # see `kind`
-    elif not _is_real(timeout):
+    elif not is_real(timeout):
         raise CaprotoTypeError(f"{name} must be a number of seconds or None, not {timeout!r}")
     else:
         try:
@@ -87,7 +88,7 @@ def waited(preposition: str, timeout: float | None) -> str:
 
 def check_seconds(name: str, seconds: object) -> None:
     """Raise unless *seconds*, the argument called *name*, is a time longer than nothing."""
-    if not _is_real(seconds):
+    if not is_real(seconds):
         raise CaprotoTypeError(f"{name} must be a number of seconds, not {seconds!r}")
     try:
         number = float(seconds)
@@ -105,26 +106,10 @@ def check_configuration(configuration: object) -> None:
         )
 
 
-def _is_real(value: object) -> TypeGuard[SupportsFloat]:
-    """Tell whether *value* is a real number, of whatever library; a bool is none."""
-    if isinstance(value, int | float):
-        return not isinstance(value, bool)
-    import numbers  # here, because few scripts need it
-
-    return isinstance(value, numbers.Real)
-
-
-def _whole(value: object) -> int:
-    """Return *value* as an int; raise TypeError if it is not a whole number."""
-    if isinstance(value, bool):
-        raise TypeError
-    return operator.index(value)  # type: ignore[arg-type]
-
-
 def check_whole(name: str, value: object) -> int:
     """Return *value*, the argument called *name*, as an int; raise unless it is a whole number."""
     try:
-        return _whole(value)
+        return whole(value)
     except TypeError:
         raise CaprotoTypeError(f"{name} must be a whole number, not {value!r}") from None
 
@@ -134,7 +119,7 @@ def check_count(data_count: object) -> None:
     if data_count is None:
         return
     try:
-        count = _whole(data_count)
+        count = whole(data_count)
     except TypeError:
         raise CaprotoTypeError(
             f"data_count must be a whole number or None, not {data_count!r}"
@@ -178,7 +163,7 @@ def check_mask(mask: Mask | None) -> SubscriptionType:
         number = _combined([_EVENTS.get(name.removeprefix("DBE_")) for name in names])
     else:
         try:
-            number = _whole(mask)
+            number = whole(mask)
         except TypeError:
             number = 0
     if not 0 < number <= _ALL_EVENTS:
@@ -199,36 +184,45 @@ def _combined(bits: Iterable[int | None]) -> int:
     return found
 
 
-def check_priority(priority: object) -> None:
-    """Raise unless *priority* is one that a circuit can have."""
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        raise CaprotoTypeError(f"priority must be a whole number, not {priority!r}")
-    if not 0 <= priority <= MAX_PRIORITY:
-        raise CaprotoValueError(f"priority must be between 0 and {MAX_PRIORITY}, not {priority}")
+def check_priority(priority: object) -> int:
+    """Return *priority* as an int; raise unless it is one that a circuit can have."""
+    number = check_whole("priority", priority)
+    if not 0 <= number <= MAX_PRIORITY:
+        raise CaprotoValueError(f"priority must be between 0 and {MAX_PRIORITY}, not {number}")
+    return number
 
 
-def check_address(address: object) -> None:
-    """Raise unless *address* is a server's: a dotted quad and a port."""
-    if not _is_text_and_number(address):
+def check_address(address: object) -> Address:
+    """Return *address*; raise unless it is a server's: a dotted quad and a port."""
+    known = _text_and_number(address)
+    if known is None:
         raise CaprotoTypeError(f"address must be a tuple of (host, port), not {address!r}")
-    host, port = address
+    host, port = known
     pack_ip(host)
     if not 0 < port < 1 << 16:
         raise CaprotoValueError(f"address={address!r}: a port is between 1 and 65535")
+    return known
 
 
-def check_keys(keys: Iterable[object]) -> None:
-    """Raise CaprotoTypeError unless *keys* are pairs of a name and a priority."""
-    for key in keys:
-        if not _is_text_and_number(key):
+def check_keys(keys: Iterable[object]) -> list[tuple[str, int]]:
+    """Return *keys*; raise CaprotoTypeError unless they are pairs of a name and a priority."""
+    known = []
+    for key in listed("keys", keys):
+        pair = _text_and_number(key)
+        if pair is None:
             raise CaprotoTypeError(f"keys must be tuples of (name, priority), not {key!r}")
+        known.append(pair)
+    return known
 
 
-def _is_text_and_number(value: object) -> TypeGuard[tuple[str, int]]:
+def _text_and_number(value: object) -> tuple[str, int] | None:
     match value:
-        case (str(), int()):
-            return isinstance(value, tuple)
-    return False
+        case tuple((str() as text, number)):
+            try:
+                return text, whole(number)
+            except TypeError:
+                return None
+    return None
 
 
 def listed(argument: str, values: Iterable[T]) -> list[T]:

@@ -70,7 +70,7 @@ class SnapshotColumns:
         return iter(self.names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.index
+        return isinstance(name, str) and name in self.index
 
     def __getitem__(self, name: str) -> object:
         """Return the value of one PV: a number or text of Python, or a read-only array.

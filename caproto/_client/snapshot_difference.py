@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._numbers import is_real
 from .snapshot_columns import SnapshotColumns, counted, plain_value, value_words
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
 
@@ -126,7 +127,7 @@ class SnapshotDifference:
 
 
 def _check_tolerance(name: str, tolerance: object) -> None:
-    if isinstance(tolerance, bool) or not hasattr(tolerance, "__float__"):
+    if not is_real(tolerance):
         raise CaprotoTypeError(f"{name} must be a number, not {tolerance!r}")
     if not float(tolerance) >= 0:
         raise CaprotoValueError(f"{name} must be 0 or more, not {tolerance!r}")

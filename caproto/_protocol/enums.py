@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 from .._errors import CaprotoValueError
+from .._numbers import whole
 
 __all__ = ["ClosedIntEnum", "OpenIntEnum", "ReadableIntFlag"]
 
@@ -62,11 +63,15 @@ class OpenIntEnum(_Readable):
 
     @classmethod
     def _missing_(cls, value: object) -> OpenIntEnum:
-        if not isinstance(value, int):
-            raise CaprotoValueError(f"{value!r} is not a {cls.__name__}: not a whole number")
-        member = int.__new__(cls, value)
-        member._name_ = f"UNKNOWN({value:d})"
-        member._value_ = value
+        try:
+            number = whole(value)
+        except TypeError:
+            raise CaprotoValueError(
+                f"{value!r} is not a {cls.__name__}: not a whole number"
+            ) from None
+        member = int.__new__(cls, number)
+        member._name_ = f"UNKNOWN({number:d})"
+        member._value_ = number
         return member
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ This file is a table. What a status means for a channel or a request is decided 
 from __future__ import annotations
 
 from .._errors import CaprotoValueError
+from .._numbers import whole
 from .enums import OpenIntEnum
 
 __all__ = ["CASeverity", "CAStatus", "status_from_number"]
@@ -131,12 +132,16 @@ class CAStatus(OpenIntEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> CAStatus:
-        if not isinstance(value, int) or value < 0:
+        try:
+            number = whole(value)
+        except TypeError:
+            number = -1
+        if number < 0:
             raise CaprotoValueError(f"{value!r} is not a status code: not a whole number from 0 on")
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.code = value >> 3
-        member.severity = CASeverity(value & 7)
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.code = number >> 3
+        member.severity = CASeverity(number & 7)
         member._name_ = f"ECA_UNKNOWN({member.code})"
         member.description = f"status {member.code}, unknown to this version of caproto"
         return member

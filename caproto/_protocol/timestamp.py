@@ -15,6 +15,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._numbers import is_real, whole
 from .constants import EPICS_EPOCH
 
 if TYPE_CHECKING:
@@ -98,9 +99,11 @@ class TimeStamp(NamedTuple):
         """
         if isinstance(value, cls):
             return value
-        for kinds, convert in _SOURCES:
-            if isinstance(value, kinds):
+        for kind, convert in _SOURCES:
+            if isinstance(value, kind):
                 return convert(value)
+        if is_real(value):
+            return _from_number(value if isinstance(value, int) else float(value))
         if type(value).__name__ == "datetime64":  # asked by name, not to load numpy
             return _from_datetime64(value)
         if isinstance(value, _calendar()[0].datetime):
@@ -199,11 +202,13 @@ def _from_number(value: float) -> TimeStamp:
 
 def _from_pair(value: tuple[int, int]) -> TimeStamp:
     """Take a tuple as the two fields."""
-    if len(value) != 2 or not all(isinstance(number, int) for number in value):
+    try:
+        seconds, nanoseconds = map(whole, value)
+    except (TypeError, ValueError):
         raise CaprotoTypeError(
             f"{value!r} is not a time: a tuple holds whole seconds since 1990 and nanoseconds"
-        )
-    return TimeStamp(*value)._checked()
+        ) from None
+    return TimeStamp(seconds, nanoseconds)._checked()
 
 
 def _from_text(value: str) -> TimeStamp:
@@ -221,8 +226,7 @@ def _from_text(value: str) -> TimeStamp:
     return _from_datetime(moment)._replace(nanoseconds=int((fraction or "").ljust(9, "0")))
 
 
-_SOURCES: tuple[tuple[type | tuple[type, ...], Callable[[Any], TimeStamp]], ...] = (
+_SOURCES: tuple[tuple[type, Callable[[Any], TimeStamp]], ...] = (
     (tuple, _from_pair),
-    ((float, int), _from_number),
     (str, _from_text),
 )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from .._errors import CaprotoTypeError
+from .._numbers import whole
 from .._protocol.dbr import AccessRights
 from .snapshot import ChannelAlarm, Snapshot
 
@@ -82,6 +83,7 @@ def check_clock(clock: object) -> None:
 
 def checked_rights(rights: object) -> AccessRights:
     """Return *rights*, a member or its number, as a member; raise CaprotoTypeError if not one."""
-    if not isinstance(rights, int):
-        raise CaprotoTypeError(f"access_rights must be AccessRights, not {rights!r}")
-    return AccessRights(rights)
+    try:
+        return AccessRights(whole(rights))
+    except TypeError:
+        raise CaprotoTypeError(f"access_rights must be AccessRights, not {rights!r}") from None

@@ -46,12 +46,11 @@ class Subscription:
         mask: SubscriptionType | int | None = None,
     ) -> None:
         check_pv_name(pv_name)
-        check_priority(priority)
         check_data_type(data_type)
         check_count(data_count)
         event_payload(low, high, to, check_mask(mask))  # raises if one of them cannot be sent
         self.pv_name = pv_name
-        self.priority = priority
+        self.priority = check_priority(priority)
         self.data_type = data_type
         self.data_count = data_count
         self.low, self.high, self.to = low, high, to

@@ -150,7 +150,8 @@ class TestNamesAndPriorities:
 
     @pytest.mark.parametrize("priority", [0, 99])
     def test_priorities(self, priority):
-        arguments.check_priority(priority)
+        assert arguments.check_priority(priority) is priority
+        assert type(arguments.check_priority(numpy.int64(priority))) is int
 
     @pytest.mark.parametrize("priority", [-1, 100])
     def test_priorities_out_of_range(self, priority):
@@ -176,7 +177,9 @@ class TestNamesAndPriorities:
             arguments.check_address(address)
 
     def test_addresses(self):
-        arguments.check_address(("127.0.0.1", 5064))
+        assert arguments.check_address(("127.0.0.1", 5064)) == ("127.0.0.1", 5064)
+        _, port = arguments.check_address(("127.0.0.1", numpy.uint16(5064)))
+        assert port == 5064 and type(port) is int
 
     @pytest.mark.parametrize("key", [None, "x", ("x",), ("x", "0"), [["x"], 0]])
     def test_what_is_no_key(self, key):
@@ -226,5 +229,5 @@ class TestOtherArguments:
             arguments.check_token("3")
 
     def test_keys(self):
-        arguments.check_keys([("x", 0), ("y", 1)])
-        arguments.check_keys([])
+        assert arguments.check_keys([("x", 0), ("y", numpy.int8(1))]) == [("x", 0), ("y", 1)]
+        assert arguments.check_keys([]) == []

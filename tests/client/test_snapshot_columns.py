@@ -41,6 +41,7 @@ def test_it_is_a_collection_of_names(snap):
     assert list(snap) == list(snap.names) == ["good", "minor", "invalid", "gone", "major"]
     assert snap.index["invalid"] == 2 and len(snap.index) == 5
     assert "good" in snap and "bad" not in snap
+    assert ["good"] not in snap and 0 not in snap  # what is no name is not in it
 
 
 def test_one_value(snap):

@@ -129,6 +129,7 @@ def test_of_many_rows_the_middle_is_cut():
 @pytest.mark.parametrize(
     ("tolerance", "error"),
     [("1", CaprotoTypeError), (True, CaprotoTypeError), (None, CaprotoTypeError),
+     (numpy.ones(2), CaprotoTypeError),
      (-1, CaprotoValueError), (math.nan, CaprotoValueError)],
 )
 @pytest.mark.parametrize("name", ["atol", "rtol"])

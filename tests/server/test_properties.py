@@ -1,6 +1,7 @@
 """Properties of channels: read from the snapshot, and published when they are assigned."""
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from caproto import AccessRights, CaprotoTypeError
@@ -57,6 +58,6 @@ def test_wrong_settings_of_a_channel_are_named(settings):
 
 
 def test_rights():
-    assert checked_rights(3) == AccessRights.READ | AccessRights.WRITE
+    assert checked_rights(3) == checked_rights(np.uint8(3)) == AccessRights(3)
     with pytest.raises(CaprotoTypeError, match="access_rights"):
         checked_rights(None)

@@ -24,6 +24,7 @@ from ..._client.arguments import (
     check_names,
     check_priority,
     check_timeout,
+    check_whole,
     listed,
 )
 from ..._client.callbacks import listener
@@ -115,7 +116,8 @@ class Context:
         if broadcaster is not None and not isinstance(broadcaster, SharedBroadcaster):
             raise CaprotoTypeError(f"broadcaster must be a SharedBroadcaster, not {broadcaster!r}")
         check_configuration(configuration)
-        if not isinstance(max_workers, int) or max_workers < 1:
+        max_workers = check_whole("max_workers", max_workers)
+        if max_workers < 1:
             raise CaprotoValueError(f"max_workers must be 1 or more, not {max_workers!r}")
         host_name = socket.gethostname() if host_name is None else host_name
         client_name = user_name() if client_name is None else client_name
@@ -206,7 +208,7 @@ class Context:
         on_state, on_access = connection_state_callback, access_rights_callback
         states = None if on_state is None else listener(on_state, "f(pv, state)")
         access = None if on_access is None else listener(on_access, "f(pv, access_rights)")
-        check_priority(priority)
+        priority = check_priority(priority)
         timeout = check_default_timeout(timeout)
         self._home.check_open()
         listening = states is not None or access is not None
@@ -439,10 +441,8 @@ class Context:
         CaprotoTypeError
             If one of *keys* is not a pair of name and priority.
         """
-        keys = listed("keys", keys)
-        check_keys(keys)
         pvs = []
-        for name, priority in keys:
+        for name, priority in check_keys(keys):
             pv = self._home.table.pvs.get((name, priority))
             if pv is None:
                 raise CaprotoKeyError(f"{name!r} (priority {priority}) is not a PV of this Context")
@@ -469,8 +469,7 @@ class Context:
         CaprotoTypeError, CaprotoValueError
             If *address* or *priority* cannot be those of a circuit.
         """
-        check_address(address)
-        check_priority(priority)
+        address, priority = check_address(address), check_priority(priority)
         self._home.check_open()
         self._home.check_reentry("Context.get_circuit_manager")
         return self._home.circuit_to(address, priority).manager

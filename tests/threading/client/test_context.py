@@ -11,6 +11,7 @@ import time
 import weakref
 from functools import partial
 
+import numpy as np
 import pytest
 
 from caproto import (
@@ -141,7 +142,7 @@ class TestConstructor:
             ({"client_name": "zero\0byte"}, CaprotoValueError),
             ({"host_name": "half\ud800"}, CaprotoValueError),
             ({"max_workers": 0}, CaprotoValueError),
-            ({"max_workers": "1"}, CaprotoValueError),
+            ({"max_workers": "1"}, CaprotoTypeError),
         ):
             with pytest.raises(error, match=next(iter(options))):
                 Context(**{"configuration": server.configuration, **options})
@@ -588,7 +589,7 @@ class TestNobodyRefersToIt:
 class TestWorkers:
     def test_several_run_callbacks_at_the_same_time(self, server, wait_for):
         barrier, met = threading.Barrier(3), []
-        with Context(configuration=server.configuration, max_workers=3) as ctx:
+        with Context(configuration=server.configuration, max_workers=np.int64(3)) as ctx:
             (x,) = ctx.get_pvs("x")
             x.wait_for_connection(timeout=10)
             for _ in range(3):

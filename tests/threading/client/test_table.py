@@ -181,7 +181,7 @@ class TestTable:
             ctx.table(["x", "missing"]).wait_for_connection(timeout=0.2)
 
     def test_pvs_are_those_of_the_context(self, ctx):
-        table = ctx.table(["x"], priority=7)
+        table = ctx.table(["x"], priority=np.int64(7))
         assert table.pvs == (ctx.get_pv("x", priority=7),)
 
     @pytest.mark.parametrize(

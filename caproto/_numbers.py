@@ -1,0 +1,27 @@
+"""What counts as a number: those of Python and of other libraries such as numpy; a bool is none."""
+from __future__ import annotations
+
+import operator
+from typing import SupportsFloat, TypeGuard
+
+
+def whole(value: object) -> int:
+    """Return *value* as an int.
+
+    Raises
+    ------
+    TypeError
+        It is not a whole number.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{value!r} is not a whole number")
+    return operator.index(value)  # type: ignore[arg-type]
+
+
+def is_real(value: object) -> TypeGuard[SupportsFloat]:
+    """Tell whether *value* is a real number."""
+    if isinstance(value, int | float):
+        return not isinstance(value, bool)
+    import numbers  # here, because few scripts need it
+
+    return isinstance(value, numbers.Real)
