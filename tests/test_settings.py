@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 
 import pytest
@@ -68,3 +69,20 @@ def test_settings_are_checked_as_they_are_made():
 
     with pytest.raises(ValueError, match="too cold"):
         Checked().replace(degrees=-1.0)
+
+
+def test_a_subclass_has_the_settings_of_its_base():
+    class Grill(Oven):
+        grill: bool = True
+
+    assert dict(Grill(fan=True)) == {"degrees": 180.0, "fan": True, "grill": True}
+
+
+def test_the_functions_of_dataclasses_take_them():
+    oven = Oven(degrees=210.0)
+    assert dataclasses.is_dataclass(oven)
+    assert dataclasses.replace(oven, fan=True) == Oven(degrees=210.0, fan=True)
+    assert dataclasses.asdict(oven) == dict(oven)
+    assert [field.name for field in dataclasses.fields(Oven)] == [name for name, _ in oven]
+    with pytest.raises(CaprotoTypeError, match="no setting 'grill'"):
+        dataclasses.replace(oven, grill=True)
