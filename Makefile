@@ -57,7 +57,7 @@ test-ophyd: $(STAMP)test
 	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) tests/integration/test_ophyd.py
 
 test-catools: $(STAMP)test
-	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) --dist loadfile \
+	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) --dist worksteal \
 	    tests/commandline
 
 # Measured code takes more time. The report comes also when a test fails.
