@@ -4,7 +4,6 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,8 +31,8 @@ class Follower(Protocol):
         """Note that the connection of *pvs* in these rows has changed; called without a lock."""
 
     @property
-    def reference(self) -> weakref.ref[Any]:
-        """The one weak reference to it that is used for it."""
+    def updates(self) -> object:
+        """What takes its updates."""
 
     def close(self) -> None:
         """End it."""
@@ -55,36 +54,25 @@ class TableState:
     ----------
     connected : numpy.ndarray of bool
         Whether the PVs are connected.
+    followers : tuple of Follower
+        Its monitors that were not closed.
     """
 
     def __init__(self, form: TableForm, lock: AbstractContextManager[object]) -> None:
         self.form = form
         self.lock = lock
         self.connected: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
-        # Weak: a monitor ends when nothing refers to it any more.
-        self._followers: tuple[weakref.ref[Follower], ...] = ()
-
-    @property
-    def followed(self) -> bool:
-        """Whether there are monitors."""
-        return bool(self._followers)
-
-    @property
-    def followers(self) -> list[Follower]:
-        """Its monitors; call it without the lock."""
-        return [one for one in (known() for known in self._followers) if one is not None]
+        self.followers: tuple[Follower, ...] = ()
 
     def follow(self, follower: Follower) -> None:
         """Add a monitor."""
-        reference = follower.reference
         with self.lock:
-            self._followers = (*self._followers, reference)
+            self.followers = (*self.followers, follower)
 
     def unfollow(self, follower: Follower) -> None:
         """Remove a monitor."""
-        reference = follower.reference
         with self.lock:
-            self._followers = tuple(one for one in self._followers if one is not reference)
+            self.followers = tuple(one for one in self.followers if one is not follower)
 
     def connections(self, rows: Rows, pvs: Sequence[Connectable]) -> None:
         """Note whether *pvs* in these rows are connected now, and tell the monitors."""

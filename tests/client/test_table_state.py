@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +13,7 @@ from caproto._client.table_state import TableState
 class Follower:
     def __init__(self) -> None:
         self.told: list[list[int]] = []
-        self.reference = weakref.ref(self)
+        self.updates = None
 
     def connections(self, rows, pvs) -> None:
         self.told.append(rows.tolist())
@@ -34,18 +33,7 @@ def test_connections_are_noted_and_passed_on():
     state.unfollow(follower)
     state.connections(np.array([2]), [pv(False)])
     assert follower.told == [[2, 0]] and not state.connected_now().any()
-    assert not state.followed
-
-
-def test_a_follower_that_is_gone_is_left_out():
-    state = TableState(TableForm(["a"], "time", float, 1), threading.Lock())
-    gone, there = Follower(), Follower()
-    state.follow(gone)
-    state.follow(there)
-    del gone
-    assert state.followers == [there] and state.followed
-    state.connections(np.array([0]), [pv(True)])
-    assert there.told == [[0]]
+    assert not state.followers
 
 
 def test_what_is_given_is_a_copy():

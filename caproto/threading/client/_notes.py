@@ -5,12 +5,21 @@ To leave one takes no lock and is a single step of the interpreter.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable
 
 from ..._errors import CaprotoError
 
 __all__ = ["Notes"]
+
+
+class EndNote(weakref.ref[object]):
+    """A weak reference that becomes a note itself when its object is garbage-collected."""
+
+    __slots__ = ("function",)
+
+    function: Callable[[], object]
 
 
 class Notes:
@@ -20,10 +29,13 @@ class Notes:
     ----------
     waiting : deque
         Those that were not called yet.
+    ended : deque of EndNote
+        Those that were left by the garbage collector.
     """
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[Callable[[], object], str]] = deque()
+        self.ended: deque[EndNote] = deque()
 
     def leave(self, function: Callable[[], object], name: str = "") -> None:
         """Have *function* called by the next `run`.
@@ -37,8 +49,18 @@ class Notes:
         """
         self.waiting.append((function, name))
 
+    def leave_at_end_of(self, thing: object, function: Callable[[], object]) -> EndNote:
+        """Leave a note when *thing* is garbage-collected, while what is returned is kept."""
+        # No function of Python: the interpreter would drop a KeyboardInterrupt that strikes one
+        # which it calls for a weak reference, and the note with it.
+        note = EndNote(thing, self.ended.append)
+        note.function = function
+        return note
+
     def run(self, log: logging.Logger) -> None:
         """Call what was left so far, without a lock; a failure does not affect the others."""
+        while self.ended:
+            self.leave(self.ended.popleft().function)
         for _ in range(len(self.waiting)):
             function, name = self.waiting.popleft()
             try:

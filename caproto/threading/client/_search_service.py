@@ -133,6 +133,12 @@ class SearchService:
         self.notes.leave(function, name)
         self._wakeup.set()
 
+    def leave_at_end_of(self, thing: object, function: Callable[[], object]) -> object:
+        """Leave a note when *thing* is garbage-collected, while what is returned is kept."""
+        # The later one is called first: the note is there when the thread wakes up.
+        wake = weakref.ref(thing, Waker(self._wakeup))
+        return wake, self.notes.leave_at_end_of(thing, function)
+
     def search_now(self) -> None:
         """Ask for everything again."""
         self.leave(self._search_now)

@@ -115,6 +115,22 @@ class Searches:
         self._service.leave(function, name)
         self._service.start()
 
+    def note_at_end_of(self, thing: object, function: Callable[[], object]) -> object:
+        """Have *function* called as a note when nothing refers to *thing* any more.
+
+        Parameters
+        ----------
+        thing : object
+        function : callable
+            Must not refer to *thing*; a second or needless call must do no harm.
+
+        Returns
+        -------
+        object
+            Keep it elsewhere than in *thing*; without it nothing is called.
+        """
+        return self._service.leave_at_end_of(thing, function)
+
     def circuit_opened(self, address: Address) -> None:
         """Note that a searcher has a circuit to this server."""
         self._service.change(self._service.book.circuit_opened, address)

@@ -21,6 +21,7 @@ from ..._client.arguments import (
 )
 from ..._client.callbacks import check_accepts
 from ..._client.column_requests import TableWritten
+from ..._client.column_updates import LatestUpdates
 from ..._client.columns import Columns, Rows, TableForm, check_values, empty_values, equal_rows
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
@@ -81,12 +82,7 @@ class Table:
         self._core = Core(home, form, self.pvs)
         self._readable = Shares(form, self.pvs, AccessRights.READ)
         self._writable = Shares(form, self.pvs, AccessRights.WRITE)
-        self._core.enlist()
-
-    def __del__(self) -> None:
-        # Runs in the garbage collector, so it only leaves a note.
-        if hasattr(self, "_core"):
-            self._home.searches.note(self._core.retire)
+        self._core.enlist(self)
 
     # ---- columns
 
@@ -434,14 +430,16 @@ class Core:
         self.latest: Columns | None = None  # until the first read
         self._form = form
         self._index = form.index
+        self._end_note: object = None
 
     @property
     def monitored(self) -> bool:
         """Whether its PVs are needed."""
-        return self.state.followed
+        return bool(self.state.followers)
 
-    def enlist(self) -> None:
-        """Have the PVs report their connections."""
+    def enlist(self, table: Table) -> None:
+        """Have the PVs report their connections, until nothing refers to *table* any more."""
+        self._end_note = self._home.searches.note_at_end_of(table, self.retire)
         with self._home.lock:
             self._home.table.enlist(self._pvs, self)
         self.changed(self._pvs)
@@ -457,12 +455,13 @@ class Core:
         """Have the PVs report nothing more."""
         with self._home.lock:
             self._home.table.strike(self._pvs, self)
+        self._end_note = None
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of what came last, to a monitor if there is one."""
         for follower in self.state.followers:
-            if isinstance(follower, Live):
-                return follower.column(name)
+            if isinstance(follower.updates, LatestUpdates):
+                return follower.updates.column(name)
         column: NDArray[Any] = getattr(self.latest or Columns(self._form), name)
         column.flags.writeable = False
         return column

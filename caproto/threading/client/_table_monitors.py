@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,8 +36,10 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="TableMonitor")
 
 
-class TableMonitor:
-    """What all monitors of a table do: subscribe, follow the connections, wait, end.
+class TableSubscriptions:
+    """The subscriptions of one monitor of a table. They follow the connections of its PVs.
+
+    They do not refer to the monitor, and end when nothing refers to it any more.
 
     Parameters
     ----------
@@ -49,77 +50,62 @@ class TableMonitor:
         Its PVs, in the order of the rows.
     updates : ColumnUpdates
         Takes the updates.
-
-    Attributes
-    ----------
-    table : object
-        The table, which lives until its monitors are closed; set by it.
-    reference : weakref.ref
-        By which the table knows this monitor.
+    at_end : callable, optional
+        Called when there can be no more updates; more than once, perhaps.
     """
 
-    table: object = None
-    _ended = True
-
     def __init__(
-        self, home: Home, state: TableState, pvs: Sequence[ClientPV], updates: ColumnUpdates
+        self,
+        home: Home,
+        state: TableState,
+        pvs: Sequence[ClientPV],
+        updates: ColumnUpdates,
+        at_end: Callable[[], object] = lambda: None,
     ) -> None:
-        self.reference = weakref.ref(self)
+        self.updates = updates
         self._home = home
         self._state = state
         self._pvs = pvs
-        self._updates = updates
+        self._at_end = at_end
         # Changed in single steps, by the readers of circuits.
         self._circuits: dict[ClientCircuit, None] = {}
+        self._end_note: object = None
 
-    def start(self) -> None:
-        """Subscribe to all PVs that are connected; to the others as soon as they are."""
+    @property
+    def circuits(self) -> list[ClientCircuit]:
+        """Those with subscriptions."""
+        return list(self._circuits)
+
+    def start(self, monitor: TableMonitor) -> None:
+        """Subscribe to all PVs that are connected; to the others as soon as they are.
+
+        Until `close`, or until nothing refers to *monitor* any more.
+        """
         self._home.check_open()
-        self._ended = False
+        self._end_note = self._home.searches.note_at_end_of(monitor, self.close)
         self._state.follow(self)
         self._subscribe_all(numpy.arange(len(self._pvs)), self._pvs)
         self._home.announce([pv for pv in self._pvs if self._home.table.at_rest(pv)])
 
     def close(self) -> None:
         """End the subscriptions. May be called twice, from any thread."""
-        self._updates.close()
-        for circuit in list(self._circuits):
+        self.context_closed()
+        for circuit in self.circuits:
             circuit.note(functools.partial(self._cancel, circuit))
         self._state.unfollow(self)
-        self.table = None
-        self._ended = True  # last: if this is interrupted, `Table.close` or the end repeats it
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed, or its Context."""
-        return self._updates.closed or self._home.closed
-
-    def __del__(self) -> None:
-        # Runs in the garbage collector, so it only leaves a note.
-        if not self._ended:
-            self._home.searches.note(self.close)
-
-    def __enter__(self: M) -> M:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._end_note = None  # last: if this is interrupted, `Table.close` or the end repeats it
 
     # ---- for background threads
 
     def connections(self, rows: Rows, pvs: Sequence[ClientPV]) -> None:
         """Note that the connection of *pvs* in these rows has changed."""
         self._subscribe_all(rows, pvs)
-        self._updates.connections(rows)
+        self.updates.connections(rows)
 
     def context_closed(self) -> None:
         """Wake the callers that wait: no more updates can come."""
-        self._updates.close()
+        self._at_end()
+        self.updates.close()
 
     def _subscribe_all(self, rows: Rows, pvs: Sequence[ClientPV]) -> None:
         """Have the readers of their circuits subscribe to those that are connected."""
@@ -142,26 +128,77 @@ class TableMonitor:
                 if one.session.over:
                     self._circuits.pop(one, None)
             self._circuits[circuit] = None
-            self._joined(circuit)
+            if isinstance(self.updates, AllUpdates):
+                circuit.recorders = (*circuit.recorders, self.updates)
         refused = circuit.act(
-            lambda session: session.columns.subscribe(self._updates, pvs, rows), Deadline(None)
+            lambda session: session.columns.subscribe(self.updates, pvs, rows), Deadline(None)
         )
         for row, error in refused:
-            self._updates.refuse(row, error)
-        if self._updates.closed:  # meanwhile
+            self.updates.refuse(row, error)
+        if self.updates.closed:  # meanwhile
             self._cancel(circuit)
 
     def _cancel(self, circuit: ClientCircuit) -> None:
         """End the subscriptions on one circuit, in its reader thread."""
-        circuit.act(lambda session: session.columns.cancel(self._updates), Deadline(None))
+        circuit.act(lambda session: session.columns.cancel(self.updates), Deadline(None))
         self._circuits.pop(circuit, None)
-        self._left(circuit)
+        mine: object = self.updates
+        circuit.recorders = tuple(one for one in circuit.recorders if one is not mine)
 
-    def _joined(self, circuit: ClientCircuit) -> None:
-        """Note that there are subscriptions on *circuit*; in its reader thread."""
 
-    def _left(self, circuit: ClientCircuit) -> None:
-        """Note that there are none any more; in its reader thread."""
+class TableMonitor:
+    """What users hold of a monitor, of all kinds: wait for updates, end them.
+
+    Parameters
+    ----------
+    home, state, pvs, updates, at_end
+        As for `TableSubscriptions`.
+
+    Attributes
+    ----------
+    table : object
+        The table, which lives until its monitors are closed; set by it.
+    """
+
+    table: object = None
+
+    def __init__(
+        self,
+        home: Home,
+        state: TableState,
+        pvs: Sequence[ClientPV],
+        updates: ColumnUpdates,
+        at_end: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._home = home
+        self._pvs = pvs
+        self._updates = updates
+        self._subscriptions = TableSubscriptions(home, state, pvs, updates, at_end)
+
+    def start(self) -> None:
+        """Subscribe to all PVs that are connected; to the others as soon as they are."""
+        self._subscriptions.start(self)
+
+    def close(self) -> None:
+        """End the subscriptions. May be called twice, from any thread."""
+        self._subscriptions.close()
+        self.table = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its Context."""
+        return self._updates.closed or self._home.closed
+
+    def __enter__(self: M) -> M:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     # ---- waiting
 
@@ -185,9 +222,14 @@ class Live(TableMonitor):
     _updates: LatestUpdates
 
     def __init__(
-        self, home: Home, state: TableState, pvs: Sequence[ClientPV], mask: int
+        self,
+        home: Home,
+        state: TableState,
+        pvs: Sequence[ClientPV],
+        mask: int,
+        at_end: Callable[[], object] = lambda: None,
     ) -> None:
-        super().__init__(home, state, pvs, LatestUpdates(state, mask))
+        super().__init__(home, state, pvs, LatestUpdates(state, mask), at_end)
         self._seen = 0
 
     @property
@@ -315,7 +357,8 @@ class LiveCallback(Live):
         function: Callable[[TableSnapshot, Rows], object],
         period: float,
     ) -> None:
-        super().__init__(home, state, pvs, mask)
+        self._over = threading.Event()
+        super().__init__(home, state, pvs, mask, self._over.set)
         self._period = period
         self._callbacks = Callbacks()
         token = self._callbacks.new_token()
@@ -323,7 +366,6 @@ class LiveCallback(Live):
             token, function, True, True, lambda _reference: None
         )
         self._callbacks.append(self._entry)
-        self._over = threading.Event()
         self._thread = ServiceThread(self._run, "ca-callback table")
         _lifetime.register(self)
 
@@ -332,16 +374,6 @@ class LiveCallback(Live):
         super().start()
         # Left to another thread: Ctrl-C must not interrupt the start of a thread.
         self._home.searches.note(self._thread.start)
-
-    def close(self) -> None:
-        """End the subscriptions. No other call of the function begins."""
-        self._over.set()
-        super().close()
-
-    def context_closed(self) -> None:
-        """End the thread."""
-        self._over.set()
-        super().context_closed()
 
     def _run(self) -> None:
         since = 0
@@ -414,19 +446,13 @@ class Recording(TableMonitor):
         """
         self._wait(lambda: self._updates.ready, Deadline(self._timeout))
         taken = self._updates.take_all()
-        for circuit in list(self._circuits):
+        for circuit in self._subscriptions.circuits:
             if circuit.session.flow.held:
                 circuit.wake()
         if taken is None:
             self._home.check_open()
             raise StopIteration
         return taken
-
-    def _joined(self, circuit: ClientCircuit) -> None:
-        circuit.recorders = (*circuit.recorders, self._updates)
-
-    def _left(self, circuit: ClientCircuit) -> None:
-        circuit.recorders = tuple(one for one in circuit.recorders if one is not self._updates)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

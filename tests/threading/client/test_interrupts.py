@@ -5,6 +5,7 @@ subscriptions; and nothing is left behind.
 """
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import threading
@@ -21,6 +22,7 @@ from tests.harness.interrupts import (
     collect_at_each_allocation,
     enter_each_line,
     interrupt_each_line,
+    strike,
 )
 from tests.harness.leaks import our_threads
 from tests.harness.waiting import wait_for
@@ -149,6 +151,29 @@ def test_the_client_is_whole_after_an_interrupt_at_any_line(world: World, name: 
         assert world.x.read(timeout=2).data[0] >= 1.0, where
         places += 1
     assert places > 10
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", ["monitor", "record"])
+def test_an_interrupt_while_a_monitor_is_collected(world: World, kind: str) -> None:
+    """The interpreter drops an interrupt that strikes a finalizer, and the rest of that."""
+    for line in itertools.count(1):
+        monitors = [getattr(world.ctx.table(["x", "y"]), kind)()]
+        wait_for(lambda: world.server.wished("x") == world.server.wished("y") == 1)
+        struck: list[str] = []
+
+        def interrupt(where: str, struck: list[str] = struck) -> None:
+            struck.append(where)
+            raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            strike(monitors.clear, line, interrupt)
+        world.ctx.get_pvs(world.new_name())  # something to do for the search thread
+        wait_for(lambda: world.server.wished("x") == world.server.wished("y") == 0)
+        wait_for(lambda: not [one for one in world.x._tables if one is not world.table._core])
+        if not struck:
+            break
+    assert line > 2
 
 
 class Handler:

@@ -22,6 +22,19 @@ def test_notes_are_carried_out_once_in_their_order():
     assert done == [0, 1, 2] and not notes.waiting
 
 
+def test_a_note_at_the_end_of_an_object():
+    notes, done = Notes(), []
+    kept, forgotten = {1}, {2}
+    first = notes.leave_at_end_of(kept, lambda: done.append("kept"))
+    notes.leave_at_end_of(forgotten, lambda: done.append("forgotten"))  # and not kept
+    notes.run(log)
+    del forgotten, kept
+    assert not done and first is notes.ended[0]
+    notes.run(log)
+    notes.run(log)
+    assert done == ["kept"] and not notes.ended
+
+
 def test_a_note_that_is_left_meanwhile_waits_for_the_next_run():
     """So a note that leaves itself again holds nothing up."""
     notes, done = Notes(), []
