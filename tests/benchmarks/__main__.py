@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks.libraries import peers_of
+from tests.benchmarks.libraries import in_c, peers_of
 from tests.benchmarks.rig import Rig
 from tests.benchmarks.table import ROWS, as_json, as_rst, machine, run, text_table
 
@@ -30,10 +30,12 @@ def main() -> int:
         if not arguments.words or any(word in row.name for word in arguments.words)
     ]
     peers = peers_of(arguments.peers) if arguments.peers else []
+    c_client = in_c() if any(row.in_c for row in rows) else None
+    c_clients = [] if c_client is None else [c_client]
     print(*(f"{what}: {value}" for what, value in machine().items()), sep=", ")
     print("peers:", ", ".join(peer.name for peer in peers) or "none", "\n")
     with contextlib.closing(Rig()) as rig:
-        results = run(rows, peers, arguments.repeats, rig)
+        results = run(rows, [*c_clients, *peers], arguments.repeats, rig)
     print("\n" + text_table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps(as_json(results, peers), indent=1) + "\n")

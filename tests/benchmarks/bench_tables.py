@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.benchmarks.bench_updates import SyntheticServer, run_counters
-from tests.benchmarks.libraries import OURS, ClientProcess, Library
+from tests.benchmarks.libraries import LIMIT, OURS, ClientProcess, Library
 from tests.benchmarks.rig import COUNTERS, NO_PRIORITIES, Rig, pin, row
 from tests.harness.databases import many, many_names
 from tests.harness.ioc_process import SoftIOC
@@ -31,17 +31,20 @@ def reads(rig: Rig, library: Library, count: int) -> float:
     return len(names) / min(answer["seconds"])
 
 
-@row("read 1,000 PVs by a table", "PV/s", at_least=1_500_000, peers=True, limit=True)
+@row("read 1,000 PVs by a table", "PV/s", at_least=1_500_000, peers=True, limit=True, in_c=True)
 def read_thousand(rig: Rig, library: Library) -> float:
     return reads(rig, library, 1_000)
 
 
-@row("read 10,000 PVs by a table", "PV/s", at_least=1_500_000, peers=True, limit=True)
+@row("read 10,000 PVs by a table", "PV/s", at_least=1_500_000, peers=True, limit=True, in_c=True)
 def read_ten_thousand(rig: Rig, library: Library) -> float:
     return reads(rig, library, 10_000)
 
 
-@row("write 1,000 PVs with completion by a table", "PV/s", at_least=70_000, peers=True, limit=True)
+@row(
+    "write 1,000 PVs with completion by a table",
+    "PV/s", at_least=70_000, peers=True, limit=True, in_c=True,
+)  # fmt: skip
 def write_thousand(rig: Rig, library: Library) -> float:
     names, ioc = rig.many_names(1_000), rig.quiet_ioc()
     with rig.client(by_table(library), ioc, names) as client:
@@ -52,12 +55,12 @@ def write_thousand(rig: Rig, library: Library) -> float:
     return len(names) / min(answer["seconds"])
 
 
-@row("updates to a table, synthetic sender", "/s", at_least=20_000_000, limit=True)
+@row("updates to a table, synthetic sender", "/s", at_least=20_000_000, limit=True, in_c=True)
 def synthetic(rig: Rig, library: Library) -> float:
-    channels, rounds = 100, rig.size(300_000 if library is OURS else 20_000, 100)
+    channels, rounds = 100, rig.size(20_000 if library is LIMIT else 300_000, 100)
     with SyntheticServer(channels, rounds) as server:
         with rig.client(by_table(library), server) as client:
-            if library is OURS:
+            if library is not LIMIT:
                 client.do("family", family="native")
             client.do("names", names=[f"S:{i}" for i in range(channels)])
             client.do("connect")
@@ -69,11 +72,14 @@ def synthetic(rig: Rig, library: Library) -> float:
     return channels * rounds / (after["seconds"] - before["seconds"])
 
 
-@row("CPU for 100,000 updates of a flood: a table, as part of callbacks", "", at_most=0.2)
+@row(
+    "CPU for 100,000 updates of a flood: a table, as part of callbacks",
+    "", at_most=0.2, peers=True, in_c=True,
+)  # fmt: skip
 def flood(rig: Rig, library: Library) -> float:
     seconds, count = (0.3, 100) if rig.small else (5.0, COUNTERS)
     figures = []
-    for measured in (TABLES, OURS):
+    for measured in (by_table(library), OURS):
         run = run_counters(rig, measured, count, seconds, check=False)
         assert run.updates
         rig.notes.append(f"{run.rate:,.0f}/s with {run.cpu / run.seconds:.0%} of a core")
@@ -82,43 +88,44 @@ def flood(rig: Rig, library: Library) -> float:
 
 
 @contextmanager
-def huge(rig: Rig) -> Iterator[tuple[ClientProcess, list[str]]]:
+def huge(rig: Rig, library: Library) -> Iterator[tuple[ClientProcess, list[str]]]:
     """A client with a new IOC of many records, and their names."""
     count = rig.size(HUGE, 100)
     with SoftIOC([many(count)], environ=NO_PRIORITIES) as ioc:
         pin(ioc.process.pid, 0)
-        with rig.client(TABLES, ioc) as client:
+        with rig.client(by_table(library), ioc) as client:
             names = many_names(count)
             client.do("names", names=names)
             yield client, names
 
 
-@row("connect 100,000 PVs of a table", "s", at_most=3.0)
+@row("connect 100,000 PVs of a table", "s", at_most=3.0, in_c=True)
 def connect_huge(rig: Rig, library: Library) -> float:
-    with huge(rig) as (client, _):
+    with huge(rig, library) as (client, _):
         return client.do("connect")
 
 
-@row("subscribe to these 100,000, until all have a value", "s", at_most=3.0)
+@row("subscribe to these 100,000, until all have a value", "s", at_most=3.0, in_c=True)
 def subscribe_huge(rig: Rig, library: Library) -> float:
-    with huge(rig) as (client, _):
+    with huge(rig, library) as (client, _):
         client.do("connect")
         return client.do("subscribe", check=False)
 
 
-@row("memory of one of them, beside its columns", "kB", at_most=1.0)
+@row("memory of one of them, beside its columns", "kB", at_most=1.0, in_c=True)
 def memory_huge(rig: Rig, library: Library) -> float:
-    with huge(rig) as (client, names):
+    with huge(rig, library) as (client, names):
         before = client.do("mark", collect=True)["resident"]
         client.do("connect")
         client.do("subscribe", check=False)
         after = client.do("mark", collect=True)["resident"]
-    return ((after - before) / len(names) - ROW) / 1e3
+    columns = ROW if library is OURS else 0
+    return ((after - before) / len(names) - columns) / 1e3
 
 
 @row("snapshot of 100,000 PVs of a table", "ms", at_most=1.0)
 def snapshot_huge(rig: Rig, library: Library) -> float:
-    with huge(rig) as (client, _):
+    with huge(rig, library) as (client, _):
         client.do("connect")
         client.do("subscribe", check=False)
         return min(client.do("snapshot", times=rig.size(100, 2))) * 1e3

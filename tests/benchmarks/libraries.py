@@ -1,9 +1,12 @@
 """Who is measured: our client, the bare sockets, and what the peers' environment has."""
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,10 +14,12 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from epicscorelibs.path import include_path, lib_path
 
 from tests.harness.ioc_process import ROOT, clean_environ
 
@@ -43,6 +48,8 @@ class Library:
         The shortest program that does it.
     is_peer : bool
         Whether it is somebody else's.
+    variables : mapping
+        More variables for its process.
     """
 
     name: str
@@ -51,10 +58,11 @@ class Library:
     one_read: str
     short_read: str
     is_peer: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def environ(self, variables: Mapping[str, str]) -> dict[str, str]:
         """The environment of its process: peers must not find our package."""
-        environ = clean_environ(**variables)
+        environ = clean_environ(**variables, **self.variables)
         environ.pop("PYTHONDONTWRITEBYTECODE", None)  # pip leaves compiled files; so must we
         if self.is_peer:
             del environ["PYTHONPATH"]
@@ -90,6 +98,30 @@ print(caget({name!r}))
 OURS = Library("ours", "with_caproto.py", sys.executable, _CAPROTO, _SYNC)
 #: The bare interpreter knows the value of that record.
 LIMIT = Library("limit", "limit.py", sys.executable, "print(3.5)", "print(3.5)")
+
+#: The name of the C library, driven by C.
+IN_C = "libca in C"
+
+
+@functools.cache
+def in_c() -> Library | None:
+    """The C library, driven by a C program, which is compiled now; None without a compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    directory = tempfile.TemporaryDirectory()
+    atexit.register(directory.cleanup)
+    built = str(Path(directory.name) / "libca_client.so")
+    subprocess.run(
+        [compiler, "-O2", "-Wall", "-shared", "-fPIC", str(CLIENTS / "libca.c"), "-o", built,
+         f"-I{include_path}", f"-L{lib_path}", "-lca", "-lCom", f"-Wl,-rpath,{lib_path}"],
+        check=True, timeout=120,
+    )  # fmt: skip
+    return Library(
+        IN_C, "with_libca.py", sys.executable, "", "", is_peer=True,
+        variables={"LIBCA_CLIENT": built},
+    )  # fmt: skip
+
 
 _PEERS = {"pyepics": _PYEPICS, "aioca": _AIOCA, "cothread": _COTHREAD, "caproto": _CAPROTO}
 _SHORT = {**_PEERS, "caproto": _PEER_SYNC}

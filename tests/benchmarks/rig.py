@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.libraries import LIMIT, ClientProcess, Library
+from tests.benchmarks.libraries import IN_C, LIMIT, ClientProcess, Library
 from tests.harness.databases import counters, many, many_names
 from tests.harness.ioc_process import SoftIOC
 
@@ -37,8 +37,8 @@ class Row:
     less_is_better : bool
     measure : callable
         Measures a library once, checks what it did, and returns the figure.
-    peers, limit : bool
-        Whether peers, and bare sockets, are measured too.
+    peers, limit, in_c : bool
+        Whether peers, bare sockets, and the C library driven by C, are measured too.
     only : str
         The one peer that does this, if not all do.
     """
@@ -50,6 +50,7 @@ class Row:
     measure: Callable[[Rig, Library], float]
     peers: bool
     limit: bool
+    in_c: bool = False
     only: str = ""
 
     def reached(self, figure: float) -> bool:
@@ -57,6 +58,8 @@ class Row:
 
     def measures(self, library: Library) -> bool:
         """Whether it is of use with this library."""
+        if library.name == IN_C:
+            return self.in_c
         if library.is_peer and not library.name.startswith(self.only):
             return False
         return (self.peers or not library.is_peer) and (self.limit or library is not LIMIT)
@@ -79,6 +82,7 @@ def row(
     at_most: float | None = None,
     peers: bool = False,
     limit: bool = False,
+    in_c: bool = False,
     only: str = "",
 ):
     """Decorator for functions that measure; see `Row`."""
@@ -86,7 +90,7 @@ def row(
     def register(measure: Callable[[Rig, Library], float]) -> Callable[[Rig, Library], float]:
         goal = at_most if at_least is None else at_least
         assert goal is not None
-        ROWS.append(Row(name, unit, goal, at_least is None, measure, peers, limit, only))
+        ROWS.append(Row(name, unit, goal, at_least is None, measure, peers, limit, in_c, only))
         return measure
 
     return register

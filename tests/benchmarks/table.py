@@ -18,7 +18,7 @@ from tests.benchmarks import (  # noqa: F401 - each adds its rows
     bench_tables,
     bench_updates,
 )
-from tests.benchmarks.libraries import LIMIT, OURS, Library
+from tests.benchmarks.libraries import IN_C, LIMIT, OURS, Library
 from tests.benchmarks.rig import ROWS, Rig, Row
 
 
@@ -49,7 +49,7 @@ class Result:
         medians = {
             name: statistics.median(figures)
             for name, figures in self.figures.items()
-            if figures and name not in (OURS.name, LIMIT.name)
+            if figures and name not in (OURS.name, LIMIT.name, IN_C)
         }
         if not medians:
             return None
@@ -115,7 +115,7 @@ def _measure(result: Result, rig: Rig, library: Library) -> str:
 
 #: Where there is none; a hyphen would begin a list in the manual.
 NO_FIGURE = "—"
-COLUMNS = ("", "ours", "worst", "limit", "best peer", "", "ratio", "goal", "")
+COLUMNS = ("", "ours", "worst", "limit", "in C", "best peer", "", "ratio", "goal", "")
 
 
 def written(figure: float | None) -> str:
@@ -136,6 +136,7 @@ def cells(result: Result) -> tuple[str, ...]:
         written(result.median(OURS.name)),
         written(row.worst(ours) if ours else None),
         written(result.median(LIMIT.name)),
+        written(result.median(IN_C)),
         written(peer[1]) if peer else NO_FIGURE,
         peer[0] if peer else "",
         written(result.ratio),
@@ -156,7 +157,7 @@ def text_table(results: list[Result]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines)]
     out = [
         "  ".join(
-            cell.ljust(width) if number in (0, 5, 8) else cell.rjust(width)
+            cell.ljust(width) if number in (0, 6, 9) else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(line, widths))
         ).rstrip()
         for line in lines
@@ -209,14 +210,15 @@ def as_rst(results: list[Result], peers: list[Library], repeats: int) -> str:
         "   :header-rows: 1",
         "",
     ]
-    heads = ("Work", "Ours", "Limit in Python", "Best peer", "Ratio", "Goal")
+    heads = ("Work", "Ours", "Limit in Python", IN_C, "Best peer", "Ratio", "Goal")
     out += _list_row(heads)
     for result in results:
-        name, ours, _, limit, peer, peer_name, ratio, goal, mark = cells(result)
+        name, ours, _, limit, c, peer, peer_name, ratio, goal, mark = cells(result)
         out += _list_row((
             name,
             ours + (" (falls short)" if mark else ""),
             limit,
+            c,
             f"{peer} ({peer_name})" if peer_name else peer,
             ratio,
             goal,

@@ -4,9 +4,9 @@ from __future__ import annotations
 import pytest
 
 from tests.benchmarks.bench_updates import highest
-from tests.benchmarks.libraries import LIMIT, OURS, Library
+from tests.benchmarks.libraries import IN_C, LIMIT, OURS, Library, in_c
 from tests.benchmarks.rig import ROWS, Rig
-from tests.benchmarks.table import Result, as_json, as_rst, run, text_table
+from tests.benchmarks.table import Result, as_json, as_rst, run, text_table, written
 
 PEER = Library(
     "peer 1.0", "with_caproto.py", OURS.python, OURS.one_read, OURS.short_read, is_peer=True
@@ -34,6 +34,15 @@ def test_row(row, rig):
 @pytest.mark.parametrize("row", measured(LIMIT), ids=lambda row: row.name)
 def test_limit_of_row(row, rig):
     assert row.measure(rig, LIMIT) >= 0
+
+
+@pytest.mark.ioc
+@pytest.mark.parametrize("row", [row for row in ROWS if row.in_c], ids=lambda row: row.name)
+def test_row_in_c(row, rig):
+    library = in_c()
+    if library is None:
+        pytest.skip("there is no C compiler")
+    assert row.measures(library) and row.measure(rig, library) >= 0
 
 
 def rows():
@@ -71,6 +80,14 @@ def test_the_best_peer_is_named():
         ]
         assert result.best_peer == (PEER.name, result.row.goal)
         assert PEER.name in text_table([result])
+
+
+def test_the_c_library_has_a_column_and_is_no_peer():
+    for result in results(1.0, 1.0):
+        result.figures[IN_C] = [4.0 * result.row.goal]
+        assert result.best_peer == (PEER.name, result.row.goal)
+        assert written(4.0 * result.row.goal) in text_table([result])
+        assert written(4.0 * result.row.goal) in as_rst([result], [PEER], 3)
 
 
 def test_who_fails_is_named_and_the_others_go_on():
