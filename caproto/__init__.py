@@ -10,13 +10,11 @@ parts that it needs. A new name is entered three times: for the type checker, in
 """
 from __future__ import annotations
 
-import typing
-
 from . import _errors, _faces
 
 __version__ = "2.0.0.dev0"
 
-if typing.TYPE_CHECKING:
+if _faces.TYPE_CHECKING:
     from . import backend
     from ._address_lists import (
         Protocol,
@@ -411,7 +409,7 @@ __all__ = [
 ]
 
 
-if not typing.TYPE_CHECKING:  # which would take it for any name
+if not _faces.TYPE_CHECKING:  # which would take it for any name
     __getattr__ = _faces.importer(__name__, _HOMES, _SUBMODULES)
 
 

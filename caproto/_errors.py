@@ -26,7 +26,9 @@
 """
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # as that of typing, which takes longer to import than all the rest here
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "AccessError",

@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping
-from types import ModuleType
+
+TYPE_CHECKING = False  # as that of typing, which takes longer to import than all the rest here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from types import ModuleType
 
 
 def take(face: str, module: ModuleType, names: Collection[str]) -> None:

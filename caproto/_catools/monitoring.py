@@ -14,6 +14,7 @@ from .events import Event, Events
 from .expressions import Condition
 from .extras import Extras
 from .forms import Form, form_of, json_line
+from .interrupts import CleanUp
 from .reasons import reason
 from .samples import Sample, host_of, sampled_type
 from .settings import Failed, Settings, TimeUp
@@ -41,7 +42,7 @@ def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
     condition = Condition(extras.condition) if extras.condition else None
     names = names + names_from(extras.sources)
     statistics = [Statistics(name) for name in names]
-    with start(settings, names) as context:
+    with CleanUp(), start(settings, names) as context:  # the statistics are still printed
         watch = _Watch(context, names, settings, extras, condition)
         try:
             heading = form.heading()

@@ -48,10 +48,9 @@ def run(tool: Tool, argv: Sequence[str] | None) -> int:
     int
         The exit status.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        After Ctrl-C, if the arguments are those of the process, which ends by the signal then.
+    Notes
+    -----
+    After Ctrl-C the process ends by the signal if the arguments are its own.
     """
     settings = Settings(_name(tool, argv))
     try:
@@ -62,9 +61,9 @@ def run(tool: Tool, argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         if argv is not None:
             return INTERRUPTED
-        # As caget, we die of the signal: the shell then ends its loop, too, instead of going on
-        # with the next command. Python does that at its end, and would print a traceback.
-        sys.excepthook = _say_nothing
+        from .interrupts import end_by_interrupt
+
+        end_by_interrupt()
         raise
     except BrokenPipeError:
         _drop_output()
@@ -121,10 +120,6 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):  # it is not a file
         pass
-
-
-def _say_nothing(*_: object) -> None:
-    """Print no traceback."""
 
 
 def _complain(settings: Settings, problem: object) -> None:

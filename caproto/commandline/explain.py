@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from .._catools.options import CONNECTION, HELP, Options
-from .._catools.program import Tool, run
-from .._catools.settings import Settings
+from .._catools.entry import TYPE_CHECKING, entry
+
+if TYPE_CHECKING:
+    from .._catools.options import Options
+    from .._catools.program import Tool
+    from .._catools.settings import Settings
 
 __all__ = ["main"]
 
@@ -24,30 +26,21 @@ def _more() -> Options:
     return EXPLAIN
 
 
-_TOOL = Tool(
-    name="caproto-explain",
-    usage="[options] PV ...",
-    about="Prints why PVs are not connected: what was searched where, and what to check.",
-    options={**HELP, **CONNECTION},
-    work=_work,
-    more=_more,
-)
+def _tool() -> Tool:
+    from .._catools.options import CONNECTION, HELP
+    from .._catools.program import Tool
+
+    return Tool(
+        name="caproto-explain",
+        usage="[options] PV ...",
+        about="Prints why PVs are not connected: what was searched where, and what to check.",
+        options={**HELP, **CONNECTION},
+        work=_work,
+        more=_more,
+    )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments. Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if all PVs are connected, else 1.
-    """
-    return run(_TOOL, argv)
+main = entry(_tool)
 
 
 if __name__ == "__main__":

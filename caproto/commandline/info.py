@@ -5,11 +5,13 @@ Linked as ``cainfo`` it calls itself so in its messages.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from .._catools.options import CONNECTION, HELP, INTEREST, Options
-from .._catools.program import Tool, run
-from .._catools.settings import Settings
+from .._catools.entry import TYPE_CHECKING, entry
+
+if TYPE_CHECKING:
+    from .._catools.options import Options
+    from .._catools.program import Tool
+    from .._catools.settings import Settings
 
 __all__ = ["main"]
 
@@ -34,30 +36,21 @@ def _more() -> Options:
     return INFO
 
 
-_TOOL = Tool(
-    name="caproto-info",
-    usage="[options] PV ...",
-    about="Prints what is known about the connection to PVs.",
-    options={**HELP, **CONNECTION, **INTEREST},
-    work=_work,
-    more=_more,
-)
+def _tool() -> Tool:
+    from .._catools.options import CONNECTION, HELP, INTEREST
+    from .._catools.program import Tool
+
+    return Tool(
+        name="caproto-info",
+        usage="[options] PV ...",
+        about="Prints what is known about the connection to PVs.",
+        options={**HELP, **CONNECTION, **INTEREST},
+        work=_work,
+        more=_more,
+    )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments. Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 1 for a wrong command line and if a PV was not found.
-    """
-    return run(_TOOL, argv)
+main = entry(_tool)
 
 
 if __name__ == "__main__":

@@ -5,22 +5,13 @@ Linked as ``camonitor`` it calls itself so in its messages.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from functools import partial
 
-from .._catools.options import (
-    CONNECTION,
-    COUNT,
-    ENUM,
-    HELP,
-    MONITORING,
-    NUMBERS,
-    SEPARATOR,
-    TEXT,
-    Options,
-)
-from .._catools.program import Tool, run
-from .._catools.settings import Settings
+from .._catools.entry import TYPE_CHECKING, entry
+
+if TYPE_CHECKING:
+    from .._catools.options import Options
+    from .._catools.program import Tool
+    from .._catools.settings import Settings
 
 __all__ = ["main"]
 
@@ -35,6 +26,8 @@ def _work(settings: Settings, names: list[str]) -> int:
         from .._catools.monitoring import monitor
 
         return monitor(settings, settings.extras, names)
+    from functools import partial
+
     from .._catools.access import start
     from .._catools.watching import watch
 
@@ -57,32 +50,32 @@ def _more() -> Options:
     return MONITOR
 
 
-_TOOL = Tool(
-    name="caproto-monitor",
-    usage="[options] PV ...",
-    about="Prints the values of PVs whenever they change, until Ctrl-C.",
-    options={
-        **HELP, **CONNECTION, **MONITORING, **COUNT, **ENUM, **TEXT, **NUMBERS, **SEPARATOR,
-    },
-    work=_work,
-    more=_more,
-)
+def _tool() -> Tool:
+    from .._catools.options import (
+        CONNECTION,
+        COUNT,
+        ENUM,
+        HELP,
+        MONITORING,
+        NUMBERS,
+        SEPARATOR,
+        TEXT,
+    )
+    from .._catools.program import Tool
+
+    return Tool(
+        name="caproto-monitor",
+        usage="[options] PV ...",
+        about="Prints the values of PVs whenever they change, until Ctrl-C.",
+        options={
+            **HELP, **CONNECTION, **MONITORING, **COUNT, **ENUM, **TEXT, **NUMBERS, **SEPARATOR,
+        },
+        work=_work,
+        more=_more,
+    )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool, until Ctrl-C.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments. Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 1 for a wrong command line, 130 after Ctrl-C.
-    """
-    return run(_TOOL, argv)
+main = entry(_tool)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ Linked as ``caput`` it calls itself so in its messages.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from .._catools.options import CONNECTION, COUNT, HELP, PUT_FORMS, SEPARATOR, Options
-from .._catools.program import Tool, run
-from .._catools.settings import Failed, Settings
+from .._catools.entry import TYPE_CHECKING, entry
+
+if TYPE_CHECKING:
+    from .._catools.options import Options
+    from .._catools.program import Tool
+    from .._catools.settings import Settings
 
 __all__ = ["main"]
 
@@ -20,6 +22,7 @@ def _work(settings: Settings, words: list[str]) -> int:
 
         return put(settings, settings.extras, words)
     from .._catools.access import connect, read_lines, start
+    from .._catools.settings import Failed
     from .._catools.writing import values_to_write, write
 
     name, values = words[:1], words[1:]
@@ -35,7 +38,7 @@ def _work(settings: Settings, words: list[str]) -> int:
         is_terse = settings.form == "terse"
         (old,) = read_lines(pvs, settings)
         if not is_terse:
-            print(f"Old : {old}")
+            print(f"Old : {old}", flush=True)  # what follows may take long
         write(pvs[0], data, settings)
         (new,) = read_lines(pvs, settings)
         print(new if is_terse else f"New : {new}")
@@ -48,32 +51,22 @@ def _more() -> Options:
     return PUT
 
 
-_TOOL = Tool(
-    name="caproto-put",
-    usage="[options] PV VALUE ...\n       {tool} [options] -a PV COUNT VALUE ...",
-    about="Writes a value to a PV, and prints the old and the new one.",
-    options={**HELP, **CONNECTION, **PUT_FORMS, **COUNT, **SEPARATOR},
-    work=_work,
-    more=_more,
-    options_anywhere=False,
-)
+def _tool() -> Tool:
+    from .._catools.options import CONNECTION, COUNT, HELP, PUT_FORMS, SEPARATOR
+    from .._catools.program import Tool
+
+    return Tool(
+        name="caproto-put",
+        usage="[options] PV VALUE ...\n       {tool} [options] -a PV COUNT VALUE ...",
+        about="Writes a value to a PV, and prints the old and the new one.",
+        options={**HELP, **CONNECTION, **PUT_FORMS, **COUNT, **SEPARATOR},
+        work=_work,
+        more=_more,
+        options_anywhere=False,
+    )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments. Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 1 for a wrong command line, if the PV was not found, if it must not be written,
-        and, with ``-c``, if the server refused.
-    """
-    return run(_TOOL, argv)
+main = entry(_tool)
 
 
 if __name__ == "__main__":

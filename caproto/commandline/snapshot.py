@@ -13,217 +13,42 @@ gone, both without a message.
 """
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from .._catools.more_options import SNAPSHOT, extras_of
-from .._catools.options import CONNECTION, HELP, UsageError
-from .._catools.program import Tool, run
-from .._catools.settings import Failed, Settings
+from .._catools.entry import TYPE_CHECKING, entry
 
 if TYPE_CHECKING:
-    from .._catools.snapshots import SnapshotClient
-    from .._errors import CaprotoError
-    from ..threading.client import SnapshotDifference, TableSnapshot
+    from .._catools.program import Tool
 
 __all__ = ["main"]
 
-T = TypeVar("T")
+
+def _tool() -> Tool:
+    from .._catools.more_options import SNAPSHOT
+    from .._catools.options import CONNECTION, HELP
+    from .._catools.program import Tool
+    from .._catools.snapshotting import snapshot
+
+    return Tool(
+        name="caproto-snapshot",
+        usage="save FILE PV ... | --from NAMES\n"
+        "       {tool} diff FILE [PV ... | --from NAMES] [--with FILE]\n"
+        "       {tool} restore FILE [PV ... | --from NAMES] [--dry-run]",
+        about="Saves the values of PVs in a file, compares with it, and restores them.\n"
+        "FILE ends in .npz or .parquet. Without a PV, all PVs of the file are meant.",
+        options={
+            **HELP,
+            "w": CONNECTION["w"]._replace(
+                meaning="Time to wait for the next PV or reply, 0: without end (default: 1)"
+            ),
+            **SNAPSHOT,
+        },
+        work=snapshot,
+        failed=2,
+    )
 
 
-#: The options that each command has, beside those that all have.
-_COMMANDS = {
-    "save": (),
-    "diff": ("atol", "rtol", "with"),
-    "restore": ("atol", "rtol", "all", "dry-run"),
-}
-
-
-class _Request(NamedTuple):
-    """What a command line asks for."""
-
-    command: str
-    file: str
-    names: list[str]
-    #: The options that not every command has, and their arguments.
-    given: Mapping[str, str]
-
-    def tolerances(self) -> dict[str, float]:
-        """Return the arguments of `TableSnapshot.diff`."""
-        return {name: float(self.given.get(name, 0)) for name in ("atol", "rtol")}
-
-
-# ---- the commands
-
-
-def _save(client: SnapshotClient, request: _Request) -> int:
-    if not request.names:
-        raise Failed("Name the PVs to save.")
-    snap = client.read(request.names)
-    _report(snap.errors)
-    if not snap.ok.any():
-        raise Failed(f"No PV could be read. {request.file} was not written.")
-    _with_file(request.file, snap.save)
-    print(f"{snap.ok.sum()} of {len(snap)} PVs saved in {request.file}")
-    return int(not snap.ok.all())
-
-
-def _diff(client: SnapshotClient, request: _Request) -> int:
-    saved = _load(request.file, request.names)
-    present = client.read(saved.names)
-    _report(present.errors)
-    return max(_compare(saved, present, request), int(bool(present.errors)))
-
-
-def _diff_files(request: _Request) -> int:
-    files = (request.file, request.given["with"])
-    saved, present = (_load(path, request.names) for path in files)
-    return _compare(saved, present, request)
-
-
-def _compare(saved: TableSnapshot, present: TableSnapshot, request: _Request) -> int:
-    found = saved.diff(present, **request.tolerances())
-    print(_text(found))
-    return int(bool(found))
-
-
-def _restore(client: SnapshotClient, request: _Request) -> int:
-    saved = _load(request.file, request.names)
-    for name in _without_value(saved):
-        print(f"{name!r}: {request.file} has no value of it", file=sys.stderr)
-    wanted = saved.select(_with_value(saved))
-    present = client.read(wanted.names)
-    _report(present.errors)
-    if not present.ok.any():
-        raise Failed("No PV could be read. Nothing was written.")
-    readable = _with_value(present)
-    changes = present.select(readable).diff(saved.select(readable), **request.tolerances())
-    names = readable if "all" in request.given else changes.names
-    print(_text(changes))
-    if "dry-run" in request.given:
-        print(f"{len(names)} of {len(saved)} PVs would be written")
-        return int(len(readable) < len(saved))
-    errors = client.write({name: saved[name] for name in names})
-    _report(errors)
-    print(f"{len(names) - len(errors)} of {len(names)} PVs written from {request.file}")
-    return int(bool(errors) or len(readable) < len(saved))
-
-
-_WORK = {"save": _save, "diff": _diff, "restore": _restore}
-
-
-def _with_value(snap: TableSnapshot) -> list[str]:
-    return [name for name, ok in zip(snap, snap.ok, strict=True) if ok]
-
-
-def _without_value(snap: TableSnapshot) -> list[str]:
-    return [name for name, ok in zip(snap, snap.ok, strict=True) if not ok]
-
-
-def _report(errors: Mapping[str, CaprotoError]) -> None:
-    """Print what went wrong; each error names its PV."""
-    for error in errors.values():
-        print(error, file=sys.stderr)
-
-
-def _text(found: SnapshotDifference) -> str:
-    """Write differences: all of them, cut to the width of a terminal."""
-    return found.to_text(os.get_terminal_size().columns if sys.stdout.isatty() else None)
-
-
-def _load(path: str, names: Sequence[str]) -> TableSnapshot:
-    """Read a file; only some of its PVs, if there are names."""
-    from ..threading.client import TableSnapshot
-
-    snap = _with_file(path, TableSnapshot.load)
-    if not names:
-        return snap
-    unknown = [name for name in names if name not in snap]
-    if unknown:
-        raise Failed(f"{path} has no {', '.join(map(repr, unknown))}")
-    return snap.select(names)
-
-
-def _with_file(path: str, action: Callable[[str], T]) -> T:
-    """Do something with a file; say so if the system does not let us."""
-    try:
-        return action(path)
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror or error}") from None
-
-
-# ---- the command line
-
-
-def _work(settings: Settings, words: list[str]) -> int:
-    from .._client.snapshot_files import check_path
-
-    request = _understood(settings, words)
-    for path in filter(None, (request.file, request.given.get("with"))):
-        check_path(path)
-    if "with" in request.given:
-        return _diff_files(request)
-    from .._catools.progress import Progress
-    from .._catools.snapshots import SnapshotClient
-    from ..threading.client import Context
-
-    with Context() as context, Progress(sys.stderr) as progress:
-        client = SnapshotClient(context, settings.patience, progress)
-        return _WORK[request.command](client, request)
-
-
-def _understood(settings: Settings, words: list[str]) -> _Request:
-    """Find the command, the file and the names among the words."""
-    from .._catools.sources import names_from
-
-    extras = extras_of(settings)
-    command, file = [*words, "", ""][:2]
-    if command not in _COMMANDS:
-        raise UsageError(f"The first word must be save, diff or restore. {settings.hint}")
-    if not file:
-        raise UsageError(f"Name the file. {settings.hint}")
-    for option in extras.given:
-        if option not in _COMMANDS[command]:
-            raise UsageError(f"'{command}' has no option '--{option}'. {settings.hint}")
-    names = dict.fromkeys([*words[2:], *names_from(extras.sources)])
-    return _Request(command, file, list(names), extras.given)
-
-
-_TOOL = Tool(
-    name="caproto-snapshot",
-    usage="save FILE PV ... | --from NAMES\n"
-    "       {tool} diff FILE [PV ... | --from NAMES] [--with FILE]\n"
-    "       {tool} restore FILE [PV ... | --from NAMES] [--dry-run]",
-    about="Saves the values of PVs in a file, compares with it, and restores them.\n"
-    "FILE ends in .npz or .parquet. Without a PV, all PVs of the file are meant.",
-    options={
-        **HELP,
-        "w": CONNECTION["w"]._replace(
-            meaning="Time to wait for the next PV or reply, 0: without end (default: 1)"
-        ),
-        **SNAPSHOT,
-    },
-    work=_work,
-    failed=2,
-)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the tool.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments. Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit status; see above.
-    """
-    return run(_TOOL, argv)
+main = entry(_tool)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from caproto._catools.settings import Settings
 def test_every_option_is_listed_and_the_lines_fit(call):
     for tool in ("get", "put", "monitor", "info", "explain"):
         module = importlib.import_module(f"caproto.commandline.{tool}")
-        options = {**module._TOOL.options, **module._TOOL.more()}
+        options = {**module._tool().options, **module._tool().more()}
         done = call(tool, "--help")
         assert done.status == 0 and done.lines[0].startswith(f"Usage: caproto-{tool} ")
         for name, option in options.items():
@@ -31,6 +31,6 @@ def test_the_examples_have_options_that_exist():
                 "'" not in command) else shlex.split(command)
             assert name == tool
             assert parse(
-                Settings(tool), module._TOOL.options, words,
-                anywhere=module._TOOL.options_anywhere, more=module._TOOL.more,
+                Settings(tool), module._tool().options, words,
+                anywhere=module._tool().options_anywhere, more=module._tool().more,
             ) or "--from" in words

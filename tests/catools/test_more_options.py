@@ -59,7 +59,7 @@ def test_an_empty_condition_is_refused():
 def test_no_letter_and_no_word_has_two_meanings():
     for tool in ("get", "put", "monitor", "info", "explain"):
         module = importlib.import_module(f"caproto.commandline.{tool}")
-        options, more = module._TOOL.options, module._TOOL.more()
+        options, more = module._tool().options, module._tool().more()
         words = [option.word or name for name, option in (*options.items(), *more.items())]
         assert len(words) == len(set(words))
         assert not set(options) & set(more)

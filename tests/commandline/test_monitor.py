@@ -1,11 +1,15 @@
 """caproto-monitor as users run it: what camonitor was recorded to print."""
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.commandline.recordings import Case, Player, recorded
+from tests.harness.ioc_process import SoftIOC, clean_environ
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +22,19 @@ def player() -> Iterator[Player]:
 @pytest.mark.parametrize("case", recorded("camonitor"))
 def test_as_recorded(case: Case, player: Player) -> None:
     player.check(case, "monitor")
+
+
+def test_ctrl_c_prints_the_statistics(ioc: SoftIOC) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "caproto.commandline.monitor", "--stats", ioc.pv("double")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=clean_environ(**ioc.environ),
+    )
+    try:
+        assert child.stdout is not None and child.stdout.readline().startswith(ioc.pv("double"))
+        child.send_signal(signal.SIGINT)
+        out, errors = child.communicate(timeout=20)
+    finally:
+        child.kill()
+    assert (child.returncode, errors) == (-signal.SIGINT, "")
+    assert "updates" in out.splitlines()[0] and out.splitlines()[1].split()[1] == "1"

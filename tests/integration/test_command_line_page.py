@@ -75,7 +75,7 @@ def test_its_table_has_every_option():
         (tool, option.word or name)
         for tool in TOOLS
         for module in [importlib.import_module(f"caproto.commandline.{tool}")]
-        for name, option in {**module._TOOL.options, **module._TOOL.more()}.items()
+        for name, option in {**module._tool().options, **module._tool().more()}.items()
     }
     assert listed == there
     letters = {letter for row in rows for letter in re.findall(r"-(\S)", row[0])}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ..access import start
 from ..extras import Extras
+from ..interrupts import CleanUp
 from ..options import UsageError
 from ..settings import Failed, Settings
 
@@ -61,7 +62,7 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
     from .source import Source
     from .table import Table
 
-    with start(settings, names) as context:
+    with CleanUp(), start(settings, names) as context:  # the terminal must be as before
         source, table = Source(context, settings), Table()
         table.add(source.add(names))
         app = WatchApp(source, table)
