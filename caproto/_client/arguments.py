@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Final, TypeVar
 
 from .._addresses import Address
@@ -235,19 +235,27 @@ def listed(argument: str, values: Iterable[T]) -> list[T]:
     raise CaprotoTypeError(f"{argument} must be a list or another iterable, not {values!r}")
 
 
-def check_names(names: Iterable[object], call: str = "get_pvs") -> None:
-    """Raise unless all *names*, the arguments of *call*, can be searched."""
+def check_names(names: Collection[object], starred: str = "") -> list[str]:
+    """Return *names* as plain texts; raise unless all can be searched.
+
+    *starred* is the method that takes them one by one, if that is how they were passed.
+    """
     for name in names:
         # Nearly all there is; quicker than to make the payload.
         if type(name) is str and 0 < len(name) <= _SURELY_SHORT and name.isascii():
             if "\0" not in name:
                 continue
         if not isinstance(name, str):
+            hint = f"; to pass a list, write {starred}(*names)" if starred else ""
             raise CaprotoTypeError(
-                f"PV names must be str, not {name!r} ({type(name).__name__}); to pass a list, "
-                f"write {call}(*names)"
+                f"PV names must be str, not {name!r} ({type(name).__name__}){hint}"
             )
         try:
             name_payload(name)
         except CaprotoValueError as error:
             raise error.with_traceback(None) from None  # users need not see our frames
+    return list(map(_plain, names))
+
+
+#: Texts of numpy, for example, are of subclasses, whose repr would be in messages.
+_plain: Callable[[object], str] = str.__str__

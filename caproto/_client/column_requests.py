@@ -18,6 +18,7 @@ from .._protocol.message import DataMessage, Message
 from .columns import Columns, Rows, TableForm
 from .interfaces import Waiter
 from .operations import NORMAL, Answer
+from .snapshot_columns import fix, refuse_change
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -210,6 +211,12 @@ class TableWritten:
         Why the others were not, by name.
     """
 
+    __slots__ = ("errors", "names", "ok")
+
+    names: tuple[str, ...]
+    ok: NDArray[numpy.bool_]
+    errors: Mapping[str, CaprotoError]
+
     def __init__(
         self,
         names: tuple[str, ...],
@@ -217,9 +224,12 @@ class TableWritten:
         errors: Mapping[str, CaprotoError],
     ) -> None:
         ok.flags.writeable = False
-        self.names = names
-        self.ok = ok
-        self.errors: Mapping[str, CaprotoError] = MappingProxyType(dict(errors))
+        fix(self, names=names, ok=ok, errors=MappingProxyType(dict(errors)))
+
+    __setattr__ = __delattr__ = refuse_change
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return TableWritten, (self.names, self.ok, dict(self.errors))
 
     def __repr__(self) -> str:
         lines = [f"{int(self.ok.sum())} of {len(self.names)} PVs were written"]

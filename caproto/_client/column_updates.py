@@ -231,7 +231,7 @@ class LatestUpdates(ColumnUpdates):
         return columns.snapshot(connected, errors), version
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Updates:
     """Some updates of a table, in the order in which they came.
 

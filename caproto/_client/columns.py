@@ -78,6 +78,8 @@ def make_form(dtype: object, family: str, count: int) -> Form:
     """
     key = dtype.lower() if isinstance(dtype, str) else dtype
     plain = _TYPES.get(key) if isinstance(key, Hashable) else None
+    if isinstance(dtype, ChannelType) and dtype in _DTYPES:
+        plain = dtype
     if plain is None:
         try:
             found = numpy.dtype(dtype)  # type: ignore[call-overload]
@@ -90,7 +92,8 @@ def make_form(dtype: object, family: str, count: int) -> Form:
         raise CaprotoValueError(
             f"dtype={dtype!r} is not a type of Channel Access: give float, int or str; "
             "a dtype of numpy (float64, float32, int32, int16, uint8; uint16 for enums); "
-            "or 'double', 'float', 'long', 'short', 'char', 'enum' or 'string'"
+            "'double', 'float', 'long', 'short', 'char', 'enum' or 'string'; "
+            "or a plain ChannelType"
         )
     data_type = field_types[family][plain]
     return Form(int(data_type), int(plain), count, numpy.dtype(_DTYPES[plain]))
@@ -392,17 +395,12 @@ def check_values(
         if not len(chosen):
             continue
         if form.mixed:
-            array = _array(_chosen(values, form, chosen))
-            shape = (len(chosen), *element)
+            array, every = _array(_chosen(values, form, chosen)), (len(chosen), *element)
         else:
-            array = _array(values)
-            shape = (len(form), *element)
-        try:
-            if array.ndim:
-                array = numpy.broadcast_to(array, shape)
-        except ValueError:
-            raise _wrong_shape(array.shape, form) from None
-        if array.ndim and not form.mixed:
+            array, every = _array(values), (len(form), *element)
+        if array.shape not in ((), element, every):
+            raise _wrong_shape(array.shape, form)
+        if array.shape == every and not form.mixed:
             array = array[chosen]  # the others may be anything
         yield one, chosen, numpy.broadcast_to(_converted(array, one), (len(chosen), *element))
 

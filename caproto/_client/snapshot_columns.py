@@ -3,9 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from .._errors import CaprotoError, CaprotoKeyError, CaprotoValueError, DisconnectedError
+from .._errors import (
+    CaprotoAttributeError,
+    CaprotoError,
+    CaprotoKeyError,
+    CaprotoValueError,
+    DisconnectedError,
+)
 from .._protocol.dbr import ChannelType
 from .._protocol.presentation import array_words, text_words
 from .._protocol.text import decode_text
@@ -23,6 +29,17 @@ _MOST_DIGITS = 12
 COLUMNS = ("values", "timestamps", "severity", "status", "connected", "ok")
 
 
+def fix(thing: object, **attributes: object) -> None:
+    """Set attributes of an object that never changes; for its constructor."""
+    for name, value in attributes.items():
+        object.__setattr__(thing, name, value)
+
+
+def refuse_change(thing: object, name: str, *_value: object) -> NoReturn:
+    """Refuse to set or delete an attribute."""
+    raise CaprotoAttributeError(f"a {type(thing).__name__} cannot be changed, nor its {name!r}")
+
+
 class SnapshotColumns:
     """What `TableSnapshot` holds; see there for its arguments."""
 
@@ -30,6 +47,16 @@ class SnapshotColumns:
         "names", "values", "timestamps", "severity", "status", "connected", "ok", "errors",
         "_index",
     )
+
+    names: tuple[str, ...]
+    values: Column
+    timestamps: NDArray[numpy.datetime64]
+    severity: Column
+    status: Column
+    connected: NDArray[numpy.bool_]
+    ok: NDArray[numpy.bool_]
+    errors: Mapping[str, CaprotoError]
+    _index: Mapping[str, int] | None
 
     def __init__(
         self,
@@ -49,18 +76,19 @@ class SnapshotColumns:
                     f"{len(names)} names need arrays of as many elements, not of {len(column)}"
                 )
             column.flags.writeable = False
-        self.names = names
-        self.values, self.timestamps = values, timestamps
-        self.severity, self.status = severity, status
-        self.connected, self.ok = connected, ok
-        self.errors = MappingProxyType(dict(errors))
-        self._index: Mapping[str, int] | None = None
+        fix(self, names=names, values=values, timestamps=timestamps, severity=severity)
+        fix(self, status=status, connected=connected, ok=ok)
+        fix(self, errors=MappingProxyType(dict(errors)), _index=None)
+
+    __setattr__ = __delattr__ = refuse_change
 
     @property
     def index(self) -> Mapping[str, int]:
         """The position of each name in the arrays."""
         if self._index is None:
-            self._index = MappingProxyType({name: at for at, name in enumerate(self.names)})
+            index = {name: at for at, name in enumerate(self.names)}
+            fix(self, _index=MappingProxyType(index))
+        assert self._index is not None
         return self._index
 
     def __len__(self) -> int:

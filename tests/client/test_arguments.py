@@ -137,7 +137,9 @@ class TestMask:
 
 class TestNamesAndPriorities:
     def test_names(self):
-        arguments.check_names(["a", "x:y.VAL", "é"])
+        names = ["a", "x:y.VAL", "é"]
+        assert arguments.check_names(names) == arguments.check_names(numpy.array(names)) == names
+        assert type(arguments.check_names(numpy.array(names))[0]) is str
 
     def test_a_list_in_place_of_names(self):
         with pytest.raises(CaprotoTypeError, match=r"PV names must be str, not \['a'\] \(list\)"):

@@ -1,13 +1,15 @@
 """Reads of a table, as the readers of its circuits fill them in."""
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 
 import numpy as np
 import pytest
 
 import caproto as ca
-from caproto import ChannelType, DisconnectedError, ReadError
+from caproto import CaprotoAttributeError, ChannelType, DisconnectedError, ReadError
 from caproto._client.column_requests import ColumnRead, ColumnRequests, TableWritten
 from caproto._client.columns import TableForm
 from caproto._protocol.id_ranges import Block, IdRange
@@ -146,3 +148,13 @@ def test_what_a_write_tells_cannot_be_changed():
     assert list(written.errors) == ["b"]
     with pytest.raises(ValueError, match="read-only"):
         written.ok[1] = True
+    for change in (lambda: setattr(written, "ok", None), lambda: delattr(written, "errors")):
+        with pytest.raises(CaprotoAttributeError, match="a TableWritten cannot be changed"):
+            change()
+
+
+def test_what_a_write_tells_can_be_copied_and_pickled():
+    written = TableWritten(("a", "b"), np.array([True, False]), {"b": ca.WriteError("refused")})
+    for again in (pickle.loads(pickle.dumps(written)), copy.deepcopy(written)):
+        assert repr(again) == repr(written) and again.ok.tolist() == [True, False]
+        assert again.names == ("a", "b") and not again.ok.flags.writeable

@@ -43,6 +43,7 @@ class TestTypes:
             ("Short", ChannelType.TIME_INT, "i2"), (np.float32, ChannelType.TIME_FLOAT, "f4"),
             (np.dtype("u1"), ChannelType.TIME_CHAR, "u1"), ("U12", ChannelType.TIME_STRING, "S40"),
             (np.uint16, ChannelType.TIME_ENUM, "u2"), ("float", ChannelType.TIME_FLOAT, "f4"),
+            (ChannelType.LONG, ChannelType.TIME_LONG, "i4"),
         ],
     )  # fmt: skip
     def test_what_users_call_them(self, dtype, number, column):
@@ -53,7 +54,10 @@ class TestTypes:
         assert make_form(float, "status", 1).data_type == ChannelType.STS_DOUBLE
         assert make_form(float, "native", 1).data_type == ChannelType.DOUBLE
 
-    @pytest.mark.parametrize("dtype", ["banana", np.int64, np.complex64, 5, None.__class__, b"x"])
+    @pytest.mark.parametrize(
+        "dtype",
+        ["banana", np.int64, np.complex64, 5, None.__class__, b"x", True, ChannelType.TIME_LONG],
+    )
     def test_what_channel_access_does_not_have(self, dtype):
         with pytest.raises(CaprotoValueError, match="is not a type of Channel Access"):
             make_form(dtype, "time", 1)
@@ -201,6 +205,16 @@ class TestValuesToWrite:
         form = TableForm(["a", "b"], "time", int, 2)
         assert self.parts([[1, 2], [3, 4]], form) == [([0, 1], [[1, 2], [3, 4]])]
         assert self.parts([7, 8], form) == [([0, 1], [[7, 8], [7, 8]])]
+
+    @pytest.mark.parametrize(
+        "values, mask",
+        [([5], None), ([5], [0]), ([5, 6], [0, 1]), ([[5], [6], [7]], None), ([[5, 6, 7]], None)],
+    )
+    def test_a_shape_that_is_nearly_right(self, values, mask):
+        """What numpy would repeat may be meant for other rows."""
+        form = TableForm(["a", "b", "c"], "time", float, 1)
+        with pytest.raises(CaprotoValueError, match=r"the table needs \(3,\), or one value"):
+            self.parts(values, form, mask)
 
     def test_each_type_its_own(self):
         form = TableForm(["a", "b", "c"], "time", [float, str, float], 1)

@@ -5,6 +5,7 @@ import numpy
 import pytest
 
 from caproto import (
+    CaprotoAttributeError,
     CaprotoError,
     CaprotoKeyError,
     CaprotoTimeoutError,
@@ -30,6 +31,16 @@ def test_the_arrays_are_those_that_were_given_and_read_only(snap):
             column[0] = column[1]
     with pytest.raises(TypeError):
         snap.errors["x"] = ERROR
+
+
+@pytest.mark.parametrize("name", ["values", "names", "errors", "_index", "other"])
+def test_its_attributes_stay(snap, name):
+    assert snap.index["good"] == 0
+    with pytest.raises(CaprotoAttributeError, match=f"a TableSnapshot cannot be .* its '{name}'"):
+        setattr(snap, name, None)
+    with pytest.raises(CaprotoAttributeError, match="cannot be changed"):
+        delattr(snap, name)
+    assert snap.names[0] == "good" and snap.index["good"] == 0
 
 
 def test_arrays_of_another_length_are_refused():

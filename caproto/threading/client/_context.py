@@ -204,7 +204,7 @@ class Context:
             For a name that is not a str, empty or too long, a priority out of range, or a
             callback that cannot be called. No PV is made then.
         """
-        check_names(names)
+        wanted = check_names(names, "get_pvs")
         on_state, on_access = connection_state_callback, access_rights_callback
         states = None if on_state is None else listener(on_state, "f(pv, state)")
         access = None if on_access is None else listener(on_access, "f(pv, access_rights)")
@@ -212,7 +212,7 @@ class Context:
         timeout = check_default_timeout(timeout)
         self._home.check_open()
         listening = states is not None or access is not None
-        table, keys = self._home.table, [(name, priority) for name in names]
+        table, keys = self._home.table, [(name, priority) for name in wanted]
         new: set[ClientPV] = set()
         if listening or not all(key in table.pvs for key in keys):
             if _locks.held(*self._home.locks):
@@ -221,7 +221,7 @@ class Context:
             with self._home.lock:
                 self._home.check_open()
                 new = table.file(
-                    names, priority, lambda name: PV(name, priority, self._home, timeout, now)
+                    wanted, priority, lambda name: PV(name, priority, self._home, timeout, now)
                 )
         added: list[PVCallback] = []
         try:
@@ -352,7 +352,7 @@ class Context:
         """
         if not isinstance(values, Mapping):
             raise CaprotoTypeError(f"values must be a dict of name -> value, not {values!r}")
-        check_names(values, "write")
+        check_names(values)
         deadline = self._deadline(timeout)
         self._home.check_reentry("Context.write")
         from ._many import write_many
@@ -380,8 +380,8 @@ class Context:
             alarm, ``'native'`` for nothing.
         dtype : type, or sequence or mapping of types
             Type of the values, to which the servers convert: ``float``, ``int`` (int32), ``str``,
-            one of the types of numpy that Channel Access has, or a name such as ``'enum'``. One for
-            all, one for each name, or a mapping of name to type.
+            one of the types of numpy that Channel Access has, a name such as ``'enum'``, or a
+            plain `ChannelType`. One for all, one for each name, or a mapping of name to type.
         count : int
             Number of elements: 1 for scalars. PVs that have fewer cannot be read.
         priority : int
@@ -402,8 +402,7 @@ class Context:
         CaprotoNotImplementedError
             If numpy is not installed.
         """
-        wanted = listed("names", names)
-        check_names(wanted, "table")
+        wanted = check_names(listed("names", names))
         timeout = check_default_timeout(timeout)
         try:
             from ._table import Table

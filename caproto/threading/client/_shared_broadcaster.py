@@ -132,8 +132,7 @@ class SharedBroadcaster:
         CaprotoTypeError, CaprotoValueError
             If one of *names* cannot be searched.
         """
-        wanted = listed("names", names)
-        check_names(wanted, "search")
+        wanted = check_names(listed("names", names))
         if self._service.closed:
             raise ContextDisconnectedError(self._service.closed)
         self._name_searches.begin(results_queue, wanted, check_timeout(timeout))
@@ -158,7 +157,7 @@ class SharedBroadcaster:
         CaprotoKeyError
             If no server has answered in that time.
         """
-        check_names((name,), "get_cached_search_result")
+        check_names((name,))
         return self._name_searches.result(name, threshold)
 
     def new_id(self) -> int:

@@ -300,6 +300,10 @@ class Table:
             chosen = numpy.asarray(mask)
         except (TypeError, ValueError):  # lists of different lengths
             chosen = numpy.zeros(0)
+        if numpy.ma.is_masked(mask):
+            raise CaprotoValueError(
+                "mask has masked elements; call its filled() to choose what they mean"
+            )
         if chosen.dtype != numpy.bool_ or chosen.shape != (len(self),):
             raise CaprotoValueError(
                 f"mask must be an array of bool with the shape ({len(self)},), not {mask!r}"

@@ -9,7 +9,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy
 
@@ -21,7 +21,7 @@ from ..._client.operations import failure, refusal
 from ..._client.pvs import link_of
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
-from ..._errors import CaprotoError, CaprotoValueError
+from ..._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
 from ..._protocol.commands import ErrorResponse
 from ..._protocol.message import DataMessage
 from .. import _lifetime, _waiting
@@ -199,6 +199,12 @@ class TableMonitor:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise CaprotoTypeError(
+            f"a {type(self).__name__} cannot be copied or pickled, because it has connections; "
+            "pass on what comes from it"
+        )
 
     # ---- waiting
 

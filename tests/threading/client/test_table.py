@@ -1,6 +1,7 @@
 """Tables of PVs, against a real IOC and against scripted servers."""
 from __future__ import annotations
 
+import copy
 import gc
 import pickle
 import sys
@@ -206,6 +207,16 @@ class TestTable:
         with pytest.raises(ca.CaprotoNotImplementedError, match="table.. needs numpy"):
             ctx.table(["x"])
 
+    def test_its_monitors_cannot_be_copied(self, ctx):
+        table = ctx.table(["x"])
+        for monitor in (table.monitor(), table.monitor(lambda snap, changed: None), table.record()):
+            with monitor, pytest.raises(CaprotoTypeError, match="cannot be copied or pickled"):
+                copy.copy(monitor)
+
+    def test_names_of_numpy_are_plain_in_messages(self, ctx):
+        (name,) = ctx.table(np.array(["missing"])).read(timeout=0).errors.items()
+        assert type(name[0]) is str and str(name[1]).startswith("'missing' ")
+
     def test_it_cannot_be_pickled(self, ctx):
         with pytest.raises(CaprotoTypeError, match="a Table cannot be copied or pickled"):
             pickle.dumps(ctx.table(["x"]))
@@ -302,7 +313,8 @@ class TestWriting:
     def test_wrong_arguments_send_nothing(self, server, ctx):
         table = ctx.table(["x", "y"])
         for values, mask in (([1, 2, 3], None), ("a", None), ([1, 2], [True]), ([1, 2], "x"),
-                             ([1, 2], [[True], [True, False]])):  # fmt: skip
+                             ([1, 2], [[True], [True, False]]), ([1], None),
+                             ([1, 2], np.ma.array([True, True], mask=[0, 1]))):  # fmt: skip
             with pytest.raises((CaprotoTypeError, CaprotoValueError)):
                 table.write(values, mask)
         assert not server.received(ca.WriteNotifyRequest)
