@@ -3,8 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._errors import CaprotoError
+from .._client.operations import Write
+from .._errors import AccessError, CaprotoError, CaprotoTypeError, CaprotoValueError
 from .._protocol.dbr import ChannelType
+from ..threading._waiting import Deadline
 from ..threading.client import PV
 from .access import facts_of, start
 from .extras import Extras
@@ -24,7 +26,9 @@ _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-
 
 
 def put(settings: Settings, extras: Extras, words: list[str]) -> int:
-    """Write values and print the PVs before and after; nothing is written unless all are connected.
+    """Write values and print the PVs before and after.
+
+    Nothing is written unless all PVs are connected and all values can be sent.
 
     Parameters
     ----------
@@ -50,10 +54,16 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
         pvs, missing = usable_pvs(context, names, settings, extras)
         for pv, error in missing.items():
             report(Sample(pv.name, "not connected", text=str(error)), form)
-        wanted = [
-            (pv, _value(pv, one, settings))
-            for pv, one in zip(pvs, assignments) if pv not in missing
-        ]
+        wanted, wrong = [], []
+        for pv, one in zip(pvs, assignments):
+            if pv not in missing:
+                try:
+                    wanted.append((pv, _checked(pv, *_value(pv, one, settings))))
+                except (Failed, CaprotoValueError, CaprotoTypeError) as error:
+                    wrong.append(error)
+                    _report_error(pv, error, form)
+        if wrong:
+            return status_of(wrong, settings.exact)
         errors: list[CaprotoError] = list(missing.values())
         _show([pv for pv, _ in wanted], settings, extras, form, "old")
         written = []
@@ -66,10 +76,14 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
                 written.append(pv)
             except CaprotoError as error:
                 errors.append(error)
-                text = str(error).removeprefix(f"{pv.name!r}: ")
-                report(Sample(pv.name, "error", text=text), form)
+                _report_error(pv, error, form)
         errors += _show(written, settings, extras, form, "new")
         return status_of(errors, settings.exact)
+
+
+def _report_error(pv: PV, error: Exception, form: Form) -> None:
+    text = str(error).removeprefix(f"{pv.name!r}: ")
+    report(Sample(pv.name, "error", text=text), form)
 
 
 def _show(
@@ -84,12 +98,33 @@ def _show(
     return errors
 
 
+def _checked(
+    pv: PV, value: object, data_type: ChannelType | None
+) -> tuple[object, ChannelType | None]:
+    """Return the same if it can be sent.
+
+    Raises
+    ------
+    CaprotoValueError, CaprotoTypeError
+        It does not fit the type, or has too many elements.
+    """
+    try:
+        if pv.channel is not None:
+            deadline = Deadline(None)
+            Write(pv, None, deadline, value, data_type, None, False).compose(pv.channel, 0)
+    except AccessError:  # it is reported when the value is written, as one that the server refuses
+        pass
+    return value, data_type
+
+
 def _value(
     pv: PV, assignment: Assignment, settings: Settings
 ) -> tuple[object, ChannelType | None]:
     """Return what to write, and the type in which it is sent; None for that of the channel."""
     native, room = facts_of(pv)
     if assignment.kind == "json":
+        if native is ChannelType.ENUM:
+            return _states_from_json(pv, assignment.value, settings), None
         return _from_json(assignment.value, native), None
     words = list(assignment.words)
     if assignment.kind == "line":
@@ -99,6 +134,16 @@ def _value(
             words = words[1:]
     data = values_to_write(pv, words, settings)
     return data.values, data.data_type
+
+
+def _states_from_json(pv: PV, value: object, settings: Settings) -> object:
+    """Return the numbers of states, which JSON has by number or name."""
+    if isinstance(value, list):
+        return [_states_from_json(pv, one, settings) for one in value]
+    if not isinstance(value, str):
+        return value
+    (number,) = values_to_write(pv, [value], settings).values
+    return number
 
 
 def _from_json(value: object, native: ChannelType) -> object:

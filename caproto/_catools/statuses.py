@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .._errors import CaprotoError, CaprotoTimeoutError
+from .._errors import CaprotoTimeoutError
 
 __all__ = [
     "DONE", "EXACT", "FAILED", "INTERRUPTED", "PIPE_CLOSED", "TIMED_OUT", "status_of",
@@ -27,12 +27,12 @@ INTERRUPTED, PIPE_CLOSED = 128 + 2, 128 + 13
 EXACT = ("--strict", "--until", "--wait-for")
 
 
-def status_of(errors: Iterable[CaprotoError], exact: bool) -> int:
+def status_of(errors: Iterable[Exception], exact: bool) -> int:
     """Return the exit status after some errors: that of the worst of them.
 
     Parameters
     ----------
-    errors : iterable of CaprotoError
+    errors : iterable of Exception
     exact : bool
         False: 1 for any error.
     """

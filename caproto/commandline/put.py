@@ -38,7 +38,7 @@ def _work(settings: Settings, words: list[str]) -> int:
         is_terse = settings.form == "terse"
         (old,) = read_lines(pvs, settings)
         if not is_terse:
-            print(f"Old : {old}", flush=True)  # what follows may take long
+            print(f"Old : {old}")
         write(pvs[0], data, settings)
         (new,) = read_lines(pvs, settings)
         print(new if is_terse else f"New : {new}")

@@ -52,12 +52,39 @@ def test_nothing_is_written_unless_all_are_connected(before, call):
     assert done.err.startswith("nonsense: not connected")
 
 
-def test_nothing_is_written_if_a_value_is_wrong(before, call):
+@pytest.mark.parametrize("json", [False, True])
+def test_nothing_is_written_if_values_are_wrong(json, before, call):
+    """Each of them is named."""
     ioc, values = before
-    stdin = f"{ioc.pv('double')} 5\n{ioc.pv('enum')} purple\n"
-    done = call("put", "--strict", "--from", "-", ioc=ioc, stdin=stdin)
-    assert done == (2, "", "Enum string value 'purple' invalid.\n")
-    assert values("double") == [3.14]
+    lines = [
+        '{"name": "T:double", "value": 5}', "T:float 1.5", "T:enum purple",
+        '{"name": "T:enum", "value": "purple"}', '{"name": "T:double", "value": "five"}',
+        '{"name": "T:long", "value": 1.5}', '{"name": "T:long", "value": 2147483648}',
+        '{"name": "T:array_long", "value": [1, 2, null]}', "T:array_short" + " 1" * 1000,
+        f'{{"name": "T:array_short", "value": {[1] * 1000}}}',
+        '{"name": "T:string", "value": {"a": 1}}',
+        '{"name": "T:string", "value": "' + 41 * "x" + '"}',
+    ]
+    arguments = ["--json"] if json else []
+    done = call("put", "--strict", *arguments, "--from", "-", ioc=ioc, stdin="\n".join(lines))
+    assert done.status == 2
+    if json:
+        assert done.err == "" and {one["event"] for one in done.objects} == {"error"}
+        named = [one["name"] for one in done.objects]
+    else:
+        assert done.out == ""
+        named = [line.partition(": ")[0] for line in done.err.splitlines()]
+    assert named == ["T:enum", "T:enum", "T:double", "T:long", "T:long", "T:array_long",
+                     "T:array_short", "T:array_short", "T:string", "T:string"]
+    assert values("double", "float") == [3.14, 2.5]
+
+
+def test_json_has_states_by_number_or_name(before, call):
+    ioc, values = before
+    for state, number in (('"blue"', 2), ("1", 1)):
+        stdin = f'{{"name": "T:enum", "value": {state}}}'
+        assert call("put", "--quiet", "--from", "-", ioc=ioc, stdin=stdin) == (0, "", "")
+        assert values("enum") == [number]
 
 
 def test_old_and_new(before, call):
