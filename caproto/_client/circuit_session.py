@@ -11,7 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .._addresses import Address
 from .._errors import CaprotoError, DeadCircuitError, MessageError, RemoteProtocolError
@@ -41,7 +41,7 @@ from .deliveries import Deliveries
 from .descriptions import CircuitState, describe_channel
 from .flow_control import FlowControl
 from .heartbeat import Action, Heartbeat
-from .interfaces import PV, ColumnSink, Subscription
+from .interfaces import PV, CarriedChannel, ColumnSink, Subscription
 from .operations import NORMAL, NotSent, Operation
 from .routing import HANDLERS, REPLIES, FollowUp, Routes
 
@@ -215,11 +215,13 @@ class CircuitSession:
 
     # ---- channels
 
-    def attach(self, pvs: Sequence[P]) -> dict[P, ClientChannel] | None:
+    def attach(self, pvs: Sequence[P]) -> dict[P, CarriedChannel[Any]] | None:
         """Make channels for *pvs*, to be created later; None if this circuit is over."""
         if self.over:
             return None
-        channels = {pv: ClientChannel(pv.name, self.circuit) for pv in pvs}
+        channels: dict[P, CarriedChannel[Any]] = {
+            pv: CarriedChannel(pv.name, self.circuit) for pv in pvs
+        }
         self.routes.pvs.update((channel.cid, pv) for pv, channel in channels.items())
         return channels
 

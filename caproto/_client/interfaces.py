@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from .._addresses import Address
 from .._errors import CaprotoError, MessageError, ReadError
@@ -154,6 +154,23 @@ class Carrier(Protocol):
 
     def time_up(self, now: float) -> float:
         """Return the seconds since the connection was made; 0 if it has not been."""
+
+
+C = TypeVar("C", bound=Carrier)
+
+
+class CarriedChannel(ClientChannel, Generic[C]):
+    """A channel that knows which circuit carries it.
+
+    Attributes
+    ----------
+    carrier : Carrier
+        Set before a PV has the channel.
+    """
+
+    __slots__ = ("carrier",)
+
+    carrier: C
 
 
 class Waiter(Protocol):

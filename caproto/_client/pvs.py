@@ -20,14 +20,13 @@ from typing import Any, Generic, TypeVar
 
 from .._addresses import Address
 from .._log import CHANNEL_LOGGER, adapter
-from .._protocol.client_channel import ClientChannel
 from .._protocol.dbr import AccessRights
 from .announcements import Announcements, PVCallback
 from .arguments import waited
 from .backoff import Failure, Loss, ServerBackoff
 from .callbacks import Function
 from .deliveries import Delivery, Target
-from .interfaces import Carrier, TableOfPVs, Waiter
+from .interfaces import CarriedChannel, Carrier, TableOfPVs, Waiter
 from .subscriptions import Form, SubscriptionState, find_subscription
 
 #: Of a PV: its name and priority.
@@ -58,16 +57,6 @@ _AT_REST = frozenset({PVPhase.NEW, PVPhase.IDLE})
 C = TypeVar("C", bound=Carrier)
 
 
-class Link(Generic[C]):
-    """The circuit and channel that a PV has at present; replaced whole."""
-
-    __slots__ = ("carrier", "channel")
-
-    def __init__(self, carrier: C, channel: ClientChannel) -> None:
-        self.carrier = carrier
-        self.channel = channel
-
-
 class PVState(Generic[C]):
     """The client's side of one PV.
 
@@ -84,8 +73,8 @@ class PVState(Generic[C]):
     __slots__ = (
         "__weakref__",
         "_access_callbacks",
+        "_channel",
         "_idle_wish",
-        "_link",
         "_log",
         "_phase",
         "_server",
@@ -104,7 +93,7 @@ class PVState(Generic[C]):
         self.priority = priority
         #: Its key in the table, and in searches.
         self.key: PVKey = (name, priority)
-        self._link: Link[C] | None = None
+        self._channel: CarriedChannel[C] | None = None  # and the circuit, in one step
         self._phase = PVPhase.NEW
         self._server: Address | None = None  # that has, or last had, this PV
         self._since = now
@@ -121,20 +110,19 @@ class PVState(Generic[C]):
     @property
     def connected(self) -> bool:
         """Whether the server's channel is there and the server responds."""
-        link = self._link
-        return link is not None and link.carrier.serves(link.channel)
+        channel = self._channel
+        return channel is not None and channel.carrier.serves(channel)
 
     @property
-    def channel(self) -> ClientChannel | None:
+    def channel(self) -> CarriedChannel[C] | None:
         """The protocol's side of the connection; None while there is no circuit."""
-        link = self._link
-        return link.channel if link is not None else None
+        return self._channel
 
     @property
     def access_rights(self) -> AccessRights | None:
         """What the server allows; None while not connected, and until they have come."""
-        link = self._link
-        return link.channel.access_rights if link is not None and self.connected else None
+        channel = self._channel
+        return channel.access_rights if channel is not None and self.connected else None
 
     @property
     def _found(self) -> bool:
@@ -165,8 +153,8 @@ class PVState(Generic[C]):
     def _used(self) -> C | None:
         """Note that it is used, so that it stays connected; return the circuit that serves it."""
         self._idle_wish = False
-        link = self._link
-        return link.carrier if link is not None else None
+        channel = self._channel
+        return channel.carrier if channel is not None else None
 
     @property
     def _may_idle(self) -> bool:
@@ -189,9 +177,9 @@ class PVState(Generic[C]):
 
     def _describe(self, now: float) -> str:
         """Describe its state, in a few words."""
-        link = self._link
-        if link is not None:
-            return link.carrier.describe(link.channel)
+        channel = self._channel
+        if channel is not None:
+            return channel.carrier.describe(channel)
         if self._phase is PVPhase.IDLE:
             return "idle"
         return f"searching for {now - self._since:.1f} s"
@@ -216,20 +204,19 @@ class PVState(Generic[C]):
         self, callbacks: Announcements, rights: AccessRights, listener: PVCallback | None = None
     ) -> Delivery:
         # A callback is not called again for the same rights of the same channel.
-        link = self._link
-        channel = weakref.ref(link.channel) if link is not None else None
+        channel = weakref.ref(self._channel) if self._channel is not None else None
         return callbacks.note(rights, (channel, rights), listener)
 
 
-def link_of(pv: PVState[C]) -> Link[C] | None:
-    """Return the circuit and channel of *pv*; None while there is none."""
-    return pv._link
+def channel_of(pv: PVState[C]) -> CarriedChannel[C] | None:
+    """Return the channel of *pv*, which knows its circuit; None while there is none."""
+    return pv._channel
 
 
 def carrier_of(pv: PVState[C]) -> C | None:
     """Return the circuit that serves *pv*; None while there is none."""
-    link = pv._link
-    return link.carrier if link is not None else None
+    channel = pv._channel
+    return channel.carrier if channel is not None else None
 
 
 def _announcements(pv: PVState[Any], news: str) -> Announcements | None:
@@ -451,11 +438,12 @@ class PVTable(Generic[P, C]):
         steps.searches.append((left, False, delay))
         return steps
 
-    def attached(self, carrier: C, channels: Mapping[P, ClientChannel]) -> Steps[P, C]:
+    def attached(self, carrier: C, channels: Mapping[P, CarriedChannel[C]]) -> Steps[P, C]:
         """Note that a circuit has taken PVs and made these channels for them."""
         steps: Steps[P, C] = Steps()
         for pv, channel in channels.items():
-            pv._link = Link(carrier, channel)
+            channel.carrier = carrier
+            pv._channel = channel
             pv._server = carrier.address
             pv._phase = PVPhase.FOUND
             self._wake(pv, steps)
@@ -532,7 +520,7 @@ class PVTable(Generic[P, C]):
         """Note that all connections belong to another process."""
         self.closed = reason
         for pv in self.pvs.values():
-            pv._link = None
+            pv._channel = None
         for table in {table for pv in self.pvs.values() for table in pv._tables}:
             table.abandon()
 
@@ -542,11 +530,11 @@ class PVTable(Generic[P, C]):
         """Notify the callbacks of those PVs that are still on this circuit; return these PVs."""
         changed: list[P] = []
         for pv in pvs:
-            link = pv._link
-            if link is None or link.carrier is not carrier:
+            channel = pv._channel
+            if channel is None or channel.carrier is not carrier:
                 continue
             changed.append(pv)
-            rights = link.channel.access_rights
+            rights = channel.access_rights
             if news == "connected" and pv._access_callbacks is not None and rights is not None:
                 steps.deliver.append(pv._note_rights(pv._access_callbacks, rights))
             if pv._state_callbacks is not None:
@@ -566,7 +554,7 @@ class PVTable(Generic[P, C]):
     def _unlink(pv: P, phase: PVPhase, now: float) -> None:
         pv._since = now
         pv._phase = phase
-        pv._link = None  # last, so that nothing reads a phase from before
+        pv._channel = None  # last, so that nothing reads a phase from before
 
     @staticmethod
     def _wake(pv: P, steps: Steps[P, C]) -> None:
@@ -582,10 +570,10 @@ class PVTable(Generic[P, C]):
 
     def why_not_connected(self, pv: P, timeout: float | None, now: float) -> str:
         """Tell why *pv* is not connected after *timeout* seconds; empty if it was not found."""
-        link, server, failure = pv._link, pv._server, self.failure(pv)
+        channel, server, failure = pv._channel, pv._server, self.failure(pv)
         after = waited("after", timeout)
-        if link is not None:
-            carrier, phase = link.carrier, pv._describe(now)
+        if channel is not None:
+            carrier, phase = channel.carrier, pv._describe(now)
             text = f"{pv.name!r} was found but is not connected {after}: {phase}"
             if not carrier.time_up(now):
                 return text

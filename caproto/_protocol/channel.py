@@ -62,8 +62,6 @@ class Channel:
         The client's id.
     sid : int or None
         The server's id; None until the server has sent it.
-    native_data_count : int or None
-        The largest number of elements; None until the server has sent it.
     access_rights : AccessRights or None
         None until the server has sent them.
     facts : ChannelFacts
@@ -73,8 +71,8 @@ class Channel:
     """
 
     __slots__ = (
-        "name", "circuit", "cid", "sid", "native_data_count", "access_rights", "facts",
-        "string_encoding", "_ids", "_native", "_state", "__weakref__",
+        "name", "circuit", "cid", "sid", "access_rights", "facts", "string_encoding", "_ids",
+        "_native", "_state", "__weakref__",
     )
 
     #: Whether the class has a `state_changed` of its own.
@@ -98,7 +96,6 @@ class Channel:
         self.circuit = circuit
         self.cid = circuit.new_channel_id() if cid is None else u32("cid", cid)
         self.sid: int | None = None
-        self.native_data_count: int | None = None
         self.access_rights: AccessRights | None = None
         self.facts = UNKNOWN
         self.string_encoding = string_encoding
@@ -112,6 +109,11 @@ class Channel:
     def native_data_type(self) -> ChannelType | None:
         """The type of the channel itself; None until the server has sent it."""
         return None if self._native is None else CHANNEL_TYPES[self._native]
+
+    @property
+    def native_data_count(self) -> int | None:
+        """The largest number of elements; None until the server has sent it."""
+        return self.facts.native_count
 
     @property
     def states(self) -> dict[Role, State]:

@@ -183,7 +183,6 @@ class CircuitRules(CircuitTables):
         channel.step(command)
         channel.sid = sid
         channel._native = data_type
-        channel.native_data_count = data_count
         channel.facts = facts_of_channel(channel.name, data_type, data_count)
         self.channel_changes += 1
         self.channels_sid[sid] = channel

@@ -39,7 +39,7 @@ from ..._client.descriptions import (
     log_refused_updates,
 )
 from ..._client.flow_control import cost
-from ..._client.interfaces import PV, Subscription
+from ..._client.interfaces import PV, CarriedChannel, Subscription
 from ..._client.operations import Operation, fail_all
 from ..._client.routing import FollowUp
 from ..._errors import (
@@ -224,7 +224,7 @@ class ClientCircuit(CircuitFacts):
 
     # ---- channels
 
-    def attach(self, pvs: Sequence[P]) -> dict[P, ClientChannel] | None:
+    def attach(self, pvs: Sequence[P]) -> dict[P, CarriedChannel[ClientCircuit]] | None:
         """Make channels for *pvs*; None if this circuit is over."""
         with self._lock:
             return self.session.attach(pvs)

@@ -23,10 +23,9 @@ from ..._client.arguments import DEFAULT, Timeout, check_default_timeout, check_
 from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING, Reference
 from ..._client.deliveries import Delivery
-from ..._client.interfaces import Waiter
+from ..._client.interfaces import CarriedChannel, Waiter
 from ..._client.pvs import (
     CircuitKey,
-    Link,
     PVKey,
     PVState,
     PVTable,
@@ -109,16 +108,16 @@ class ClientPV(PVState[ClientCircuit]):
 
     def _check_reentry(self, call: str) -> None:
         """Raise ReentrantCallError if this thread would wait for itself."""
-        link = self._link
-        if must_not_wait(self._home.locks if link is None else link.carrier.locks):
+        channel = self._channel
+        if must_not_wait(self._home.locks if channel is None else channel.carrier.locks):
             raise refusal(f"PV.{call} of {self.name!r}")
 
-    def _wait_until_usable(self, deadline: Deadline) -> Link[ClientCircuit]:
-        """Wait until the PV is connected; return the link."""
+    def _wait_until_usable(self, deadline: Deadline) -> CarriedChannel[ClientCircuit]:
+        """Wait until the PV is connected; return its channel."""
         while True:
-            link = self._link
-            if link is not None and link.carrier.serves(link.channel):
-                return link
+            channel = self._channel
+            if channel is not None and channel.carrier.serves(channel):
+                return channel
             self._home.wait(self, lambda: self.connected, deadline)
 
 

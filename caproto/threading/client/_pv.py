@@ -430,16 +430,16 @@ class PV(RequestingPV):
         When this returns the PV is idle, unless operations are pending: then it goes idle after
         them, if it is not used before. Ignored while a subscription has callbacks.
         """
-        link = self._link
-        if link is None or self._wanted:
+        channel = self._channel
+        if channel is None or self._wanted:
             return
         self._idle_wish = True
-        manager = link.carrier
+        manager = channel.carrier
         if must_not_wait(manager.locks):
-            manager.idle(self, link.channel)
+            manager.idle(self, channel)
         else:
             done = OneShot()
-            manager.idle(self, link.channel, done)
+            manager.idle(self, channel, done)
             done.wait(IDLE_TIME)
 
     def time_since_last_heard(self, timeout: Timeout = DEFAULT) -> float:

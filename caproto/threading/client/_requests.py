@@ -22,51 +22,51 @@ class RequestingPV(ClientPV):
 
     def _send(self, operation: Operation, deadline: Deadline) -> None:
         """Send an operation without waiting for it; inside another call of ours, after that."""
-        link = self._link
-        if must_not_wait(self._home.locks if link is None else link.carrier.locks):
+        channel = self._channel
+        if must_not_wait(self._home.locks if channel is None else channel.carrier.locks):
             self._leave(operation, deadline)
             return
         self._idle_wish = False
         try:
             while True:
-                if link is not None:
+                if channel is not None:
                     try:
-                        link.carrier.request(link.channel, operation, deadline)
+                        channel.carrier.request(channel, operation, deadline)
                         return
                     except NotSent:
                         pass  # not connected, or just lost
-                link = self._wait_until_usable(deadline)
+                channel = self._wait_until_usable(deadline)
         except CaprotoError as error:
             raise error.with_traceback(None) from None  # users need not see our frames
 
     def _leave(self, operation: Operation, deadline: Deadline) -> None:
         """Leave an operation to the reader thread."""
-        link = self._link
-        if link is None or not link.carrier.serves(link.channel):
+        channel = self._channel
+        if channel is None or not channel.carrier.serves(channel):
             # It would have to wait for a connection.
             raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}, which is not connected,")
-        link.carrier.note(functools.partial(self._send_noted, operation, deadline), self.name)
+        channel.carrier.note(functools.partial(self._send_noted, operation, deadline), self.name)
 
     def _send_noted(self, operation: Operation, deadline: Deadline) -> None:
         """Send an operation that was requested inside another call; in the reader thread."""
         self._idle_wish = False
-        link = self._link
-        if link is None:
+        channel = self._channel
+        if channel is None:
             raise DisconnectedError("the connection was lost before a request was sent")
-        link.carrier.request(link.channel, operation, deadline)
+        channel.carrier.request(channel, operation, deadline)
 
     def _ask(self, operation: Blocking, deadline: Deadline) -> Any:
         """Send an operation, wait for its outcome, and check it; return the response."""
-        link = self._link
-        if must_not_wait(self._home.locks if link is None else link.carrier.locks):
+        channel = self._channel
+        if must_not_wait(self._home.locks if channel is None else channel.carrier.locks):
             raise _reentry.refusal(f"PV.{operation.verb} of {self.name!r}")
         self._idle_wish = False
         try:
             while True:
-                if link is not None:
-                    manager = link.carrier
+                if channel is not None:
+                    manager = channel.carrier
                     try:
-                        number = manager.request(link.channel, operation, deadline)
+                        number = manager.request(channel, operation, deadline)
                         if not operation.wait(deadline.remaining()) and manager.forget(number):
                             raise self._no_reply(operation, manager)
                         break
@@ -75,7 +75,7 @@ class RequestingPV(ClientPV):
                     except BaseException:  # for example Ctrl-C: no thread waits for it any more
                         manager.withdraw((operation,))
                         raise
-                link = self._wait_until_usable(deadline)
+                channel = self._wait_until_usable(deadline)
         except CaprotoError as error:
             raise error.with_traceback(None) from None  # users need not see our frames
         # If the operation could not be forgotten any more, its reply has come or is about to.

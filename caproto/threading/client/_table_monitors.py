@@ -18,7 +18,7 @@ from ..._client.callbacks import Callbacks
 from ..._client.column_updates import AllUpdates, ColumnUpdates, LatestUpdates, Updates
 from ..._client.columns import Rows
 from ..._client.operations import failure, refusal
-from ..._client.pvs import link_of
+from ..._client.pvs import channel_of
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
 from ..._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
@@ -111,9 +111,9 @@ class TableSubscriptions:
         """Have the readers of their circuits subscribe to those that are connected."""
         groups: dict[ClientCircuit, tuple[list[ClientPV], list[int]]] = {}
         for row, pv in zip(rows.tolist(), pvs, strict=True):
-            link = link_of(pv)
-            if link is not None and link.channel.connected:
-                group = groups.setdefault(link.carrier, ([], []))
+            channel = channel_of(pv)
+            if channel is not None and channel.connected:
+                group = groups.setdefault(channel.carrier, ([], []))
                 group[0].append(pv)
                 group[1].append(row)
         for circuit, (there, where) in groups.items():

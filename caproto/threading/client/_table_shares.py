@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy
 
 from ..._client.columns import Form, Rows, TableForm
-from ..._client.pvs import link_of
+from ..._client.pvs import channel_of
 from ..._protocol.client_channel import ClientChannel
 from ..._protocol.dbr import AccessRights
 from ._circuit import ClientCircuit
@@ -75,8 +75,8 @@ class Shares:
         return shares, others
 
     def _usable(self, row: int) -> bool:
-        link = link_of(self._pvs[row])
-        return link is not None and self._fits(link.carrier, link.channel)
+        channel = channel_of(self._pvs[row])
+        return channel is not None and self._fits(channel.carrier, channel)
 
     def _fits(self, circuit: ClientCircuit, channel: ClientChannel) -> bool:
         rights, most = channel.access_rights, channel.native_data_count
@@ -91,18 +91,18 @@ class Shares:
         groups: dict[ClientCircuit, tuple[int, list[int], list[int]]] = {}
         others: list[int] = []
         for row, pv in enumerate(self._pvs):
-            link = link_of(pv)
-            if link is None:
+            channel = channel_of(pv)
+            if channel is None:
                 others.append(row)
                 continue
-            group = groups.get(link.carrier)
+            group = groups.get(channel.carrier)
             if group is None:
                 # Before its channels are looked at.
-                group = groups[link.carrier] = link.carrier.circuit.channel_changes, [], []
-            if self._fits(link.carrier, link.channel):
-                assert link.channel.sid is not None
+                group = groups[channel.carrier] = channel.carrier.circuit.channel_changes, [], []
+            if self._fits(channel.carrier, channel):
+                assert channel.sid is not None
                 group[1].append(row)
-                group[2].append(link.channel.sid)
+                group[2].append(channel.sid)
             else:
                 others.append(row)
         shares = [
