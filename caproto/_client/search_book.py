@@ -15,7 +15,6 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import repeat
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from .._addresses import Address
@@ -25,16 +24,13 @@ from .._protocol.constants import SERVER_PORT
 from .._protocol.message import Message
 from .beacons import BeaconTable, Verdict
 from .registration import Registration, RegistrationAction
-from .search_plan import SearchDatagram, SearchPlan, SearchStatus
+from .search_plan import Key, SearchDatagram, SearchPlan, SearchStatus
 
 __all__ = ["Key", "SearchBook", "SearchNews", "SearchProgress"]
 
 #: The latest of each kind to remember, at least: answered searches, to notice when a second server
 #: has the same name; cases of that which were reported; where answers come from.
 REMEMBERED: Final = 8192
-
-#: What a searcher calls the thing that it searches for.
-Key = Hashable
 
 S = TypeVar("S", bound=Hashable)
 T = TypeVar("T", bound=Hashable)
@@ -166,13 +162,12 @@ class SearchBook(Generic[S]):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._server_port = server_port
-        self._plan = SearchPlan(max_period, now, jitter=jitter)
+        self._plan: SearchPlan[S] = SearchPlan(max_period, now, jitter=jitter)
         self._beacons = BeaconTable(now, server_port)
         self._registration = Registration(now, registration_retry_time, use_repeater)
         self._circuits: Counter[Address] = Counter()
         # By searcher and key: the cid of the search, or the entry that it waits in.
         self._open: dict[S, dict[Key, int | _Postponed[S]]] = {}
-        self._searches: dict[int, tuple[S, Key]] = {}  # by cid
         self._postponed: list[_Postponed[S]] = []
         self._order = 0
         self._answered: _Latest[int, tuple[S, Key, Address]] = _Latest()
@@ -236,16 +231,13 @@ class SearchBook(Generic[S]):
     def _begin(
         self, searcher: S, names: list[str], keys: list[Key], lost: bool, now: float
     ) -> None:
-        ids = self._plan.add(names, now, lost=lost)
+        ids = self._plan.add(names, now, lost=lost, searcher=searcher, keys=keys)
         self._open[searcher].update(zip(keys, ids))
-        self._searches.update(zip(ids, zip(repeat(searcher), keys)))
 
     def forget(self, searcher: S) -> None:
         """Stop all searches of *searcher*."""
         cids = [cid for cid in self._open.pop(searcher, {}).values() if isinstance(cid, int)]
         self._plan.remove(cids)
-        for cid in cids:
-            del self._searches[cid]
         self._postponed = [entry for entry in self._postponed if entry.searcher is not searcher]
         heapq.heapify(self._postponed)
         self._answered.drop(lambda cid, answer: answer[0] is searcher)
@@ -322,15 +314,13 @@ class SearchBook(Generic[S]):
         """Take in that one server has one name; it has *version*, unless the answer says it."""
         cid = response.cid
         address, own_version = self._server(response)
+        searcher, key = self._plan.asked_by(cid)
         name = self._plan.reply(cid, sequence, now)
-        if name:
-            searcher, key = self._searches.pop(cid)
+        if searcher is not None:
             waiting = self._open[searcher]
             del waiting[key]
             if not waiting:  # its memory would stay as it was for the most names ever
                 waiting.clear()
-            if not self._searches:
-                self._searches.clear()
             names, keys = news.found[
                 searcher, address, own_version if version is None else version
             ]

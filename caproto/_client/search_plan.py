@@ -38,14 +38,20 @@ import heapq
 import math
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import repeat
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from .._errors import CaprotoKeyError, CaprotoValueError
 from .._protocol.constants import MAX_SEARCH_DATAGRAM
 from .._protocol.text import encode_text
 
-__all__ = ["SearchDatagram", "SearchStatus", "SearchPlan"]
+__all__ = ["Key", "SearchDatagram", "SearchStatus", "SearchPlan"]
+
+#: What a searcher calls the thing that it searches for.
+Key = Hashable
+
+S = TypeVar("S", bound=Hashable)
 
 #: Names created within this many seconds of each other share datagrams.
 GATHERING_TIME: Final = 0.002
@@ -110,7 +116,7 @@ class _Crowd:
         self.sent = 0  # how many searches were sent for all of them
 
 
-class _Name:
+class _Name(Generic[S]):
     """A name that is being searched."""
 
     __slots__ = (
@@ -118,21 +124,34 @@ class _Name:
         "crowd",
         "done",
         "due",
+        "key",
         "level",
         "lost_until",
         "name",
+        "searcher",
         "sent",
         "sequence",
         "size",
         "tries",
     )
 
-    def __init__(self, cid: int, name: str, size: int, lost_until: float, crowd: _Crowd) -> None:
+    def __init__(
+        self,
+        cid: int,
+        name: str,
+        size: int,
+        lost_until: float,
+        crowd: _Crowd,
+        searcher: S | None,
+        key: Key,
+    ) -> None:
         self.cid = cid
         self.name = name
         self.size = size
         self.lost_until = lost_until
         self.crowd = crowd
+        self.searcher = searcher
+        self.key = key
         self.done = False  # answered or removed: it is dropped when a queue reaches it
         self.level = 0  # when sent, it will rest for 2**level round trips
         self.tries = 0
@@ -169,7 +188,7 @@ class _Credits:
         self.number = min(self.number + EARNED_CREDITS, float(MAX_CREDITS))
 
 
-class SearchPlan:
+class SearchPlan(Generic[S]):
     """The names being searched, and when each is due.
 
     Parameters
@@ -196,16 +215,16 @@ class SearchPlan:
             )
         self.max_period = max_period
         self._jitter = jitter
-        self._names: dict[int, _Name] = {}
+        self._names: dict[int, _Name[S]] = {}
         self._last_id = 0
         self._sequence = 0
-        self._fresh: deque[_Name] = deque()
+        self._fresh: deque[_Name[S]] = deque()
         self._fresh_at = now
         self._oldest_fresh = True
-        self._resting: list[tuple[float, int, int, list[_Name]]] = []  # (due, tie, level,)
+        self._resting: list[tuple[float, int, int, list[_Name[S]]]] = []  # (due, tie, level,)
         self._tie_break = 0
         # By crowd and level; each queue in the order in which the names became due.
-        self._waiting: defaultdict[tuple[_Crowd, int], deque[_Name]] = defaultdict(deque)
+        self._waiting: defaultdict[tuple[_Crowd, int], deque[_Name[S]]] = defaultdict(deque)
         self._rotation = 0
         self._crowd = _Crowd(0)  # the latest
         self._added_at = now
@@ -230,7 +249,15 @@ class SearchPlan:
 
     # Names come and go ---------------------------------------------------------------------------
 
-    def add(self, names: Iterable[str], now: float, *, lost: bool = False) -> list[int]:
+    def add(
+        self,
+        names: Iterable[str],
+        now: float,
+        *,
+        lost: bool = False,
+        searcher: S | None = None,
+        keys: Sequence[Key] | None = None,
+    ) -> list[int]:
         """Begin to search for some names; the first searches are due within milliseconds.
 
         Parameters
@@ -240,6 +267,10 @@ class SearchPlan:
         now : float
         lost : bool
             The names were lost with their server, and will probably be back soon.
+        searcher : hashable, optional
+            Who searches for them, and
+        keys : sequence, optional
+            what it calls them, for each name; see `asked_by`.
 
         Returns
         -------
@@ -262,11 +293,11 @@ class SearchPlan:
         crowd = self._crowd_for(len(sized), now)
         live, fresh, cid = self._names, self._fresh, self._last_id
         ids = []
-        for name, size in sized:
+        for (name, size), key in zip(sized, repeat(None) if keys is None else keys):
             cid = cid % LAST_ID + 1
             while cid in live:
                 cid = cid % LAST_ID + 1
-            live[cid] = entry = _Name(cid, name, size, lost_until, crowd)
+            live[cid] = entry = _Name(cid, name, size, lost_until, crowd, searcher, key)
             fresh.append(entry)
             ids.append(cid)
         self._last_id = cid
@@ -281,6 +312,11 @@ class SearchPlan:
         self._added_at = now
         crowd.size += number
         return crowd
+
+    def asked_by(self, cid: int) -> tuple[S | None, Key]:
+        """Return who searches for a name, and under which key; None for both if nobody does."""
+        entry = self._names.get(cid)
+        return (None, None) if entry is None else (entry.searcher, entry.key)
 
     def remove(self, ids: Iterable[int]) -> None:
         """Stop searching for these; unknown or answered ids are ignored."""
@@ -385,7 +421,7 @@ class SearchPlan:
     def _spend(
         self,
         credits: _Credits,
-        pick: Callable[[], list[_Name]],
+        pick: Callable[[], list[_Name[S]]],
         now: float,
         datagrams: list[SearchDatagram],
     ) -> None:
@@ -404,18 +440,18 @@ class SearchPlan:
                 SearchDatagram(sequence, [(entry.cid, entry.name) for entry in picked])
             )
 
-    def _pick_fresh(self) -> list[_Name]:
+    def _pick_fresh(self) -> list[_Name[S]]:
         # From both ends alternately: the newest names must not wait for a flood that came before
         # them, nor the oldest for one that goes on.
-        picked: list[_Name] = []
+        picked: list[_Name[S]] = []
         self._oldest_fresh = not self._oldest_fresh
         _take(self._fresh, self._oldest_fresh, picked, DATAGRAM_ROOM)
         return picked
 
-    def _pick_waiting(self) -> list[_Name]:
+    def _pick_waiting(self) -> list[_Name[S]]:
         self._rotation += 1
         first = _ROTATION[self._rotation % len(_ROTATION)]
-        picked: list[_Name] = []
+        picked: list[_Name[S]] = []
         room = DATAGRAM_ROOM
         while self._waiting:
             key, queue = min(self._waiting.items(), key=first)
@@ -425,17 +461,17 @@ class SearchPlan:
             del self._waiting[key]
         return picked
 
-    def _wait(self, entries: Iterable[_Name]) -> None:
+    def _wait(self, entries: Iterable[_Name[S]]) -> None:
         """Queue names that are due."""
         for entry in entries:
             self._waiting[entry.crowd, entry.level].append(entry)
 
-    def _rest(self, entries: list[_Name], now: float, sequence: int) -> None:
+    def _rest(self, entries: list[_Name[S]], now: float, sequence: int) -> None:
         """File names that are being sent by the time when they are due again."""
         round_trip = self.round_trip
         top = math.ceil(math.log2(max(1.0, self.max_period / round_trip)))
         lost_top = self._level(LOST_REST)
-        groups: dict[int, list[_Name]] = {}
+        groups: dict[int, list[_Name[S]]] = {}
         for entry in entries:
             level = entry.level
             if entry.lost_until > now:
@@ -493,7 +529,9 @@ def _padded_length(name: str) -> int:
     return (length + 8) & ~7
 
 
-def _take(queue: deque[_Name], oldest: bool, picked: list[_Name], room: int) -> int:
+def _take(
+    queue: deque[_Name[S]], oldest: bool, picked: list[_Name[S]], room: int
+) -> int:
     """Move names from one end of a queue to *picked* while there is room; return the room left."""
     take, put_back = (queue.popleft, queue.appendleft) if oldest else (queue.pop, queue.append)
     while queue:
@@ -510,7 +548,7 @@ def _take(queue: deque[_Name], oldest: bool, picked: list[_Name], room: int) -> 
 
 # Which of the waiting queues comes first: the one with the smallest of these.
 
-_Waiting = tuple[tuple[_Crowd, int], deque[_Name]]
+_Waiting = tuple[tuple[_Crowd, int], "deque[_Name[Any]]"]
 
 
 def _least_sent(waiting: _Waiting) -> tuple[float, float]:

@@ -60,19 +60,22 @@ class Shares:
         self._form = form
         self._pvs = pvs
         self._right = int(right)
-        self._known: tuple[list[Share], Rows] = [], numpy.arange(len(pvs))
+        self._known: tuple[list[Share], Rows] | None = None  # until it is asked
 
     def now(self) -> tuple[list[Share], Rows]:
         """Return the shares of the circuits, and the rows that are in none.
 
         Those are not connected, may not be used, or have fewer elements than the table wants.
         """
-        shares, others = self._known
-        if not all(share.current for share in shares) or any(
+        known = self._known
+        if known is None or not self._current(*known):
+            self._known = known = self._divide()
+        return known
+
+    def _current(self, shares: list[Share], others: Rows) -> bool:
+        return all(share.current for share in shares) and not any(
             self._usable(row) for row in others.tolist()
-        ):
-            self._known = shares, others = self._divide()
-        return shares, others
+        )
 
     def _usable(self, row: int) -> bool:
         channel = channel_of(self._pvs[row])

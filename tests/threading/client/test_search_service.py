@@ -207,8 +207,8 @@ def test_a_listener_that_fails_when_a_name_server_answers(
     broadcaster, broken = make_broadcaster(), Broken(1)
     with caplog.at_level(logging.ERROR, "caproto"):
         broadcaster._searches.search(broken, ["x"], ["x"])
-        wait_for(lambda: broadcaster._service.book._searches)
-        ((cid, _),) = broadcaster._service.book._searches.items()
+        wait_for(lambda: broadcaster._searches.report(broken, "x").status)
+        (cid,) = broadcaster._service.book._plan._names
         broadcaster._service.answered_by_tcp([ca.SearchResponse(7000, LOOPBACK, cid, None)], 13)
         wait_for(lambda: (broadcaster._searches.report(broken, "x").postponed or 0) > 0)
     assert len(caplog.records) == 1
