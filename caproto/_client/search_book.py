@@ -314,9 +314,10 @@ class SearchBook(Generic[S]):
         """Take in that one server has one name; it has *version*, unless the answer says it."""
         cid = response.cid
         address, own_version = self._server(response)
-        searcher, key = self._plan.asked_by(cid)
-        name = self._plan.reply(cid, sequence, now)
-        if searcher is not None:
+        found = self._plan.reply(cid, sequence, now)
+        if found is not None:
+            searcher, key = found.searcher, found.key
+            assert searcher is not None  # `_begin` names one for each
             waiting = self._open[searcher]
             del waiting[key]
             if not waiting:  # its memory would stay as it was for the most names ever
@@ -324,7 +325,7 @@ class SearchBook(Generic[S]):
             names, keys = news.found[
                 searcher, address, own_version if version is None else version
             ]
-            names.append(name)
+            names.append(found.name)
             keys.append(key)
             self._answered.put(cid, (searcher, key, address))
             self._found += 1

@@ -46,7 +46,7 @@ from .._errors import CaprotoKeyError, CaprotoValueError
 from .._protocol.constants import MAX_SEARCH_DATAGRAM
 from .._protocol.text import encode_text
 
-__all__ = ["Key", "SearchDatagram", "SearchStatus", "SearchPlan"]
+__all__ = ["Key", "SearchDatagram", "SearchStatus", "SearchPlan", "SearchedName"]
 
 #: What a searcher calls the thing that it searches for.
 Key = Hashable
@@ -116,8 +116,17 @@ class _Crowd:
         self.sent = 0  # how many searches were sent for all of them
 
 
-class _Name(Generic[S]):
-    """A name that is being searched."""
+class SearchedName(Generic[S]):
+    """A name that is being searched.
+
+    Attributes
+    ----------
+    name : str
+    searcher : hashable or None
+        Who searches for it.
+    key : hashable
+        What the searcher calls it.
+    """
 
     __slots__ = (
         "cid",
@@ -215,16 +224,17 @@ class SearchPlan(Generic[S]):
             )
         self.max_period = max_period
         self._jitter = jitter
-        self._names: dict[int, _Name[S]] = {}
+        self._names: dict[int, SearchedName[S]] = {}
         self._last_id = 0
         self._sequence = 0
-        self._fresh: deque[_Name[S]] = deque()
+        self._fresh: deque[SearchedName[S]] = deque()
         self._fresh_at = now
         self._oldest_fresh = True
-        self._resting: list[tuple[float, int, int, list[_Name[S]]]] = []  # (due, tie, level,)
+        # Due when, a tie-break, level, and names.
+        self._resting: list[tuple[float, int, int, list[SearchedName[S]]]] = []
         self._tie_break = 0
         # By crowd and level; each queue in the order in which the names became due.
-        self._waiting: defaultdict[tuple[_Crowd, int], deque[_Name[S]]] = defaultdict(deque)
+        self._waiting: defaultdict[tuple[_Crowd, int], deque[SearchedName[S]]] = defaultdict(deque)
         self._rotation = 0
         self._crowd = _Crowd(0)  # the latest
         self._added_at = now
@@ -270,7 +280,7 @@ class SearchPlan(Generic[S]):
         searcher : hashable, optional
             Who searches for them, and
         keys : sequence, optional
-            what it calls them, for each name; see `asked_by`.
+            what it calls them, for each name.
 
         Returns
         -------
@@ -297,7 +307,7 @@ class SearchPlan(Generic[S]):
             cid = cid % LAST_ID + 1
             while cid in live:
                 cid = cid % LAST_ID + 1
-            live[cid] = entry = _Name(cid, name, size, lost_until, crowd, searcher, key)
+            live[cid] = entry = SearchedName(cid, name, size, lost_until, crowd, searcher, key)
             fresh.append(entry)
             ids.append(cid)
         self._last_id = cid
@@ -313,11 +323,6 @@ class SearchPlan(Generic[S]):
         crowd.size += number
         return crowd
 
-    def asked_by(self, cid: int) -> tuple[S | None, Key]:
-        """Return who searches for a name, and under which key; None for both if nobody does."""
-        entry = self._names.get(cid)
-        return (None, None) if entry is None else (entry.searcher, entry.key)
-
     def remove(self, ids: Iterable[int]) -> None:
         """Stop searching for these; unknown or answered ids are ignored."""
         for cid in ids:
@@ -325,7 +330,7 @@ class SearchPlan(Generic[S]):
             if entry is not None:
                 entry.done = True
 
-    def reply(self, cid: int, sequence: int | None, now: float) -> str:
+    def reply(self, cid: int, sequence: int | None, now: float) -> SearchedName[S] | None:
         """Note that a server answered: the name is found, and no longer searched.
 
         Parameters
@@ -340,9 +345,9 @@ class SearchPlan(Generic[S]):
 
         Returns
         -------
-        str
-            The name; empty if it is not searched (any more), which is normal: replies come more
-            than once, from several servers, and late.
+        SearchedName or None
+            None if it is not searched (any more), which is normal: replies come more than once,
+            from several servers, and late.
         """
         entry = self._names.pop(cid, None)
         answered = sequence
@@ -354,12 +359,11 @@ class SearchPlan(Generic[S]):
             credits.earn()
             if sequence is not None:
                 self._learn(now - when)
-        if entry is None:
-            return ""
-        if not self._names:  # its memory would stay as it was for the most names ever
-            self._names.clear()
-        entry.done = True
-        return entry.name
+        if entry is not None:
+            if not self._names:  # its memory would stay as it was for the most names ever
+                self._names.clear()
+            entry.done = True
+        return entry
 
     def _learn(self, round_trip: float) -> None:
         shortest, longest = ROUND_TRIP_RANGE
@@ -421,7 +425,7 @@ class SearchPlan(Generic[S]):
     def _spend(
         self,
         credits: _Credits,
-        pick: Callable[[], list[_Name[S]]],
+        pick: Callable[[], list[SearchedName[S]]],
         now: float,
         datagrams: list[SearchDatagram],
     ) -> None:
@@ -440,18 +444,18 @@ class SearchPlan(Generic[S]):
                 SearchDatagram(sequence, [(entry.cid, entry.name) for entry in picked])
             )
 
-    def _pick_fresh(self) -> list[_Name[S]]:
+    def _pick_fresh(self) -> list[SearchedName[S]]:
         # From both ends alternately: the newest names must not wait for a flood that came before
         # them, nor the oldest for one that goes on.
-        picked: list[_Name[S]] = []
+        picked: list[SearchedName[S]] = []
         self._oldest_fresh = not self._oldest_fresh
         _take(self._fresh, self._oldest_fresh, picked, DATAGRAM_ROOM)
         return picked
 
-    def _pick_waiting(self) -> list[_Name[S]]:
+    def _pick_waiting(self) -> list[SearchedName[S]]:
         self._rotation += 1
         first = _ROTATION[self._rotation % len(_ROTATION)]
-        picked: list[_Name[S]] = []
+        picked: list[SearchedName[S]] = []
         room = DATAGRAM_ROOM
         while self._waiting:
             key, queue = min(self._waiting.items(), key=first)
@@ -461,31 +465,34 @@ class SearchPlan(Generic[S]):
             del self._waiting[key]
         return picked
 
-    def _wait(self, entries: Iterable[_Name[S]]) -> None:
+    def _wait(self, entries: Iterable[SearchedName[S]]) -> None:
         """Queue names that are due."""
         for entry in entries:
             self._waiting[entry.crowd, entry.level].append(entry)
 
-    def _rest(self, entries: list[_Name[S]], now: float, sequence: int) -> None:
+    def _rest(self, entries: list[SearchedName[S]], now: float, sequence: int) -> None:
         """File names that are being sent by the time when they are due again."""
         round_trip = self.round_trip
         top = math.ceil(math.log2(max(1.0, self.max_period / round_trip)))
         lost_top = self._level(LOST_REST)
-        groups: dict[int, list[_Name[S]]] = {}
+        groups: defaultdict[int, list[SearchedName[S]]] = defaultdict(list)
         for entry in entries:
             level = entry.level
-            if entry.lost_until > now:
-                level = min(level, lost_top)
-            entry.level = next_level = min(level + 1, top)
-            entry.due = now + min(math.ldexp(round_trip, level), self.max_period)
+            if level > lost_top and entry.lost_until > now:
+                level = lost_top
+            groups[level].append(entry)
             entry.sent = now
             entry.sequence = sequence
             entry.tries += 1
             entry.crowd.sent += 1
-            groups.setdefault(next_level, []).append(entry)
-        for next_level, group in groups.items():
+        for level, group in groups.items():
+            next_level = min(level + 1, top)
+            due = now + min(math.ldexp(round_trip, level), self.max_period)
+            for entry in group:
+                entry.level = next_level
+                entry.due = due
             self._tie_break += 1
-            heapq.heappush(self._resting, (group[0].due, self._tie_break, next_level, group))
+            heapq.heappush(self._resting, (due, self._tie_break, next_level, group))
 
     def _level(self, rest: float) -> int:
         """Return the highest level that rests no longer than *rest* seconds."""
@@ -530,7 +537,7 @@ def _padded_length(name: str) -> int:
 
 
 def _take(
-    queue: deque[_Name[S]], oldest: bool, picked: list[_Name[S]], room: int
+    queue: deque[SearchedName[S]], oldest: bool, picked: list[SearchedName[S]], room: int
 ) -> int:
     """Move names from one end of a queue to *picked* while there is room; return the room left."""
     take, put_back = (queue.popleft, queue.appendleft) if oldest else (queue.pop, queue.append)
@@ -548,7 +555,7 @@ def _take(
 
 # Which of the waiting queues comes first: the one with the smallest of these.
 
-_Waiting = tuple[tuple[_Crowd, int], "deque[_Name[Any]]"]
+_Waiting = tuple[tuple[_Crowd, int], "deque[SearchedName[Any]]"]
 
 
 def _least_sent(waiting: _Waiting) -> tuple[float, float]:

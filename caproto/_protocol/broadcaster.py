@@ -216,10 +216,10 @@ class Broadcaster:
         version, pack = self.protocol_version, HEADER.pack
         parts = [pack(VersionRequest.ID, 0, _HAS_SEQUENCE, version, sequence, 0)]
         for cid, name in searches:
-            text = encode_text(name)
+            text = name.encode() if name.isascii() else encode_text(name)
             size = (len(text) // 8 + 1) * 8
-            parts.append(pack(SearchRequest.ID, size, NO_REPLY, version, cid, cid))
-            parts.append(text.ljust(size, b"\0"))
+            header = pack(SearchRequest.ID, size, NO_REPLY, version, cid, cid)
+            parts += header, text.ljust(size, b"\0")
         return b"".join(parts)
 
     def __repr__(self) -> str:

@@ -186,7 +186,8 @@ class CircuitRules(CircuitTables):
         channel.facts = facts_of_channel(channel.name, data_type, data_count)
         self.channel_changes += 1
         self.channels_sid[sid] = channel
-        self._creation_answered(cid)
+        if self._next_of_cid:
+            self._creation_answered(cid)
 
     def _fault_of_creation(self, data_type: int, sid: int) -> str | None:
         """Say why a channel cannot have this type and sid, if it cannot."""

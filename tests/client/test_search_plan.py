@@ -200,11 +200,11 @@ def test_a_reply_finds_the_name_once() -> None:
     [cid] = plan.add(["x"], 0.0)
     [datagram] = plan.due(1.0)
     assert cid in plan
-    assert plan.reply(cid, datagram.sequence, 1.001) == "x"
+    assert plan.reply(cid, datagram.sequence, 1.001).name == "x"
     assert cid not in plan
     # [25] duplicates and unknown ids are nothing special
-    assert plan.reply(cid, datagram.sequence, 1.002) == ""
-    assert plan.reply(12345, datagram.sequence, 1.003) == ""
+    assert plan.reply(cid, datagram.sequence, 1.002) is None
+    assert plan.reply(12345, datagram.sequence, 1.003) is None
     assert plan.due(2.0) == []
     assert plan.next_deadline() == math.inf
 
@@ -213,10 +213,10 @@ def test_a_reply_without_sequence_number_counts() -> None:
     """As over TCP, and from servers before 4.11; also when it comes before we asked."""
     plan = SearchPlan()
     [one, two] = plan.add(["x", "y"], 0.0)
-    assert plan.reply(one, None, 0.0) == "x"
+    assert plan.reply(one, None, 0.0).name == "x"
     [datagram] = plan.due(1.0)
     assert datagram.searches == [(two, "y")]
-    assert plan.reply(two, None, 1.1) == "y"
+    assert plan.reply(two, None, 1.1).name == "y"
 
 
 def test_removed_names_are_not_searched() -> None:
@@ -261,7 +261,7 @@ def test_forged_sequence_numbers_teach_nothing() -> None:
     plan = SearchPlan()
     [cid] = plan.add(["x"], 0.0)
     plan.due(1.0)
-    assert plan.reply(cid, 99999, 30.0) == "x"
+    assert plan.reply(cid, 99999, 30.0).name == "x"
     assert plan.round_trip == pytest.approx(0.032)
 
 

@@ -34,7 +34,7 @@ from ..._client.pvs import (
 )
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
-from ..._log import CONTEXT_LOGGER, LogAllowance, adapter
+from ..._log import CHANNEL_LOGGER, CONTEXT_LOGGER, LogAllowance, adapter, turned_up
 from ..._protocol.constants import DEFAULT_PROTOCOL_VERSION
 from ..._protocol.dbr import AccessRights
 from ..._protocol.framing import UNLIMITED
@@ -45,6 +45,8 @@ from ._circuit import ClientCircuit
 from ._circuit_manager import VirtualCircuitManager
 from ._reentry import must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster, searches_of
+
+_pv_log = logging.getLogger(CHANNEL_LOGGER)  # of all PVs
 
 
 class ClientPV(PVState[ClientCircuit]):
@@ -339,9 +341,10 @@ class Home:
                 sub._prune()
             if steps.reconcile:
                 circuit.reconcile(steps.reconcile)
-            for changed, state in steps.log:
-                for pv in changed:
-                    pv._debug("%s, %s:%d", state, *circuit.address)
+            if turned_up or _pv_log.isEnabledFor(logging.DEBUG):
+                for changed, state in steps.log:
+                    for pv in changed:
+                        pv._debug("%s, %s:%d", state, *circuit.address)
         for waiter in steps.wake:
             waiter.answered(None)
         return steps.deliver

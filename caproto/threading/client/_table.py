@@ -154,9 +154,10 @@ class Table:
         """
         deadline = self._deadline(timeout)
         self._home.check_reentry("Table.wait_for_connection")
-        for pv in self.pvs:
-            if pv.connected:
-                continue
+        row = -1
+        while len(ahead := numpy.flatnonzero(~self.connected[row + 1 :])):
+            row += 1 + int(ahead[0])
+            pv = self.pvs[row]
             try:
                 pv._used()
                 pv._wait_until_usable(deadline)
