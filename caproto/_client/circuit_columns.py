@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: The least number of ids that a range of subscriptions has; each one more has as many as all
 #: before it, so that there are few.
 FEWEST = 1024
+#: Requests that are composed as one piece, at most: the memory for large pieces is not given back.
+AT_ONCE = 8192
 
 
 class ColumnRequest(NamedTuple):
@@ -157,7 +159,7 @@ class CircuitColumns:
         start = 0
         while start < len(sids):
             one = self._with_room(sink, data_type, count, len(sids) - start)
-            stop = start + min(one.size - one.used, len(sids) - start)
+            stop = start + min(one.size - one.used, len(sids) - start, AT_ONCE)
             part = numpy.array(sids[start:stop], numpy.uint32)
             first = one.fill(part, numpy.array(rows[start:stop], numpy.intp))
             payloads = numpy.full(len(part), payload)

@@ -219,11 +219,10 @@ class CircuitSession:
         """Make channels for *pvs*, to be created later; None if this circuit is over."""
         if self.over:
             return None
-        channels: dict[P, CarriedChannel[Any]] = {
-            pv: CarriedChannel(pv.name, self.circuit) for pv in pvs
-        }
-        self.routes.pvs.update((channel.cid, pv) for pv, channel in channels.items())
-        return channels
+        circuit = self.circuit
+        made: dict[P, CarriedChannel[Any]] = {pv: CarriedChannel(pv.name, circuit) for pv in pvs}
+        self.routes.pvs.update((channel.cid, pv) for pv, channel in made.items())
+        return made
 
     def create(self, channels: Iterable[ClientChannel]) -> bool:
         """Ask the server for channels that were attached; False if the circuit is over."""

@@ -114,7 +114,6 @@ class TableForm:
     Attributes
     ----------
     names : tuple of str
-    index : dict of str to int
     forms : tuple of Form
         The different ones.
 
@@ -128,10 +127,8 @@ class TableForm:
         self, names: Sequence[str], data_type: object, dtype: object, count: object
     ) -> None:
         self.names = tuple(names)
-        self.index: dict[str, int] = {name: row for row, name in enumerate(self.names)}
-        if len(self.index) < len(self.names):
-            twice = next(n for row, n in enumerate(self.names) if self.index[n] != row)
-            raise CaprotoValueError(f"{twice!r} is twice among the names of the table")
+        self._index: dict[str, int] | None = None
+        self._check_different()
         if not isinstance(data_type, str) or data_type.lower() not in _FAMILIES:
             raise CaprotoValueError(
                 f"data_type={data_type!r}: a table is read as 'time', 'status' or 'native'"
@@ -153,6 +150,22 @@ class TableForm:
             self.forms = tuple(forms)
             self._numbers = numpy.array(numbers, numpy.uint8) if len(forms) > 1 else None
         self.count = count
+
+    def _check_different(self) -> None:
+        # By their hashes first, because an index of very many names takes long and much memory.
+        hashes = numpy.fromiter(map(hash, self.names), numpy.int64, len(self.names))
+        hashes.sort()
+        if (hashes[1:] == hashes[:-1]).any():
+            for row, name in enumerate(self.names):
+                if self.index[name] != row:
+                    raise CaprotoValueError(f"{name!r} is twice among the names of the table")
+
+    @property
+    def index(self) -> dict[str, int]:
+        """The row of each name; made when it is first asked for."""
+        if self._index is None:
+            self._index = {name: row for row, name in enumerate(self.names)}
+        return self._index
 
     def __len__(self) -> int:
         return len(self.names)

@@ -85,12 +85,10 @@ class PVState(Generic[C]):
         "_waiters",
         "key",
         "name",
-        "priority",
     )
 
     def __init__(self, name: str, priority: int, now: float) -> None:
         self.name = name
-        self.priority = priority
         #: Its key in the table, and in searches.
         self.key: PVKey = (name, priority)
         self._channel: CarriedChannel[C] | None = None  # and the circuit, in one step
@@ -106,6 +104,11 @@ class PVState(Generic[C]):
         self._log: logging.Logger | None = None
 
     # ---- facts
+
+    @property
+    def priority(self) -> int:
+        """Priority of the circuit, 0 to 99."""
+        return self.key[1]
 
     @property
     def connected(self) -> bool:
@@ -289,14 +292,14 @@ class PVTable(Generic[P, C]):
 
     # ---- what users want
 
-    def file(self, names: Iterable[str], priority: int, make: Callable[[str], P]) -> set[P]:
+    def file(self, names: Iterable[str], priority: int, make: Callable[[str], P]) -> list[P]:
         """Add PVs for those names that have none yet; return the new ones."""
-        new: set[P] = set()
+        new: list[P] = []
         for name in names:
             if (name, priority) not in self.pvs:
                 pv = make(name)
                 self.pvs[pv.key] = pv
-                new.add(pv)
+                new.append(pv)
         return new
 
     def listen(

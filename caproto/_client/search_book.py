@@ -213,25 +213,27 @@ class SearchBook(Generic[S]):
             For a name that is empty or fits into no datagram; nothing is added then.
         """
         known = self._open.setdefault(searcher, {})
-        new = dict(zip(keys, names, strict=True))
-        if known:
-            new = {key: name for key, name in new.items() if key not in known}
-        if not new:
-            return
-        if delay > 0:
-            self._order += 1
-            entry = _Postponed(
-                now + delay, self._order, searcher, list(new.values()), list(new), lost
-            )
-            heapq.heappush(self._postponed, entry)
-            known.update(dict.fromkeys(new, entry))
-        else:
-            self._begin(searcher, list(new.values()), list(new), lost, now)
+        self._order += 1
+        entry = _Postponed(now + delay, self._order, searcher, [], [], lost)
+        # Each is noted at once: so no key is there twice, and it takes no second large dict.
+        try:
+            for key, name in zip(keys, names, strict=True):
+                if key not in known:
+                    known[key] = entry
+                    entry.keys.append(key)
+                    entry.names.append(name)
+            if delay <= 0:
+                self._begin(entry, now)
+            elif entry.keys:
+                heapq.heappush(self._postponed, entry)
+        except ValueError:
+            for key in entry.keys:
+                del known[key]
+            raise
 
-    def _begin(
-        self, searcher: S, names: list[str], keys: list[Key], lost: bool, now: float
-    ) -> None:
-        ids = self._plan.add(names, now, lost=lost, searcher=searcher, keys=keys)
+    def _begin(self, entry: _Postponed[S], now: float) -> None:
+        searcher, keys = entry.searcher, entry.keys
+        ids = self._plan.add(entry.names, now, lost=entry.lost, searcher=searcher, keys=keys)
         self._open[searcher].update(zip(keys, ids))
 
     def forget(self, searcher: S) -> None:
@@ -273,7 +275,7 @@ class SearchBook(Generic[S]):
         """Return the datagrams to send now, each to every destination."""
         while self._postponed and self._postponed[0].when <= now:
             entry = heapq.heappop(self._postponed)
-            self._begin(entry.searcher, entry.names, entry.keys, entry.lost, now)
+            self._begin(entry, now)
         return self._plan.due(now)
 
     def register(self, now: float) -> RegistrationAction:

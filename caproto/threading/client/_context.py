@@ -212,9 +212,9 @@ class Context:
         timeout = check_default_timeout(timeout)
         self._home.check_open()
         listening = states is not None or access is not None
-        table, keys = self._home.table, [(name, priority) for name in wanted]
-        new: set[ClientPV] = set()
-        if listening or not all(key in table.pvs for key in keys):
+        table = self._home.table
+        new: list[ClientPV] = []
+        if listening or not all((name, priority) in table.pvs for name in wanted):
             if _locks.held(*self._home.locks):
                 raise refusal("Context.get_pvs")
             now = self._home.now()
@@ -225,10 +225,11 @@ class Context:
                 )
         added: list[PVCallback] = []
         try:
-            pvs = [table.pvs[key] for key in keys]
+            pvs = [table.pvs[name, priority] for name in wanted]
             if listening:
+                unknown = set(new)
                 for pv in dict.fromkeys(pvs):
-                    self._home.listen(pv, states, access, added, known=pv not in new)
+                    self._home.listen(pv, states, access, added, known=pv not in unknown)
             self._home.announce([pv for pv in pvs if pv._phase is PVPhase.NEW])
             return cast("list[PV]", pvs)
         except BaseException:  # Ctrl-C: if the user repeats the call, they would be called twice

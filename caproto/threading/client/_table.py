@@ -65,8 +65,6 @@ class Table:
     Attributes
     ----------
     names : tuple of str
-    index : mapping of str to int
-        The row of each name.
     pvs : tuple of PV
     """
 
@@ -78,7 +76,6 @@ class Table:
         self._timeout = timeout
         self.pvs = tuple(pvs)
         self.names = form.names
-        self.index: Mapping[str, int] = MappingProxyType(form.index)
         self._core = Core(home, form, self.pvs)
         self._readable = Shares(form, self.pvs, AccessRights.READ)
         self._writable = Shares(form, self.pvs, AccessRights.WRITE)
@@ -88,6 +85,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def index(self) -> Mapping[str, int]:
+        """The row of each name."""
+        return MappingProxyType(self._form.index)
 
     @property
     def values(self) -> NDArray[Any]:
@@ -434,7 +436,10 @@ class Core:
         self.state = TableState(form, home.columns_lock)
         self.latest: Columns | None = None  # until the first read
         self._form = form
-        self._index = form.index
+        # By identity: an index of the names would take three times the memory.
+        ids = _identities(pvs)
+        self._rows: Rows = ids.argsort()
+        self._ids = ids[self._rows]
         self._end_note: object = None
 
     @property
@@ -476,5 +481,8 @@ class Core:
         if self._home.closed:
             for follower in self.state.followers:
                 follower.context_closed()
-        index = self._index
-        self.state.connections(numpy.array([index[pv.name] for pv in pvs], numpy.intp), pvs)
+        self.state.connections(self._rows[self._ids.searchsorted(_identities(pvs))], pvs)
+
+
+def _identities(pvs: Sequence[PV]) -> NDArray[numpy.uint64]:
+    return numpy.fromiter(map(id, pvs), numpy.uint64, len(pvs))
