@@ -138,7 +138,7 @@ class CircuitColumns:
             form = sink.form(row)
             assert channel.sid is not None and channel.native_data_count is not None
             if channel.native_data_count < form[1]:
-                refused.append((row, too_few(pv.name, channel.native_data_count, form[1])))
+                refused.append((row, too_few(channel.native_data_count, form[1])))
                 continue
             sids, wanted = forms.setdefault(form, ([], []))
             sids.append(channel.sid)
@@ -232,9 +232,9 @@ class CircuitColumns:
         self._circuit.close_range(one)
 
 
-def too_few(name: str, has: int, wanted: int) -> CaprotoValueError:
+def too_few(has: int, wanted: int) -> CaprotoValueError:
     """Make the error for a channel that has fewer elements than the table wants."""
-    return CaprotoValueError(f"{name!r}: {wanted} elements are more than the channel has ({has})")
+    return CaprotoValueError(f"{wanted} elements are more than the channel has ({has})")
 
 
 def lose(taken: Sequence[tuple[IdRange, ColumnSink]], error: CaprotoError) -> None:

@@ -120,7 +120,7 @@ class SingleReads:
         try:
             self._read.columns.store_one(row, response)
         except CaprotoError as error:
-            return error
+            return failure(self._pvs[row], "read", error, response.sender_address)
         return None
 
     def _reads(self, rows: Sequence[int]) -> list[GatheredRead]:
@@ -219,7 +219,7 @@ def _write_one_by_one(
         }
     writes = [Write(pv, None, deadline, value, None, None, False) for pv, value in values.items()]
     return {
-        operation.pv.name: failure(operation.pv, "write", error, operation.pv.server)
+        operation.pv.name: error.with_traceback(None)
         for operation, error in send_all(writes, deadline)
     }
 

@@ -120,7 +120,8 @@ class TestLive:
                 assert live.wait(10)
             snap = live.snapshot()
         assert snap.values[1].tolist() == [1.0, 2.0, 3.0]
-        assert "3 elements are more than the channel has (1)" in str(snap.errors["x"])
+        said = "'x': the subscription failed: 3 elements are more than the channel has (1)"
+        assert str(snap.errors["x"]) == said
 
     def test_a_pv_that_is_monitored_does_not_go_idle(self, server, ctx):
         with ctx.table(["x"]).monitor() as live:

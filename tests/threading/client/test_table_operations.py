@@ -3,14 +3,16 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 import caproto as ca
 from caproto import CaprotoTimeoutError
 from caproto._client.columns import TableForm
 from caproto.threading._waiting import Deadline
-from caproto.threading.client import Context, ReentrantCallError
+from caproto.threading.client import AccessError, Context, ReentrantCallError
 from caproto.threading.client._table_operations import read_columns
 from caproto.threading.client._table_shares import Shares
-from tests.harness.fake_server import ignore, reset
+from tests.harness.fake_server import FakePV, ignore, reset
 from tests.harness.interrupts import enter_each_line
 from tests.harness.waiting import wait_for
 
@@ -117,6 +119,29 @@ def test_a_lost_read_that_cannot_be_repeated_in_time_says_what_an_ordinary_one_s
         server.start()
     assert type(said[0]) is type(said[1]) is CaprotoTimeoutError
     assert str(said[0]) == str(said[1]).replace(" (2 attempts in a row)", "")
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_reply_of_another_length_is_an_error_that_names_the_pv(server, ctx, connected):
+    """Whether it is read by columns, or alone because it was not connected."""
+    server.on[ca.ReadNotifyRequest] = lambda connection, command: connection.send(
+        ca.ReadNotifyResponse([1.0], ca.ChannelType.DOUBLE, 1, 1, command.ioid)
+    )
+    table = ctx.table(["wave"], data_type="native", count=2)
+    if connected:
+        table.wait_for_connection()
+    assert str(table.read().errors["wave"]) == "'wave': the read failed: 1 elements came, not 2"
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_write_that_is_not_allowed_is_the_error_of_an_ordinary_one(server, ctx, wait):
+    server.pvs["readonly"] = FakePV(1.0, rights=1)
+    table, pv = ctx.table(["x", "readonly"]), ctx.get_pv("readonly")
+    written = table.write(5.0, wait=wait)
+    with pytest.raises(AccessError) as caught:
+        pv.write(5.0, wait=wait)
+    assert written.ok.tolist() == [True, False]
+    assert str(written.errors["readonly"]) == str(caught.value)
 
 
 def test_a_server_has_at_most_so_many_writes_under_way(start_server, monkeypatch):
