@@ -124,7 +124,7 @@ def test_a_lost_read_that_cannot_be_repeated_in_time_says_what_an_ordinary_one_s
 @pytest.mark.parametrize("connected", [True, False])
 def test_a_reply_of_another_length_is_an_error_that_names_the_pv(server, ctx, connected):
     """Whether it is read by columns, or alone because it was not connected."""
-    server.on[ca.ReadNotifyRequest] = lambda connection, command: connection.send(
+    server.on[ca.ReadNotifyRequest] = lambda connection, command: connection.send_raw(
         ca.ReadNotifyResponse([1.0], ca.ChannelType.DOUBLE, 1, 1, command.ioid)
     )
     table = ctx.table(["wave"], data_type="native", count=2)
