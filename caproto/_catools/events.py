@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .._client.metadata import Metadata, metadata_from
 from .._log import CHANNEL_LOGGER
 from .._protocol.commands import EventAddResponse
-from .._protocol.dbr import ChannelType, SubscriptionType
+from .._protocol.dbr import AccessRights, ChannelType, SubscriptionType
 from .._protocol.timestamp import TimeStamp
 from ..sync._stream import Stream
 from ..threading.client import PV, Context
@@ -77,6 +77,10 @@ class _Watch:
         before = self._subscriptions.get(kind)
         if wanted is before:
             return
+        pv = wanted.pv
+        may_read = pv.access_rights is None or AccessRights.READ in pv.access_rights
+        if self._settings.extras is None and not may_read:
+            wanted.log.setLevel(logging.ERROR)  # camonitor says nothing of what it must not read
         if before is not None:  # after a restart of the server the type is another
             before.clear()
         self._subscriptions[kind] = wanted
@@ -119,11 +123,9 @@ class Events:
         with_metadata: bool = False,
     ) -> None:
         # What is printed says what the warnings of the client would say, except of a channel whose
-        # updates are refused, or are larger than EPICS_CA_MAX_ARRAY_BYTES allows. Of the first
-        # camonitor says nothing, and so do we where we take its place.
+        # updates are refused, or are larger than EPICS_CA_MAX_ARRAY_BYTES allows.
         logging.getLogger("caproto").setLevel(logging.ERROR)
-        if settings.extras is not None:
-            logging.getLogger(CHANNEL_LOGGER).setLevel(logging.WARNING)
+        logging.getLogger(CHANNEL_LOGGER).setLevel(logging.WARNING)
         self._stream = Stream[Event]()
         self._watches = {
             name: _Watch(self._stream, settings, type_of, with_metadata) for name in names

@@ -60,9 +60,11 @@ def test_statistics(ioc, call):
 
 
 def test_changes_of_metadata(own_ioc, call):
-    threading.Timer(0.5, own_ioc.put, ("double.EGU", "um")).start()
+    change_later = threading.Timer(0.5, own_ioc.put, ("double.EGU", "um"))
+    change_later.start()
     done = call("monitor", "--metadata", "--until", 'units == "um"', "--duration", "20",
                 own_ioc.pv("double"), ioc=own_ioc)
+    change_later.join(20)  # the IOC says that it has done it after its clients know
     assert done.status == 0
     value, change = done.lines
     assert change.split()[0] == own_ioc.pv("double") and change.endswith(" units: mm -> um")
@@ -95,7 +97,7 @@ def test_ctrl_c_and_flushing(ioc, options):
     )
 
 
-@pytest.mark.parametrize("options", [["--utc"], ["--json"]])
+@pytest.mark.parametrize("options", [[], ["--utc"], ["--json"]])
 def test_updates_that_are_too_large_are_reported(start_ioc, options):
     record = 'record(waveform, "$(P)large") { field(FTVL, "DOUBLE") field(NELM, "100000") }\n'
     ioc = start_ioc((record,))
