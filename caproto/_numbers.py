@@ -13,7 +13,8 @@ def whole(value: object) -> int:
     TypeError
         It is not a whole number.
     """
-    if isinstance(value, bool):
+    # Older versions of numpy would take their own bool, with a warning.
+    if type(value).__name__ in ("bool", "bool_"):
         raise TypeError(f"{value!r} is not a whole number")
     return operator.index(value)  # type: ignore[arg-type]
 

@@ -14,6 +14,7 @@ from caproto import (
     CreateChanRequest,
     CreateChFailResponse,
     ReadNotifyRequest,
+    SearchRequest,
 )
 from caproto._catools import one_shot
 from caproto._catools.one_shot import read_once
@@ -52,6 +53,14 @@ def use(monkeypatch: pytest.MonkeyPatch, *servers: FakeServer, **variables: str)
         **servers[0].environ, "EPICS_CA_ADDR_LIST": addresses, **variables
     }.items():
         monkeypatch.setenv(name, text)
+
+
+def have_answered(server: FakeServer) -> None:
+    """Wait until *server* has answered what it was asked before: it does one search at a time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(10)
+        sock.sendto(Broadcaster(CLIENT).search_datagram(1, [(1, "x")]), server.address)
+        sock.recv(1024)
 
 
 def read(*names: str) -> list[tuple[ChannelType, int, list[float]]] | None:
@@ -118,7 +127,13 @@ def test_two_servers_with_one_name_are_left_to_the_client(
 ) -> None:
     with FakeServer({"x": 2.5, "z": 7.0}) as other:
         use(monkeypatch, server, other)
-        # Both are heard, because one of the names is only at the other one, which says x first.
+
+        def answer_after_the_first(search: SearchRequest) -> bool:
+            have_answered(server)
+            return search.name in other.pvs
+
+        # So both are heard: one of the names is only at the other one.
+        other.answers = answer_after_the_first
         assert read("x", "z") is None
 
 
@@ -132,10 +147,7 @@ def test_a_second_server_that_answers_late_is_noticed(
 
         def answer_after_the_other(connection: Connection, request: ReadNotifyRequest) -> None:
             late.set()
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.settimeout(10)
-                sock.sendto(Broadcaster(CLIENT).search_datagram(1, [(1, "x")]), other.address)
-                sock.recv(1024)  # it answers one search after the other
+            have_answered(other)
             server.usual(connection, request)
 
         server.on[ReadNotifyRequest] = answer_after_the_other

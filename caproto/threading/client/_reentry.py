@@ -80,5 +80,8 @@ def _name(frame: FrameType) -> str:
     code = frame.f_code
     if sys.version_info >= (3, 11):
         return code.co_qualname
+    while code.co_name.startswith("<") and frame.f_back is not None:  # a comprehension
+        frame = frame.f_back
+        code = frame.f_code
     owner = frame.f_locals.get("self")
     return code.co_name if owner is None else f"{type(owner).__name__}.{code.co_name}"

@@ -113,7 +113,7 @@ def add_and_remove(world: World) -> None:
 
 
 def batch(world: World) -> None:
-    with Batch(timeout=2) as block:
+    with Batch(timeout=10) as block:
         block.read(world.x, ignore)
         block.write(world.y, 2.5)
         block.read(world.ctx.get_pvs(world.new_name())[0], ignore)
@@ -252,7 +252,7 @@ def everything(world: World) -> None:
 
 def batch_and_idle(world: World) -> None:
     """Calls that take longer, to be entered at each line."""
-    with Batch(timeout=2) as block:
+    with Batch(timeout=10) as block:
         block.read(world.x, ignore)
         block.write(world.y, 2.5)
     world.y.go_idle()

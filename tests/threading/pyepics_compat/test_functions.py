@@ -148,6 +148,7 @@ class TestMany:
     @pytest.mark.parametrize("wait", [False, None, "each", "all"])
     def test_puts(self, name, wait):
         names = [name("x"), "nobody", name("y")]
+        assert None not in epics.caget_many([name("x"), name("y")])  # they are connected
         found = epics.caput_many(names, [3.5, 1, 4.5], wait=wait, connection_timeout=0.3)
         assert found == [1, -1, 1]
         if wait:
