@@ -9,12 +9,14 @@ from .._errors import (
     CaprotoAttributeError,
     CaprotoError,
     CaprotoKeyError,
+    CaprotoTypeError,
     CaprotoValueError,
     DisconnectedError,
 )
 from .._protocol.dbr import ChannelType
 from .._protocol.presentation import array_words, text_words
 from .._protocol.text import decode_text
+from .arguments import listed
 
 if TYPE_CHECKING:
     import numpy
@@ -70,12 +72,22 @@ class SnapshotColumns:
         ok: NDArray[numpy.bool_],
         errors: Mapping[str, CaprotoError],
     ) -> None:
-        for column in (values, timestamps, severity, status, connected, ok):
+        import numpy
+
+        names = names if type(names) is tuple else tuple(listed("names", names))
+        columns = (values, timestamps, severity, status, connected, ok)
+        for name, column in zip(COLUMNS, columns, strict=True):
+            if not isinstance(column, numpy.ndarray) or not column.ndim:
+                raise CaprotoTypeError(f"{name} must be an array of numpy, not {column!r}")
             if len(column) != len(names):
                 raise CaprotoValueError(
                     f"{len(names)} names need arrays of as many elements, not of {len(column)}"
                 )
             column.flags.writeable = False
+        if values.dtype == object:
+            for value in values:
+                if isinstance(value, numpy.ndarray):
+                    value.flags.writeable = False
         fix(self, names=names, values=values, timestamps=timestamps, severity=severity)
         fix(self, status=status, connected=connected, ok=ok)
         fix(self, errors=MappingProxyType(dict(errors)), _index=None)

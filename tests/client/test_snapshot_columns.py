@@ -9,9 +9,11 @@ from caproto import (
     CaprotoError,
     CaprotoKeyError,
     CaprotoTimeoutError,
+    CaprotoTypeError,
     CaprotoValueError,
     DisconnectedError,
 )
+from caproto._client.snapshot_columns import COLUMNS
 from caproto._client.table_snapshot import TableSnapshot
 from tests.client.snapshots import ERROR, example, objects, snapshot
 
@@ -46,6 +48,29 @@ def test_its_attributes_stay(snap, name):
 def test_arrays_of_another_length_are_refused():
     with pytest.raises(CaprotoValueError, match="2 names need arrays of .*, not of 3"):
         snapshot([1.0, 2.0], ok=numpy.ones(3, bool))
+
+
+@pytest.mark.parametrize("column", ["values", "timestamps", "severity", "ok"])
+@pytest.mark.parametrize("wrong", [[1.0], None, numpy.array(1.0), "a"])
+def test_what_is_no_array_is_refused(column, wrong):
+    columns = {name: getattr(snapshot([1.0]), name) for name in COLUMNS}
+    with pytest.raises(CaprotoTypeError, match=f"{column} must be an array of numpy"):
+        TableSnapshot(("n0",), **{**columns, column: wrong}, errors={})
+
+
+def test_a_list_of_names_becomes_a_tuple():
+    columns = {name: getattr(snapshot([1.0]), name) for name in COLUMNS}
+    names = ["n0"]
+    assert TableSnapshot(names, **columns, errors={}).names == ("n0",)
+    with pytest.raises(CaprotoTypeError, match="names must be a list"):
+        TableSnapshot("n", **columns, errors={})
+
+
+def test_arrays_among_objects_are_read_only_too():
+    snap = snapshot(objects(1.5, numpy.array([1, 2])))
+    for value in (snap.values[1], snap["n1"], snap.to_dict()["n1"]):
+        with pytest.raises(ValueError, match="read-only"):
+            value[0] = 5
 
 
 def test_it_is_a_collection_of_names(snap):
