@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from .._environment import ClientConfiguration
 from .._errors import AccessError, CaprotoError, CaprotoTimeoutError, DisconnectedError
 from .._protocol.dbr import ChannelType
 from .._protocol.message import DataMessage
@@ -20,8 +21,18 @@ __all__ = [
     "connect", "facts_of", "read_lines", "start",
 ]
 
-def start(settings: Settings, names: Sequence[str]) -> AbstractContextManager[Context]:
+def start(
+    settings: Settings, names: Sequence[str], configuration: ClientConfiguration | None = None
+) -> AbstractContextManager[Context]:
     """Make the client.
+
+    Parameters
+    ----------
+    settings : Settings
+    names : sequence of str
+        Of the PVs.
+    configuration : ClientConfiguration, optional
+        Default: that of the environment, about which messages may be printed.
 
     Raises
     ------
@@ -32,7 +43,7 @@ def start(settings: Settings, names: Sequence[str]) -> AbstractContextManager[Co
         raise Failed(f"No pv name specified. {settings.hint}")
     if not all(names):
         raise Failed("CA error Invalid string occurred while trying to create channel ''.")
-    return Context()
+    return Context(configuration=configuration)
 
 
 def connect(context: Context, names: Sequence[str], settings: Settings) -> list[PV]:

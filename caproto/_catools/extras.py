@@ -11,6 +11,8 @@ class Extras:
     ----------
     output : str
         'lines', 'json', 'csv' or 'template'.
+    output_option : str
+        The option that has chosen it; empty for lines.
     template : str
         For the output 'template'.
     partial : bool or None
@@ -44,6 +46,7 @@ class Extras:
 
     def __init__(self) -> None:
         self.output = "lines"
+        self.output_option = ""
         self.template = ""
         self.partial: bool | None = None
         self.sources: list[str] = []

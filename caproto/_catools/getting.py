@@ -38,12 +38,14 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
     Raises
     ------
     UsageError
-        A duration is given, but no condition.
+        A duration is given, but no condition; or values without names, but in another form.
     """
     if extras.duration is not None and not extras.condition:
         raise UsageError(
             f"--duration limits --wait-for, which is missing; -w limits the rest. {settings.hint}"
         )
+    if settings.form == "terse" and extras.output_option:
+        raise UsageError(f"-t and {extras.output_option} exclude each other. {settings.hint}")
     form = form_of(settings, extras)
     names = names + names_from(extras.sources)
     with start(settings, names) as context:

@@ -9,6 +9,7 @@ from .extras import Extras
 from .forms import form_of, json_line, json_object
 from .getting import read_samples, usable_pvs
 from .monitoring import report
+from .options import UsageError
 from .samples import Sample
 from .settings import Settings
 from .sources import names_from
@@ -24,7 +25,14 @@ def info(settings: Settings, extras: Extras, names: list[str]) -> int:
     -------
     int
         The exit status.
+
+    Raises
+    ------
+    UsageError
+        Internals are wanted as JSON.
     """
+    if settings.interest and extras.output == "json":
+        raise UsageError(f"-s and --json exclude each other. {settings.hint}")
     form = form_of(settings, extras)
     names = names + names_from(extras.sources)
     with start(settings, names) as context:

@@ -15,6 +15,8 @@ __all__ = ["EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "SHELLS", "SNAPSHOT", "ex
 
 SHELLS = ("bash", "zsh", "fish")
 _COLOURS: Mapping[str, bool] = {"always": True, "never": False}
+#: What is printed instead of lines, by the option for it.
+_OUTPUTS: Mapping[str, str] = {"--json": "json", "--csv": "csv", "--format": "template"}
 _HIGHEST_VERBOSITY = 3
 _MOST_DIGITS = 18
 
@@ -37,9 +39,19 @@ def _set_condition(settings: Settings, argument: str) -> None:
     extras_of(settings).condition = argument
 
 
-def _set_template(settings: Settings, argument: str) -> None:
-    extras = extras_of(settings)
-    extras.output, extras.template = "template", argument
+def _set_output(option: str) -> Callable[[Settings, str], None]:
+    """Make the action of an option that chooses what is printed instead of lines."""
+
+    def apply(settings: Settings, argument: str) -> None:
+        extras = extras_of(settings)
+        if extras.output_option not in ("", option):
+            raise UsageError(
+                f"{extras.output_option} and {option} exclude each other. {settings.hint}"
+            )
+        extras.output, extras.output_option = _OUTPUTS[option], option
+        extras.template = argument
+
+    return apply
 
 
 def _add_source(settings: Settings, argument: str) -> None:
@@ -150,11 +162,13 @@ _PARTIAL = {
         _extra("partial", False),
     ),
 }
-_JSON = {"json": Option("", "Print one JSON object a line", _extra("output", "json"))}
+_JSON = {"json": Option("", "Print one JSON object a line", _set_output("--json"))}
 _OUTPUT = {
     **_JSON,
-    "csv": Option("", "Print CSV with a line of titles", _extra("output", "csv")),
-    "format": Option("TEMPLATE", "Print by a template, '{name} {value:.3f}'", _set_template),
+    "csv": Option("", "Print CSV with a line of titles", _set_output("--csv")),
+    "format": Option(
+        "TEMPLATE", "Print by a template, '{name} {value:.3f}'", _set_output("--format")
+    ),
 }
 _VALUES = {
     "human": Option("", "Numbers with units, 1.67 GHz or 12,345", _extra("number_form", "human")),

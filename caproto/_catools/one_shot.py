@@ -18,7 +18,7 @@ from .._os.sockets import (
     Address,
     bcast_socket,
     poll,
-    resolve_addresses,
+    resolve_host,
     stream_socket,
     user_name,
 )
@@ -66,8 +66,17 @@ class _Unusual(Exception):
     """Something is not as it should be: the client is needed."""
 
 
-def read_once(names: Sequence[str], settings: Settings) -> list[Answer] | None:
+def read_once(
+    names: Sequence[str], settings: Settings, configuration: ClientConfiguration
+) -> list[Answer] | None:
     """Read PVs in the simplest way.
+
+    Parameters
+    ----------
+    names : sequence of str
+    settings : Settings
+    configuration : ClientConfiguration
+        Where to search, and so on.
 
     Returns
     -------
@@ -75,7 +84,6 @@ def read_once(names: Sequence[str], settings: Settings) -> list[Answer] | None:
         For each name. None if the client is needed: the names are many or not found at once, name
         servers are to be asked, two servers have one of them, a server refuses something.
     """
-    configuration = ClientConfiguration.from_environment()
     if configuration.name_servers:
         return None
     try:
@@ -112,8 +120,12 @@ class _Search:
         if len(datagram) > _LARGEST_DATAGRAM:
             raise _Unusual
         self._servers: dict[str, tuple[Address, int]] = {}
+        # An unknown host is unusual: the client has a message about it.
+        addresses = {
+            (resolve_host(host), port): None for host, port in configuration.search_addresses()
+        }
         self._socket = bcast_socket(reuse=False, mcast_ttl=configuration.mcast_ttl)
-        for address in resolve_addresses(configuration.search_addresses()):
+        for address in addresses:
             self._socket.sendto(datagram, address)
 
     def __enter__(self) -> _Search:

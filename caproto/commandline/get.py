@@ -21,10 +21,13 @@ def _work(settings: Settings, names: list[str]) -> int:
         from .._catools.getting import get
 
         return get(settings, settings.extras, names)
+    configuration = None
     if names and all(names) and not settings.verbosity:
         from .._catools.one_shot import read_once
+        from .._environment import ClientConfiguration
 
-        answers = read_once(names, settings)
+        configuration = ClientConfiguration.from_environment()
+        answers = read_once(names, settings, configuration)
         if answers is not None:
             from .._catools.lines import line_of
             from .._catools.values import Reading
@@ -34,7 +37,7 @@ def _work(settings: Settings, names: list[str]) -> int:
             return 0
     from .._catools.access import connect, read_lines, start
 
-    with start(settings, names) as context:
+    with start(settings, names, configuration) as context:
         for line in read_lines(connect(context, names, settings), settings):
             print(line)
     return 0

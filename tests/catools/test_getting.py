@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +51,27 @@ def test_statuses(ioc, call):
     ):
         words = [ioc.pv(one) if one in ("double", "noaccess") else one for one in arguments]
         assert call("get", *words, ioc=ioc).status == status, arguments
+
+
+def test_what_is_wrong_in_the_environment_is_said_once(ioc, call, monkeypatch, caplog):
+    """Although two ways to read the value are tried."""
+    monkeypatch.setenv("EPICS_CA_CONN_TMO", "abc")
+    environ = {**ioc.environ, "EPICS_CA_ADDR_LIST": "nowhere.invalid 127.0.0.1"}
+    assert call("get", "-w", "0.2", "nonsense", ioc=SimpleNamespace(environ=environ)).status == 1
+    assert caplog.text.count("'abc' is not a number") == 1
+    assert caplog.text.count("cannot resolve the host name 'nowhere.invalid'") == 1
+
+
+def test_two_forms_at_once_are_refused(ioc, call):
+    for words in (
+        ["--json", "--csv"], ["--csv", "--format", "{name}"], ["--format", "{name}", "--json"],
+        ["-t", "--json"], ["--csv", "-t"], ["-t", "--format", "{name}"],
+    ):
+        for more, status in ((["--strict"], 2), ([], 1)):
+            done = call("get", *more, *words, ioc.pv("double"), ioc=ioc)
+            assert (done.status, done.out) == (status, "") and "exclude each other" in done.err
+    done = call("get", "--format", "{value}", "--format", "{name}", ioc.pv("long"), ioc=ioc)
+    assert done.out == ioc.pv("long") + "\n"  # the same option again replaces the first
 
 
 def test_names_from_standard_input(ioc, call):

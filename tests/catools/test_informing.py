@@ -17,3 +17,5 @@ def test_those_that_are_connected(ioc, call):
     assert "    Native data type: DBF_DOUBLE" in done.lines
     assert done.err.startswith("nonsense: not connected: searching")
     assert call("info", "--strict", "-s", "1", ioc.pv("double"), ioc=ioc).status == 0
+    done = call("info", "--json", "-s", "1", ioc.pv("double"), ioc=ioc)
+    assert (done.status, done.out) == (1, "") and "exclude each other" in done.err

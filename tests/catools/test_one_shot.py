@@ -11,6 +11,7 @@ from caproto import (
     CLIENT,
     Broadcaster,
     ChannelType,
+    ClientConfiguration,
     CreateChanRequest,
     CreateChFailResponse,
     ReadNotifyRequest,
@@ -64,7 +65,7 @@ def have_answered(server: FakeServer) -> None:
 
 
 def read(*names: str) -> list[tuple[ChannelType, int, list[float]]] | None:
-    answers = read_once(names, Settings("caget"))
+    answers = read_once(names, Settings("caget"), ClientConfiguration.from_environment())
     if answers is None:
         return None
     return [(native, room, list(response.data)) for native, room, response in answers]
@@ -152,6 +153,14 @@ def test_a_second_server_that_answers_late_is_noticed(
 
         server.on[ReadNotifyRequest] = answer_after_the_other
         assert read("x") is None
+
+
+def test_unknown_hosts_are_left_to_the_client(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("EPICS_CA_ADDR_LIST", "nowhere.invalid 127.0.0.1")
+    assert read("x") is None
+    assert not server.searches and caplog.text == ""
 
 
 def test_name_servers_are_left_to_the_client(
