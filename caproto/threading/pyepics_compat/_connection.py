@@ -262,7 +262,7 @@ class Connection(Attributes):
         if not self._attached:
             return False
         seconds = self.connection_timeout if timeout is None else max(0.0, timeout)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + float(seconds)
         try:
             # Not for the callback thread, which may be the one that waits here.
             self._channel.pv.wait_for_connection(timeout=seconds)

@@ -254,7 +254,7 @@ def caget_many(
 def _read_all(pvs: Sequence[PV], count: int | None, timeout: float) -> dict[int, Response]:
     """Read those that are connected in one batch; return what comes in time, by position."""
     came: SimpleQueue[tuple[int, Response]] = SimpleQueue()
-    end = time.monotonic() + timeout
+    end = time.monotonic() + float(timeout)
     wanted = [number for number, pv in enumerate(pvs) if pv.connected]
     try:
         with Batch(timeout=timeout) as batch:
@@ -277,7 +277,7 @@ def _keep(came: SimpleQueue[tuple[int, Response]], number: int, response: Respon
 
 
 def _wait_for_all(pvs: Sequence[PV], timeout: float) -> None:
-    end = time.monotonic() + timeout
+    end = time.monotonic() + float(timeout)
     for pv in pvs:
         if not pv.connected:
             pv.wait_for_connection(max(0.0, end - time.monotonic()))
@@ -325,7 +325,7 @@ def caput_many(
             pending.add(number)
         else:
             results[number] = pv.put(value, wait == "each", put_timeout) or -1
-    end = time.monotonic() + put_timeout
+    end = time.monotonic() + float(put_timeout)
     try:
         while pending:
             number = done.get(timeout=max(0.0, end - time.monotonic()))

@@ -5,6 +5,7 @@ import re
 import threading
 import time
 
+import numpy
 import pytest
 
 from caproto import CaprotoTimeoutError, CaprotoValueError
@@ -157,6 +158,13 @@ class TestMany:
     def test_completion_in_time_or_not(self, name):
         assert epics.caput_many([name("slow.PROC")], [1], wait="all", put_timeout=0.05) == [-1]
         assert epics.caput_many([name("slow.PROC")], [1], wait="all", put_timeout=10) == [1]
+
+    def test_timeouts_of_numpy(self, name):
+        """With ``time.monotonic()`` they would make another float32, which no wait takes."""
+        seconds = numpy.float32(10)
+        options = {"connection_timeout": seconds}
+        assert epics.caput_many([name("y")], [4.5], "all", put_timeout=seconds, **options) == [1]
+        assert epics.caget_many([name("y")], timeout=seconds, **options) == [4.5]
 
     def test_wrong_arguments(self, name):
         with pytest.raises(CaprotoValueError, match="2 names, but 1 values"):
