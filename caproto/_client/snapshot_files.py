@@ -35,6 +35,10 @@ _COLUMN_TYPES = {
 }
 
 
+#: The arrays of each file .npz, beside the columns.
+_FIELDS = ("version", "names", "error_names", "error_types", "error_texts")
+
+
 class _Format(NamedTuple):
     """A kind of file."""
 
@@ -72,8 +76,11 @@ def load(path: str | os.PathLike[str]) -> Parts:
         _check(parts)
     # What the libraries raise depends on which byte is damaged.
     except Exception as error:
+        reason = str(error) or type(error).__name__
+        if "allow_pickle" in reason:  # numpy tells its callers how to trust the file
+            reason = "it has Python objects"
         raise CaprotoValueError(
-            f"{os.fspath(path)!r} is damaged, or not a snapshot: {error or type(error).__name__}"
+            f"{os.fspath(path)!r} is damaged, or not a snapshot: {reason}"
         ) from None
     return parts
 
@@ -149,9 +156,17 @@ def _groups(snap: SnapshotColumns) -> dict[str, Column]:
 
 
 def _read_npz(file: IO[bytes]) -> Parts:
+    import zipfile  # here, as numpy: most programs read no snapshot
+
     import numpy
 
+    if not zipfile.is_zipfile(file):
+        raise CaprotoValueError("it is not a zip archive, as .npz files are")
+    file.seek(0)
     with numpy.load(file, allow_pickle=False) as arrays:
+        lacking = [name for name in _FIELDS if name not in arrays]
+        if lacking:
+            raise CaprotoValueError(f"it has no array {lacking[0]!r}")
         if arrays["version"] != _VERSION:
             raise CaprotoValueError("it was written by another version of caproto")
         names = tuple(arrays["names"].tolist())

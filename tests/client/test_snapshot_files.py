@@ -117,6 +117,21 @@ def test_a_damaged_file_is_refused_or_read(extension, data, tmp_path_factory):
         assert "is damaged, or not a snapshot" in str(error)
 
 
+@pytest.mark.parametrize("data", [b"rubbish", b"", b"\x80\x04N."])
+def test_numpys_advice_to_trust_a_file_is_not_passed_on(data, tmp_path):
+    path = tmp_path / "some.npz"
+    path.write_bytes(data)
+    with pytest.raises(CaprotoValueError, match="it is not a zip archive, as .npz files are"):
+        TableSnapshot.load(path)
+    numpy.savez(path, [1.0, 2.0])
+    with pytest.raises(CaprotoValueError, match="it has no array 'version'"):
+        TableSnapshot.load(path)
+    example().save(path)
+    changed(path, severity=numpy.array([{}], object))
+    with pytest.raises(CaprotoValueError, match="it has Python objects$"):
+        TableSnapshot.load(path)
+
+
 def changed(path, **arrays):
     """Replace some arrays of a file of numpy; None removes them."""
     with numpy.load(path) as old:
