@@ -58,7 +58,10 @@ _ZSH = r"""#compdef {tool}
 # Completion of {tool} for zsh; use it with:  source <({tool} --completion zsh)
 _{function}_names() {{
     local -a names
-    [[ -r ${{{variable}:-}} ]] && names=(${{${{(f)"$(<${variable})"}}%%[[:space:]]*}})
+    local name _
+    if [[ -r ${{{variable}:-}} ]]; then
+        while read -r name _ || [[ -n $name ]]; do names+=("$name"); done <"${variable}"
+    fi
     names+=(${{(M)${{(z)${{(M)history:#caproto-*}}}}:#[[:alpha:]]*[:._]*}})
     names=(${{(u)names:#\#*}})
     compadd -a names

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 
@@ -70,11 +71,80 @@ def test_fish(tmp_path):
     ]
 
 
-def test_zsh_can_read_it(tmp_path):
-    """What it completes was tried by hand: it needs a terminal."""
-    path = tmp_path / "script"
-    path.write_text(script("zsh", "caproto-get", OPTIONS))
-    shell("zsh", f"zsh -n {path}", tmp_path)
+#: Zsh completes only on a terminal. Ctrl-G shows what the line has become.
+_ZSH_SETUP = """
+PROMPT='READY> '
+autoload -Uz compinit; compinit -u -D
+source script
+show() { print -rn -- "<<$BUFFER>>"; BUFFER= }
+zle -N show
+bindkey '^G' show
+"""
+
+
+def zsh(lines, setup, tmp_path):
+    """Type lines and a tab into zsh; what it makes of each."""
+    if shutil.which("zsh") is None:
+        pytest.skip("needs zsh")
+    (tmp_path / "script").write_text(script("zsh", "caproto-get", OPTIONS))
+    (tmp_path / ".zshrc").write_text(_ZSH_SETUP + setup)
+    controller, terminal = os.openpty()
+    process = subprocess.Popen(
+        ["zsh", "--no-globalrcs", "-i"], stdin=terminal, stdout=terminal, stderr=terminal,
+        cwd=tmp_path, start_new_session=True,
+        env={"PATH": os.environ["PATH"], "TERM": "dumb", "ZDOTDIR": str(tmp_path),
+             "LC_ALL": "C.UTF-8", VARIABLE: "names.txt"},
+    )
+    os.close(terminal)
+    seen = ""
+
+    def read_until(text):
+        nonlocal seen
+        while text not in seen:
+            assert select.select([controller], [], [], 30)[0], seen
+            seen += os.read(controller, 10_000).decode()
+        found, _, seen = seen.partition(text)
+        return found
+
+    try:
+        read_until("READY> ")
+        found = []
+        for line in lines:
+            os.write(controller, f"{line}\t\a".encode())
+            found.append(read_until(">>").rpartition("<<")[2])
+        return found
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+
+
+def test_zsh(tmp_path):
+    (tmp_path / "names.txt").write_text(
+        "# all\nrandom_walk:x\n  random_walk:dt  # a step\nother:pv\nodd:$(touch${IFS}run)`*\n"
+    )
+    lines = {
+        "caproto-get --js": "--json ",
+        "caproto-get -a --par": "-a --partial ",
+        "caproto-get ran": "random_walk:",
+        "caproto-get -w 3 random_walk:d": "-w 3 random_walk:dt ",
+        "caproto-get other:pv --from nam": "other:pv --from names.txt ",
+        "caproto-get --color alw": "--color always ",
+        "caproto-get --color=ne": "--color=never ",
+        "caproto-get -w oth": "-w oth",  # a number, not a PV
+        "caproto-get his": "history:pv ",
+        "caproto-get odd": r"odd:\$\(touch\$\{IFS\}run\)\`\* ",
+    }
+    found = zsh(lines, "print -s caproto-get -w 3 history:pv\n", tmp_path)
+    assert found == [f"caproto-get {text}" for text in lines.values()]
+    assert not (tmp_path / "run").exists()
+
+
+def test_zsh_without_its_completion_set_up(tmp_path):
+    """The script sets it up."""
+    (tmp_path / "names.txt").write_text("random_walk:x\n")
+    setup = "unfunction compdef compinit; source script\n"
+    assert zsh(["caproto-get ran"], setup, tmp_path) == ["caproto-get random_walk:x "]
 
 
 def test_all_options_are_in_all_of_them():
