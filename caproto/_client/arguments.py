@@ -42,8 +42,8 @@ _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 T = TypeVar("T")
 
 _ALL_EVENTS = 0xFFFF  #: the mask has 16 bits; servers may define more bits than we do
-#: Whole numbers of seconds that need no further look.
-_USUAL = range(1 << 31)
+#: Numbers of seconds from 0 to this one need no further look.
+_LONG = 1e9
 #: Names with this many characters, and shorter ones, fit into a search datagram.
 _SURELY_SHORT = 60
 
@@ -57,16 +57,15 @@ def check_timeout(timeout: object, *, lasting: bool = False, name: str = "timeou
     if timeout is None:
         return None
     kind = type(timeout)
-    if kind is float or (kind is int and timeout in _USUAL):
-        seconds: float = timeout  # type: ignore[assignment]  # see `kind`
-    elif not is_real(timeout):
+    if (kind is float or kind is int) and 0 <= timeout < _LONG:  # type: ignore[operator]  # see `kind`
+        return timeout  # type: ignore[return-value]
+    if not is_real(timeout):
         raise CaprotoTypeError(f"{name} must be a number of seconds or None, not {timeout!r}")
-    else:
-        try:
-            number = float(timeout)  # numpy's numbers, for example
-        except OverflowError:
-            raise CaprotoValueError(f"{name} is too large; None waits without end") from None
-        seconds = int(number) if number.is_integer() else number  # errors then say "2 s"
+    try:
+        number = float(timeout)  # numpy's numbers, for example
+    except OverflowError:
+        raise CaprotoValueError(f"{name} is too large; None waits without end") from None
+    seconds = int(number) if number.is_integer() and kind is not float else number
     if seconds != seconds:
         raise CaprotoValueError(f"{name} must be a number of seconds or None, not NaN")
     if lasting and seconds < 0:

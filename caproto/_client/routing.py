@@ -245,7 +245,7 @@ class Routes:
             self._into_column(number, too_large(size, command.limit), then)
 
     def _on_access_rights(self, command: AccessRightsResponse, then: FollowUp) -> None:
-        pv = self.pvs.get(command.cid)
+        pv = self.pvs.get(command.fields[4])
         channel = pv.channel if pv is not None else None
         # Those that come before the channel is open are announced with the connection.
         if pv is not None and channel is not None and channel.connected:
@@ -253,7 +253,7 @@ class Routes:
                 then.out.append(news)
 
     def _on_created(self, command: CreateChanResponse, then: FollowUp) -> None:
-        pv = self.pvs.get(command.cid)
+        pv = self.pvs.get(command.fields[4])
         if pv is None:  # removed before the server had created the channel
             then.requests.append(ClearChannelRequest(command.sid, command.cid))
         else:

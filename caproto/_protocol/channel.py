@@ -171,8 +171,10 @@ class Channel:
             raise ProtocolError(
                 f"{kind.__name__} is not allowed on channel {self.name!r} ({before!r})"
             ) from None
+        if after is before:
+            return
         self._state = after
-        if after is before or not self._hears_of_states:
+        if not self._hears_of_states:
             return
         for role, state in after.states.items():
             if state is not before.states[role]:

@@ -151,7 +151,7 @@ class CircuitRules(CircuitTables):
 
     def _on_create_request(self, command: CreateChanRequest) -> None:
         self._step(command)
-        channel = self.channels.get(command.cid)
+        channel = self.channels.get(command.fields[4])
         if self.our_role is SERVER:
             if 0 < command.version < MINIMUM_PROTOCOL_VERSION:
                 raise ProtocolError(f"version 4.{command.version} of the protocol is too old")
@@ -213,7 +213,7 @@ class CircuitRules(CircuitTables):
 
     def _on_access_rights(self, command: AccessRightsResponse) -> None:
         self._step(command)
-        channel = self._channel_of_notice(command.cid)
+        channel = self._channel_of_notice(command.fields[4])
         if channel is not None:
             channel.step(command)
             channel.access_rights = command.access_rights
