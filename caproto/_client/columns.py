@@ -229,11 +229,7 @@ class Columns:
     def store(self, rows: Rows, block: Block) -> None:
         """Put a run of replies or updates into these rows; of several for one, the last stays."""
         values, seconds, severity, status = decode(block, self._forms[block.range.data_type])
-        if self._form.mixed:
-            for row, value in zip(rows.tolist(), values, strict=True):
-                self.values[row] = value
-        else:
-            self.values[rows] = values
+        place(self.values, rows, values)
         if seconds is not None:
             self.timestamps[rows] = seconds
         if severity is not None and status is not None:
@@ -290,6 +286,15 @@ def empty_values(form: TableForm, size: int | None = None) -> NDArray[Any]:
         return column
     first, shape = form.forms[0], (size,) if form.count == 1 else (size, form.count)
     return numpy.full(shape, _fill(first), first.dtype)
+
+
+def place(column: NDArray[Any], rows: Rows, values: NDArray[Any]) -> None:
+    """Put values into these rows of a column."""
+    if column.dtype == object:  # each may be an array
+        for row, value in zip(rows.tolist(), values, strict=True):
+            column[row] = value
+    else:
+        column[rows] = values
 
 
 def equal_rows(first: NDArray[Any], second: NDArray[Any]) -> NDArray[numpy.bool_]:
@@ -469,7 +474,7 @@ def _converted(array: NDArray[Any], form: Form) -> NDArray[Any]:
         limits = numpy.iinfo(form.dtype)
         fits = (array >= limits.min) & (array <= limits.max)
     if not fits.all():
-        raise CaprotoValueError(f"values are too large for {form.dtype}")
+        raise CaprotoValueError(f"values are out of the range of {form.dtype}")
     return array.astype(form.dtype)
 
 
@@ -485,7 +490,7 @@ def _numbers(array: NDArray[Any], form: Form) -> NDArray[Any]:
             # By Python, because numpy would take None for NaN.
             array = numpy.array([float(one) for one in array.ravel().tolist()]).reshape(array.shape)
     except OverflowError:
-        raise CaprotoValueError(f"values are too large for {form.dtype}") from None
+        raise CaprotoValueError(f"values are out of the range of {form.dtype}") from None
     except (TypeError, ValueError) as error:
         raise CaprotoTypeError(f"values cannot be written as {form.dtype}: {error}") from None
     if array.dtype.kind not in "biuf":

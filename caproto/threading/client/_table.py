@@ -22,7 +22,15 @@ from ..._client.arguments import (
 from ..._client.callbacks import check_accepts
 from ..._client.column_requests import TableWritten
 from ..._client.column_updates import LatestUpdates
-from ..._client.columns import Columns, Rows, TableForm, check_values, empty_values, equal_rows
+from ..._client.columns import (
+    Columns,
+    Rows,
+    TableForm,
+    check_values,
+    empty_values,
+    equal_rows,
+    place,
+)
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
 from ..._errors import (
@@ -285,7 +293,7 @@ class Table:
             spread = numpy.zeros((len(self), *snapshot.values.shape[1:]), snapshot.values.dtype)
             spread[rows] = snapshot.values
             for _, chosen, converted in check_values(spread, self._form, numpy.flatnonzero(mask)):
-                values[chosen] = converted
+                place(values, chosen, converted)
         except CaprotoError as error:
             raise CaprotoValueError(
                 f"the values of the snapshot cannot be those of this table: {error}"

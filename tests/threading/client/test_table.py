@@ -355,6 +355,15 @@ class TestRestoring:
             assert table.restore(snap).ok.all()
             assert np.array_equal(table.read().values, snap.values)
 
+    def test_restore_arrays_of_different_types(self, server, ctx):
+        server.pvs["texts"] = FakePV(["a", "b", "c"], ChannelType.STRING)
+        table = ctx.table(["wave", "texts"], dtype={"wave": float, "texts": str}, count=3)
+        snap = table.read()
+        assert not table.restore(snap).ok.any()
+        assert table.write("1").ok.all()
+        assert table.restore(snap).ok.all()
+        assert not snap.diff(table.read())
+
     def test_wrong_arguments(self, ctx):
         snap = ctx.table(["x"]).read()
         with pytest.raises(ca.CaprotoKeyError, match="the table has no 'x'"):
