@@ -155,10 +155,22 @@ class SnapshotColumns:
 
 def plain_value(value: object) -> object:
     """Return an element of `values` as a number or text of Python, or an array."""
-    if getattr(value, "ndim", 0):
-        return value
+    import numpy
+
+    if isinstance(value, numpy.ndarray) and value.ndim:
+        return decoded(value) if value.dtype.kind == "S" else value
     plain = value.item() if hasattr(value, "item") else value
     return decode_text(plain) if isinstance(plain, bytes) else plain
+
+
+def decoded(texts: Column) -> Column:
+    """Return a read-only array of str for one of bytes."""
+    import numpy
+
+    array = numpy.array([decode_text(text) for text in texts.ravel().tolist()], str)
+    array = array.reshape(texts.shape)
+    array.flags.writeable = False
+    return array
 
 
 def counted(number: int) -> str:

@@ -84,6 +84,8 @@ def test_one_value(snap):
     assert snap["minor"] == 2.5 and type(snap["minor"]) is float
     assert type(snapshot(numpy.array([7], "u2"))["n0"]) is int
     assert snapshot(numpy.array([b"caf\xc3\xa9"]))["n0"] == snapshot(["café"])["n0"] == "café"
+    texts = snapshot(numpy.array([[b"caf\xc3\xa9", b""]]))["n0"]
+    assert texts.tolist() == ["café", ""] and not texts.flags.writeable
     row = snapshot([[1, 2], [3, 4]])["n1"]
     assert row.tolist() == [3, 4] and not row.flags.writeable
 
