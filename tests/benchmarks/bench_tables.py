@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 from tests.benchmarks.bench_updates import SyntheticServer, run_counters
 from tests.benchmarks.libraries import LIMIT, OURS, ClientProcess, Library
 from tests.benchmarks.rig import COUNTERS, NO_PRIORITIES, Rig, pin, row
 from tests.harness.databases import many, many_names
 from tests.harness.ioc_process import SoftIOC
+from tests.harness.ports import LOOPBACK
 
 TABLES = dataclasses.replace(OURS, script="with_table.py")
 #: Bytes that a row of the columns of time-stamped doubles takes: value, time, severity, status,
@@ -88,13 +90,23 @@ def flood(rig: Rig, library: Library) -> float:
 
 
 @contextmanager
-def huge(rig: Rig, library: Library) -> Iterator[tuple[ClientProcess, list[str]]]:
-    """A client with a new IOC of many records, and their names."""
-    count = rig.size(HUGE, 100)
-    with SoftIOC([many(count)], environ=NO_PRIORITIES) as ioc:
-        pin(ioc.process.pid, 0)
-        with rig.client(by_table(library), ioc) as client:
-            names = many_names(count)
+def huge(
+    rig: Rig, library: Library, servers: int = 1
+) -> Iterator[tuple[ClientProcess, list[str]]]:
+    """A client with one or more new IOCs, of many records together, and their names."""
+    count = rig.size(HUGE, 100) // servers
+    names: list[str] = []
+    with ExitStack() as stack:
+        iocs = [
+            stack.enter_context(SoftIOC([many(count)], prefix=f"T{i}:", environ=NO_PRIORITIES))
+            for i in range(servers)
+        ]
+        for ioc in iocs:
+            pin(ioc.process.pid, 0)
+            names += many_names(count, ioc.prefix)
+        addresses = " ".join(f"{LOOPBACK}:{ioc.port}" for ioc in iocs)
+        environ = {**iocs[0].environ, "EPICS_CA_ADDR_LIST": addresses}
+        with rig.client(by_table(library), SimpleNamespace(environ=environ)) as client:
             client.do("names", names=names)
             yield client, names
 
@@ -108,6 +120,13 @@ def connect_huge(rig: Rig, library: Library) -> float:
 @row("subscribe to these 100,000, until all have a value", "s", at_most=3.0, in_c=True)
 def subscribe_huge(rig: Rig, library: Library) -> float:
     with huge(rig, library) as (client, _):
+        client.do("connect")
+        return client.do("subscribe", check=False)
+
+
+@row("subscribe to 100,000 PVs of four IOCs, until all have a value", "s", at_most=3.0, in_c=True)
+def subscribe_four(rig: Rig, library: Library) -> float:
+    with huge(rig, library, servers=4) as (client, _):
         client.do("connect")
         return client.do("subscribe", check=False)
 
