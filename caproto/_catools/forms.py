@@ -17,6 +17,7 @@ from .._protocol.timestamp import TimeStamp
 from .extras import Extras
 from .lines import coloured, line_of, name_column
 from .moments import iso, stamp_writer
+from .options import UsageError
 from .samples import Sample, sample_texts, sample_value, severity_name
 from .settings import Settings
 from .template import Template
@@ -104,15 +105,31 @@ class Json:
 
 
 class Csv:
-    """CSV, a row for each sample; arrays are lists in one cell."""
+    """CSV, a row for each sample; arrays are lists in one cell.
+
+    Raises
+    ------
+    UsageError
+        The separator cannot be one of CSV.
+    """
 
     def __init__(self, settings: Settings, extras: Extras) -> None:
         self._settings = settings
         self._extras = extras
+        self._separator = "," if settings.separator == " " else settings.separator
+        if self._separator in '"\r\n\0':
+            raise UsageError(f"-F: {self._separator!r} cannot separate CSV. {settings.hint}")
+
+    def _row(self, cells: tuple[object, ...]) -> str:
+        import csv
+
+        row = io.StringIO()
+        csv.writer(row, delimiter=self._separator, lineterminator="").writerow(cells)
+        return row.getvalue()
 
     def heading(self) -> str:
         """Return the titles."""
-        return _row(_COLUMNS)
+        return self._row(_COLUMNS)
 
     def write(self, sample: Sample) -> str:
         """Write a row."""
@@ -124,7 +141,7 @@ class Csv:
             value = list(states) if sample.room > 1 else sample.state
         elif self._extras.number_form == "human":
             value = " ".join(sample_texts(sample, self._settings))
-        return _row((
+        return self._row((
             "" if stamp is None else iso(stamp, self._extras),
             sample.name,
             json.dumps(value) if isinstance(value, list) else value,
@@ -171,7 +188,7 @@ def form_of(settings: Settings, extras: Extras) -> Form:
     Raises
     ------
     UsageError
-        The template cannot be read.
+        The template cannot be read, or the separator cannot be one of CSV.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Whatever a locale says: texts may be anything, also bytes that are no UTF-8.
@@ -236,11 +253,3 @@ def _plain(content: object) -> object:
     if isinstance(content, list):
         return [_plain(one) for one in content]
     return content
-
-
-def _row(cells: tuple[object, ...]) -> str:
-    import csv
-
-    row = io.StringIO()
-    csv.writer(row, lineterminator="").writerow(cells)
-    return row.getvalue()

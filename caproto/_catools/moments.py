@@ -1,6 +1,8 @@
 """Time stamps in other zones and formats than those of the EPICS tools, and as ages."""
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from datetime import datetime, tzinfo
 
@@ -72,9 +74,16 @@ def stamp_writer(extras: Extras, form: str = "") -> Callable[[TimeStamp], str]:
     def write(stamp: TimeStamp) -> str:
         if stamp == UNDEFINED:
             return "<undefined>"
-        return moment(stamp, zone).strftime(form or _PLAIN_FORMAT)
+        time = moment(stamp, zone)
+        return time.strftime(_with_posix_seconds(form or _PLAIN_FORMAT, time))
 
     return write
+
+
+def _with_posix_seconds(form: str, time: datetime) -> str:
+    """Replace ``%s``, for which `strftime` takes any time for one of this host's zone."""
+    seconds = str(math.floor(time.timestamp()))
+    return re.sub("%(.)", lambda found: seconds if found[1] == "s" else found[0], form)
 
 
 def moment(stamp: TimeStamp, zone: tzinfo | None) -> datetime:
@@ -99,7 +108,9 @@ def _age(stamp: TimeStamp) -> str:
     if stamp == UNDEFINED:
         return "<undefined>"
     seconds = seconds_between(TimeStamp.now(), stamp)
+    amount = f"{abs(seconds):.3f} s"
     for size, unit in _AGES:
         if abs(seconds) >= 2 * size:
-            return f"{seconds / size:.1f} {unit} ago"
-    return f"{seconds:.3f} s ago"
+            amount = f"{abs(seconds) / size:.1f} {unit}"
+            break
+    return f"{amount} ago" if seconds >= 0 else f"in {amount}"

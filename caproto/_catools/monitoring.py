@@ -119,8 +119,8 @@ class _Watch:
         for place, name in enumerate(names):
             self._places.setdefault(name, []).append(place)
         self._end = Deadline(extras.duration)
-        self._patience = Deadline(settings.patience)
         self._events = Events(context, names, settings, sampled_type, with_metadata=True)
+        self._patience = Deadline(settings.patience)
 
     def end(self) -> None:
         """End the stream of events."""
@@ -153,6 +153,8 @@ class _Watch:
                 yield from self._not_found()
         if self._condition is not None:
             raise TimeUp(self._unmet(self._condition))
+        if waiting:
+            yield from self._not_found()
 
     def _samples_of(self, event: Event) -> Iterator[Sample]:
         """Make a sample for each place of the PV on the command line."""

@@ -6,9 +6,12 @@ import json
 import math
 import struct
 
+import pytest
+
 from caproto import ChannelType, TimeStamp
 from caproto._catools.extras import Extras
 from caproto._catools.forms import form_of, json_line, json_object
+from caproto._catools.options import UsageError
 from caproto._catools.samples import Sample
 from caproto._catools.settings import Settings
 from caproto._catools.values import Reading
@@ -86,6 +89,15 @@ def test_csv_is_quoted():
                    room=2)
     (cells,) = csv.reader([made.write(array)])
     assert json.loads(cells[2]) == ["a, b", '"']
+
+
+def test_csv_has_the_separator_of_the_command_line():
+    made = form("csv", separator=";")
+    assert made.heading().startswith("time;name;value;units;")
+    assert made.write(NUMBER).split(";")[1:3] == ["x", "7.5"]
+    for separator in '"', "\n", "\0":
+        with pytest.raises(UsageError, match="cannot separate CSV"):
+            form("csv", separator=separator)
 
 
 def test_lines_are_those_of_the_tools():

@@ -40,6 +40,7 @@ def test_zones_and_formats():
         (extras(zone="Asia/Tokyo"), "2025-03-09 23:15:16.123456"),
         (extras(time_format="%H:%M"), "15:15"),
         (extras(zone="America/New_York", time_format="%H:%M %Z"), "10:15 EDT"),
+        (extras(zone="America/New_York", time_format="%s %%s"), "1741529716 %s"),
     ):
         assert stamp_writer(settings)(STAMP) == text
     assert stamp_writer(extras(age=True), "%H")(STAMP) == "15"
@@ -60,6 +61,7 @@ def test_what_has_passed():
     for seconds, pattern in (
         (1, r"1\.\d{3} s ago"), (90, r"90\.\d{3} s ago"), (180, r"3\.0 min ago"),
         (3 * 3600, r"3\.0 h ago"), (86400 * 10, r"10\.0 d ago"),
+        (-86400 * 10, r"in 10\.0 d"), (-90, r"in (?:90|89)\.\d{3} s"),
     ):
         assert re.fullmatch(pattern, write(TimeStamp.from_unix_timestamp(now - seconds)))
 

@@ -70,6 +70,12 @@ def test_changes_of_metadata(own_ioc, call):
     assert change.split()[0] == own_ioc.pv("double") and change.endswith(" units: mm -> um")
 
 
+def test_what_is_missing_is_reported_also_at_an_early_end(ioc, call):
+    done = call("monitor", "--json", "--duration", "0.3", "-w", "60", "nonsense", ioc=ioc)
+    assert done.status == 1
+    assert [(one["name"], one["event"]) for one in done.objects] == [("nonsense", "not connected")]
+
+
 def test_a_name_that_is_there_twice(ioc, call):
     done = call("monitor", "--json", "--count", "2", ioc.pv("long"), ioc.pv("long"), ioc=ioc)
     assert [one["value"] for one in done.objects] == [-123456, -123456]
