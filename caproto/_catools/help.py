@@ -24,7 +24,7 @@ $ caproto-get --csv alarms:pressure alarms:door | cut -d , -f 2-5
 name,value,units,severity
 alarms:pressure,1.0,bar,NO_ALARM
 alarms:door,Closed,,NO_ALARM
-$ caproto-get --partial -w 0.5 alarms:door alarms:dor; echo "status $?"
+$ caproto-get --partial -w 1 alarms:door alarms:dor; echo "status $?"
 alarms:door                    Closed
 alarms:dor: not connected: searching for ... s at ...
 status 1

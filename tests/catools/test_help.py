@@ -29,7 +29,7 @@ def test_every_option_is_listed_and_the_lines_fit(call):
 def test_the_examples_print_what_they_show(tmp_path):
     path = f"{tools(tmp_path)}:{os.environ['PATH']}"
     with DemoIOC("alarms") as ioc:
-        environ = clean_environ(**ioc.environ, PATH=path)
+        environ = clean_environ(**ioc.environ, PATH=path, EPICS_CLI_TIMEOUT="15")
         for text in EXAMPLES.values():
             examples = [part.partition("\n") for part in text.split("\n$ ")[1:]]
             assert len(examples) >= 2
