@@ -443,10 +443,11 @@ def _pack(values: Sequence[Any], layout: Layout) -> bytes:
     form = f">{len(values)}{layout.typecode}"
     try:
         # struct takes only exact integers, but whatever has a __float__ for a float: a Decimal that
-        # becomes infinite, a complex number of numpy. Their sum is not a plain number either.
-        if layout.native in _RANGES or isinstance(sum(values), (int, float)):
+        # becomes infinite, a complex number of numpy. Their sum is not a plain number either. It
+        # does not begin with 0, because numpy warns where that is added to a time.
+        if layout.native in _RANGES or isinstance(sum(values[1:], values[0]), (int, float)):
             return struct.pack(form, *values)
-    except (struct.error, ArithmeticError, TypeError, ValueError):
+    except (struct.error, ArithmeticError, TypeError, ValueError, IndexError):
         pass
     return struct.pack(form, *[_number(value, layout) for value in values])
 

@@ -182,10 +182,13 @@ def _from_datetime(value: datetime) -> TimeStamp:
 
 def _from_datetime64(value: Any) -> TimeStamp:
     """Count nanoseconds, whatever the unit is; ``NaT`` is not a moment."""
-    nanoseconds, seconds = (
-        int(value.astype(f"datetime64[{unit}]").astype("int64")) for unit in ("ns", "s")
-    )
-    if nanoseconds // _BILLION != seconds:  # NaT, or numpy's nanoseconds have overflowed
+    try:
+        nanoseconds, seconds = (
+            int(value.astype(f"datetime64[{unit}]").astype("int64")) for unit in ("ns", "s")
+        )
+    except OverflowError:  # of numpy's nanoseconds; older versions do not tell
+        nanoseconds = seconds = -1
+    if seconds < 0 or nanoseconds // _BILLION != seconds:  # NaT is negative
         raise CaprotoValueError(f"{value!r} is not a moment that a time stamp can hold")
     return TimeStamp.from_posix_nanoseconds(nanoseconds)
 

@@ -7,7 +7,9 @@ wanted, so nothing here depends on time: the same call is struck at the same pla
         assert ...  # the client is whole, although the read was interrupted at `where`
 
 Lines that begin with ``with`` are left out: the end of the block counts as such a line, too, and
-between a lock written in C and its ``with`` statement no signal is handled.
+between a lock written in C and its ``with`` statement no signal is handled. So is the end of a
+comprehension, which since Python 3.12 counts as its line once more: what a trace function raises
+there misses the ``with`` around it, but a signal does not.
 """
 from __future__ import annotations
 
@@ -53,13 +55,15 @@ def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> 
     """
     left = line
     where: str | None = None
+    last: tuple[FrameType, int] | None = None
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal left, where
+        nonlocal left, where, last
         filename = frame.f_code.co_filename
         if event != "line":
             return trace if filename.startswith(_ROOT) else None
-        if frame.f_lineno in _with_lines(filename):
+        again, last = last == (frame, frame.f_lineno), (frame, frame.f_lineno)
+        if again or frame.f_lineno in _with_lines(filename):
             return trace
         left -= 1
         if left == 0:

@@ -129,7 +129,7 @@ def test_now():
         "2026-13-22T20:01:02Z",
         "2026-11-22T20:01:02",
         "yesterday",
-        numpy.datetime64("NaT"),
+        numpy.datetime64("NaT", "ns"),
         numpy.datetime64("3000-01-01"),
     ],
     ids=str,
