@@ -16,6 +16,7 @@ import pytest
 from caproto.threading.client import Context
 from tests.harness.ioc_process import clean_environ
 from tests.harness.waiting import wait_for
+from tests.threading.client.told import flush
 
 pytestmark = [pytest.mark.ioc]
 
@@ -135,7 +136,7 @@ def test_subscriptions_come_and_go_in_many_threads(ioc, ctx):
         thread.join(60)
     for pv in pvs:
         pv.unsubscribe_all()
-        pv.read()
+        flush(pv)
     assert monitors() == 0
     updates = []
 

@@ -153,6 +153,7 @@ def test_an_interrupted_get_pvs_registers_no_callback(world: World) -> None:
         lambda: world.ctx.get_pvs("x", connection_state_callback=state)
     ):
         world.x._state_callbacks = None
+        flush(world.x)
         told.clear()
         world.ctx.get_pvs("x", connection_state_callback=state)
         flush(world.x)

@@ -228,8 +228,9 @@ def run(records: SoftIOC, code: str) -> tuple[str, str]:
 
 def test_a_process_after_fork_has_connections_of_its_own(records):
     out, error = run(records, f"""
-import os
+import os, warnings
 from caproto.threading.pyepics_compat import caget, get_pv
+warnings.filterwarnings("ignore", "This process .* is multi-threaded")  # since Python 3.12
 name = {records.pv("wave")!r}
 before = get_pv(name, connect=True)
 if os.fork() == 0:
