@@ -77,10 +77,12 @@ from .states import (
     CLEARED_CHANNEL,
     NEW_CHANNEL,
     OPEN_CHANNEL,
+    OPEN_CIRCUIT,
     STEADY,
 )
 from .status import CAStatus
 
+_LAST_NATIVE_TYPE = int(ChannelType.DOUBLE)
 #: Types above this carry units, limits or names of states.
 _LAST_TIME_TYPE = int(ChannelType.TIME_DOUBLE)
 #: What may come for a subscription: an update, or an answer to a read under its id.
@@ -93,6 +95,8 @@ class CircuitRules(CircuitTables):
     # --- helpers of the handlers ---------------------------------------------------------------
 
     def _step(self, command: Message) -> None:
+        if self._state is OPEN_CIRCUIT:
+            return
         try:
             self._state = self._state.after[type(command)]
         except KeyError:
@@ -171,12 +175,11 @@ class CircuitRules(CircuitTables):
             if self.our_role is SERVER or channel._state is not CLEARED_CHANNEL:
                 channel.step(command)
             return  # a second one says nothing new
-        fault = self._fault_of_creation(data_type, sid)
-        if fault is not None:
+        if data_type > _LAST_NATIVE_TYPE or sid in self.channels_sid or sid in self._unclaimed:
             if self.our_role is CLIENT and channel is not None:
                 channel.step(command, CreateChFailResponse)
                 self._remove(channel)
-            raise Deviation(fault)
+            raise Deviation(self._fault_of_creation(data_type, sid))
         if channel is None:
             self._unclaimed[sid] = cid
             return
@@ -189,15 +192,13 @@ class CircuitRules(CircuitTables):
         if self._next_of_cid:
             self._creation_answered(cid)
 
-    def _fault_of_creation(self, data_type: int, sid: int) -> str | None:
-        """Say why a channel cannot have this type and sid, if it cannot."""
-        if data_type > ChannelType.DOUBLE:
+    def _fault_of_creation(self, data_type: int, sid: int) -> str:
+        """Say why a channel cannot have this type and sid."""
+        if data_type > _LAST_NATIVE_TYPE:
             return f"{data_type} is not a native type"
         if sid in self.channels_sid:
             return f"sid {sid} belongs to channel {self.channels_sid[sid].name!r} already"
-        if sid in self._unclaimed:
-            return f"sid {sid} belongs to a channel that is about to be given back"
-        return None
+        return f"sid {sid} belongs to a channel that is about to be given back"
 
     def _on_channel_lost(self, command: CreateChFailResponse | ServerDisconnResponse) -> None:
         self._step(command)
@@ -475,6 +476,11 @@ HANDLERS: dict[Role, Handlers] = {
     },
 }
 
+# No command changes the state of an open circuit, so its state machine is not run.
+assert set(OPEN_CIRCUIT.after.values()) == {OPEN_CIRCUIT}
+assert OPEN_CIRCUIT.after.keys() | {OversizedMessage, Block} == (
+    HANDLERS[CLIENT].keys() | HANDLERS[SERVER].keys()
+)
 # The handlers of these run no state machine once they have found their request or channel.
 assert {
     ReadNotifyRequest, WriteNotifyRequest, WriteRequest, EventAddRequest, EventCancelRequest,

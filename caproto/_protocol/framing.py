@@ -146,8 +146,11 @@ def split(
                 return start, end - start
             else:
                 append(constructor(fields, data[body:end], sender))
-                if command == last_command and size == last_size < MARKER:
-                    end = _split_alike(data, end, command, size, constructor, sender, append)
+                if size == last_size < MARKER:
+                    if not size:
+                        end = _split_headers(data, end, empty_constructors, sender, append)
+                    elif command == last_command:
+                        end = _split_alike(data, end, command, size, constructor, sender, append)
             start, last_command, last_size = end, command, size
     except KeyError:
         raise RemoteProtocolError(f"unknown command number {command}") from None
@@ -176,6 +179,27 @@ def _split_alike(
         end = start + whole
         append(constructor(fields, data[start + 16:end], sender))
         start = end
+    return start
+
+
+def _split_headers(
+    data: bytes,
+    start: int,
+    constructors: Constructors,
+    sender: Address | None,
+    append: Callable[[Message], None],
+) -> int:
+    """Append the messages without payload that begin at *start*; return where they end.
+
+    The answers to requests for channels are such a run, of two commands in turn.
+    """
+    last = start + (len(data) - start) // HEADER.size * HEADER.size
+    for fields in HEADER.iter_unpack(memoryview(data)[start:last]):
+        constructor = constructors.get(fields[0])
+        if fields[1] or constructor is None:
+            break
+        append(constructor(fields, b"", sender))
+        start += HEADER.size
     return start
 
 

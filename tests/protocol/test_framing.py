@@ -172,6 +172,18 @@ REQUEST_ONLY = struct.pack(">HHHHII", 8, 0, 0, 0, 0, 0)
 MISALIGNED_LARGE = struct.pack(">HHHHIIII", 15, 0xFFFF, 6, 0, 1, 1, 1_000_001, 1)
 
 
+def test_runs_of_different_commands_without_payload():
+    pair = [EchoResponse(), EventAddResponse([], 20, 0, 1, 7)]
+    stream = b"".join(bytes(command) for command in pair * 5)
+    assert list(map(bytes, framer().feed(stream))) == list(map(bytes, pair * 5))
+    receiver = framer()
+    assert len(receiver.feed(stream + struct.pack(">HHHHII", 77, 0, 0, 0, 0, 0))) == 10
+    assert "unknown command number 77" in str(receiver.error)
+    receiver = framer()
+    assert len(receiver.feed(stream + bytes(update(1)) + stream[:-1])) == 20
+    assert receiver.bytes_needed == 1
+
+
 @pytest.mark.parametrize("bad", [MISALIGNED, UNKNOWN, OBSOLETE, REQUEST_ONLY, MISALIGNED_LARGE])
 @pytest.mark.parametrize("size", [1, 10, 1000])
 def test_what_was_complete_before_the_fault_is_not_lost(bad, size):
