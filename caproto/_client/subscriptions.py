@@ -235,7 +235,7 @@ class SubscriptionState:
             if self._source is not source:
                 return  # the callback before was slow, and the PV has moved to another server
             try:
-                if bound_to is None or plain is None:
+                if bound_to is None:
                     function = reference()
                     if function is None:
                         continue
@@ -244,7 +244,7 @@ class SubscriptionState:
                     else:
                         function(response)
                 else:
-                    owner, function = bound_to(), plain()
+                    owner, function = bound_to(), plain()  # type: ignore[misc]  # both or none
                     if owner is None or function is None:
                         continue
                     if with_owner:
