@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from caproto._os.repeater import Repeater, repeater_runs
+from caproto._os.repeater import Repeater
 from caproto.commandline.repeater import main
 from tests.conformance.items import item
 from tests.harness.ioc_process import clean_environ
-from tests.harness.ports import free_port
+from tests.harness.ports import free_port, listens
 from tests.harness.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("loggers_as_before")
@@ -67,7 +67,7 @@ def registered(port: int) -> bool:
 def test_it_serves_silently_until_it_is_ended(tool: Tool, ending: signal.Signals) -> None:
     port = free_port()
     tool.start("--port", str(port))
-    wait_for(lambda: repeater_runs(port))
+    wait_for(lambda: listens(port))
     wait_for(lambda: registered(port))
     assert tool.end(ending) == (0, "", "")
 
@@ -75,7 +75,7 @@ def test_it_serves_silently_until_it_is_ended(tool: Tool, ending: signal.Signals
 def test_the_port_is_that_of_the_environment(tool: Tool) -> None:
     port = free_port()
     tool.start("-v", environ={"EPICS_CA_REPEATER_PORT": str(port)})
-    wait_for(lambda: repeater_runs(port))
+    wait_for(lambda: listens(port))
     assert registered(port)
     code, _, err = tool.end(signal.SIGTERM)
     assert code == 0
@@ -122,7 +122,7 @@ def test_multicast_groups_are_those_that_servers_use(tool: Tool) -> None:
     port = free_port()
     groups = "239.255.7.8 10.1.1.1:99 some-host.invalid"
     tool.start("--port", str(port), "-v", environ={"EPICS_CAS_BEACON_ADDR_LIST": groups})
-    wait_for(lambda: repeater_runs(port))
+    wait_for(lambda: listens(port))
     wait_for(lambda: "0807FFEF" in _memberships())  # of this host, in network order as a number
     assert tool.end(signal.SIGTERM)[0] == 0
 

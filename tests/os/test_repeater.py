@@ -20,7 +20,7 @@ from caproto._os import repeater as module
 from caproto._os.repeater import Repeater, repeater_runs, spawn_repeater
 from tests.conformance.items import item
 from tests.harness.ioc_process import SoftIOC, clean_environ
-from tests.harness.ports import free_port
+from tests.harness.ports import free_port, listens
 from tests.harness.waiting import wait_for
 from tests.vectors_support import VECTORS
 
@@ -292,7 +292,7 @@ def test_a_spawned_repeater_is_detached(end_process: list[int], tmp_path: Path) 
     assert done.stderr == ""
     pid = int(done.stdout)
     end_process.append(pid)
-    wait_for(lambda: repeater_runs(port))
+    wait_for(lambda: listens(port))
     assert os.getsid(pid) != os.getsid(0)
     # It serves.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -12,7 +12,7 @@ import pytest
 from caproto._os.repeater import repeater_runs
 from caproto.sync.repeater import run, spawn_repeater
 from tests.harness.ioc_process import clean_environ
-from tests.harness.ports import free_port
+from tests.harness.ports import free_port, listens
 from tests.harness.waiting import wait_for
 
 _RUN = "from caproto.sync.repeater import run; run({arguments}); print('ended')"
@@ -64,7 +64,7 @@ def test_a_taken_port_is_an_error(port):
 def test_it_starts_one_that_goes_on(port):
     process_id = spawn_repeater()
     try:
-        wait_for(lambda: repeater_runs(port))
+        wait_for(lambda: listens(port))
         wait_for(lambda: is_confirmed("127.0.0.1", port))
     finally:
         os.kill(process_id, signal.SIGTERM)
