@@ -46,7 +46,8 @@ def test_several_pvs_and_callbacks(ioc, double):
     first, second = subscribe(double), subscribe(ioc.pv("bool"), 7)
     first.add_callback(lambda response: got.append(("first", response.data.tolist())))
     second.add_callback(lambda sub, response: got.append((sub.pv_name, response.data)))
-    second.add_callback(lambda response: len(got) > 1 and interrupt())
+    for subscription in (first, second):
+        subscription.add_callback(lambda response: len(got) > 1 and interrupt())
     block(first, second, repeater=False, duration=20)
     assert sorted(got) == [(ioc.pv("bool"), [b"on"]), ("first", [3.5])]
     first.clear(), second.clear()

@@ -400,14 +400,14 @@ def test_in_the_child_of_a_fork_no_lock_is_held(start_server):
     def hold() -> None:
         with table._core.state.lock:
             held.set()
-            done.wait(10)
+            assert done.wait(10)
 
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait(10)
     circuits = list(ctx.circuit_managers.values())
     try:
-        ctx._home.table.abandon("this Context was created before fork")
+        ctx._home._after_fork()
         assert not table.connected.any() and live.closed
         with pytest.raises(ContextDisconnectedError, match="before fork"):
             table.read()
