@@ -191,7 +191,8 @@ def _split_headers(
 ) -> int:
     """Append the messages without payload that begin at *start*; return where they end.
 
-    The answers to requests for channels are such a run, of two commands in turn.
+    When a client creates many channels, the server sends such a run: ACCESS_RIGHTS and CREATE_CHAN
+    alternate.
     """
     last = start + (len(data) - start) // HEADER.size * HEADER.size
     for fields in HEADER.iter_unpack(memoryview(data)[start:last]):
