@@ -227,10 +227,10 @@ class SubscriptionState:
 
     def _deliver(self, response: Update) -> None:
         """Hand one update to the callbacks."""
-        if response.sender_address is not self._source and not self._accepts(response):
+        source = response.sender_address
+        if source is not self._source and not self._accepts(response):
             return
         self._latest = response
-        source = self._source
         for token, reference, with_owner, name, bound_to, plain in self._targets:
             if self._source is not source:
                 return  # the callback before was slow, and the PV has moved to another server
