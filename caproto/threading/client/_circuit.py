@@ -60,7 +60,7 @@ from ._circuit_facts import CircuitFacts, CircuitOwner
 from ._circuit_manager import VirtualCircuitManager
 from ._command_log import CommandLog
 from ._notes import Notes
-from ._reentry import serving
+from ._reentry import enter, serving
 
 if TYPE_CHECKING:
     import socket
@@ -312,6 +312,7 @@ class ClientCircuit(CircuitFacts):
 
     def forget(self, number: int) -> bool:
         """Forget an operation; return False if it has finished already."""
+        enter(self.locks)  # a signal handler may have made calls on other circuits meanwhile
         with self._lock:
             found = self.session.forget(number)
         if self.session.idling:  # perhaps its channel can be cleared now
@@ -320,6 +321,7 @@ class ClientCircuit(CircuitFacts):
 
     def withdraw(self, operations: Iterable[Operation]) -> None:
         """Undo requests that were interrupted, in whatever state they are."""
+        enter(self.locks)
         with self._lock:
             self.session.withdraw(operations)
         self._transport.wakeup.set()  # what was queued meanwhile must not stay there

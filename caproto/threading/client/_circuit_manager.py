@@ -40,6 +40,9 @@ class ManagedCircuit(Protocol):
     def time_since_last_heard(self) -> float:
         """Return the seconds since the server sent anything."""
 
+    def note(self, function: Callable[[], object], name: str = "") -> None:
+        """Have *function* called by the reader thread, soon."""
+
     def hold_events(self, hold: bool) -> None:
         """Ask the server to hold updates, or to send them."""
 
@@ -150,8 +153,10 @@ class VirtualCircuitManager:
 
     def disconnect(self) -> None:
         """End the connection to the server; its PVs are searched and connect again."""
-        self._circuit.disconnect()
-        if not must_not_wait(self._circuit.locks):
+        if must_not_wait(self._circuit.locks):
+            self._circuit.note(self._circuit.disconnect)
+        else:
+            self._circuit.disconnect()
             self._circuit.join(CLOSE_TIME)
 
     def __repr__(self) -> str:

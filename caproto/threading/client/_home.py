@@ -14,6 +14,7 @@ import os
 import threading
 from _thread import RLock
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from ... import _locks
@@ -43,7 +44,7 @@ from .._waiting import Deadline, OneShot
 from ._callback_queue import CallbackQueue
 from ._circuit import ClientCircuit
 from ._circuit_manager import VirtualCircuitManager
-from ._reentry import must_not_wait, refusal
+from ._reentry import enter, must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster, searches_of
 
 _pv_log = logging.getLogger(CHANNEL_LOGGER)  # of all PVs
@@ -119,6 +120,7 @@ class ClientPV(PVState[ClientCircuit]):
         while True:
             channel = self._channel
             if channel is not None and channel.carrier.serves(channel):
+                enter(channel.carrier.locks)
                 return channel
             self._home.wait(self, lambda: self.connected, deadline)
 
@@ -283,7 +285,7 @@ class Home:
     def must_not_wait(self) -> bool:
         """Tell whether this thread, if it waited for one of our threads, would wait for itself."""
         circuits = self.table.carriers.copy().values()
-        return must_not_wait(self.locks) or any(must_not_wait(one.locks) for one in circuits)
+        return must_not_wait((*self.locks, *chain.from_iterable(one.locks for one in circuits)))
 
     # ---- callbacks about PVs
 

@@ -3,7 +3,7 @@
 The garbage collector runs finalizers, and the main thread runs signal handlers, between any two
 steps of ours; a log handler runs where we log. Such code may use the client. Calls that need no
 answer always work: if this thread holds a lock that is needed, a background thread does it a moment
-later. Calls that need an answer are refused if this thread holds one of these locks, and in the
+later. Calls that need an answer are refused if this thread holds one of our locks, and in the
 threads that serve sockets, because the answer would come through this thread.
 """
 from __future__ import annotations
@@ -23,6 +23,10 @@ _PACKAGE = os.path.dirname(_locks.__file__)
 #: The threads that serve sockets, by their ident.
 _serving: set[int] = set()
 
+#: The locks that the last call of each thread needs, by the ident of the thread. Idents are used
+#: again, so there are not more of them than there were threads at one time.
+_entered: dict[int, tuple[RLock, ...]] = {}
+
 
 @contextmanager
 def serving() -> Iterator[None]:
@@ -35,20 +39,34 @@ def serving() -> Iterator[None]:
         _serving.discard(ident)
 
 
+def enter(locks: tuple[RLock, ...]) -> None:
+    """Note that this thread is about to take some of *locks*, in a call that has asked before."""
+    _entered[get_ident()] = locks
+
+
 def must_not_wait(locks: tuple[RLock, ...]) -> bool:
-    """Tell whether this thread would wait for itself if it waited for an answer.
+    """Tell whether this thread would wait for itself if it waited for an answer; if not, `enter`.
+
+    It would if it holds a lock of the call that it made last, even one of another circuit: another
+    thread may hold the lock that is needed here, and wait for that one.
 
     Parameters
     ----------
     locks : tuple of locks
         The locks that the call or the answer needs.
     """
-    if get_ident() in _serving:
+    ident = get_ident()
+    if ident in _serving:
         return True
     # As `_locks.held`, without a call.
     for lock in locks:
         if lock._is_owned():  # type: ignore[attr-defined]
             return True
+    last = _entered.get(ident)
+    if last is not locks:
+        if last is not None and _locks.held(*last):
+            return True
+        _entered[ident] = locks
     return False
 
 

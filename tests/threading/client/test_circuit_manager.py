@@ -74,6 +74,16 @@ def test_disconnect_ends_the_connection_and_the_pvs_come_back(server, ctx):
     assert states[:2] == ["connected", "disconnected"]
 
 
+def test_disconnect_inside_another_call_is_left_to_the_reader_thread(server, ctx, x):
+    manager = x.circuit_manager
+    with manager._circuit._lock:
+        manager.disconnect()
+        assert not manager.dead
+    manager._circuit.join(10)
+    assert manager.dead
+    x.wait_for_connection(timeout=10)
+
+
 def test_events_can_be_held(server, x, wait_for):
     manager = x.circuit_manager
     manager.events_off()

@@ -40,6 +40,24 @@ def test_another_thread_that_holds_one_is_waited_for():
     thread.join()
 
 
+def test_a_thread_that_holds_a_lock_of_its_last_call_must_not_wait_for_others():
+    one, two = (RLock(), RLock()), (RLock(),)
+    assert not _reentry.must_not_wait(one)
+    with one[1]:  # a section of that call
+        assert _reentry.must_not_wait(two)
+        assert _reentry.must_not_wait(two)  # it was not entered
+    assert not _reentry.must_not_wait(two)
+
+
+def test_the_last_call_of_another_thread_does_not_matter():
+    lock = RLock()
+    thread = threading.Thread(target=_reentry.must_not_wait, args=((lock,),))
+    thread.start()
+    thread.join()
+    with lock:
+        assert not _reentry.must_not_wait((RLock(),))
+
+
 def test_a_thread_that_serves_a_socket_must_not_wait():
     with _reentry.serving():
         assert _reentry.must_not_wait(())

@@ -1,6 +1,8 @@
 """One read or write goes over the circuit that the PV has, or over the next; see also test_pv_*."""
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import caproto as ca
@@ -87,3 +89,38 @@ def test_inside_another_call_of_ours(server, ctx, x, wait_for):
     not_connected = ctx.get_pv("missing")
     with _reentry.serving(), pytest.raises(ReentrantCallError, match="not connected"):
         not_connected._send(Read(not_connected, seen.append, deadline), deadline)
+
+
+def test_two_calls_inside_calls_on_each_others_circuits(server, ctx, monkeypatch):
+    """Say, a signal handler and a finalizer; each has the lock that the other one needs."""
+    x, y = ctx.get_pv("x"), ctx.get_pv("y", priority=1)
+    both_inside = threading.Barrier(2)
+    errors: list[ReentrantCallError] = []
+
+    def read_inside(outer, inner) -> None:
+        """Read *outer*; read *inner* while that holds the lock of its circuit."""
+        session = outer._channel.carrier.session
+        start = session.start
+
+        def interrupted(operation, channel):
+            both_inside.wait(10)
+            with pytest.raises(ReentrantCallError) as caught:
+                inner.read(timeout=None)
+            errors.append(caught.value)
+            return start(operation, channel)
+
+        monkeypatch.setattr(session, "start", interrupted)
+        outer.read(timeout=5)
+
+    x.wait_for_connection()
+    y.wait_for_connection()
+    assert x._channel.carrier is not y._channel.carrier
+    threads = [
+        threading.Thread(target=read_inside, args=pair, daemon=True) for pair in ((x, y), (y, x))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(errors) == 2 and all("inside" in str(error) for error in errors)
