@@ -420,7 +420,8 @@ def check_values(
             raise _wrong_shape(array.shape, form)
         if array.shape == every and not form.mixed:
             array = array[chosen]  # the others may be anything
-        yield one, chosen, numpy.broadcast_to(_converted(array, one), (len(chosen), *element))
+        array, shape = _converted(array, one), (len(chosen), *element)
+        yield one, chosen, array if array.shape == shape else numpy.broadcast_to(array, shape)
 
 
 def _chosen(values: object, form: TableForm, rows: Rows) -> object:
@@ -464,6 +465,8 @@ def _converted(array: NDArray[Any], form: Form) -> NDArray[Any]:
     """
     if form.dtype.kind == "S":
         return _encoded(array)
+    if array.dtype == form.dtype:
+        return numpy.array(array)
     array = _numbers(array, form)
     if form.dtype.kind == "f":
         fits = ~(numpy.isfinite(array) & (abs(array) > numpy.finfo(form.dtype).max))

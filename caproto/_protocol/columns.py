@@ -236,7 +236,7 @@ def requests(
         block = numpy.empty(len(sids), _EMPTY_REQUEST)
         size = 0
     else:
-        block = numpy.empty(len(sids), [*_REQUEST, ("payload", payloads.dtype)])
+        block = numpy.empty(len(sids), _request_with(payloads.dtype))
         block["payload"] = payloads
         size = payloads.dtype.itemsize
     block["command"], block["size"] = command, size
@@ -244,6 +244,12 @@ def requests(
     block["sid"] = sids
     block["id"] = numpy.arange(first, first + len(sids))
     return block.tobytes()
+
+
+@functools.lru_cache
+def _request_with(payload: numpy.dtype[Any]) -> numpy.dtype[Any]:
+    """Return the type of a request with a payload of this type."""
+    return numpy.dtype([*_REQUEST, ("payload", payload)])
 
 
 def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 from _thread import RLock
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -171,15 +171,17 @@ def write_columns(
     written = ColumnRequests(len(form), lock)
     command = WriteNotifyRequest.ID if wait else WriteRequest.ID
     asked = numpy.zeros(len(form), numpy.bool_)
+    places = numpy.zeros(len(form), numpy.intp)  # of the value of each row, in its part
     for _, rows, _ in parts:
         asked[rows] = True
+        places[rows] = numpy.arange(len(rows))
 
     def compose(share: Share) -> list[ColumnRequest]:
         return [
             ColumnRequest(command, one.plain, one.count, sids[there], rows[there],
-                          payloads_of(values[numpy.searchsorted(wanted, rows[there])], one.plain))
+                          payloads_of(values[places[rows[there]]], one.plain))
             for one, rows, sids in share.parts
-            for form_of_values, wanted, values in parts
+            for form_of_values, _, values in parts
             if form_of_values is one
             for there in (asked[rows],)
             if there.any()
@@ -244,7 +246,8 @@ def _reads(share: Share) -> list[ColumnRequest]:
 #: Writes that may await their completion on one circuit. An IOC queues at most 2,000 completions
 #: in all (``callbackQueueSize``), and forgets those beyond.
 MOST_WRITES = 1000
-#: How many requests are sent at once, where their number is limited.
+#: How many must be finished before more are sent. All that may be under way are sent at once: in
+#: four parts, 1,000 take 25 % longer.
 PART = 250
 
 
@@ -293,13 +296,13 @@ class ColumnOperation:
         Waits, until the deadline, for others to be finished.
         """
         rest = [shares[1]]
-        queues = [(share, deque(self._parts(compose(share)))) for share in shares[0]]
+        queues = [(share, deque(compose(share))) for share in shares[0]]
         while queues:
             sent = False
             for share, queue in queues:
                 room = self._room(share)
-                while queue and (room is None or room >= len(queue[0].rows)):
-                    request = queue.popleft()
+                while queue and (room is None or room >= min(len(queue[0].rows), PART)):
+                    request = _take(queue, room)
                     if not self._send(share, request):
                         rest.append(request.rows)
                     elif room is not None:
@@ -311,19 +314,10 @@ class ColumnOperation:
                 break
         return numpy.concatenate(rest)
 
-    def _parts(self, requests: Sequence[ColumnRequest]) -> Iterator[ColumnRequest]:
-        """Divide requests, if there is a limit for those under way."""
-        for one in requests:
-            step = len(one.rows) if self._most is None else PART
-            for start in range(0, len(one.rows), step):
-                part = slice(start, start + step)
-                payloads = None if one.payloads is None else one.payloads[part]
-                yield one._replace(sids=one.sids[part], rows=one.rows[part], payloads=payloads)
-
     def _room(self, share: Share) -> int | None:
         """Tell how many more requests may be under way on a circuit; None for any number."""
-        if self._most is None:
-            return None
+        if self._most is None or not self._requests.left:
+            return self._most
         return self._most - int(self._requests.awaited[share.rows].sum())
 
     def _send(self, share: Share, request: ColumnRequest) -> bool:
@@ -396,6 +390,20 @@ class ColumnOperation:
             text = no_reply(self._verb, self._deadline.timeout, heard[circuit], hint)
             found[pv.name] = CaprotoTimeoutError(f"{pv.name!r}: {text}")
         return found
+
+
+def _take(queue: deque[ColumnRequest], most: int | None) -> ColumnRequest:
+    """Take the first requests of a queue; at most so many, unless it is None."""
+    request = queue.popleft()
+    if most is None or len(request.rows) <= most:
+        return request
+    queue.appendleft(_part(request, slice(most, None)))
+    return _part(request, slice(most))
+
+
+def _part(request: ColumnRequest, part: slice) -> ColumnRequest:
+    payloads = None if request.payloads is None else request.payloads[part]
+    return request._replace(sids=request.sids[part], rows=request.rows[part], payloads=payloads)
 
 
 def _request(

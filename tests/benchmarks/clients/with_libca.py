@@ -47,8 +47,11 @@ class LibCA(Client):
         answer = super().do_read_all(times)
         return {**answer, "values": list(answer["values"])}
 
+    def prepare(self, values):
+        return doubles(values)
+
     def write_all(self, values):
-        return C.write_all(doubles(values), self.patience)
+        return C.write_all(values, self.patience)
 
     # --- updates
 

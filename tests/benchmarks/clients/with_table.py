@@ -101,6 +101,9 @@ class Tables(Client):
         answer = super().do_read_all(times)
         return {**answer, "values": [float(value) for value in answer["values"]]}
 
+    def prepare(self, values):
+        return numpy.array(values)
+
     def write_all(self, values):
         return int(self.table.write(values).ok.sum())
 
