@@ -16,8 +16,10 @@ from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
 from .._protocol.columns import record_type
 from .._protocol.constants import EPICS_EPOCH, MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType, field_types
+from .._protocol.framing import UNLIMITED
 from .._protocol.id_ranges import Block
 from .._protocol.message import DataMessage
+from .._protocol.payload import payload_size
 from .._protocol.text import encode_text
 from .arguments import check_whole
 from .table_snapshot import TableSnapshot
@@ -96,6 +98,10 @@ def make_form(dtype: object, family: str, count: int) -> Form:
             "or a plain ChannelType"
         )
     data_type = field_types[family][plain]
+    if payload_size(data_type, count) > UNLIMITED:
+        raise CaprotoValueError(
+            f"count={count}: so many elements of type {plain.name} do not fit into a message"
+        )
     return Form(int(data_type), int(plain), count, numpy.dtype(_DTYPES[plain]))
 
 
