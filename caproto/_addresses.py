@@ -81,6 +81,10 @@ def parse_address(text: str, default_port: int) -> Address:
     CaprotoValueError
         The message names the text and what is wrong with it.
     """
+    if text.count(":") > 1:
+        raise CaprotoValueError(
+            f"{text!r} looks like an IPv6 address; Channel Access uses IPv4 only"
+        )
     host, colon, port = text.strip().partition(":")
     if not colon:
         return _parse_host(host), default_port

@@ -80,8 +80,8 @@ def _parse_float(text: str) -> float:
 
 def _parse_seconds(text: str) -> float:
     seconds = _parse_float(text)
-    if seconds <= 0:
-        raise CaprotoValueError("is not a positive number of seconds")
+    if not 0 < seconds < math.inf:
+        raise CaprotoValueError("is not a positive, finite number of seconds")
     return seconds
 
 

@@ -45,6 +45,12 @@ def test_illegal_addresses(text: str) -> None:
         parse_address(text, 5064)
 
 
+@pytest.mark.parametrize("text", ["::1", "[::1]:5066", "fe80::1"])
+def test_ipv6_is_named_as_what_it_is(text: str) -> None:
+    with pytest.raises(CaprotoError, match="looks like an IPv6 address; Channel Access uses IPv4"):
+        parse_address(text, 5064)
+
+
 @given(st.text(max_size=20))
 def test_any_text_is_an_address_or_our_error(text: str) -> None:
     try:

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from .._environment import ClientConfiguration
-from .._errors import AccessError, CaprotoError, CaprotoTimeoutError, DisconnectedError
+from .._errors import (
+    AccessError,
+    CaprotoError,
+    CaprotoTimeoutError,
+    CaprotoValueError,
+    DisconnectedError,
+)
+from .._protocol.constants import MAX_NAME_SIZE
 from .._protocol.dbr import ChannelType
 from .._protocol.message import DataMessage
+from .._protocol.text import encode_text
 from ..threading._waiting import Deadline
 from ..threading.client import PV, Context
 from ..threading.client._gathering import Form, Outcome, read_each
@@ -18,8 +26,44 @@ from .settings import Failed, Settings, TimeUp
 from .values import Reading
 
 __all__ = [
-    "connect", "facts_of", "read_lines", "start",
+    "connect", "facts_of", "name_problem", "read_lines", "searchable", "start",
 ]
+
+
+def name_problem(name: str) -> str:
+    """Say why there cannot be a PV of this name; nothing if there can."""
+    if not name:
+        return "the name is empty"
+    if "\0" in name:
+        return "the name has a zero byte"
+    try:
+        size = len(encode_text(name))
+    except CaprotoValueError as error:
+        return str(error)
+    return f"the name has {size} bytes, more than {MAX_NAME_SIZE}" if size > MAX_NAME_SIZE else ""
+
+
+def searchable(settings: Settings, names: Sequence[str]) -> tuple[list[str], int]:
+    """Return the names that can be searched, and the exit status if nothing else goes wrong.
+
+    The others are named on standard error.
+
+    Raises
+    ------
+    Failed
+        None can.
+    """
+    good = [name for name in names if not name_problem(name)]
+    messages = [
+        f"CA error Invalid string occurred while trying to create channel '{name}'."
+        for name in names if name_problem(name)
+    ]
+    if messages and not good:
+        raise Failed("\n".join(messages))
+    for message in messages:
+        print(message, file=sys.stderr)
+    return good, int(bool(messages))
+
 
 def start(
     settings: Settings, names: Sequence[str], configuration: ClientConfiguration | None = None
@@ -37,12 +81,10 @@ def start(
     Raises
     ------
     Failed
-        No name was given, or one of them cannot be searched.
+        No name was given.
     """
     if not names:
         raise Failed(f"No pv name specified. {settings.hint}")
-    if not all(names):
-        raise Failed("CA error Invalid string occurred while trying to create channel ''.")
     return Context(configuration=configuration)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .._client.metadata import Metadata, metadata_from
+from .._errors import CaprotoError
 from .._log import CHANNEL_LOGGER
 from .._protocol.commands import EventAddResponse
 from .._protocol.dbr import AccessRights, ChannelType, SubscriptionType
@@ -21,9 +22,11 @@ from .values import Reading
 
 __all__ = ["Event", "Events"]
 
+_NO_ACCESS = "no read access (ECA_NORDACCESS)"
+
 
 class Event(NamedTuple):
-    """An update of a PV, its metadata, or its disconnection, which has neither."""
+    """An update of a PV, its metadata, a problem, or its disconnection, which has none of them."""
 
     pv: PV
     arrival: TimeStamp
@@ -31,6 +34,8 @@ class Event(NamedTuple):
     room: int = 0
     reading: Reading | None = None
     metadata: Metadata | None = None
+    #: Why there are no updates.
+    problem: str = ""
 
 
 class _Watch:
@@ -60,27 +65,31 @@ class _Watch:
             self._stream.put(Event(pv, TimeStamp.now()))
             return
         native, room = facts_of(pv)
+        rights = pv.access_rights
+        may_read = rights is None or AccessRights.READ in rights
         count = min(self._settings.count, room) or None
         data_type = self._type_of(native, self._settings)
         if self._with_metadata:
             self._want(
                 "metadata", pv.subscribe("control", 1, mask=SubscriptionType.DBE_PROPERTY),
-                partial(self._describe, pv, native, room),
+                partial(self._describe, pv, native, room), may_read,
             )
         self._want(
             "value", pv.subscribe(data_type, count, mask=self._settings.mask),
-            partial(self._update, pv, native, room),
+            partial(self._update, pv, native, room), may_read,
         )
+        if not may_read and self._settings.extras is not None:
+            self._stream.put(Event(pv, TimeStamp.now(), native, room, problem=_NO_ACCESS))
 
-    def _want(self, kind: str, wanted: Subscription, callback: partial[None]) -> None:
+    def _want(
+        self, kind: str, wanted: Subscription, callback: partial[None], may_read: bool
+    ) -> None:
         """Subscribe, unless a subscription of this kind goes on by itself."""
         before = self._subscriptions.get(kind)
         if wanted is before:
             return
-        pv = wanted.pv
-        may_read = pv.access_rights is None or AccessRights.READ in pv.access_rights
-        if self._settings.extras is None and not may_read:
-            wanted.log.setLevel(logging.ERROR)  # camonitor says nothing of what it must not read
+        if not may_read:  # camonitor says nothing of it, and our own events say it already
+            wanted.log.setLevel(logging.ERROR)
         if before is not None:  # after a restart of the server the type is another
             before.clear()
         self._subscriptions[kind] = wanted
@@ -126,6 +135,7 @@ class Events:
         # updates are refused, or are larger than EPICS_CA_MAX_ARRAY_BYTES allows.
         logging.getLogger("caproto").setLevel(logging.ERROR)
         logging.getLogger(CHANNEL_LOGGER).setLevel(logging.WARNING)
+        self._ended = False
         self._stream = Stream[Event]()
         self._watches = {
             name: _Watch(self._stream, settings, type_of, with_metadata) for name in names
@@ -137,7 +147,11 @@ class Events:
         )
 
     def _connection(self, pv: PV, state: str) -> None:
-        self._watches[pv.name].connection(pv, state)
+        try:
+            self._watches[pv.name].connection(pv, state)
+        except CaprotoError:
+            if not self._ended:  # else the Context is perhaps closed already
+                raise
 
     def next(self, timeout: float | None) -> Event | None:
         """Return the next event; None if there is none within *timeout* seconds."""
@@ -149,4 +163,5 @@ class Events:
 
     def end(self) -> None:
         """End the stream, which lets go the threads that wait for place in it."""
+        self._ended = True
         self._stream.end()

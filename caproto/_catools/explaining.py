@@ -6,6 +6,8 @@ import json
 from .._client.explanation import Explanation
 from .access import start
 from .extras import Extras
+from .forms import form_of
+from .monitoring import usable_names
 from .reasons import connect_some, reason
 from .settings import Settings
 from .sources import names_from
@@ -22,7 +24,9 @@ def explain(settings: Settings, extras: Extras, names: list[str]) -> int:
     int
         The exit status: 0 if all are connected.
     """
-    names = names + names_from(extras.sources)
+    places: dict[str, str] = {}
+    names = names + names_from(extras.sources, places)
+    names, wrong = usable_names(names, places, form_of(settings, extras), may_be_partial=True)
     with start(settings, names) as context:
         pvs, missing = connect_some(context, names, settings)
         for pv in pvs:
@@ -32,7 +36,7 @@ def explain(settings: Settings, extras: Extras, names: list[str]) -> int:
                 print(json.dumps(_facts(explanation, why), ensure_ascii=False), flush=True)
             else:
                 print(explanation, flush=True)
-        return status_of(missing.values(), settings.exact)
+        return status_of([*wrong, *missing.values()], settings.exact)
 
 
 def _facts(explanation: Explanation, why: str | None) -> dict[str, object]:

@@ -15,7 +15,7 @@ from ..threading.client._gathering import Outcome, read_each
 from .access import facts_of, start
 from .extras import Extras
 from .forms import form_of
-from .monitoring import report, wait_for
+from .monitoring import report, usable_names, wait_for
 from .options import UsageError
 from .reasons import connect_some
 from .samples import Sample, host_of, sampled_type
@@ -47,7 +47,10 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
     if settings.form == "terse" and extras.output_option:
         raise UsageError(f"-t and {extras.output_option} exclude each other. {settings.hint}")
     form = form_of(settings, extras)
-    names = names + names_from(extras.sources)
+    places: dict[str, str] = {}
+    names = names + names_from(extras.sources, places)
+    may_be_partial = extras.may_be_partial and not extras.condition
+    names, wrong = usable_names(names, places, form, may_be_partial)
     with start(settings, names) as context:
         if extras.condition:
             samples = wait_for(context, names, settings, extras)
@@ -62,7 +65,7 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
                 report(Sample(pv.name, "not connected", text=str(missing[pv])), form)
             else:
                 report(next(found)._replace(place=place), form)
-        return status_of([*missing.values(), *errors], settings.exact)
+        return status_of([*wrong, *missing.values(), *errors], settings.exact)
 
 
 def usable_pvs(

@@ -98,12 +98,17 @@ $ caproto-snapshot restore before.npz | tail -1
 _AS_EPICS = """
 Exit status: 0: done; 1: the command line is wrong, or a PV was not found, or
 what a long option asks for failed; 130: Ctrl-C."""
+_OF_PUT = """
+Exit status: 0: done; 1: the command line is wrong, or a PV was not found, the
+write was denied, there is no such state, the server refused (with -c), or what
+a long option asks for failed; 130: Ctrl-C."""
 _STRICT = """
 With --strict{more}: 0: all was done; 1: the time was up; 2: it failed."""
 #: Of each tool: its exit statuses.
 _STATUSES: Mapping[str, str] = {
     "caproto-get": _AS_EPICS + _STRICT.format(more=" or --wait-for"),
-    "caproto-put": _AS_EPICS + _STRICT.format(more=""),
+    "caproto-put": _OF_PUT + _STRICT.format(more="") + """
+It then writes a value exactly as it is given, or nothing.""",
     "caproto-monitor": _AS_EPICS + _STRICT.format(more=" or --until"),
     "caproto-info": _AS_EPICS + _STRICT.format(more=""),
     "caproto-explain": """

@@ -14,6 +14,9 @@ from .times import UNDEFINED, local_time, seconds_between
 __all__ = ["check_time_format", "check_zone", "iso", "stamp_writer"]
 
 _PLAIN_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+#: Of a width in a format; glibc has them: ``%9d``. strftime writes nothing at all if the text would
+#: be longer than 256 times the format, which widths of three digits never make it.
+_MOST_DIGITS = 3
 #: Ages are written in the first of these units of which they have two or more.
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -28,17 +31,28 @@ def check_zone(name: str) -> None:
     _zone(name)
 
 
-def check_time_format(form: str) -> None:
+def check_time_format(form: str, option: str = "--time-format") -> None:
     """Raise unless `strftime` can write times in this format.
+
+    Parameters
+    ----------
+    form : str
+    option : str
+        For the message.
 
     Raises
     ------
     UsageError
     """
+    for width in re.findall(r"%(?:%|[-_0^#+]*([1-9]\d*))", form):
+        if len(width) > _MOST_DIGITS:
+            raise UsageError(
+                f"{option}: {form!r}: widths have at most {_MOST_DIGITS} digits"
+            )
     try:
         datetime(2000, 1, 1).strftime(form)
     except ValueError as error:  # bytes that are no UTF-8, for example
-        raise UsageError(f"--time-format: {form!r}: {error}") from None
+        raise UsageError(f"{option}: {form!r}: {error}") from None
 
 
 def _zone(name: str) -> tzinfo | None:

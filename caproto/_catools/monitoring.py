@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from reprlib import repr as short_repr
 
 from .._client.metadata import Metadata
-from .._errors import CaprotoError
+from .._errors import CaprotoError, CaprotoValueError, ReadError
 from .._protocol.timestamp import TimeStamp
 from ..threading._waiting import Deadline
 from ..threading.client import Context
-from .access import start
+from .access import name_problem, start
 from .events import Event, Events
 from .expressions import Condition
 from .extras import Extras
@@ -20,9 +21,9 @@ from .samples import Sample, host_of, sampled_type
 from .settings import Failed, Settings, TimeUp
 from .sources import names_from
 from .statistics import Statistics, statistics_table
-from .statuses import DONE, TIMED_OUT
+from .statuses import DONE, TIMED_OUT, status_of
 
-__all__ = ["monitor", "wait_for"]
+__all__ = ["monitor", "report", "usable_names", "wait_for"]
 
 
 def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
@@ -40,7 +41,9 @@ def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
     """
     form = form_of(settings, extras)
     condition = Condition(extras.condition) if extras.condition else None
-    names = names + names_from(extras.sources)
+    places: dict[str, str] = {}
+    names = names + names_from(extras.sources, places)
+    names, errors = usable_names(names, places, form, may_be_partial=not extras.condition)
     statistics = [Statistics(name) for name in names]
     with CleanUp(), start(settings, names) as context:  # the statistics are still printed
         watch = _Watch(context, names, settings, extras, condition)
@@ -56,7 +59,11 @@ def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
             watch.end()
             if extras.statistics:
                 _print_statistics(statistics, extras)
-    return TIMED_OUT if watch.missing else DONE
+    errors += [
+        ReadError(f"{name}: {why}") for name, why in watch.without_value.items()
+        if why and name not in watch.missing
+    ]
+    return max(TIMED_OUT if watch.missing else DONE, status_of(errors, settings.exact))
 
 
 def wait_for(
@@ -86,7 +93,54 @@ def report(sample: Sample, form: Form) -> None:
     if text is not None:
         print(text, flush=True)
     else:
-        print(f"{sample.name}: {sample.text}", file=sys.stderr)
+        print(f"{_shown_name(sample.name)}: {sample.text}", file=sys.stderr)
+
+
+def usable_names(
+    names: Sequence[str], places: Mapping[str, str], form: Form, may_be_partial: bool
+) -> tuple[list[str], list[CaprotoError]]:
+    """Report names that no PV can have.
+
+    Parameters
+    ----------
+    names : sequence of str
+    places : mapping of str to str
+        Where names from files are.
+    form : Form
+    may_be_partial : bool
+        Whether the others are used nevertheless.
+
+    Returns
+    -------
+    names : list of str
+        The others.
+    errors : list of CaprotoError
+        One for each name that was reported.
+
+    Raises
+    ------
+    Failed
+        There are no others, or they are not used.
+    """
+    good: list[str] = []
+    errors: list[CaprotoError] = []
+    for name in names:
+        problem = name_problem(name)
+        if not problem:
+            good.append(name)
+            continue
+        place = f"{places[name]}: " if name in places else ""
+        error = CaprotoValueError(f"{place}{problem}")
+        errors.append(error)
+        report(Sample(name, "error", text=str(error)), form)
+    if errors and not (good and may_be_partial):
+        raise Failed(f"{len(errors)} of {len(names)} names cannot be those of PVs.")
+    return good, errors
+
+
+def _shown_name(name: str) -> str:
+    """Write a name for a message, also one that is too long or has control characters."""
+    return short_repr(name) if name_problem(name) else name
 
 
 class _Watch:
@@ -98,6 +152,8 @@ class _Watch:
         By the place of the name; without those that are disconnected.
     missing : list of str
         The names that were not found in time.
+    without_value : dict of str to str
+        The names that have had no value yet, and why, if that is known.
     """
 
     def __init__(
@@ -110,6 +166,7 @@ class _Watch:
     ) -> None:
         self.newest: dict[int, Sample] = {}
         self.missing: list[str] = []
+        self.without_value = dict.fromkeys(names, "")
         self._context, self._names = context, names
         self._settings, self._extras = settings, extras
         self._condition = condition
@@ -155,6 +212,18 @@ class _Watch:
             raise TimeUp(self._unmet(self._condition))
         if waiting:
             yield from self._not_found()
+        for name, why in self.without_value.items():
+            if not why and name not in self.missing:
+                self.without_value[name] = "no value has come"
+                yield from (
+                    Sample(name, "error", text="no value has come", place=place)
+                    for place in self._places[name]
+                )
+        wanted = self._extras.updates
+        if wanted and self._settings.exact:
+            raise TimeUp(
+                f"{self._updates} of {wanted} updates came within {self._extras.duration:g} s"
+            )
 
     def _samples_of(self, event: Event) -> Iterator[Sample]:
         """Make a sample for each place of the PV on the command line."""
@@ -171,6 +240,11 @@ class _Watch:
     def _sample(self, event: Event) -> Sample | None:
         """Make a sample of an event; None if nothing is printed of it."""
         name, host = event.pv.name, host_of(event.pv)
+        if event.problem:
+            self.without_value[name] = event.problem
+            if self._condition is not None:
+                raise Failed(f"{name}: {event.problem}")
+            return Sample(name, "error", None, host=host, arrival=event.arrival, text=event.problem)
         if event.metadata is not None:
             before, self._about[name] = self._about.get(name), event.metadata
             for place in self._places[name]:
@@ -189,6 +263,7 @@ class _Watch:
                           arrival=event.arrival, text="disconnected")
         sample = Sample(name, "value", event.reading, event.native, event.room, about, host,
                         event.arrival)
+        self.without_value.pop(name, None)
         self.newest.update(dict.fromkeys(self._places[name], sample))
         return sample
 

@@ -161,16 +161,17 @@ def _apply(settings: Settings, option: Option, argument: str) -> None:
         option.apply(settings, argument)
     except Complaint as complaint:
         if settings.exact:  # the status will say whether all was done as it was asked for
-            raise UsageError(str(complaint)) from None
+            raise UsageError(f"{complaint.problem}. {settings.hint}") from None
         print(complaint, file=sys.stderr)
 
 
 # ---- what options do
 
 
-def _leading_number(text: str) -> int | None:
-    """Return the number that *text* begins with, as C's scanf finds it."""
-    found = re.match(r"\s*([+-]?\d+)", text)
+def _leading_number(text: str, settings: Settings) -> int | None:
+    """Return the number that *text* begins with, as C does; all of it if it must be exact."""
+    find = re.fullmatch if settings.exact else re.match
+    found = find(r"\s*([+-]?\d+)", text)
     return int(found[1][:_MOST_DIGITS]) if found else None
 
 
@@ -178,33 +179,43 @@ def _set_wait(settings: Settings, argument: str) -> None:
     seconds = parse_seconds(argument)
     if seconds is None:
         raise Complaint(
-            f"'{argument}' is not a valid timeout value - ignored, using "
-            f"'{settings.timeout:.1f}'. {settings.hint}"
+            f"'{argument}' is not a valid timeout value",
+            f" - ignored, using '{settings.timeout:.1f}'. {settings.hint}",
         )
     settings.timeout = seconds
 
 
 def _set_priority(settings: Settings, argument: str) -> None:
-    number = _leading_number(argument)
+    number = _leading_number(argument, settings)
     if number is None:
-        raise Complaint(f"'{argument}' is not a valid CA priority - ignored. {settings.hint}")
-    settings.priority = number if 0 <= number <= _HIGHEST_PRIORITY else _HIGHEST_PRIORITY
+        raise Complaint(
+            f"'{argument}' is not a valid CA priority", f" - ignored. {settings.hint}"
+        )
+    if not 0 <= number <= _HIGHEST_PRIORITY:
+        if settings.exact:
+            raise UsageError(
+                f"A CA priority is 0 to {_HIGHEST_PRIORITY}, not {argument}. {settings.hint}"
+            )
+        number = _HIGHEST_PRIORITY
+    settings.priority = number
 
 
 def _set_count(settings: Settings, argument: str) -> None:
     """Set the number of elements to read."""
-    number = _leading_number(argument)
+    number = _leading_number(argument, settings)
     if number is None or number < 0:
         raise Complaint(
-            f"'{argument}' is not a valid array element count - ignored. {settings.hint}"
+            f"'{argument}' is not a valid array element count", f" - ignored. {settings.hint}"
         )
     settings.count = number
 
 
 def _set_interest(settings: Settings, argument: str) -> None:
-    number = _leading_number(argument)
+    number = _leading_number(argument, settings)
     if number is None:
-        raise Complaint(f"'{argument}' is not a valid interest level - ignored. {settings.hint}")
+        raise Complaint(
+            f"'{argument}' is not a valid interest level", f" - ignored. {settings.hint}"
+        )
     settings.interest = number
 
 
@@ -223,7 +234,7 @@ def set_form(form: str) -> Callable[[Settings, str], None]:
         other = settings.form != "plain"
         settings.form = form
         if other:
-            raise Complaint(f"Options t,d,a are mutually exclusive. {settings.hint}")
+            raise Complaint("Options t,d,a are mutually exclusive", f". {settings.hint}")
 
     return apply
 
@@ -232,10 +243,10 @@ def _set_type(settings: Settings, argument: str) -> None:
     """Set the type to read, by name or number, and the form that shows everything of it."""
     number = TYPE_NUMBERS.get(argument.removeprefix("DBR_"))
     if number is None:
-        number = _leading_number(argument)
+        number = _leading_number(argument, settings)
     if number not in TYPE_NUMBERS.values():
         raise Complaint(
-            f"Requested dbr type out of range or invalid - ignored. {settings.hint}"
+            "Requested dbr type out of range or invalid", f" - ignored. {settings.hint}"
         )
     settings.data_type = number
     set_form("typed")(settings, argument)
@@ -243,13 +254,15 @@ def _set_type(settings: Settings, argument: str) -> None:
 
 def _set_precision(letter: str) -> Callable[[Settings, str], None]:
     def apply(settings: Settings, argument: str) -> None:
-        number = _leading_number(argument)
+        number = _leading_number(argument, settings)
         if number is None:
             raise Complaint(
-                f"Invalid precision argument '{argument}' for option '-{letter}' - ignored."
+                f"Invalid precision argument '{argument}' for option '-{letter}'", " - ignored."
             )
         if not 0 <= number <= _HIGHEST_PRECISION:
-            raise Complaint(f"Precision {number} for option '-{letter}' out of range - ignored.")
+            raise Complaint(
+                f"Precision {number} for option '-{letter}' out of range", " - ignored."
+            )
         settings.float_format = f"%.{number}{letter}"
 
     return apply
@@ -266,11 +279,13 @@ def _set_integer_base(settings: Settings, argument: str) -> None:
 
 def _base(letter: str, argument: str) -> str:
     if argument not in ("x", "o", "b"):
-        raise Complaint(f"Invalid argument '{argument}' for option '-{letter}' - ignored.")
+        raise Complaint(f"Invalid argument '{argument}' for option '-{letter}'", " - ignored.")
     return argument
 
 
 def _set_separator(settings: Settings, argument: str) -> None:
+    if settings.exact and len(argument) > 1:
+        raise UsageError(f"The separator is one character, not {argument!r}. {settings.hint}")
     settings.separator = argument[:1] or "\0"
 
 
@@ -278,7 +293,7 @@ def _set_mask(settings: Settings, argument: str) -> None:
     mask = SubscriptionType(0)
     for letter in argument:
         if letter not in _MASKS:
-            raise Complaint(f"Invalid argument '{argument}' for option '-m' - ignored.")
+            raise Complaint(f"Invalid argument '{argument}' for option '-m'", " - ignored.")
         mask |= _MASKS[letter]
     settings.mask = mask or settings.mask
 
@@ -286,7 +301,7 @@ def _set_mask(settings: Settings, argument: str) -> None:
 def _set_timestamps(settings: Settings, argument: str) -> None:
     settings.timestamps = "".join(letter for letter in argument if letter in "scriI")
     if set(argument) - set("scnriI"):
-        raise Complaint(f"Invalid argument '{argument}' for option '-t' - ignored.")
+        raise Complaint(f"Invalid argument '{argument}' for option '-t'", " - ignored.")
 
 
 def flag(attribute: str, value: object) -> Callable[[Settings, str], None]:

@@ -1,11 +1,12 @@
 """How every tool begins and ends: its name, its options, its exit status."""
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
-from typing import NamedTuple
+from io import TextIOBase, TextIOWrapper
+from typing import NamedTuple, TextIO
 
 from .._errors import CaprotoError
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION
@@ -14,6 +15,9 @@ from .settings import Failed, Settings
 from .statuses import EXACT, FAILED, INTERRUPTED, PIPE_CLOSED, status_of
 
 __all__ = ["Tool", "run"]
+
+#: Files in the place of those that the shell has closed.
+_KEPT: list[TextIO] = []
 
 
 class Tool(NamedTuple):
@@ -101,14 +105,34 @@ def _run(tool: Tool, settings: Settings, arguments: Sequence[str]) -> int:
         return status_of([error], True) if settings.exact else tool.failed
 
 
+class _ClosedOutput(TextIOBase):
+    """Standard output that the shell has closed: the first line for it is an error."""
+
+    encoding = "ascii"
+
+    def write(self, text: str) -> int:
+        raise OSError("standard output is closed")
+
+
+def _encode_any(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode what an encoding lacks: bytes that were no text as they were, others ``\\xb5``."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeEncodeError:
+        return codecs.backslashreplace_errors(error)
+
+
 def _prepare_streams(settings: Settings) -> None:
     """Make the streams take any text; note what those of a terminal can show."""
+    codecs.register_error("caproto", _encode_any)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # the shell has closed it
-            setattr(sys, name, open(os.devnull, "w"))
+        if stream is None:  # the shell has closed it; a file takes its number before a socket does
+            null = open(os.devnull, "w")
+            setattr(sys, name, _ClosedOutput() if name == "stdout" else null)
+            _KEPT.append(null)
         elif isinstance(stream, TextIOWrapper):  # names and units may have bytes of any encoding
-            stream.reconfigure(errors="surrogateescape")
+            stream.reconfigure(errors="caproto")
     if sys.stdout.isatty():
         settings.utf8 = sys.stdout.encoding.lower() == "utf-8"
         settings.colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -8,27 +8,27 @@ from .._errors import AccessError, CaprotoError, CaprotoTypeError, CaprotoValueE
 from .._protocol.dbr import ChannelType
 from ..threading._waiting import Deadline
 from ..threading.client import PV
-from .access import facts_of, start
+from .access import facts_of, name_problem, start
+from .exact_values import element_from_json
 from .extras import Extras
 from .forms import Form, form_of
 from .getting import read_samples, usable_pvs
-from .monitoring import report
+from .monitoring import report, usable_names
+from .options import UsageError
 from .samples import Sample
 from .settings import Failed, Settings
 from .sources import Assignment, assignments_from
 from .statuses import status_of
-from .writing import values_to_write
+from .writing import state_names, values_to_write
 
 __all__ = ["put"]
-
-#: What JSON has for numbers that it does not have.
-_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 def put(settings: Settings, extras: Extras, words: list[str]) -> int:
     """Write values and print the PVs before and after.
 
-    Nothing is written unless all PVs are connected and all values can be sent.
+    Nothing is written unless all PVs are connected and all values can be sent: those of files, and
+    with ``--strict`` all, exactly as they are given.
 
     Parameters
     ----------
@@ -43,13 +43,17 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
         The exit status.
     """
     form = form_of(settings, extras)
-    assignments = assignments_from(extras.sources)
+    assignments = assignments_from(extras.sources, settings.exact)
     if words:
         if not words[1:]:
             raise Failed(f"No value specified. {settings.hint}")
-        values = words[2:] if settings.array_input else [" ".join(words[1:])]
-        assignments.insert(0, Assignment(words[0], values, "words"))
-    names = [one.name for one in assignments]
+        values = _elements(words, settings) if settings.array_input else [" ".join(words[1:])]
+        assignments.insert(0, Assignment(words[0], values, kind="words"))
+    places = {one.name: one.place for one in assignments if one.place}
+    names, unnamed = usable_names(
+        [one.name for one in assignments], places, form, extras.may_be_partial
+    )
+    assignments = [one for one in assignments if not name_problem(one.name)]
     with start(settings, names) as context:
         pvs, missing = usable_pvs(context, names, settings, extras)
         for pv, error in missing.items():
@@ -64,7 +68,7 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
                     _report_error(pv, error, form)
         if wrong:
             return status_of(wrong, settings.exact)
-        errors: list[CaprotoError] = list(missing.values())
+        errors: list[CaprotoError] = [*unnamed, *missing.values()]
         _show([pv for pv, _ in wanted], settings, extras, form, "old")
         written = []
         for pv, (value, data_type) in wanted:
@@ -79,6 +83,16 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
                 _report_error(pv, error, form)
         errors += _show(written, settings, extras, form, "new")
         return status_of(errors, settings.exact)
+
+
+def _elements(words: Sequence[str], settings: Settings) -> Sequence[str]:
+    """Return the values behind a name and their number, which caput ignores."""
+    _, count, *values = words
+    if settings.exact and count != str(len(values)):
+        raise UsageError(
+            f"-a: {count!r} is not the number of the {len(values)} values. {settings.hint}"
+        )
+    return values
 
 
 def _report_error(pv: PV, error: Exception, form: Form) -> None:
@@ -123,37 +137,33 @@ def _value(
     """Return what to write, and the type in which it is sent; None for that of the channel."""
     native, room = facts_of(pv)
     if assignment.kind == "json":
-        if native is ChannelType.ENUM:
-            return _states_from_json(pv, assignment.value, settings), None
-        return _from_json(assignment.value, native), None
+        return _from_json(pv, assignment.value, settings), None
     words = list(assignment.words)
+    exact = settings.exact or assignment.kind == "line"
     if assignment.kind == "line":
         if settings.char_as_text or room == 1:
-            words = [" ".join(words)]
+            words = [assignment.text]
         elif words[0] == str(len(words) - 1):  # as caget prints an array: its length comes first
             words = words[1:]
-    data = values_to_write(pv, words, settings)
+        elif native is ChannelType.STRING and words[0].isdecimal():
+            raise Failed(
+                f"{len(words) - 1} words are not {words[0]} texts; "
+                "for texts that are empty or have blanks in them use JSON"
+            )
+    data = values_to_write(pv, words, settings, exact)
     return data.values, data.data_type
 
 
-def _states_from_json(pv: PV, value: object, settings: Settings) -> object:
-    """Return the numbers of states, which JSON has by number or name."""
-    if isinstance(value, list):
-        return [_states_from_json(pv, one, settings) for one in value]
-    if not isinstance(value, str):
+def _from_json(pv: PV, value: object, settings: Settings) -> object:
+    """Return a value of JSON as it is written to a PV."""
+    native, room = facts_of(pv)
+    if native is ChannelType.CHAR and room > 1 and isinstance(value, str):
+        if "\0" in value:
+            raise Failed("the text has a zero byte, where receivers would cut it")
         return value
-    (number,) = values_to_write(pv, [value], settings).values
-    return number
-
-
-def _from_json(value: object, native: ChannelType) -> object:
-    """Return a value of JSON as it is written to a channel of a type."""
-    if native is ChannelType.STRING:
-        return value
+    states = state_names(pv, settings) if native is ChannelType.ENUM else ()
     if isinstance(value, list):
-        return [_from_json(one, native) for one in value]
-    if native in (ChannelType.FLOAT, ChannelType.DOUBLE) and isinstance(value, str):
-        return _NUMBERS.get(value, value)
-    return value
-
-
+        if not value and room == 1:
+            raise Failed("an empty list cannot be written to a PV with one element")
+        return [element_from_json(one, native, states) for one in value]
+    return element_from_json(value, native, states)

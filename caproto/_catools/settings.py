@@ -18,7 +18,19 @@ _TIMEOUT, _TIMEOUT_VARIABLE = 1.0, "EPICS_CLI_TIMEOUT"
 
 
 class Complaint(Exception):
-    """A wrong value of an option: it is printed, the option ignored, the work done."""
+    """A wrong value of an option: it is printed, the option ignored, the work done.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong.
+    ending : str
+        How the message ends where the option is ignored, which it says.
+    """
+
+    def __init__(self, problem: str, ending: str) -> None:
+        super().__init__(problem + ending)
+        self.problem = problem
 
 
 class Failed(Exception):
@@ -99,19 +111,26 @@ class Settings:
         self.watch = False
 
     def read_environment(self) -> None:
-        """Take the timeout from the environment, if it is there."""
+        """Take the timeout from the environment, if it is there.
+
+        Raises
+        ------
+        Failed
+            It is not a number of seconds, and the exit status is to tell so.
+        """
         text = os.environ.get(_TIMEOUT_VARIABLE)
         if text is None:
             return
         seconds = parse_seconds(text)
-        if seconds is None:
-            print(
-                f"'{text}' is not a valid timeout value (from '{_TIMEOUT_VARIABLE}' in the "
-                "environment) - ignored. (use '-h' for help.)",
-                file=sys.stderr,
-            )
-        else:
+        if seconds is not None:
             self.timeout = seconds
+            return
+        problem = (
+            f"'{text}' is not a valid timeout value (from '{_TIMEOUT_VARIABLE}' in the environment)"
+        )
+        if self.exact:
+            raise Failed(problem)
+        print(f"{problem} - ignored. (use '-h' for help.)", file=sys.stderr)
 
     @property
     def patience(self) -> float | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from .access import name_problem
 from .interrupts import CleanUp
 from .more_options import extras_of
 from .options import UsageError
@@ -50,13 +52,17 @@ class _Request(NamedTuple):
 def _save(client: SnapshotClient, request: _Request) -> int:
     if not request.names:
         raise Failed("Name the PVs to save.")
-    snap = client.read(request.names)
+    names = [name for name in request.names if not name_problem(name)]
+    for name in request.names:
+        if name_problem(name):
+            print(f"{short_repr(name)}: {name_problem(name)}", file=sys.stderr)
+    snap = client.read(names)
     _report(snap.errors)
     if not snap.ok.any():
         raise Failed(f"No PV could be read. {request.file} was not written.")
     _with_file(request.file, snap.save)
-    print(f"{snap.ok.sum()} of {len(snap)} PVs saved in {request.file}")
-    return int(not snap.ok.all())
+    print(f"{snap.ok.sum()} of {len(request.names)} PVs saved in {request.file}")
+    return int(snap.ok.sum() < len(request.names))
 
 
 def _diff(client: SnapshotClient, request: _Request) -> int:

@@ -6,6 +6,7 @@ begin with ``#`` are skipped. A line that begins with ``{`` is JSON, as ``--json
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,14 @@ class Assignment(NamedTuple):
     name: str
     #: The elements, or what there is of them on a line.
     words: Sequence[str] = ()
+    #: What follows the name on a line, with all blanks in it.
+    text: str = ""
     #: 'words' of a command line, a 'line' of a file, or 'json'.
     kind: str = "line"
     #: The value that JSON has.
     value: object = None
+    #: Where it is in a file, ``'values.txt, line 3'``.
+    place: str = ""
 
 
 class _Line(NamedTuple):
@@ -35,13 +40,15 @@ class _Line(NamedTuple):
     place: str
 
 
-def names_from(sources: Sequence[str]) -> list[str]:
+def names_from(sources: Sequence[str], places: dict[str, str] | None = None) -> list[str]:
     """Return the names in some files.
 
     Parameters
     ----------
     sources : sequence of str
         Paths; '-' is standard input.
+    places : dict of str to str, optional
+        Filled with where each name is, ``'names.txt, line 3'``.
 
     Raises
     ------
@@ -51,37 +58,48 @@ def names_from(sources: Sequence[str]) -> list[str]:
     names: list[str] = []
     for line in _lines(sources):
         if line.text.startswith("{"):
-            names.append(_name_in(_object(line), line))
+            found = [_name_in(_object(line), line)]
         else:
-            names += _without_comment(line.text.split())
+            found = _without_comment(line.text.split())
+        names += found
+        if places is not None:
+            places.update(dict.fromkeys(found, line.place))
     return names
 
 
-def assignments_from(sources: Sequence[str]) -> list[Assignment]:
+def assignments_from(sources: Sequence[str], exact: bool = False) -> list[Assignment]:
     """Return the names and values in some files.
 
-    Objects of JSON without a value, as those that report errors, are left out with a message.
+    Parameters
+    ----------
+    sources : sequence of str
+        Paths; '-' is standard input.
+    exact : bool
+        Whether each object of JSON must have a value. If not, those without one, as those that
+        report errors, are left out with a message.
 
     Raises
     ------
     UsageError
         As for `names_from`, or a line has no value.
     """
-    return [one for line in _lines(sources) if (one := _assignment(line)) is not None]
+    return [one for line in _lines(sources) if (one := _assignment(line, exact))]
 
 
-def _assignment(line: _Line) -> Assignment | None:
+def _assignment(line: _Line, exact: bool) -> Assignment | None:
     if line.text.startswith("{"):
         content = _object(line)
         name = _name_in(content, line)
         if content.get("value") is None:
+            if exact:
+                raise UsageError(f"{line.place}: no value for {name!r}")
             print(f"{line.place}: no value for {name!r}, left out", file=sys.stderr)
             return None
-        return Assignment(name, kind="json", value=content["value"])
-    name, *words = line.text.split()
-    if not words:
+        return Assignment(name, kind="json", value=content["value"], place=line.place)
+    name, *rest = line.text.split(maxsplit=1)
+    if not rest:
         raise UsageError(f"{line.place}: no value for {name!r}")
-    return Assignment(name, words)
+    return Assignment(name, rest[0].split(), rest[0], place=line.place)
 
 
 def _lines(sources: Iterable[str]) -> Iterator[_Line]:
@@ -116,11 +134,19 @@ def _without_comment(words: list[str]) -> list[str]:
 
 def _object(line: _Line) -> dict[str, object]:
     try:
-        content = json.loads(line.text)
+        content = json.loads(line.text, parse_float=_finite)
     except (ValueError, RecursionError) as error:  # of lists that are too deep
         raise UsageError(f"{line.place}: this is not JSON: {error}") from None
     assert isinstance(content, dict)  # it begins with a brace
     return content
+
+
+def _finite(text: str) -> float:
+    """Return the number of a text in JSON; JSON knows no infinity that it could become."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
 
 
 def _name_in(content: dict[str, object], line: _Line) -> str:

@@ -1,9 +1,10 @@
 """Exit statuses: one table for all tools.
 
 ========= ==========================================================================================
-0         all was done; the condition is true
+0         all was done, exactly as it was asked for; the condition is true
 1         the time was up: a PV was not found, a reply did not come, the condition was never true
-2         it failed: the server refused, access is not allowed, the command line is wrong
+2         it failed: the server refused, access is not allowed, the command line is wrong, output
+          cannot be written
 130, 141  Ctrl-C; the reader of the pipe has gone
 ========= ==========================================================================================
 

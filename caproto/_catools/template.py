@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .._protocol.timestamp import TimeStamp
 from .extras import Extras
-from .moments import stamp_writer
+from .moments import check_time_format, stamp_writer
 from .options import UsageError
 from .samples import Sample, sample_texts, sample_value, severity_name
 from .settings import Failed, Settings
@@ -62,7 +62,48 @@ class _Elements:
         if sample.state is not None and not settings.enum_as_number:
             value = sample.state
         elements = value if isinstance(value, list) else [value]
-        return settings.separator.join(format(element, form) for element in elements)
+        return settings.separator.join(_written(element, form) for element in elements)
+
+
+class _Element:
+    """Another field of a template than the value."""
+
+    def __init__(self, content: float | str) -> None:
+        self._content = content
+
+    def __format__(self, form: str) -> str:
+        return _written(self._content, form)
+
+
+def _written(content: object, form: str) -> str:
+    """Write a text or a number in a format of Python.
+
+    Raises
+    ------
+    _Misfit
+        The format is not one for its type.
+    """
+    kind, conversions = _KINDS[type(content)]
+    if form[-1:].isalpha() and form[-1] not in conversions:
+        raise _Misfit(form, kind)
+    try:
+        return format(content, form)
+    except (ValueError, TypeError, OverflowError):
+        raise _Misfit(form, kind) from None
+
+
+class _Misfit(Exception):
+    """A format, and what it is not a format for."""
+
+
+#: Of each type: what it is called, and the letters with which its formats may end. Not c: it makes
+#: any character of a number, half ones and control characters, too.
+_KINDS: Mapping[type, tuple[str, str]] = {
+    str: ("text", "s"),
+    int: ("a whole number", "bdoxXneEfFgG"),
+    float: ("a floating-point number", "neEfFgG"),
+    type(None): ("an event without a value", ""),
+}
 
 
 def _severity(facts: _Facts) -> str:
@@ -80,7 +121,7 @@ def _delta(facts: _Facts) -> float:
 #: The fields whose formats are those of `strftime`.
 _TIMES = ("time", "arrival")
 #: What may stand in braces.
-FIELDS: Mapping[str, Callable[[_Facts], object]] = {
+FIELDS: Mapping[str, Callable[[_Facts], float | str | _Moment | _Elements]] = {
     "name": lambda facts: facts.sample.name,
     "value": _Elements,
     "state": lambda facts: facts.sample.state or "",
@@ -110,7 +151,8 @@ def _check_field(field: str, form: str, conversion: str | None) -> None:
         raise UsageError(f"--format: {{{field}}} is not a field; there are {', '.join(FIELDS)}")
     if conversion or "{" in form:
         raise UsageError(f"--format: {{{field}}} takes neither '!' nor braces")
-    if field in _TIMES:  # strftime has no widths without end
+    if field in _TIMES:
+        check_time_format(form, "--format")
         return
     for digits in re.findall(r"\d+", form):
         if len(digits) > _MOST_DIGITS:
@@ -170,7 +212,18 @@ class Template:
             A field does not have the type that its format needs.
         """
         facts = _Facts(sample, settings, self._extras, number, before)
+        fields = {name: _formattable(make(facts)) for name, make in FIELDS.items()}
         try:
-            return self._text.format_map({name: make(facts) for name, make in FIELDS.items()})
-        except (ValueError, TypeError) as error:
-            raise Failed(f"--format: {sample.name}: {error}") from None
+            return self._text.format_map(fields)
+        except _Misfit as misfit:
+            form, kind = misfit.args
+            hint = ""
+            if sample.state is not None and kind == "text":
+                hint = "; with -n an enum is a number"
+            raise Failed(
+                f"--format: {sample.name}: {form!r} is not a format for {kind}{hint}"
+            ) from None
+
+
+def _formattable(content: float | str | _Moment | _Elements) -> object:
+    return _Element(content) if isinstance(content, (float, int, str)) else content

@@ -14,7 +14,7 @@ from .access import facts_of
 from .settings import Failed, Settings
 from .values import Reading, raw_text, unescaped
 
-__all__ = ["Data", "values_to_write", "write"]
+__all__ = ["Data", "state_names", "values_to_write", "write"]
 
 
 #: Of the number of a state; Python refuses to read thousands.
@@ -30,11 +30,13 @@ _REASONS = {
 class Data(NamedTuple):
     """A value, and the type in which it is sent."""
 
-    values: bytes | list[bytes] | list[int]
+    values: bytes | list[bytes] | list[float]
     data_type: ChannelType
 
 
-def values_to_write(pv: PV, words: Sequence[str], settings: Settings) -> Data:
+def values_to_write(
+    pv: PV, words: Sequence[str], settings: Settings, exact: bool = False
+) -> Data:
     """Return what to send: text, which the server reads, except for states and long texts.
 
     Parameters
@@ -44,26 +46,50 @@ def values_to_write(pv: PV, words: Sequence[str], settings: Settings) -> Data:
     words : sequence of str
         The elements.
     settings : Settings
+    exact : bool
+        Whether words that would not be sent exactly as they are given are refused
+        (`exact_values`). Numbers are then sent as numbers.
 
     Raises
     ------
     Failed
         The channel has no such state.
+    CaprotoValueError
+        Only if *exact*: something would be lost.
     """
     native, _ = facts_of(pv)
+    if native is ChannelType.ENUM and not settings.char_as_text:
+        return _states(pv, words, settings, exact)
+    if exact:
+        return _exact_data(native, words, settings)
     if settings.char_as_text:
         return Data(unescaped(" ".join(words)) + b"\0", ChannelType.CHAR)
-    if native is ChannelType.ENUM:
-        return _states(pv, words, settings)
     texts = [unescaped(word)[: MAX_STRING_SIZE - 1] for word in words]
     return Data(texts, ChannelType.STRING)
 
 
-def _states(pv: PV, words: Sequence[str], settings: Settings) -> Data:
-    """Return the numbers of states that are given by name or number; a name has precedence."""
+def _exact_data(native: ChannelType, words: Sequence[str], settings: Settings) -> Data:
+    from .exact_values import checked_text, number_from_word
+
+    if settings.char_as_text:
+        if native is not ChannelType.CHAR:
+            raise Failed(f"-S is for arrays of CHAR; this is {native}")
+        return Data(checked_text(" ".join(words)) + b"\0", ChannelType.CHAR)
+    if native is ChannelType.STRING:
+        return Data([checked_text(word) for word in words], native)
+    return Data([number_from_word(word, native) for word in words], native)
+
+
+def state_names(pv: PV, settings: Settings) -> list[str]:
+    """Read the names of the states of a connected PV."""
     response = pv.read(data_type=ChannelType.GR_ENUM, data_count=1, timeout=settings.patience)
-    names = [raw_text(name) for name in Reading.from_response(response).metadata.enum_strings]
-    numbers = []
+    return [raw_text(name) for name in Reading.from_response(response).metadata.enum_strings]
+
+
+def _states(pv: PV, words: Sequence[str], settings: Settings, exact: bool) -> Data:
+    """Return the numbers of states that are given by name or number; a name has precedence."""
+    names = state_names(pv, settings)
+    numbers: list[float] = []
     for word in words:
         if settings.enum_input != "number" and word in names:
             numbers.append(names.index(word))
@@ -73,6 +99,11 @@ def _states(pv: PV, words: Sequence[str], settings: Settings) -> Data:
             kind = "index" if settings.enum_input == "number" else "string"
             problem = "is not a number" if kind == "index" else "invalid"
             raise Failed(f"Enum {kind} value '{word}' {problem}.")
+        if exact:
+            from .exact_values import state_number
+
+            numbers.append(state_number(int(word), names))
+            continue
         if int(word) >= len(names):
             print(f"Warning: enum index value '{word}' may be too large.", file=sys.stderr)
         numbers.append(int(word) & 0xFFFF)

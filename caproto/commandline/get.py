@@ -35,12 +35,13 @@ def _work(settings: Settings, names: list[str]) -> int:
             for name, (native, room, response) in zip(names, answers, strict=True):
                 print(line_of(name, Reading.from_response(response), native, room, settings))
             return 0
-    from .._catools.access import connect, read_lines, start
+    from .._catools.access import connect, read_lines, searchable, start
 
+    names, status = searchable(settings, names)
     with start(settings, names, configuration) as context:
         for line in read_lines(connect(context, names, settings), settings):
             print(line)
-    return 0
+    return status
 
 
 def _more() -> Options:

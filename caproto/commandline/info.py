@@ -21,13 +21,14 @@ def _work(settings: Settings, names: list[str]) -> int:
         from .._catools.informing import info
 
         return info(settings, settings.extras, names)
-    from .._catools.access import connect, start
+    from .._catools.access import connect, searchable, start
     from .._catools.blocks import info_block
 
+    names, status = searchable(settings, names)
     with start(settings, names) as context:
         for pv in connect(context, names, settings):
             print(context.explain(pv) if settings.interest else info_block(pv))
-    return 0
+    return status
 
 
 def _more() -> Options:

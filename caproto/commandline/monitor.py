@@ -28,12 +28,13 @@ def _work(settings: Settings, names: list[str]) -> int:
         return monitor(settings, settings.extras, names)
     from functools import partial
 
-    from .._catools.access import start
+    from .._catools.access import searchable, start
     from .._catools.watching import watch
 
+    names, status = searchable(settings, names)
     with start(settings, names) as context:
         watch(context, names, settings, partial(print, flush=True))
-    return 0
+    return status
 
 
 def _names_of_sources(settings: Settings) -> list[str]:

@@ -21,11 +21,12 @@ def _work(settings: Settings, words: list[str]) -> int:
         from .._catools.putting import put
 
         return put(settings, settings.extras, words)
-    from .._catools.access import connect, read_lines, start
+    from .._catools.access import connect, read_lines, searchable, start
     from .._catools.settings import Failed
     from .._catools.writing import values_to_write, write
 
-    name, values = words[:1], words[1:]
+    name, _ = searchable(settings, words[:1])
+    values = words[1:]
     with start(settings, name) as context:
         if not values:
             raise Failed(f"No value specified. {settings.hint}")

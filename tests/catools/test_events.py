@@ -5,6 +5,7 @@ import pytest
 
 from caproto import ChannelType
 from caproto._catools.events import Events
+from caproto._catools.extras import Extras
 from caproto._catools.samples import sampled_type
 from caproto._catools.settings import Settings
 from caproto.threading.client import Context
@@ -23,6 +24,15 @@ def test_metadata_comes_before_the_value(ioc, settings):
         assert first.metadata.units == "mm" and first.reading is None
         assert second.metadata is None and second.reading.length == 1
         assert events.begun(ioc.pv("double"))
+
+
+def test_no_read_access_is_an_event(ioc, settings):
+    settings.extras = Extras()
+    with Context(configuration=ioc.configuration) as context:
+        events = Events(context, [ioc.pv("noaccess")], settings)
+        event = events.next(10)
+        events.end()
+    assert event.problem == "no read access (ECA_NORDACCESS)" and event.reading is None
 
 
 def test_the_type_is_the_caller_s_choice(ioc, settings):

@@ -74,6 +74,29 @@ def test_two_forms_at_once_are_refused(ioc, call):
     assert done.out == ioc.pv("long") + "\n"  # the same option again replaces the first
 
 
+def test_a_name_that_no_pv_can_have_costs_only_itself(ioc, call, tmp_path):
+    file, double = tmp_path / "names", ioc.pv("double")
+    file.write_text(f"{double}\n{992 * 'y'}\nx\0\n{ioc.pv('enum')}\n")
+    long = "'yyyyyyyyyyyy...yyyyyyyyyyyyy'"
+    problems = [f"{file}, line 2: the name has 992 bytes, more than 991",
+                f"{file}, line 3: the name has a zero byte"]
+    done = call("get", "--strict", "--partial", "-t", "--from", str(file), ioc=ioc)
+    assert done.status == 2 and done.lines == ["3.14", "green"]
+    assert done.err.splitlines() == [f"{long}: {problems[0]}", f"'x\\x00': {problems[1]}"]
+    done = call("get", "--json", "--from", str(file), ioc=ioc)
+    assert done.status == 1 and done.err == ""
+    assert [(one["event"], one.get("text")) for one in done.objects] == [
+        ("error", problems[0]), ("error", problems[1]), ("value", None), ("value", None)
+    ]
+    done = call("get", "--from", str(file), ioc=ioc)  # it takes all or none
+    assert done.out == "" and done.err.endswith("2 of 4 names cannot be those of PVs.\n")
+    done = call("get", "--json", "--wait-for", "> 0", double, "", ioc=ioc)
+    assert done.status == 2 and [one["text"] for one in done.objects] == ["the name is empty"]
+    assert call("get", "-t", "", double, ioc=ioc) == (
+        1, "3.14\n", "CA error Invalid string occurred while trying to create channel ''.\n"
+    )
+
+
 def test_names_from_standard_input(ioc, call):
     stdin = f"# names\n{ioc.pv('long')}\n"
     done = call("get", "--from", "-", "-t", ioc.pv("double"), ioc=ioc, stdin=stdin)

@@ -9,7 +9,7 @@ import pytest
 
 from caproto import TimeStamp
 from caproto._catools.extras import Extras
-from caproto._catools.moments import check_zone, iso, stamp_writer
+from caproto._catools.moments import check_time_format, check_zone, iso, stamp_writer
 from caproto._catools.options import UsageError
 
 #: 2025-03-09 14:15:16 UTC
@@ -31,6 +31,16 @@ def extras(**attributes):
     for name, value in attributes.items():
         setattr(made, name, value)
     return made
+
+
+def test_widths_that_strftime_cannot_write():
+    """It would write nothing at all, not even the rest of the format."""
+    for form in ("%9000d", "%1000d", "%_1234H", "%^0999999B"):
+        with pytest.raises(UsageError, match="--time-format: .* at most 3 digits"):
+            check_time_format(form)
+    for form, length in (("%999d", 999), ("%999d%999H", 1998), ("%%9000d", 6)):
+        check_time_format(form)
+        assert len(stamp_writer(extras(time_format=form))(STAMP)) == length
 
 
 def test_zones_and_formats():

@@ -30,6 +30,32 @@ def test_an_end_and_one_that_is_missing(ioc, call):
     assert done.out == "" and done.err.startswith("nonsense: not connected: searching")
 
 
+def test_no_read_access(ioc, call):
+    """Nothing is printed of such a PV; that must not look like success."""
+    names, problem = [ioc.pv("noaccess"), ioc.pv("double")], "no read access (ECA_NORDACCESS)"
+    for words, status in (["--strict"], 2), ([], 1):
+        done = call("monitor", *words, "--duration", "0.3", *names, ioc=ioc)
+        assert (done.status, done.err) == (status, f"{names[0]}: {problem}\n")
+        assert len(done.lines) == 1 and names[1] in done.out
+    done = call("monitor", "--json", "--duration", "0.3", names[0], ioc=ioc)
+    assert [(one["event"], one["text"]) for one in done.objects] == [("error", problem)]
+    done = call("monitor", "--until", "> 0", "--duration", "20", *names, ioc=ioc)
+    assert (done.status, done.err) == (2, f"{names[0]}: {problem}\n")
+
+
+def test_a_number_of_updates_that_did_not_come(ioc, call):
+    words = ["--quiet", "--count", "5", "--duration", "0.3", ioc.pv("double")]
+    assert call("monitor", *words, ioc=ioc) == (0, "", "")
+    assert call("monitor", "--strict", *words, ioc=ioc) == (
+        1, "", "1 of 5 updates came within 0.3 s\n"
+    )
+
+
+def test_a_name_that_no_pv_can_have(ioc, call):
+    done = call("monitor", "--count", "1", "", ioc.pv("double"), ioc=ioc)
+    assert (done.status, done.err) == (1, "'': the name is empty\n") and len(done.lines) == 1
+
+
 def test_until(ioc, call):
     names = ioc.pv("fast_counter"), ioc.pv("double")
     done = call("monitor", "--until", "value % 5 == 0 or value == 3.14", *names, ioc=ioc)

@@ -131,5 +131,13 @@ def test_further_options_are_asked_for_when_they_are_needed():
 def test_with_exact_statuses_nothing_is_ignored():
     settings = Settings("caget")
     settings.exact = True
-    with pytest.raises(UsageError, match="not a valid timeout"):
-        parse(settings, OPTIONS, ["-w", "x"], anywhere=True)
+    for words, said in (
+        (["-w", "x"], "'x' is not a valid timeout value. "),
+        (["-w", "nan"], "'nan' is not a valid timeout value. "),
+        (["-#", "5x"], "'5x' is not a valid array element count. "),
+        (["-p", "200"], "A CA priority is 0 to 99, not 200. "),
+        (["-F", "ab"], "The separator is one character, not 'ab'. "),
+    ):
+        with pytest.raises(UsageError) as caught:
+            parse(settings, {**CONNECTION, **COUNT, **SEPARATOR}, words, anywhere=True)
+        assert str(caught.value) == said + settings.hint  # which says nothing of "ignored"

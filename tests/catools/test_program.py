@@ -1,6 +1,7 @@
 """How every tool begins and ends."""
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -115,15 +116,39 @@ def test_terminals_have_colours_and_utf8(start_ioc):
     assert "5 \\xc2\\xb5m" in plain and "\x1b" not in plain
 
 
-def test_output_that_cannot_be_written():
-    for redirection, status, said in (
-        (">/dev/full", 1, "caproto-get: [Errno 28] No space left on device\n"), (">&-", 0, ""),
+TOOLS = ("get", "put", "monitor", "info", "explain", "snapshot")
+
+
+@pytest.mark.parametrize("tool_name", TOOLS)
+def test_output_that_cannot_be_written(tool_name):
+    for redirection, said in (
+        (">/dev/full", "[Errno 28] No space left on device"), (">&-", "standard output is closed"),
     ):
         done = subprocess.run(
-            f"{sys.executable} -m caproto.commandline.get -h {redirection}", shell=True,
+            f"{sys.executable} -m caproto.commandline.{tool_name} -h {redirection}", shell=True,
             stderr=subprocess.PIPE, text=True, timeout=60, env=clean_environ(),
         )
-        assert (done.returncode, done.stderr) == (status, said)
+        status = 2 if tool_name == "snapshot" else 1
+        assert (done.returncode, done.stderr) == (status, f"caproto-{tool_name}: {said}\n")
+
+
+def test_closed_output_does_not_matter_if_nothing_is_printed(ioc):
+    name = ioc.pv("double")
+    for options, status in (("--quiet --strict", 0), ("--strict", 2)):
+        done = subprocess.run(
+            f"{sys.executable} -m caproto.commandline.put {options} {name} 3.14 >&-", shell=True,
+            stderr=subprocess.PIPE, text=True, timeout=60, env=clean_environ(**ioc.environ),
+        )
+        assert done.returncode == status
+        assert done.stderr == ("" if not status else "caproto-put: standard output is closed\n")
+
+
+def test_characters_that_the_encoding_lacks(monkeypatch):
+    """They are printed as escape sequences; bytes that were no text stay as they are."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert run(tool(lambda *_: print("5 \u00b5m \udcff \ud800") or 0), []) == 0
+    assert raw.getvalue() == b"5 \\xb5m \xff \\ud800\n"
 
 
 def test_what_should_not_happen_is_one_line(capsys):

@@ -1,7 +1,13 @@
 """caproto-put with what caput does not have."""
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
+
+from tests.harness.ioc_process import clean_environ
 
 
 @pytest.fixture
@@ -106,3 +112,152 @@ def test_statuses(before, call):
         words = [ioc.pv(one) if one.isidentifier() and len(one) > 3 else one for one in arguments]
         done = call("put", *words, ioc=ioc)
         assert done.status == status, (arguments, done)
+
+
+TOO_LONG = 40 * "x"
+
+
+#: Command lines, and what is said about them. caput writes something of each, or asks the server.
+INEXACT = [
+    (["string", TOO_LONG], "has 40 bytes; STRING holds 39"),
+    (["string", r"a\qb"], "not an escape"),
+    (["-n", "enum", "70000"], "70000 is not the number of a state, 0 to 2"),
+    (["enum", "3"], "3 is not the number of a state"), (["bool", "2"], "0 to 1"),
+    (["-a", "array_long", "3", "1"], "-a: '3' is not the number of the 1 values"),
+    (["-a", "array_long", "x", "1"], "-a: 'x' is not the number of the 1 values"),
+    (["-a", "array_string", "2", "a", TOO_LONG], "has 40 bytes"),
+    (["-a", "array_long", "101", *map(str, range(101))], "101 elements are more than"),
+    (["array_long", "1", "2"], "'1 2' is not a whole number"),
+    (["long", ""], "not a whole number"), (["long", "1.7"], "1.7 is not a whole number"),
+    (["long", "7abc"], "not a whole number"), (["long", "2147483648"], "does not fit LONG"),
+    (["short", "32768"], "does not fit INT"), (["char", "256"], "does not fit CHAR"),
+    (["float", "1e39"], "beyond the range of FLOAT"), (["double", "1e309"], "beyond the range"),
+    (["-S", "double", "x"], "-S is for arrays of CHAR"),
+    (["-S", "array_char", 201 * "x"], "202 elements are more than"),
+]
+
+
+def test_strict_writes_exactly_what_is_given_or_nothing(before, call):
+    ioc, values = before
+    for words, said in INEXACT:
+        words = list(words)
+        at = next(at for at, word in enumerate(words) if not word.startswith("-"))
+        name, words[at] = words[at], ioc.pv(words[at])
+        old = values(name)
+        done = call("put", "--strict", *words, ioc=ioc)
+        assert (done.status, done.out, values(name)) == (2, "", old), words
+        assert said in done.err and len(done.err.splitlines()) == 1, words
+        assert "data_type=" not in done.err
+
+
+def test_strict_writes(before, call):
+    ioc, values = before
+    for words, value in (
+        (["long", "1e3"], 1000), (["long", "0x10"], 16), (["short", "-32768"], -32768),
+        (["enum", "blue"], 2), (["-n", "enum", "1"], 1), (["string", "two  words"], "two  words"),
+        (["string", 39 * "x"], 39 * "x"), (["-a", "array_long", "2", "7", "8"], [7, 8]),
+        (["float", "0.1"], 0.1), (["double", "nan"], "NaN"), (["char", "-1"], 255),
+        (["-S", "array_char", "hi"], [104, 105, 0]), (["-a", "array_enum", "1", "9"], [9]),
+    ):
+        at = next(at for at, word in enumerate(words) if not word.startswith("-"))
+        name = words[at]
+        words = [*words[:at], ioc.pv(name), *words[at + 1 :]]
+        assert call("put", "--strict", "--quiet", *words, ioc=ioc) == (0, "", "")
+        assert values(name) == [value]
+
+
+def test_files_are_exact_without_strict_too(before, call):
+    ioc, values = before
+    for line, said in (
+        ("T:string " + TOO_LONG, "has 40 bytes"), ("T:long 1.5", "not a whole number"),
+        ("T:enum 7", "0 to 2"), ("T:array_string 10 a b", "2 words are not 10 texts"),
+        ('{"name": "T:long", "value": true}', "true cannot be written to LONG"),
+        ('{"name": "T:long", "value": "7"}', '"7" cannot be written to LONG'),
+        ('{"name": "T:long", "value": []}', "an empty list"),
+        ('{"name": "T:array_char", "value": "a\\u0000b"}', "zero byte"),
+    ):
+        old = values("string", "long", "enum", "array_string", "array_char")
+        done = call("put", "--from", "-", ioc=ioc, stdin=f"{line}\nT:double 5")
+        assert (done.status, done.out) == (1, "") and said in done.err
+        assert values("string", "long", "enum", "array_string", "array_char") == old
+    assert values("double") == [3.14]
+    stdin = "T:string  two   words "
+    assert call("put", "--quiet", "--from", "-", ioc=ioc, stdin=stdin) == (0, "", "")
+    assert values("string") == ["two   words"]
+
+
+def test_a_name_that_no_pv_can_have(before, call):
+    ioc, values = before
+    stdin = f"T:double 5\n{992 * 'y'} 1\n"
+    said = "standard input, line 2: the name has 992 bytes, more than 991\n"
+    done = call("put", "--quiet", "--from", "-", ioc=ioc, stdin=stdin)
+    assert done.status == 1 and said in done.err and values("double") == [3.14]
+    done = call("put", "--quiet", "--partial", "--from", "-", ioc=ioc, stdin=stdin)
+    assert done.status == 1 and done.err.endswith(said) and values("double") == [5.0]
+
+
+@pytest.fixture
+def begin():
+    """``begin("put", "x", "1", ioc=ioc)``: start a tool; its process, ended after the test."""
+    started = []
+
+    def start(tool, *words, ioc):
+        started.append(subprocess.Popen(
+            [sys.executable, "-u", "-m", f"caproto.commandline.{tool}", *words], text=True,
+            env=clean_environ(**ioc.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("option", "status", "said"),
+    [("--strict", 2, "slow:motor: the write failed: 127.0.0.1:"),
+     pytest.param("-c", 1, "Virtual circuit disconnect", marks=pytest.mark.thorough)],
+)
+def test_a_write_is_never_sent_twice(option, status, said, start_demo, begin, call):
+    """Its IOC is killed while it waits, and starts again at the same place."""
+    ioc = start_demo("slow_put")
+    call("put", "--quiet", "slow:delay", "50", ioc=ioc)
+    process = begin("put", option, "-w", "30", "slow:motor", "5", ioc=ioc)
+    moving = call("get", "--wait-for", "== 1", "--duration", "20", "slow:moving", ioc=ioc)
+    assert moving.status == 0
+    ioc.restart()
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == status and said in err
+    assert out.startswith("Old : slow:motor") and "New" not in out
+    there = call("get", "--json", "slow:motor", "slow:moving", ioc=ioc).objects
+    assert [one["value"] for one in there] == [0.0, 0]
+
+
+def test_ctrl_c_while_it_waits_for_the_server(start_demo, begin, call):
+    ioc = start_demo("slow_put")
+    call("put", "--quiet", "slow:delay", "50", ioc=ioc)
+    waiting = [begin("put", option, "-w", "30", "slow:motor", "5", ioc=ioc)
+               for option in ("-c", "--strict")]
+    for process in waiting:
+        assert process.stdout.readline().startswith("Old : ")
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "")
+        assert process.returncode == -signal.SIGINT  # 130 for a shell
+
+
+def test_a_frozen_ioc(own_ioc, begin):
+    """Each tool ends when its time is up, and names the PV."""
+    slow, long = own_ioc.pv("very_slow"), own_ioc.pv("long")
+    put = begin("put", "--strict", "-w", "2", slow, "1", ioc=own_ioc)
+    until = begin("monitor", "--until", "> 1e9", "--duration", "2", long, ioc=own_ioc)
+    first = [process.stdout.readline() for process in (put, until)]
+    assert first[0].startswith(f"Old : {slow}") and first[1].startswith(long)
+    own_ioc.freeze()
+    get = begin("get", "--strict", "-w", "0.5", long, ioc=own_ioc)
+    for process, said in (
+        (put, f"{slow}: no reply to the write within 2.0 s; 127.0.0.1:"),
+        (until, f"'> 1e9' was not true within 2 s: {long}"), (get, f"{long}: not connected: "),
+    ):
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (1, "") and said in err

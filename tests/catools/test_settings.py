@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from caproto._catools.settings import Settings, parse_seconds
+from caproto._catools.settings import Failed, Settings, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,14 @@ def test_the_timeout_of_the_environment(monkeypatch, capsys):
     settings.read_environment()
     assert settings.patience == 4
     assert "'soon' is not a valid timeout value" in capsys.readouterr().err
+
+
+def test_a_wrong_timeout_of_the_environment_is_an_error_if_the_status_must_be_exact(monkeypatch):
+    settings = Settings("caget")
+    settings.exact = True
+    monkeypatch.setenv("EPICS_CLI_TIMEOUT", "nan")
+    with pytest.raises(Failed, match=r"^'nan' is not a valid timeout value .* environment\)$"):
+        settings.read_environment()
 
 
 def test_no_timeout_is_patience_without_end():

@@ -44,6 +44,20 @@ def test_errors_in_saved_json_are_left_out(file, capsys):
     assert capsys.readouterr().err == f"{path}, line 1: no value for 'a', left out\n"
 
 
+def test_with_exact_statuses_each_object_must_have_a_value(file):
+    path = file('b 1\n{"name": "a", "event": "not connected", "text": "why"}\n')
+    with pytest.raises(UsageError, match="line 2: no value for 'a'"):
+        assignments_from([path], exact=True)
+
+
+def test_where_names_and_values_are(file):
+    path, places = file('# list\na b\n{"name": "c", "value": 1}\n'), {}
+    names_from([path], places)
+    assert places == {"a": f"{path}, line 2", "b": f"{path}, line 2", "c": f"{path}, line 3"}
+    (value,) = assignments_from([file("\na   two   words  \n")])
+    assert (value.place, value.text) == (f"{path}, line 2", "two   words")
+
+
 def test_what_cannot_be_read(file, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdin", None)
     for source, message in (
@@ -57,6 +71,7 @@ def test_what_cannot_be_read(file, monkeypatch, tmp_path):
     for text, message in (
         ("a 1\nb\n", "line 2: no value for 'b'"), ("{x\n", "line 1: this is not JSON"),
         ('{"value": 1}\n', "line 1: the object has no 'name'"),
+        ('{"name": "a", "value": 1e309}\n', "line 1: this is not JSON: 1e309 is too large"),
         ('{"value": ' + "[" * 100_000, "line 1: this is not JSON"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -1,6 +1,7 @@
 """Templates of the user."""
 from __future__ import annotations
 
+import string
 import struct
 
 import pytest
@@ -50,7 +51,58 @@ def test_what_is_refused():
             fill(text)
 
 
-def test_formats_that_do_not_fit():
-    for text in ("{name:d}", "{value:q}", "{units:.2f}"):
-        with pytest.raises(Failed, match="--format: x:y: "):
-            fill(text)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{name:d}", "'d' is not a format for text"),
+     ("{units:.2f}", "'.2f' is not a format for text"),
+     ("{value:q}", "'q' is not a format for a floating-point number"),
+     ("{value:x}", "'x' is not a format for a floating-point number"),
+     ("{count:c}", "'c' is not a format for a whole number"),
+     ("{count:.2d}", "'.2d' is not a format for a whole number"),
+     ("{name:=+9}", "'=\\+9' is not a format for text"), ("{delta:s}", "a floating-point number")],
+)
+def test_formats_that_do_not_fit(text, said):
+    """In our words, not in those of Python, and none is a defect."""
+    with pytest.raises(Failed, match=f"^--format: x:y: .*{said}$"):
+        fill(text)
+
+
+def test_no_letter_is_a_defect():
+    """Each conversion of Python, on each type: written, or refused with a message."""
+    elements = {
+        ChannelType.STRING: (b"text".ljust(40, b"\0"), 14),
+        ChannelType.INT: (struct.pack(">h", -321), 15), ChannelType.FLOAT: (b"\x7f\x80\0\0", 16),
+        ChannelType.ENUM: (struct.pack(">H", 1), 17), ChannelType.CHAR: (b"\xff", 18),
+        ChannelType.LONG: (struct.pack(">i", 55296), 19),
+        ChannelType.DOUBLE: (struct.pack(">d", float("nan")), 20),
+    }
+    gaps = {14: 0, 15: 2, 16: 0, 17: 2, 18: 3, 19: 0, 20: 4}
+    outcomes = set()
+    for native, (value, data_type) in elements.items():
+        payload = FRONT + bytes(gaps[data_type]) + value
+        sample = SAMPLE._replace(reading=Reading(data_type, 1, payload), native=native, room=1)
+        for letter in string.ascii_letters + "%,_#=":
+            for form in (letter, f"9{letter}", f".3{letter}", f"+{letter}"):
+                try:
+                    outcomes.add(type(fill(f"{{value:{form}}}", sample)))
+                except Failed as error:
+                    assert str(error).startswith(f"--format: x:y: {form!r} is not a format for ")
+                    outcomes.add(Failed)
+    assert outcomes == {str, Failed}
+
+
+def test_an_enum_has_a_hint():
+    about = Metadata(enum_strings=("off", "on"))
+    sample = SAMPLE._replace(
+        reading=Reading(17, 1, FRONT + b"\0\0\0\1"), native=ChannelType.ENUM, room=1, about=about
+    )
+    assert fill("{value:>4}", sample) == "  on"
+    with pytest.raises(Failed, match="'.3f' is not a format for text; with -n an enum is a number"):
+        fill("{value:.3f}", sample)
+
+
+def test_widths_of_times():
+    for form in ("%9000d", "%-%0001000d"):
+        with pytest.raises(UsageError, match="--format: .* at most 3 digits"):
+            fill(f"{{time:{form}}}")
+    assert fill("{time:%%9000d}") == "%9000d"

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..access import start
+from ..access import name_problem, start
 from ..extras import Extras
 from ..interrupts import CleanUp
 from ..options import UsageError
@@ -48,10 +48,13 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
     UsageError
         An option is of printed lines only.
     Failed
-        There is no terminal that can show it, or textual is not installed.
+        There is no terminal that can show it, a name is impossible, or textual is not installed.
     """
     _check_extras(settings.extras)
     _check_terminal()
+    for name in names:
+        if name_problem(name):
+            raise Failed(f"{name[:60]!r}: {name_problem(name)}")
     try:
         import textual  # noqa: F401
     except ImportError:

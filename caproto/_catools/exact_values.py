@@ -1,0 +1,217 @@
+"""Exact values: what is sent is what was asked for, or nothing is.
+
+The EPICS tools send text, and the server takes what it can use of it: 1 of ``1.7`` and of ``1 2``
+for a LONG, 39 bytes of a longer text. Under ``--strict``, and for values from files, words and JSON
+are converted here to the type of the channel, and refused if that loses anything.
+"""
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from reprlib import repr as short_repr
+
+from .._errors import CaprotoValueError
+from .._protocol.dbr import ChannelType
+from .values import unescaped
+
+__all__ = ["JSON_KINDS", "checked_text", "element_from_json", "number_from_word", "state_number"]
+
+_WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,99}|0[xX][0-9a-fA-F]{1,99})", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+#: Not numbers, but what floating point has, as C writes them.
+_SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]|[^x]|x)", re.DOTALL)
+_KNOWN_ESCAPES = "abtnvfr\"'\\"
+
+_INTEGERS = (ChannelType.CHAR, ChannelType.INT, ChannelType.LONG)
+_HIGHEST_STATE = 0xFFFF
+#: What JSON has for numbers that it does not have.
+_JSON_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+# ---- words
+
+
+def number_from_word(word: str, native: ChannelType) -> float:
+    """Return the number that a word of a command line stands for.
+
+    Parameters
+    ----------
+    word : str
+        Decimal, or for whole numbers hexadecimal; for floating point also ``nan`` and ``inf``.
+    native : ChannelType
+        The channel's own type: CHAR, INT, LONG, FLOAT or DOUBLE. Its range is checked when the
+        message is made.
+
+    Raises
+    ------
+    CaprotoValueError
+        It is not a number of this type, but text, with a fraction, or with leading zeros, which
+        servers read as octal.
+    """
+    text = word.strip()
+    if _WHOLE.fullmatch(text):
+        return _kept(int(text, 0), text, native)
+    if native in _INTEGERS:
+        if _DECIMAL.fullmatch(text):
+            return _whole_of_decimal(text, native)
+    elif _DECIMAL.fullmatch(text):
+        number = float(text)
+        is_zero = not re.search("[1-9]", re.split("[eE]", text)[0])
+        if math.isinf(number) or (not number and not is_zero):
+            raise _beyond(text, native)
+        return _kept(number, text, native)
+    elif _SPECIAL.fullmatch(text):
+        return float(text)
+    kind = "a whole number" if native in _INTEGERS else "a number"
+    raise CaprotoValueError(f"{short_repr(word)} is not {kind}, as {native} needs")
+
+
+def _whole_of_decimal(text: str, native: ChannelType) -> int:
+    """Return the whole number that is written as ``5.0`` or ``1e3``, without rounding."""
+    from decimal import Decimal, InvalidOperation
+
+    digits = text.lstrip("+-")
+    if digits.startswith("0") and digits.isdecimal():
+        raise CaprotoValueError(f"{text!r} has leading zeros, which servers read as octal")
+    try:
+        number = Decimal(text)
+        is_whole = number == number.to_integral_value()
+    except InvalidOperation:  # an exponent beyond all bounds
+        raise _beyond(text, native) from None
+    if not is_whole:
+        raise CaprotoValueError(f"{text} is not a whole number, as {native} needs")
+    if number.adjusted() > 20:  # before it becomes an int of that many digits
+        raise _beyond(text, native)
+    return int(number)
+
+
+def _kept(number: float, text: str, native: ChannelType) -> float:
+    """Return a number if its type holds it: a whole one exactly, another one rounded."""
+    if native not in (ChannelType.FLOAT, ChannelType.DOUBLE):
+        return number
+    form = ">f" if native is ChannelType.FLOAT else ">d"
+    try:
+        (stored,) = struct.unpack(form, struct.pack(form, number))
+    except OverflowError:
+        raise _beyond(text, native) from None
+    if (number and not stored) or (isinstance(number, int) and stored != number):
+        raise CaprotoValueError(f"{native} cannot hold {text}; the nearest it has is {stored:.17g}")
+    return number
+
+
+def _beyond(text: str, native: ChannelType) -> CaprotoValueError:
+    return CaprotoValueError(f"{short_repr(text)} is beyond the range of {native}")
+
+
+def checked_text(word: str) -> bytes:
+    """Return the bytes of a text with escape sequences, if no character of it is lost.
+
+    Raises
+    ------
+    CaprotoValueError
+        An escape sequence is unknown, or it stands for a zero byte, where receivers cut texts.
+    """
+    for found in _ESCAPE.finditer(word):
+        if found[1] not in _KNOWN_ESCAPES and len(found[1]) == 1:
+            raise CaprotoValueError(
+                f"{short_repr(word)}: {found[0]} is not an escape sequence; "
+                r"a backslash is written \\"
+            )
+    raw = unescaped(word)
+    if b"\0" in raw:
+        raise CaprotoValueError(f"{short_repr(word)} has a zero byte, where receivers would cut it")
+    return raw
+
+
+def state_number(number: int, states: Sequence[str]) -> int:
+    """Return the number of a state if there is such a state.
+
+    Parameters
+    ----------
+    number : int
+    states : sequence of str
+        Their names. Empty if the server does not name them: then it may be any number.
+
+    Raises
+    ------
+    CaprotoValueError
+    """
+    highest = len(states) - 1 if states else _HIGHEST_STATE
+    if not 0 <= number <= highest:
+        raise CaprotoValueError(f"{number} is not the number of a state, 0 to {highest}")
+    return number
+
+
+# ---- JSON
+
+
+def _text(value: object, native: ChannelType, states: Sequence[str]) -> object:
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: object, native: ChannelType, states: Sequence[str]) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if isinstance(value, int) or value.is_integer() else None
+
+
+def _real(value: object, native: ChannelType, states: Sequence[str]) -> object:
+    if isinstance(value, str):
+        return _JSON_NUMBERS.get(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return _kept(value, str(value), native)
+
+
+def _state(value: object, native: ChannelType, states: Sequence[str]) -> object:
+    if isinstance(value, str):
+        return states.index(value) if value in states else None
+    number = _whole(value, native, states)
+    return None if number is None else state_number(number, states)
+
+
+_REAL = 'a number, "NaN", "Infinity" or "-Infinity"'
+#: What of JSON may be written to each type: in words, and what makes a value of it, or None.
+JSON_KINDS: Mapping[
+    ChannelType, tuple[str, Callable[[object, ChannelType, Sequence[str]], object]]
+] = {
+    ChannelType.STRING: ("a text", _text),
+    ChannelType.CHAR: ("a whole number, or for arrays a text", _whole),
+    ChannelType.INT: ("a whole number", _whole),
+    ChannelType.LONG: ("a whole number", _whole),
+    ChannelType.FLOAT: (_REAL, _real),
+    ChannelType.DOUBLE: (_REAL, _real),
+    ChannelType.ENUM: ("the number or the name of a state", _state),
+}
+
+
+def element_from_json(value: object, native: ChannelType, states: Sequence[str]) -> object:
+    """Return an element as it is written to a channel.
+
+    Parameters
+    ----------
+    value : object
+        What JSON has.
+    native : ChannelType
+        The channel's own type.
+    states : sequence of str
+        The names of the states of an ENUM.
+
+    Raises
+    ------
+    CaprotoValueError
+        It has another type: `true` or a text for a number, for example.
+    """
+    kind, make = JSON_KINDS[native]
+    made = make(value, native, states)
+    if made is None:
+        import json
+
+        shown = json.dumps(value, ensure_ascii=False)
+        if len(shown) > 60:
+            shown = f"{shown[:57]}..."
+        raise CaprotoValueError(f"{shown} cannot be written to {native}, which takes {kind}")
+    return made
