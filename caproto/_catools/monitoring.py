@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from reprlib import repr as short_repr
 
 from .._client.metadata import Metadata
-from .._errors import CaprotoError, CaprotoValueError, ReadError
+from .._errors import CaprotoError, CaprotoValueError, DisconnectedError, ReadError
 from .._protocol.timestamp import TimeStamp
 from ..threading._waiting import Deadline
 from ..threading.client import Context
@@ -59,6 +59,8 @@ def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
             watch.end()
             if extras.statistics:
                 _print_statistics(statistics, extras)
+    if settings.exact:
+        errors += watch.lost()
     errors += [
         ReadError(f"{name}: {why}") for name, why in watch.without_value.items()
         if why and name not in watch.missing
@@ -182,6 +184,16 @@ class _Watch:
     def end(self) -> None:
         """End the stream of events."""
         self._events.end()
+
+    def lost(self) -> list[CaprotoError]:
+        """Name the PVs that were connected, and are not at the end; return an error for each."""
+        lost = [
+            name for place, name in enumerate(self._names)
+            if place not in self.newest and name not in self.without_value
+        ]
+        for name in lost:
+            print(f"{name}: disconnected at the end", file=sys.stderr)
+        return [DisconnectedError(f"{name!r} is disconnected") for name in lost]
 
     def samples(self) -> Iterator[Sample]:
         """Yield samples until an end is reached.

@@ -118,13 +118,16 @@ def _lines(sources: Iterable[str]) -> Iterator[_Line]:
 
 
 def _read(source: str) -> list[str]:
-    """Return the lines of a file. Names and texts may have bytes of any encoding."""
+    """Return the lines of a file. Names and texts may have bytes of any encoding.
+
+    Lines end with line feeds only: texts in JSON may have what else Python takes for an end.
+    """
     if source == "-":
         if sys.stdin is None:
             raise ValueError("it is closed")
-        return sys.stdin.read().splitlines()
+        return sys.stdin.read().split("\n")
     with open(os.path.expanduser(source), encoding="utf-8", errors="surrogateescape") as file:
-        return file.read().splitlines()
+        return file.read().split("\n")
 
 
 def _without_comment(words: list[str]) -> list[str]:
@@ -134,10 +137,18 @@ def _without_comment(words: list[str]) -> list[str]:
 
 def _object(line: _Line) -> dict[str, object]:
     try:
-        content = json.loads(line.text, parse_float=_finite)
+        content = json.loads(line.text, parse_float=_finite, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:  # of lists that are too deep
         raise UsageError(f"{line.place}: this is not JSON: {error}") from None
     assert isinstance(content, dict)  # it begins with a brace
+    return content
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make a dict; of two values for one key it would keep the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key is there twice")
     return content
 
 

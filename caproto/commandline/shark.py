@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code.
     """
     options = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        print("caproto-shark: standard output is closed", file=sys.stderr)
+        return 1
     with ExitStack() as stack:
         try:
             file = (

@@ -43,6 +43,25 @@ def test_no_read_access(ioc, call):
     assert (done.status, done.err) == (2, f"{names[0]}: {problem}\n")
 
 
+@pytest.mark.parametrize(("words", "status"), [([], 0), (["--strict"], 2)])
+def test_an_ioc_that_has_gone(own_ioc, words, status):
+    """camonitor goes on as if nothing were wrong; with --strict the status tells."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "caproto.commandline.monitor", *words, "--duration", "2",
+         own_ioc.pv("double")],
+        env=clean_environ(**own_ioc.environ), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout.readline().startswith("T:double")
+        own_ioc.kill()
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == status and out.endswith("disconnected\n")
+    assert err == ("T:double: disconnected at the end\n" if status else "")
+
+
 def test_a_number_of_updates_that_did_not_come(ioc, call):
     words = ["--quiet", "--count", "5", "--duration", "0.3", ioc.pv("double")]
     assert call("monitor", *words, ioc=ioc) == (0, "", "")

@@ -44,6 +44,13 @@ def test_errors_in_saved_json_are_left_out(file, capsys):
     assert capsys.readouterr().err == f"{path}, line 1: no value for 'a', left out\n"
 
 
+def test_only_line_feeds_end_lines(file):
+    text = "a\u2028b\x85c\x0bd"
+    path = file(f'{{"name": "a", "value": "{text[:-2]}"}}\r\nb {text}\r\n')
+    first, second = assignments_from([path])
+    assert (first.value, second.text) == (text[:-2], text)
+
+
 def test_with_exact_statuses_each_object_must_have_a_value(file):
     path = file('b 1\n{"name": "a", "event": "not connected", "text": "why"}\n')
     with pytest.raises(UsageError, match="line 2: no value for 'a'"):
@@ -71,6 +78,7 @@ def test_what_cannot_be_read(file, monkeypatch, tmp_path):
     for text, message in (
         ("a 1\nb\n", "line 2: no value for 'b'"), ("{x\n", "line 1: this is not JSON"),
         ('{"value": 1}\n', "line 1: the object has no 'name'"),
+        ('{"name": "a", "value": 1, "value": 2}\n', "line 1: .* a key is there twice"),
         ('{"name": "a", "value": 1e309}\n', "line 1: this is not JSON: 1e309 is too large"),
         ('{"value": ' + "[" * 100_000, "line 1: this is not JSON"),
     ):

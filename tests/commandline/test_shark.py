@@ -80,3 +80,9 @@ def test_errors(
     monkeypatch.setitem(sys.modules, "dpkt", None)
     assert main([str(capture)]) == 1
     assert "pip install 'caproto[shark]'" in capfd.readouterr().err
+
+
+def test_closed_standard_output(capture: Path) -> None:
+    command = f"{sys.executable} -m caproto.commandline.shark {capture} >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "caproto-shark: standard output is closed\n")
