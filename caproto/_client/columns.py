@@ -100,7 +100,7 @@ def make_form(dtype: object, family: str, count: int) -> Form:
     data_type = field_types[family][plain]
     if payload_size(data_type, count) > UNLIMITED:
         raise CaprotoValueError(
-            f"count={count}: so many elements of type {plain.name} do not fit into a message"
+            f"count={count}: that number of elements of type {plain.name} does not fit a message"
         )
     return Form(int(data_type), int(plain), count, numpy.dtype(_DTYPES[plain]))
 

@@ -70,7 +70,7 @@ class TestTypes:
             ((["a"], 5, float, 1), "read as 'time'"),
             ((["a"], "time", float, 0), "count must be between 1 and"),
             ((["a"], "time", float, 1 << 32), "count must be between 1 and"),
-            ((["a"], "time", float, 10**9), "so many elements of type DOUBLE do not fit"),
+            ((["a"], "time", float, 10**9), "number of elements of type DOUBLE does not fit"),
             ((["a"], "time", float, 1.5), "count must be a whole number"),
             ((["a"], "time", float, True), "count must be a whole number"),
             ((["a"], "time", {1}, 1), "is not a type of Channel Access"),
