@@ -15,6 +15,7 @@ from .forms import Form, form_of
 from .getting import read_samples, usable_pvs
 from .monitoring import report, usable_names
 from .options import UsageError
+from .reasons import in_shell_words
 from .samples import Sample
 from .settings import Failed, Settings
 from .sources import Assignment, assignments_from
@@ -96,7 +97,7 @@ def _elements(words: Sequence[str], settings: Settings) -> Sequence[str]:
 
 
 def _report_error(pv: PV, error: Exception, form: Form) -> None:
-    text = str(error).removeprefix(f"{pv.name!r}: ")
+    text = in_shell_words(error).removeprefix(f"{pv.name!r}: ")
     report(Sample(pv.name, "error", text=text), form)
 
 

@@ -8,7 +8,10 @@ from ..threading._waiting import Deadline
 from ..threading.client import PV, Context
 from .settings import Settings
 
-__all__ = ["connect_some", "reason"]
+__all__ = ["connect_some", "in_shell_words", "reason"]
+
+#: What the client advises programs to do, and the option for it.
+_ADVICE = "pass a larger timeout= to wait longer", "a larger -w waits longer"
 
 
 def connect_some(
@@ -34,6 +37,11 @@ def connect_some(
     return pvs, {
         pv: CaprotoTimeoutError(reason(context, pv)) for pv in _distinct(pvs) if not pv.connected
     }
+
+
+def in_shell_words(error: Exception) -> str:
+    """Return the message of an error, with the names of options in place of Python's arguments."""
+    return str(error).replace(*_ADVICE)
 
 
 def _distinct(pvs: Iterable[PV]) -> list[PV]:

@@ -11,6 +11,7 @@ from .access import name_problem
 from .interrupts import CleanUp
 from .more_options import extras_of
 from .options import UsageError
+from .reasons import in_shell_words
 from .settings import Failed, Settings
 from .sources import names_from
 
@@ -120,7 +121,7 @@ def _without_value(snap: TableSnapshot) -> list[str]:
 def _report(errors: Mapping[str, CaprotoError]) -> None:
     """Print what went wrong; each error names its PV."""
     for error in errors.values():
-        print(error, file=sys.stderr)
+        print(in_shell_words(error), file=sys.stderr)
 
 
 def _text(found: SnapshotDifference) -> str:
