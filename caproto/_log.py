@@ -228,7 +228,7 @@ class LogFormatter(logging.Formatter):
         Number of the colour of each level: 1 red, 2 green, 3 yellow, 4 blue, 5 magenta, 6 cyan.
     """
 
-    FACTS = ("pv", "our_address", "direction", "their_address", "role")
+    FACTS: tuple[str, ...] = ("pv", "our_address", "direction", "their_address", "role")
     COLORS: Mapping[int, int] = {
         logging.DEBUG: 4,
         logging.INFO: 2,
@@ -262,14 +262,30 @@ class LogFormatter(logging.Formatter):
 
     def _own_line(self, record: logging.LogRecord, start: str, end: str) -> str:
         message = super().format(record)
-        label = (
-            f"{start}[{record.levelname[:1]} {self.formatTime(record, self.datefmt)}."
-            f"{int(record.msecs):03d} {record.name.removeprefix('caproto.')}]{end}"
-        )
+        label = self._label(record, start, end)
         values = [getattr(record, fact, None) for fact in self.FACTS]
         if repr(values[0]) in message:
             values[0] = None  # the name is in the message, for handlers of other kinds
         return " ".join([label, *(_shown(value) for value in values if value), message])
+
+    def _label(self, record: logging.LogRecord, start: str, end: str) -> str:
+        return (
+            f"{start}[{record.levelname[:1]} {self.formatTime(record, self.datefmt)}."
+            f"{int(record.msecs):03d} {record.name.removeprefix('caproto.')}]{end}"
+        )
+
+
+class _MessageFormatter(LogFormatter):
+    """One line per record, as a message of a program: ``caproto-get: x was lost``."""
+
+    FACTS = ("pv", "their_address")
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def _label(self, record: logging.LogRecord, start: str, end: str) -> str:
+        return f"{self._program}:"
 
 
 if TYPE_CHECKING:
@@ -304,6 +320,11 @@ _last_resort.setFormatter(LogFormatter())
 logging.getLogger(ROOT_LOGGER).addHandler(_last_resort)
 
 _configured: list[logging.Handler] = []
+
+
+def log_as_messages(program: str) -> None:
+    """Have records for which no handler is configured printed as messages of a program."""
+    _last_resort.setFormatter(_MessageFormatter(program))
 
 
 def config_caproto_logging(

@@ -1,4 +1,7 @@
-"""What counts as a number: those of Python and of other libraries such as numpy; a bool is none."""
+"""What counts as a number, and how numbers of things are written.
+
+Numbers are those of Python and of other libraries such as numpy; a bool is none.
+"""
 from __future__ import annotations
 
 import operator
@@ -26,3 +29,17 @@ def is_real(value: object) -> TypeGuard[SupportsFloat]:
     import numbers  # here, because few scripts need it
 
     return isinstance(value, numbers.Real)
+
+
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Write a number of things: ``1 name``, ``2 names``.
+
+    Parameters
+    ----------
+    number : int
+    singular : str
+        What follows 1.
+    plural : str, optional
+        What follows another number. Default: the singular with an s.
+    """
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"

@@ -85,10 +85,13 @@ def loggers_as_before() -> Iterator[None]:
     names = ("caproto", *(n for n in logging.root.manager.loggerDict if n.startswith("caproto.")))
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    formatters = [(one, one.formatter) for _, _, handlers in before for one in handlers]
     yield
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
+    for handler, formatter in formatters:
+        handler.setFormatter(formatter)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from .._errors import (
     CaprotoValueError,
     DisconnectedError,
 )
+from .._log import log_as_messages
 from .._protocol.constants import MAX_NAME_SIZE
 from .._protocol.dbr import ChannelType
 from .._protocol.message import DataMessage
@@ -26,7 +27,7 @@ from .settings import Failed, Settings, TimeUp
 from .values import Reading
 
 __all__ = [
-    "connect", "facts_of", "name_problem", "read_lines", "searchable", "start",
+    "connect", "facts_of", "name_problem", "not_found", "read_lines", "searchable", "start",
 ]
 
 
@@ -85,6 +86,7 @@ def start(
     """
     if not names:
         raise Failed(f"No pv name specified. {settings.hint}")
+    log_as_messages(settings.tool)
     return Context(configuration=configuration)
 
 
@@ -102,9 +104,14 @@ def connect(context: Context, names: Sequence[str], settings: Settings) -> list[
         for pv in pvs:
             pv._wait_until_usable(deadline)
     except CaprotoTimeoutError:
-        which = f"'{names[0]}'" if len(names) == 1 else "some PV(s)"
-        raise TimeUp(f"Channel connect timed out: {which} not found.") from None
+        raise not_found(names) from None
     return pvs
+
+
+def not_found(names: Sequence[str]) -> TimeUp:
+    """Make the error that ends a tool if at least one of its PVs is not connected in time."""
+    which = f"'{names[0]}'" if len(names) == 1 else "some PV(s)"
+    return TimeUp(f"Channel connect timed out: {which} not found.")
 
 
 def facts_of(pv: PV) -> tuple[ChannelType, int]:

@@ -1,11 +1,12 @@
 """Completion: what makes bash, zsh and fish complete the options of a tool and names of PVs.
 
-Names come from the file that the variable CAPROTO_PV_NAMES names, one a line, and from the earlier
+Where a tool has commands, the first word is completed as one of them, and the next as a file. Names
+of PVs come from the file that the variable CAPROTO_PV_NAMES names, one a line, and from the earlier
 commands of the shell.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from .options import Option, Options, spellings
 
@@ -38,7 +39,7 @@ _{function}() {{
 {cases}    esac
     if [[ $word == -* ]]; then
         COMPREPLY=($(compgen -W $'{options}' -- "$word"))
-    else
+{commands}    else
         # Not compgen -W: it would run what a name has in $( ).
         local name
         COMPREPLY=()
@@ -68,7 +69,7 @@ _{function}_names() {{
 }}
 _{function}() {{
     _arguments -s \
-{options}        '*:PV:_{function}_names'
+{options}{commands}        '*:PV:_{function}_names'
 }}
 (( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit }}
 compdef _{function} {tool}
@@ -82,11 +83,26 @@ function __{function}_names
     history search --prefix caproto- | string split ' ' |
         string match -r '^[[:alpha:]][^=<>|&;"\']*[:._][^=<>|&;"\']*$'
 end
-complete -c {tool} -f -a '(__{function}_names | sort -u)'
+{commands}complete -c {tool} -f{condition} -a '(__{function}_names | sort -u)'
 {options}"""
 
 
-def script(shell: str, tool: str, options: Options) -> str:
+# Where a tool has commands: they, and the file after one of them.
+_BASH_COMMANDS = r"""    elif [[ ! $line =~ [[:space:]]({0})[[:space:]] ]]; then
+        COMPREPLY=($(compgen -W $'{1}' -- "$word"))
+    elif [[ $before == @({0}) ]]; then
+        COMPREPLY=($(compgen -f -- "$word"))
+"""
+_FISH_COMMANDS = """\
+complete -c {tool} -f -n 'not __fish_seen_subcommand_from {words}' -a '{words}'
+complete -c {tool} -F -n 'contains -- (commandline -poc)[-1] {words}'
+"""
+_FISH_NAMES = (
+    "__fish_seen_subcommand_from {words}; and not contains -- (commandline -poc)[-1] {words}"
+)
+
+
+def script(shell: str, tool: str, options: Options, commands: Sequence[str] = ()) -> str:
     """Write the completion of a tool.
 
     Parameters
@@ -96,23 +112,31 @@ def script(shell: str, tool: str, options: Options) -> str:
     tool : str
         The name of the command.
     options : mapping of str to Option
+    commands : sequence of str, optional
+        One of them is the first word, and a file the second.
     """
     template, write = _SHELLS[shell]
+    parts = write(tool, options, commands)
     return template.format(
-        tool=tool, function=tool.replace("-", "_"), variable=VARIABLE, **write(tool, options)
+        tool=tool, function=tool.replace("-", "_"), variable=VARIABLE, **parts
     ).rstrip()
 
 
 # ---- the parts of the scripts
 
 
-def _for_bash(tool: str, options: Options) -> dict[str, str]:
+def _for_bash(tool: str, options: Options, commands: Sequence[str]) -> dict[str, str]:
     cases = [
         f"        {'|'.join(spellings(name, option))}) {_bash_values(option)}; return ;;\n"
         for name, option in options.items() if option.argument
     ]
     words = [word for name, option in options.items() for word in spellings(name, option)]
-    return {"options": r"\n".join(words), "cases": "".join(cases)}
+    return {
+        "options": r"\n".join(words),
+        "cases": "".join(cases),
+        "commands": _BASH_COMMANDS.format("|".join(commands), r"\n".join(commands))
+        if commands else "",
+    }
 
 
 def _bash_values(option: Option) -> str:
@@ -124,10 +148,13 @@ def _bash_values(option: Option) -> str:
     return "COMPREPLY=($(compgen -W $'" + r"\n".join(choices) + "' -- \"$word\"))"
 
 
-def _for_zsh(tool: str, options: Options) -> dict[str, str]:
-    return {"options": "".join(
-        f"        {line} \\\n" for name, option in options.items() for line in _zsh(name, option)
-    )}
+def _for_zsh(tool: str, options: Options, commands: Sequence[str]) -> dict[str, str]:
+    lines = [line for name, option in options.items() for line in _zsh(name, option)]
+    words = [f"'1:command:({' '.join(commands)})'", "'2:file:_files'"] if commands else []
+    return {
+        "options": "".join(f"        {line} \\\n" for line in lines),
+        "commands": "".join(f"        {line} \\\n" for line in words),
+    }
 
 
 def _zsh(name: str, option: Option) -> Iterator[str]:
@@ -146,10 +173,15 @@ def _zsh(name: str, option: Option) -> Iterator[str]:
         yield f"'*{typed}{attached}[{meaning}]{argument}'"
 
 
-def _for_fish(tool: str, options: Options) -> dict[str, str]:
-    return {"options": "".join(
-        f"complete -c {tool} {_fish(name, option)}\n" for name, option in options.items()
-    )}
+def _for_fish(tool: str, options: Options, commands: Sequence[str]) -> dict[str, str]:
+    words = " ".join(commands)
+    return {
+        "options": "".join(
+            f"complete -c {tool} {_fish(name, option)}\n" for name, option in options.items()
+        ),
+        "commands": _FISH_COMMANDS.format(tool=tool, words=words) if commands else "",
+        "condition": f" -n '{_FISH_NAMES.format(words=words)}'" if commands else "",
+    }
 
 
 def _fish(name: str, option: Option) -> str:

@@ -62,7 +62,8 @@ def _facts(explanation: Explanation, why: str | None) -> dict[str, object]:
         ],
         "unknown_hosts": search.unresolved,
         "names_found": search.found,
-        "beacons_heard": search.hears_beacons,
+        "repeater": search.registered,
+        "beacons_from": search.beacons_from,
         "last_failure": str(failure) if failure is not None else None,
         "circuit": None if circuit is None else {
             "state": circuit.state,

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .._client.metadata import Metadata, metadata_from
 from .._errors import CaprotoError
@@ -12,19 +12,19 @@ from ..threading._waiting import Deadline
 from ..threading.client import PV, Context
 from ..threading.client._gathering import Form as ReadForm
 from ..threading.client._gathering import Outcome, read_each
-from .access import facts_of, start
+from .access import facts_of, not_found, start
 from .extras import Extras
 from .forms import form_of
 from .monitoring import report, usable_names, wait_for
 from .options import UsageError
 from .reasons import connect_some
 from .samples import Sample, host_of, sampled_type
-from .settings import Settings, TimeUp
+from .settings import Settings
 from .sources import names_from
 from .statuses import status_of
 from .values import Reading
 
-__all__ = ["get", "read_samples", "usable_pvs"]
+__all__ = ["get", "read_samples", "report_missing", "usable_pvs"]
 
 
 def get(settings: Settings, extras: Extras, names: list[str]) -> int:
@@ -86,11 +86,15 @@ def usable_pvs(
     """
     pvs, missing = connect_some(context, names, settings)
     if missing and not extras.may_be_partial:
-        for pv, error in missing.items():
-            print(f"{pv.name}: {error}", file=sys.stderr)
-        which = f"'{names[0]}'" if len(names) == 1 else "some PV(s)"
-        raise TimeUp(f"Channel connect timed out: {which} not found.")
+        report_missing(missing)
+        raise not_found(names)
     return pvs, missing
+
+
+def report_missing(missing: Mapping[PV, CaprotoError]) -> None:
+    """Name PVs that are not connected on standard error."""
+    for pv, error in missing.items():
+        print(f"{pv.name}: {error}", file=sys.stderr)
 
 
 def read_samples(

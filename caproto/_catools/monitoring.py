@@ -7,6 +7,7 @@ from reprlib import repr as short_repr
 
 from .._client.metadata import Metadata
 from .._errors import CaprotoError, CaprotoValueError, DisconnectedError, ReadError
+from .._numbers import counted
 from .._protocol.timestamp import TimeStamp
 from ..threading._waiting import Deadline
 from ..threading.client import Context
@@ -16,7 +17,7 @@ from .expressions import Condition
 from .extras import Extras
 from .forms import Form, form_of, json_line
 from .interrupts import CleanUp
-from .reasons import reason
+from .reasons import reasons_of
 from .samples import Sample, host_of, sampled_type
 from .settings import Failed, Settings, TimeUp
 from .sources import names_from
@@ -214,14 +215,14 @@ class _Watch:
                     yield sample
                     self._updates += sample.event == "value"
                     if self._updates == self._extras.updates > 0:
+                        if self._condition is not None and not self._is_met():
+                            raise TimeUp(self._unmet(counted(self._updates, "update")))
                         return
                 if self._is_met():
                     return
             if waiting and self._patience.expired:
                 waiting = False
                 yield from self._not_found()
-        if self._condition is not None:
-            raise TimeUp(self._unmet(self._condition))
         if waiting:
             yield from self._not_found()
         for name, why in self.without_value.items():
@@ -231,6 +232,8 @@ class _Watch:
                     Sample(name, "error", text="no value has come", place=place)
                     for place in self._places[name]
                 )
+        if self._condition is not None:
+            raise TimeUp(self._unmet(f"{self._extras.duration:g} s"))
         wanted = self._extras.updates
         if wanted and self._settings.exact:
             raise TimeUp(
@@ -288,25 +291,26 @@ class _Watch:
 
     def _not_found(self) -> Iterator[Sample]:
         """Report the PVs that were not connected in time."""
+        missing = [name for name in self._places if not self._events.begun(name)]
+        pvs = self._context.get_pvs(*missing, priority=self._settings.priority)
+        reasons = dict(zip(missing, reasons_of(self._context, pvs)))
+        if reasons and self._condition is not None:
+            raise Failed("\n".join(f"{name}: {why}" for name, why in reasons.items()))
         for place, name in enumerate(self._names):
-            if not self._events.begun(name):
+            if name in reasons:
                 self.missing.append(name)
-                why = reason(self._context, self._context.get_pv(
-                    name, priority=self._settings.priority
-                ))
-                if self._condition is not None:
-                    raise Failed(f"{name}: {why}")
-                yield Sample(name, "not connected", text=why, place=place)
+                yield Sample(name, "not connected", text=reasons[name], place=place)
 
-    def _unmet(self, condition: Condition) -> str:
-        """Say of which PVs the condition is not true."""
+    def _unmet(self, limit: str) -> str:
+        """Say of which PVs the condition was not true within a limit."""
+        condition = self._condition
         unmet = [
             name for place, name in enumerate(self._names)
             if place not in self.newest
-            or not condition.holds(self.newest[place], self._settings)
+            or condition and not condition.holds(self.newest[place], self._settings)
         ]
-        seconds = f"{self._extras.duration:g} s"
-        return f"{condition.text!r} was not true within {seconds}: {', '.join(unmet)}"
+        text = condition.text if condition else ""
+        return f"{text!r} was not true within {limit}: {', '.join(dict.fromkeys(unmet))}"
 
 
 def _changes(before: Metadata | None, now: Metadata) -> str:

@@ -5,7 +5,7 @@ otherwise.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from .extras import Extras
 from .options import Inquiry, Option, UsageError, flag
@@ -17,6 +17,16 @@ SHELLS = ("bash", "zsh", "fish")
 _COLOURS: Mapping[str, bool] = {"always": True, "never": False}
 #: What is printed instead of lines, by the option for it.
 _OUTPUTS: Mapping[str, str] = {"--json": "json", "--csv": "csv", "--format": "template"}
+#: Options of which each excludes those of its line.
+_EXCLUSIVE: Mapping[str, Sequence[str]] = {
+    "json": ("csv", "format"),
+    "csv": ("format",),
+    "human": ("precise",),
+    "utf8": ("ascii",),
+    "partial": ("all-or-nothing",),
+    "utc": ("time-zone",),
+    "ago": ("utc", "time-zone", "time-format"),
+}
 _HIGHEST_VERBOSITY = 3
 _MOST_DIGITS = 18
 
@@ -44,10 +54,6 @@ def _set_output(option: str) -> Callable[[Settings, str], None]:
 
     def apply(settings: Settings, argument: str) -> None:
         extras = extras_of(settings)
-        if extras.output_option not in ("", option):
-            raise UsageError(
-                f"{extras.output_option} and {option} exclude each other. {settings.hint}"
-            )
         extras.output, extras.output_option = _OUTPUTS[option], option
         extras.template = argument
 
@@ -140,6 +146,30 @@ def _ask_completion(settings: Settings, argument: str) -> None:
     raise Inquiry(f"completion {argument}")
 
 
+def _with_exclusions(options: Mapping[str, Option]) -> Mapping[str, Option]:
+    """Make options refuse those that exclude them."""
+    exclusive = {*_EXCLUSIVE, *(word for line in _EXCLUSIVE.values() for word in line)}
+    return {
+        word: option._replace(apply=_refuse(word, option.apply)) if word in exclusive else option
+        for word, option in options.items()
+    }
+
+
+def _refuse(
+    word: str, apply: Callable[[Settings, str], None]
+) -> Callable[[Settings, str], None]:
+    """Make the action of an option that first refuses what does not go together with it."""
+
+    def check_and_apply(settings: Settings, argument: str) -> None:
+        for other in settings.chosen:
+            if word in _EXCLUSIVE.get(other, ()) or other in _EXCLUSIVE.get(word, ()):
+                raise UsageError(f"--{other} and --{word} exclude each other. {settings.hint}")
+        settings.chosen.append(word)
+        apply(settings, argument)
+
+    return check_and_apply
+
+
 # ---- the tables: what several tools have
 
 _COMMON = {
@@ -186,7 +216,7 @@ _TIMES = {
 
 # ---- the tools
 
-GET: Mapping[str, Option] = {
+GET = _with_exclusions({
     **_OUTPUT, **_PARTIAL,
     "wait-for": Option(
         "EXPRESSION", "Wait until it is true for all PVs: '> 3', 'state == \"Done\"'",
@@ -194,8 +224,8 @@ GET: Mapping[str, Option] = {
     ),
     "duration": Option("SECONDS", "Give up waiting for it after this time", _set_duration),
     **_VALUES, **_TIMES, **_COMMON,
-}
-MONITOR: Mapping[str, Option] = {
+})
+MONITOR = _with_exclusions({
     "watch": Option(
         "", "Show a table on the whole screen; ? there lists its keys", flag("watch", True)
     ),
@@ -209,14 +239,14 @@ MONITOR: Mapping[str, Option] = {
     "stats": Option("", "Print rates and gaps at the end", _extra("statistics", True)),
     "quiet": Option("", "Print no values", _extra("quiet", True)),
     **_VALUES, **_TIMES, **_COMMON,
-}
-PUT: Mapping[str, Option] = {
+})
+PUT = _with_exclusions({
     **_JSON, **_PARTIAL,
     "quiet": Option("", "Print no values", _extra("quiet", True)),
     **_VALUES, **_TIMES, **_COMMON,
     "from": Option("FILE", "Take lines 'NAME VALUE' or JSON from a file; - is stdin", _add_source),
-}
-INFO: Mapping[str, Option] = {**_JSON, **_PARTIAL, **_COMMON}
+})
+INFO = _with_exclusions({**_JSON, **_PARTIAL, **_COMMON})
 EXPLAIN: Mapping[str, Option] = {**_JSON, **_COMMON}
 SNAPSHOT: Mapping[str, Option] = {
     "f": _COMMON["from"]._replace(word="from"),

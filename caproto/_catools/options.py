@@ -365,8 +365,8 @@ MONITORING = {
     ),
     "t": Option(
         "STAMPS",
-        "Time stamps: s (server), c (client), n (none); r since the first, i since the previous, "
-        "I since that of the same PV",
+        "Time stamps: s (server), c (client), n (none); with s or c also r: since the first, "
+        "i: since the previous, I: since that of the same PV",
         _set_timestamps,
         "stamps",
     ),

@@ -32,6 +32,8 @@ class Tool(NamedTuple):
     work: Callable[[Settings, list[str]], int]
     #: Whether options may also stand after the name of a PV.
     options_anywhere: bool = True
+    #: The words one of which must be the first; after it comes a file.
+    commands: Sequence[str] = ()
     #: The exit status if nothing was done, because the command line is wrong, for example.
     failed: int = 1
     #: Returns the options that the EPICS tool does not have; most command lines need none.
@@ -168,4 +170,5 @@ def _answer(tool: Tool, name: str, question: str) -> str:
         return f"\ncaproto {__version__}, CA Protocol version 4.{DEFAULT_PROTOCOL_VERSION}"
     from .completion import script
 
-    return script(question.split()[1], tool.name, {**tool.options, **tool.more()})
+    options = {**tool.options, **tool.more()}
+    return script(question.split()[1], tool.name, options, tool.commands)

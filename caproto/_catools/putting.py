@@ -8,14 +8,14 @@ from .._errors import AccessError, CaprotoError, CaprotoTypeError, CaprotoValueE
 from .._protocol.dbr import ChannelType
 from ..threading._waiting import Deadline
 from ..threading.client import PV
-from .access import facts_of, name_problem, start
+from .access import facts_of, name_problem, not_found, start
 from .exact_values import element_from_json
 from .extras import Extras
 from .forms import Form, form_of
-from .getting import read_samples, usable_pvs
+from .getting import read_samples, report_missing
 from .monitoring import report, usable_names
 from .options import UsageError
-from .reasons import in_shell_words
+from .reasons import connect_some, in_shell_words
 from .samples import Sample
 from .settings import Failed, Settings
 from .sources import Assignment, assignments_from
@@ -44,7 +44,7 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
         The exit status.
     """
     form = form_of(settings, extras)
-    assignments = assignments_from(extras.sources, settings.exact)
+    assignments, without_value = assignments_from(extras.sources, settings.exact)
     if words:
         if not words[1:]:
             raise Failed(f"No value specified. {settings.hint}")
@@ -56,10 +56,14 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
     )
     assignments = [one for one in assignments if not name_problem(one.name)]
     with start(settings, names) as context:
-        pvs, missing = usable_pvs(context, names, settings, extras)
-        for pv, error in missing.items():
-            report(Sample(pv.name, "not connected", text=str(error)), form)
-        wanted, wrong = [], []
+        pvs, missing = connect_some(context, names, settings)
+        if extras.may_be_partial:
+            for pv, error in missing.items():
+                report(Sample(pv.name, "not connected", text=str(error)), form)
+        else:
+            report_missing(missing)
+        wanted: list[tuple[PV, tuple[object, ChannelType | None]]] = []
+        wrong: list[Exception] = []
         for pv, one in zip(pvs, assignments):
             if pv not in missing:
                 try:
@@ -69,7 +73,9 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
                     _report_error(pv, error, form)
         if wrong:
             return status_of(wrong, settings.exact)
-        errors: list[CaprotoError] = [*unnamed, *missing.values()]
+        if missing and not extras.may_be_partial:
+            raise not_found(names)
+        errors: list[Exception] = [*unnamed, *missing.values(), *without_value]
         _show([pv for pv, _ in wanted], settings, extras, form, "old")
         written = []
         for pv, (value, data_type) in wanted:

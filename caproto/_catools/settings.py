@@ -78,6 +78,8 @@ class Settings:
         Whether texts are printed as they are, where the EPICS tools print escape sequences.
     verbosity : int
         0 to 3: how much of what the client does is logged.
+    chosen : list of str
+        The words of those options so far that exclude others.
     extras : Extras or None
         What the EPICS tools do not have; None if none of it was asked for.
     """
@@ -88,6 +90,7 @@ class Settings:
         self.colour = False
         self.utf8 = False
         self.verbosity = 0
+        self.chosen: list[str] = []
         self.extras: Extras | None = None
         self.timeout = _TIMEOUT
         self.priority = 0

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from ..threading.client import SnapshotDifference, TableSnapshot
     from .snapshots import SnapshotClient
 
-__all__ = ["snapshot"]
+__all__ = ["COMMANDS", "snapshot"]
 
 T = TypeVar("T")
 
 
 #: The options that each command has, beside those that all have.
-_COMMANDS = {
+COMMANDS = {
     "save": (),
     "diff": ("atol", "rtol", "with"),
     "restore": ("atol", "rtol", "all", "dry-run"),
@@ -174,10 +174,12 @@ def snapshot(settings: Settings, words: list[str]) -> int:
         check_path(path)
     if "with" in request.given:
         return _diff_files(request)
+    from .._log import log_as_messages
     from ..threading.client import Context
     from .progress import Progress
     from .snapshots import SnapshotClient
 
+    log_as_messages(settings.tool)
     with CleanUp(), Context() as context, Progress(sys.stderr) as progress:
         client = SnapshotClient(context, settings.patience, progress)
         return _WORK[request.command](client, request)
@@ -187,12 +189,12 @@ def _understood(settings: Settings, words: list[str]) -> _Request:
     """Find the command, the file and the names among the words."""
     extras = extras_of(settings)
     command, file = [*words, "", ""][:2]
-    if command not in _COMMANDS:
+    if command not in COMMANDS:
         raise UsageError(f"The first word must be save, diff or restore. {settings.hint}")
     if not file:
         raise UsageError(f"Name the file. {settings.hint}")
     for option in extras.given:
-        if option not in _COMMANDS[command]:
+        if option not in COMMANDS[command]:
             raise UsageError(f"'{command}' has no option '--{option}'. {settings.hint}")
     names = dict.fromkeys([*words[2:], *names_from(extras.sources)])
     return _Request(command, file, list(names), extras.given)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from .._errors import CaprotoError, CaprotoValueError
 from .options import UsageError
 
 __all__ = ["Assignment", "assignments_from", "names_from"]
@@ -61,13 +62,17 @@ def names_from(sources: Sequence[str], places: dict[str, str] | None = None) -> 
             found = [_name_in(_object(line), line)]
         else:
             found = _without_comment(line.text.split())
+            for name in found:
+                _check_name(name, line)
         names += found
         if places is not None:
             places.update(dict.fromkeys(found, line.place))
     return names
 
 
-def assignments_from(sources: Sequence[str], exact: bool = False) -> list[Assignment]:
+def assignments_from(
+    sources: Sequence[str], exact: bool = False
+) -> tuple[list[Assignment], list[CaprotoError]]:
     """Return the names and values in some files.
 
     Parameters
@@ -78,25 +83,39 @@ def assignments_from(sources: Sequence[str], exact: bool = False) -> list[Assign
         Whether each object of JSON must have a value. If not, those without one, as those that
         report errors, are left out with a message.
 
+    Returns
+    -------
+    assignments : list of Assignment
+    without_value : list of CaprotoError
+        Of each object that was left out.
+
     Raises
     ------
     UsageError
         As for `names_from`, or a line has no value.
     """
-    return [one for line in _lines(sources) if (one := _assignment(line, exact))]
+    assignments: list[Assignment] = []
+    without_value: list[CaprotoError] = []
+    for line in _lines(sources):
+        one = _assignment(line)
+        if one.kind == "json" and one.value is None:
+            problem = f"{line.place}: no value for {one.name!r}"
+            if exact:
+                raise UsageError(problem)
+            print(f"{problem}, left out", file=sys.stderr)
+            without_value.append(CaprotoValueError(problem))
+        else:
+            assignments.append(one)
+    return assignments, without_value
 
 
-def _assignment(line: _Line, exact: bool) -> Assignment | None:
+def _assignment(line: _Line) -> Assignment:
     if line.text.startswith("{"):
         content = _object(line)
         name = _name_in(content, line)
-        if content.get("value") is None:
-            if exact:
-                raise UsageError(f"{line.place}: no value for {name!r}")
-            print(f"{line.place}: no value for {name!r}, left out", file=sys.stderr)
-            return None
-        return Assignment(name, kind="json", value=content["value"], place=line.place)
+        return Assignment(name, kind="json", value=content.get("value"), place=line.place)
     name, *rest = line.text.split(maxsplit=1)
+    _check_name(name, line)
     if not rest:
         raise UsageError(f"{line.place}: no value for {name!r}")
     return Assignment(name, rest[0].split(), rest[0], place=line.place)
@@ -133,6 +152,15 @@ def _read(source: str) -> list[str]:
 def _without_comment(words: list[str]) -> list[str]:
     """Drop what follows a word that begins with ``#``."""
     return words[: next((at for at, word in enumerate(words) if word.startswith("#")), None)]
+
+
+def _check_name(name: str, line: _Line) -> None:
+    """Raise UsageError for a line of CSV. In braces, those of a filter, a name may have commas."""
+    if "," in name.partition("{")[0]:
+        raise UsageError(
+            f"{line.place}: {name!r} has a comma: a line is NAME or NAME VALUE, with blanks, or "
+            "JSON as --json prints it, not CSV (names from CSV: cut -d, -f2 FILE | tail -n +2)"
+        )
 
 
 def _object(line: _Line) -> dict[str, object]:

@@ -8,8 +8,10 @@ from .._log import (
     CIRCUIT_LOGGER,
     CONTEXT_LOGGER,
     SEARCH_LOGGER,
+    SENT,
     config_caproto_logging,
 )
+from .._protocol.commands import SearchResponse
 
 __all__ = ["log_to_stderr"]
 
@@ -35,5 +37,13 @@ def log_to_stderr(verbosity: int) -> None:
 
 
 def _is_no_command(record: logging.LogRecord) -> bool:
-    """Tell whether a record is something else than a command on a circuit."""
-    return record.name != CIRCUIT_LOGGER or getattr(record, "direction", None) is None
+    """Tell whether a record is about something else than a command or a datagram of a repeater."""
+    if getattr(record, "direction", None) is None:
+        return True
+    if record.name == SEARCH_LOGGER:
+        commands = record.args[0] if isinstance(record.args, tuple) and record.args else ()
+        answers = isinstance(commands, list) and any(
+            isinstance(command, SearchResponse) for command in commands
+        )
+        return answers or getattr(record, "direction", None) == SENT
+    return record.name != CIRCUIT_LOGGER

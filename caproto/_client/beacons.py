@@ -77,6 +77,10 @@ class BeaconTable:
         """Return how many servers are known."""
         return len(self._servers)
 
+    def heard(self) -> int:
+        """Count the servers whose beacons were heard."""
+        return sum(not math.isnan(server.first_after) for server in self._servers.values())
+
     def circuit_opened(self, host: str, port: int) -> None:
         """Remember a server that is known from its circuit, though not yet from a beacon."""
         self._remember((host, port), math.nan, 0, math.nan)

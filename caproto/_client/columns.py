@@ -13,6 +13,7 @@ import numpy
 from numpy.typing import NDArray
 
 from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
+from .._numbers import counted
 from .._protocol.columns import record_type
 from .._protocol.constants import EPICS_EPOCH, MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType, field_types
@@ -202,7 +203,9 @@ def _one_for_each(dtype: object, names: Sequence[str]) -> list[object] | None:
         return [dtype[name] for name in names]
     if isinstance(dtype, list | tuple):
         if len(dtype) != len(names):
-            raise CaprotoValueError(f"{len(names)} names need as many types, not {len(dtype)}")
+            raise CaprotoValueError(
+                f"{counted(len(names), 'name')}, but {counted(len(dtype), 'type')}"
+            )
         return list(dtype)
     return None
 
@@ -376,7 +379,7 @@ def decode_one(
     """
     values = numpy.asarray(message.native_data)
     if len(values) != form.count:
-        raise CaprotoValueError(f"{len(values)} elements came, not {form.count}")
+        raise CaprotoValueError(f"{counted(len(values), 'element')} came, not {form.count}")
     if values.dtype.kind == "S" or form.dtype.kind == "S":
         if values.dtype.kind != form.dtype.kind:
             raise CaprotoValueError(

@@ -6,6 +6,7 @@ import logging
 
 from .._addresses import Address
 from .._errors import MessageError, RemoteProtocolError
+from .._numbers import counted
 from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import ErrorResponse
 from .._protocol.dbr import AccessRights, ChannelType
@@ -57,13 +58,14 @@ def log_end(
 ) -> None:
     """Log why a circuit that *count* PVs were on has ended."""
     host, port = address
+    pvs = counted(count, "PV")
     if isinstance(error, RemoteProtocolError):
         log.error("Protocol violation by %s:%d, closing the circuit: %s", host, port, reason)
     elif connecting:
-        log.warning("%s; %d PVs will be retried", reason[:1].upper() + reason[1:], count)
+        log.warning("%s; %s will be retried", reason[:1].upper() + reason[1:], pvs)
     else:
         log.warning(
-            "Lost connection to %s:%d (%s); searching for %d PVs again", host, port, reason, count
+            "Lost connection to %s:%d (%s); searching for %s again", host, port, reason, pvs
         )
 
 
@@ -86,7 +88,9 @@ def log_refused_request(log: logging.Logger, pv: PV | None, response: ErrorRespo
     if pv is None:
         log.warning("The server refused a request: %s, %r", reason, text)
     else:
-        pv.log.warning("%r: the server refused a write: %s, %r", pv.name, reason, text)
+        # Many servers say nothing but the name.
+        detail = f", {text!r}" if text and text != pv.name else ""
+        pv.log.warning("%r: the server refused a write: %s%s", pv.name, reason, detail)
 
 
 def _reason(response: Refusal) -> str:

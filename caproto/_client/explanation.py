@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .._addresses import Address
 from .._environment import ClientConfiguration
+from .._numbers import counted
 from .backoff import Failure, Loss
 from .search_plan import SearchStatus
 from .tables import terminal_width
@@ -36,8 +37,10 @@ class SearchReport(NamedTuple):
     #: Names found so far by this broadcaster, and how long ago the last one (seconds; None: never).
     found: int
     last_found: float | None
-    #: Whether a repeater passes beacons on to us.
-    hears_beacons: bool
+    #: Whether a repeater has confirmed that it passes beacons on to us.
+    registered: bool
+    #: How many servers have sent beacons that were passed on.
+    beacons_from: int
 
 
 class CircuitReport(NamedTuple):
@@ -140,7 +143,7 @@ class Explanation(NamedTuple):
         search, status, now = self.search, self.search.status, self.now
         if status is not None and status.tries:
             age = max(0.0, now - status.last_sent)  # a search may be sent while this is made
-            text = f"searched {status.tries} times, last {age:.1f} s ago"
+            text = f"searched {counted(status.tries, 'time')}, last {age:.1f} s ago"
             if status.next_due > now:
                 text += f", next in {status.next_due - now:.1f} s"
             yield text + ("; its server was lost before" if status.lost else "")
@@ -163,8 +166,14 @@ class Explanation(NamedTuple):
         if search.last_found is None:
             yield "no server has answered any search so far"
         else:
-            yield f"{search.found} names were found, the last one {search.last_found:.1f} s ago"
-        yield "beacons are heard" if search.hears_beacons else "no repeater: beacons are not heard"
+            names = counted(search.found, "name was", "names were")
+            yield f"{names} found, the last one {search.last_found:.1f} s ago"
+        if search.beacons_from:
+            yield f"beacons were heard from {counted(search.beacons_from, 'server')}"
+        elif search.registered:
+            yield "no beacon was heard yet, although a repeater passes them on"
+        if not search.registered:
+            yield "no repeater: beacons are not heard"
 
     def _server_lines(self, server: Address) -> Iterator[str]:
         host, port = server
@@ -176,11 +185,12 @@ class Explanation(NamedTuple):
     def _circuit_lines(circuit: CircuitReport) -> Iterator[str]:
         host, port = circuit.address
         yield f"{circuit.state} {host}:{port}, last heard {circuit.last_heard:.1f} s ago"
-        yield f"protocol 4.{circuit.version}, {circuit.operations} operations without reply"
+        operations = counted(circuit.operations, "operation")
+        yield f"protocol 4.{circuit.version}, {operations} without reply"
         if circuit.backlog or circuit.pauses:
             yield (
-                f"{circuit.backlog} bytes of updates wait for callbacks; the server was asked to "
-                f"hold updates {circuit.pauses} times"
+                f"{counted(circuit.backlog, 'byte')} of updates wait for callbacks; the server was "
+                f"asked to hold updates {counted(circuit.pauses, 'time')}"
             )
         yield (
             f"channel created, access: {circuit.rights or 'none'}"
@@ -296,8 +306,7 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     ),
     (
         _loopback_only,
-        "only this host is searched (loopback): IOCs on other hosts are not found that way, and of "
-        "several that share a port only one, unless the address is 127.255.255.255",
+        "only this host is searched (loopback)",
     ),
     (
         _name_server_fails,
@@ -313,8 +322,8 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     ),
     (
         _no_answers,
-        "no server answers any search: wrong network or port (EPICS_CA_ADDR_LIST, "
-        "EPICS_CA_SERVER_PORT), a firewall that stops UDP, or the IOC is down",
+        "no server answers any search: is the name misspelled, or its IOC down? Or it is the wrong "
+        "network or port (EPICS_CA_ADDR_LIST, EPICS_CA_SERVER_PORT), or a firewall that stops UDP",
     ),
     (
         _cannot_connect,

@@ -47,8 +47,10 @@ class SearchProgress(NamedTuple):
     #: Names found so far, and how long ago the last one (seconds; None: never).
     found: int
     last_found: float | None
-    #: Whether a repeater passes beacons on to us.
-    hears_beacons: bool
+    #: Whether a repeater has confirmed that it passes beacons on to us.
+    registered: bool
+    #: How many servers have sent beacons that were passed on.
+    beacons_from: int
 
 
 class SearchNews(Generic[S]):
@@ -382,4 +384,5 @@ class SearchBook(Generic[S]):
             self._found,
             None if self._last_found is None else now - self._last_found,
             self._registration.registered,
+            self._beacons.heard(),
         )

@@ -13,6 +13,7 @@ from .._errors import (
     CaprotoValueError,
     DisconnectedError,
 )
+from .._numbers import counted
 from .._protocol.dbr import ChannelType
 from .._protocol.presentation import array_words, text_words
 from .._protocol.text import decode_text
@@ -81,7 +82,7 @@ class SnapshotColumns:
                 raise CaprotoTypeError(f"{name} must be an array of numpy, not {column!r}")
             if len(column) != len(names):
                 raise CaprotoValueError(
-                    f"{len(names)} names need arrays of as many elements, not of {len(column)}"
+                    f"{counted(len(names), 'name')}, but {counted(len(column), 'element')}"
                 )
             column.flags.writeable = False
         if values.dtype == object:
@@ -171,11 +172,6 @@ def decoded(texts: Column) -> Column:
     array = array.reshape(texts.shape)
     array.flags.writeable = False
     return array
-
-
-def counted(number: int) -> str:
-    """Write a number of PVs."""
-    return f"{number} PV" if number == 1 else f"{number} PVs"
 
 
 def value_words(value: object) -> str:

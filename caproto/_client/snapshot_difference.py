@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .._errors import CaprotoTypeError, CaprotoValueError
-from .._numbers import is_real
-from .snapshot_columns import SnapshotColumns, counted, plain_value, value_words
+from .._numbers import counted, is_real
+from .snapshot_columns import SnapshotColumns, plain_value, value_words
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class SnapshotDifference:
 
     def _text(self, rows: Iterable[Sequence[str]], width: int | None) -> str:
         if not self:
-            return f"no differences ({counted(self.compared)} compared)"
+            return f"no differences ({counted(self.compared, 'PV')} compared)"
         width = sys.maxsize if width is None else width
         table = text_table(self._HEADER, list(rows), width)
         return f"{cut_line(self._title(), width)}\n{table}"

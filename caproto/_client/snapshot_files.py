@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._numbers import counted
 from .snapshot_columns import COLUMNS, SnapshotColumns
 from .snapshot_frames import (
     Parts,
@@ -115,7 +116,9 @@ def _check(parts: Parts) -> None:
         if column.dtype.kind not in kinds or column.ndim not in dimensions:
             raise CaprotoValueError(f"{name} has the type {column.dtype}")
         if len(column) != len(names):
-            raise CaprotoValueError(f"{name} has {len(column)} elements for {len(names)} names")
+            raise CaprotoValueError(
+                f"{name} has {counted(len(column), 'element')} for {counted(len(names), 'name')}"
+            )
 
 
 # ---- numpy

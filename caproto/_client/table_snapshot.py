@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
+from .._numbers import counted
 from .._protocol.dbr import AlarmSeverity, AlarmStatus
 from .._protocol.presentation import alarm_words, time_words
 from .._protocol.timestamp import TimeStamp
 from .arguments import listed
-from .snapshot_columns import COLUMNS, SnapshotColumns, counted, value_words
+from .snapshot_columns import COLUMNS, SnapshotColumns, value_words
 from .snapshot_difference import SnapshotDifference
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
 
@@ -213,7 +214,8 @@ class TableSnapshot(SnapshotColumns):
             for rank, count in zip(ranks[::-1], counts[::-1], strict=True)
             if rank
         ]
-        return f"{type(self).__name__} of {counted(len(self))}: {', '.join(facts) or 'no alarms'}"
+        title = f"{type(self).__name__} of {counted(len(self), 'PV')}"
+        return f"{title}: {', '.join(facts) or 'no alarms'}"
 
     def _rows(self) -> Iterator[Sequence[str]]:
         import numpy

@@ -26,6 +26,7 @@ from .._errors import (
     ProtocolError,
     RemoteProtocolError,
 )
+from .._numbers import counted
 from .channel import Channel
 from .circuit_rules import HANDLERS, CircuitRules, Handlers
 from .commands import (
@@ -218,7 +219,7 @@ class VirtualCircuit(CircuitRules):
     def __repr__(self) -> str:
         return (
             f"<VirtualCircuit {self.our_role!r} to {self.host}:{self.port} "
-            f"priority={self.priority} {len(self.channels)} channels, {self._state!r}>"
+            f"priority={self.priority} {counted(len(self.channels), 'channel')}, {self._state!r}>"
         )
 
     # --- commands out, bytes out ---------------------------------------------------------------

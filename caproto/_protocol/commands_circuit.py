@@ -8,6 +8,7 @@ import struct
 from typing import SupportsIndex
 
 from .._errors import CaprotoTypeError, RemoteProtocolError
+from .._numbers import counted
 from .dbr import AccessRights
 from .headers import (
     ExtendedMessageHeader,
@@ -250,7 +251,8 @@ class ErrorResponse(Message):
             return unpack_header(self.payload)
         except struct.error:
             raise RemoteProtocolError(
-                f"an error message of {len(self.payload)} bytes cannot hold a request's header"
+                f"an error message of {counted(len(self.payload), 'byte')} cannot hold a "
+                "request's header"
             ) from None
 
 

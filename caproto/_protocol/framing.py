@@ -22,6 +22,7 @@ from struct import Struct
 
 from .._addresses import Address
 from .._errors import RemoteProtocolError
+from .._numbers import counted
 from .commands import CIRCUIT_COMMANDS, DATAGRAM_COMMANDS
 from .headers import EXTENSION, HEADER, MARKER, Fields, unpack_header
 from .message import Message, Payload
@@ -411,6 +412,6 @@ def read_datagram(
         return commands, error
     if start != len(data):
         return commands, RemoteProtocolError(
-            f"the datagram ends {needed - len(data) + start} bytes too early"
+            f"the datagram ends {counted(needed - len(data) + start, 'byte')} too early"
         )
     return commands, None

@@ -20,6 +20,7 @@ from reprlib import repr as short_repr
 from typing import Any
 
 from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from .._numbers import counted
 from . import arrays
 from .arrays import Buffer, short_payload, texts
 from .constants import MAX_STRING_SIZE
@@ -386,7 +387,7 @@ def _raw(data: bytes, layout: Layout) -> tuple[bytes, int]:
     count, rest = divmod(len(data), layout.item_size)
     if rest:
         raise CaprotoValueError(
-            f"{len(data)} bytes are not a whole number of elements of {layout.native}, "
+            f"{counted(len(data), 'byte')}: no whole number of elements of {layout.native}, "
             f"which take {layout.item_size} bytes each"
         )
     return data, count

@@ -7,6 +7,7 @@ its type must exist, and its payload must hold as many elements as its header sa
 from __future__ import annotations
 
 from .._errors import ProtocolError
+from .._numbers import counted
 from .commands import (
     EventAddResponse,
     ReadNotifyRequest,
@@ -92,7 +93,8 @@ def check_value(command: Message, request: Message) -> bool:
     # A failure may come with any number of elements; the special types are always scalars.
     if wanted_count and count != wanted_count and not failed and data_type < ChannelType.PUT_ACKT:
         raise Deviation(
-            f"{name} for id {number} has {count} elements, not {wanted_count}", usable=True
+            f"{name} for id {number} has {counted(count, 'element')}, not {wanted_count}",
+            usable=True,
         )
     return carries_value and not failed
 
@@ -108,6 +110,6 @@ def _check_size(name: str, size: int, data_type: int, count: int, number: int) -
     if count == 1 and size > offset and LAYOUTS[data_type].native is ChannelType.STRING:
         return
     raise Deviation(
-        f"{name} for id {number} has {size} bytes; "
-        f"{count} elements of {ChannelType(data_type).name} take {offset + wanted}"
+        f"{name} for id {number} has {counted(size, 'byte')}; "
+        f"{counted(count, 'element')} of {ChannelType(data_type).name} need {offset + wanted}"
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, SupportsIndex
 
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._numbers import counted
 from .._protocol import arrays
 from .._protocol.constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE, MAX_STRING_SIZE
 from .._protocol.dbr import LAYOUTS, AlarmSeverity, AlarmStatus, ChannelType
@@ -328,7 +329,7 @@ class ChannelChar(ChannelData):
         raw = self._text_bytes(value)
         if len(raw) > self.max_length:
             raise CaprotoValueError(
-                f"{self._whoami()} has room for {self.max_length} bytes, not {len(raw)}"
+                f"{self._whoami()} has room for {counted(self.max_length, 'byte')}, not {len(raw)}"
             )
         return raw
 

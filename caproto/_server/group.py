@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, overload
 
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._numbers import counted
 from .._protocol.dbr import AccessRights, ChannelType, native_type
 from .channel_types import (
     ChannelByte,
@@ -479,7 +480,7 @@ class PVGroup:
                 self.attr_pvdb[attribute].scan_period = period
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} prefix={self.prefix!r} ({len(self.pvdb)} PVs)>"
+        return f"<{type(self).__name__} prefix={self.prefix!r} ({counted(len(self.pvdb), 'PV')})>"
 
 
 def get_pv_pair_wrapper(

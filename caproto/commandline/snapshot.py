@@ -27,7 +27,7 @@ def _tool() -> Tool:
     from .._catools.more_options import SNAPSHOT
     from .._catools.options import CONNECTION, HELP
     from .._catools.program import Tool
-    from .._catools.snapshotting import snapshot
+    from .._catools.snapshotting import COMMANDS, snapshot
 
     return Tool(
         name="caproto-snapshot",
@@ -44,6 +44,7 @@ def _tool() -> Tool:
             **SNAPSHOT,
         },
         work=snapshot,
+        commands=tuple(COMMANDS),
         failed=2,
     )
 

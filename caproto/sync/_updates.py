@@ -13,6 +13,7 @@ from .._client.arguments import (
 )
 from .._client.callbacks import Function, accepts_two
 from .._errors import CaprotoError, CaprotoKeyError, CaprotoTypeError, CaprotoValueError
+from .._numbers import counted
 from .._protocol.commands import EventAddResponse, event_payload
 from .._protocol.dbr import SubscriptionType
 from ..threading._waiting import Deadline
@@ -122,7 +123,8 @@ class Subscription:
             call(response)
 
     def __repr__(self) -> str:
-        return f"<Subscription to {self.pv_name!r} with {len(self._callbacks)} callbacks>"
+        callbacks = counted(len(self._callbacks), "callback")
+        return f"<Subscription to {self.pv_name!r} with {callbacks}>"
 
 
 def subscribe(

@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 from .._addresses import Address
 from .._environment import ClientConfiguration
 from .._errors import CaprotoRuntimeError, CaprotoValueError, RemoteProtocolError
+from .._numbers import counted
 from .._protocol.broadcaster import extract_address
 from .._protocol.commands import (
     CIRCUIT_COMMANDS,
@@ -280,7 +281,7 @@ class _Direction:
             framer = self._framer = self._framer or self._new_framer()
             error: RemoteProtocolError | None
             if isinstance(piece, Gap):
-                error = RemoteProtocolError(f"{piece.size} bytes are missing in the capture")
+                error = RemoteProtocolError(f"{counted(piece.size, 'byte')} missing in the capture")
             else:
                 found += framer.feed(piece)
                 error = framer.error

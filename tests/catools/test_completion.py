@@ -52,6 +52,33 @@ def test_bash(tmp_path):
     assert shell("bash", code, tmp_path).splitlines() == list(lines.values())
 
 
+#: What a tool with commands completes.
+COMMANDS = {
+    "caproto-snapshot sa": ["save"],
+    "caproto-snapshot -w 3 d": ["diff"],
+    "caproto-snapshot save nam": ["names.txt"],
+    "caproto-snapshot save x.npz ran": ["random_walk:dt", "random_walk:x"],
+}
+
+
+def snapshot_script(name):
+    return script(name, "caproto-snapshot", OPTIONS, ("save", "diff", "restore"))
+
+
+def test_commands_and_files_in_bash(tmp_path):
+    code = snapshot_script("bash") + _TRY_BASH.replace("_caproto_get", "_caproto_snapshot")
+    code += "".join(f"try '{line}'\n" for line in COMMANDS)
+    found = shell("bash", code, tmp_path).splitlines()
+    assert found == [" ".join(words) for words in COMMANDS.values()]
+
+
+def test_commands_and_files_in_fish(tmp_path):
+    code = snapshot_script("fish")
+    code += "".join(f"\ncomplete -C '{line}'" for line in COMMANDS)
+    found = shell("fish", code, tmp_path).splitlines()
+    assert found == [word for words in COMMANDS.values() for word in words]
+
+
 def test_nothing_in_a_name_is_run(tmp_path):
     name = "a:$(touch${IFS}run)`touch${IFS}run`*"
     code = script("bash", "caproto-get", OPTIONS) + _TRY_BASH
@@ -86,7 +113,9 @@ def zsh(lines, setup, tmp_path):
     """Type lines and a tab into zsh; what it makes of each."""
     if shutil.which("zsh") is None:
         pytest.skip("needs zsh")
-    (tmp_path / "script").write_text(script("zsh", "caproto-get", OPTIONS))
+    (tmp_path / "script").write_text(
+        script("zsh", "caproto-get", OPTIONS) + "\n" + snapshot_script("zsh")
+    )
     (tmp_path / ".zshrc").write_text(_ZSH_SETUP + setup)
     controller, terminal = os.openpty()
     process = subprocess.Popen(
@@ -137,6 +166,11 @@ def test_zsh(tmp_path):
     }
     found = zsh(lines, "print -s caproto-get -w 3 history:pv\n", tmp_path)
     assert found == [f"caproto-get {text}" for text in lines.values()]
+    found = zsh(COMMANDS, "", tmp_path)
+    assert found == [
+        "caproto-snapshot save ", "caproto-snapshot -w 3 diff ",
+        "caproto-snapshot save names.txt ", "caproto-snapshot save x.npz random_walk:",
+    ]
     assert not (tmp_path / "run").exists()
 
 

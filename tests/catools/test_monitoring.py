@@ -86,6 +86,23 @@ def test_until(ioc, call):
     assert done.err == f"'< 0' was not true within 0.3 s: {', '.join(names)}\n"
 
 
+def test_what_is_never_found_is_a_failure_whatever_ends_the_wait(ioc, call):
+    for limits in (["--duration", "0.3"], ["-w", "0.3"], ["-w", "0.2", "--duration", "0.4"]):
+        for tool, option in (("monitor", "--until"), ("get", "--wait-for")):
+            done = call(tool, option, "> 3", *limits, "nonsense", "nothing", ioc=ioc)
+            assert done.status == 2, (limits, tool)
+            named = [line.partition(": ")[0] for line in done.err.splitlines()]
+            assert named == ["nonsense", "nothing"]
+
+
+def test_updates_that_end_before_the_condition_is_true(ioc, call):
+    name = ioc.pv("double")
+    done = call("monitor", "--quiet", "--until", "< 0", "--count", "1", name, ioc=ioc)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"'< 0' was not true within 1 update: {name}\n"
+    assert call("monitor", "--until", "> 0", "--count", "1", name, ioc=ioc).status == 0
+
+
 def test_csv_and_templates(ioc, call):
     done = call("monitor", "--csv", "--count", "2", ioc.pv("fast_counter"), ioc=ioc)
     first, second = csv.DictReader(done.lines)

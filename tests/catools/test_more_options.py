@@ -63,3 +63,23 @@ def test_no_letter_and_no_word_has_two_meanings():
         words = [option.word or name for name, option in (*options.items(), *more.items())]
         assert len(words) == len(set(words))
         assert not set(options) & set(more)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--json", "--csv"], ["--format", "{name}", "--json"], ["--csv", "--format={name}"],
+        ["--human", "--precise"], ["--ascii", "--utf8"], ["--partial", "--all-or-nothing"],
+        ["--utc", "--time-zone", "Asia/Tokyo"], ["--ago", "--utc"], ["--ago", "--time-format=%H"],
+        ["--time-zone", "Asia/Tokyo", "--ago"],
+    ],
+)
+def test_contradictions_are_refused(words):
+    first, second = (word.partition("=")[0] for word in words if word.startswith("--"))
+    with pytest.raises(UsageError, match=f"{first} and {second} exclude each other"):
+        read(*words)
+
+
+def test_what_is_said_twice_is_no_contradiction():
+    assert read("--json", "--json").extras.output == "json"
+    assert read("--utc", "--time-format", "%H").extras.zone == "UTC"

@@ -86,6 +86,29 @@ def test_nothing_is_written_if_values_are_wrong(json, before, call):
     assert values("double", "float") == [3.14, 2.5]
 
 
+def test_all_faults_are_named_at_once(before, call):
+    ioc, values = before
+    stdin = "nonsense 1\nT:double 5\nT:enum purple\nnothing 2\n"
+    for strict, status in (["--strict"], 2), ([], 1):
+        done = call("put", "-w", "0.3", *strict, "--from", "-", ioc=ioc, stdin=stdin)
+        assert (done.status, done.out) == (status, "")
+        assert [line.split(":")[0] for line in done.err.splitlines()] == [
+            "nonsense", "nothing", "T"
+        ]
+    assert values("double") == [3.14]
+
+
+def test_what_was_missing_when_it_was_saved_is_no_success(before, call):
+    ioc, values = before
+    saved = call("get", "--json", "-w", "0.3", ioc.pv("double"), "nonsense", ioc=ioc).out
+    call("put", "--quiet", ioc.pv("double"), "9", ioc=ioc)
+    said = "standard input, line 2: no value for 'nonsense'"
+    done = call("put", "--quiet", "--strict", "--from", "-", ioc=ioc, stdin=saved)
+    assert done == (2, "", f"{said}\n") and values("double") == [9.0]
+    done = call("put", "--quiet", "--from", "-", ioc=ioc, stdin=saved)
+    assert done == (1, "", f"{said}, left out\n") and values("double") == [3.14]
+
+
 def test_json_has_states_by_number_or_name(before, call):
     ioc, values = before
     for state, number in (('"blue"', 2), ("1", 1)):
@@ -262,3 +285,16 @@ def test_a_frozen_ioc(own_ioc, begin):
     ):
         out, err = process.communicate(timeout=20)
         assert (process.returncode, out) == (1, "") and re.match(said, err)
+
+
+@pytest.mark.parametrize("words", [[], ["--quiet"]])
+def test_a_text_that_is_no_number(words, ioc):
+    """The server refuses it; without -c only a message says so, which is that of the tool."""
+    done = subprocess.run(
+        [sys.executable, "-m", "caproto.commandline.put", *words, ioc.pv("double"), "abc"],
+        capture_output=True, text=True, timeout=60, env=clean_environ(**ioc.environ),
+    )
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("caproto-put: 'T:double': the server refused a write: ECA_PUTFAIL (")
+    assert line.count("T:double") == 1

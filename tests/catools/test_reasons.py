@@ -27,3 +27,14 @@ def test_a_server_that_was_lost(own_ioc, wait_for):
         wait_for(lambda: not pv.connected)
         said = f"it was at 127.0.0.1:{own_ioc.port}, which failed: "
         wait_for(lambda: said in reason(context, pv))  # its circuit goes a moment later
+
+
+def test_a_hint_is_given_once(ioc):
+    settings = Settings("caproto-get")
+    settings.timeout = 0.3
+    with Context(configuration=ioc.configuration) as context:
+        _, missing = connect_some(context, ["nonsense", "nothing"], settings)
+        first, second = map(str, missing.values())
+        hint = "; only this host is searched (loopback)"
+        assert first.endswith(hint) and hint not in second
+        assert second.endswith(f" at 127.0.0.1:{ioc.port}")

@@ -32,7 +32,8 @@ def test_names_may_have_any_bytes(file):
 
 def test_values(file):
     path = file('# saved\na 1\nb two words # here\n{"name": "c", "value": [1, 2]}\n')
-    first, second, third = assignments_from([path])
+    (first, second, third), without_value = assignments_from([path])
+    assert without_value == []
     assert (first.name, first.words, first.kind) == ("a", ["1"], "line")
     assert second.words == ["two", "words", "#", "here"]  # it may be part of a text
     assert (third.name, third.value, third.kind) == ("c", [1, 2], "json")
@@ -40,8 +41,22 @@ def test_values(file):
 
 def test_errors_in_saved_json_are_left_out(file, capsys):
     path = file('{"name": "a", "event": "not connected", "text": "why"}\nb 1\n')
-    assert [one.name for one in assignments_from([path])] == ["b"]
-    assert capsys.readouterr().err == f"{path}, line 1: no value for 'a', left out\n"
+    assignments, (error,) = assignments_from([path])
+    assert [one.name for one in assignments] == ["b"]
+    assert str(error) == f"{path}, line 1: no value for 'a'"
+    assert capsys.readouterr().err == f"{error}, left out\n"
+
+
+def test_csv_is_refused(file):
+    for text in ("time,name,value\n", "# mine\na,b\n", "a b,c\n"):
+        with pytest.raises(UsageError, match="has a comma: .*not CSV"):
+            names_from([file(text)])
+    for text in ("name,value\nx,1\n", "x, 1\n"):
+        with pytest.raises(UsageError, match="line 1: .* has a comma: .*not CSV"):
+            assignments_from([file(text)])
+    filtered = 'x.{"arr":{"s":1,"e":2}}'
+    assert names_from([file(filtered)]) == [filtered]
+    assert assignments_from([file("x 1,5\n")])[0][0].words == ["1,5"]  # may be a text
 
 
 def test_only_line_feeds_end_lines(file):

@@ -143,3 +143,15 @@ def test_the_recorded_start_of_a_real_server() -> None:
     # rsrv sends the number 0 twice
     assert verdicts[:3] == [Verdict.FIRST, Verdict.DISCARDED, Verdict.ANOMALY]
     assert Verdict.GOOD not in verdicts[4:]
+
+
+def test_servers_that_were_heard_are_counted() -> None:
+    table = BeaconTable(now=0.0)
+    table.circuit_opened(HOST, 1)  # known, but not from a beacon
+    assert table.heard() == 0
+    table.beacon(HOST, 2, 5, 13, 1.0)
+    table.beacon(HOST, 2, 6, 13, 2.0)
+    assert table.heard() == 1
+    table.beacon(HOST, 1, 5, 13, 3.0)
+    table.circuit_closed(HOST, 1)
+    assert table.heard() == 2

@@ -76,7 +76,7 @@ class TestTypes:
             ((["a"], "time", {1}, 1), "is not a type of Channel Access"),
             ((["a"], "time", [[1]], 1), "is not a type of Channel Access"),
             ((["a"], "time", np.array(["f8"]), 1), "is not a type of Channel Access"),
-            ((["a"], "time", [float, int], 1), "1 names need as many types, not 2"),
+            ((["a"], "time", [float, int], 1), "1 name, but 2 types"),
             ((["a"], "time", {"b": int}, 1), "dtype has no type for 'a'"),
         ],
     )
@@ -159,7 +159,7 @@ class TestStoring:
     def test_another_number_of_elements_does_not_fit(self):
         columns = Columns(TableForm(["a"], "time", float, 2))
         assert columns.values.shape == (1, 2)
-        with pytest.raises(CaprotoValueError, match="1 elements came, not 2"):
+        with pytest.raises(CaprotoValueError, match="1 element came, not 2"):
             columns.store_one(0, self.update(1.0))
 
     def test_a_text_does_not_fit_into_a_column_of_numbers(self):

@@ -21,7 +21,8 @@ def search(**changes) -> SearchReport:
         postponed=None,
         found=0,
         last_found=None,
-        hears_beacons=True,
+        registered=True,
+        beacons_from=2,
     )
     return report._replace(**changes)
 
@@ -111,7 +112,11 @@ SEARCHED = search().status
         ({"name_servers": {SERVER: "refused"}}, "by TCP to 10.0.0.1:5064, which fails: refused"),
         ({"unresolved": ["nowhere:5064"]}, "not to nowhere:5064, an unknown host"),
         ({"found": 7, "last_found": 1.5}, "7 names were found, the last one 1.5 s ago"),
-        ({"hears_beacons": False}, "no repeater: beacons are not heard"),
+        ({"found": 1, "last_found": 1.5}, "1 name was found, the last one 1.5 s ago"),
+        ({"status": SEARCHED._replace(tries=1)}, "searched 1 time, last"),
+        ({}, "beacons were heard from 2 servers"),
+        ({"beacons_from": 0}, "no beacon was heard yet, although a repeater passes them on"),
+        ({"beacons_from": 0, "registered": False}, "no repeater: beacons are not heard"),
     ],
 )
 def test_each_fact_about_the_search_has_a_line(monkeypatch, changes, line):
@@ -141,7 +146,7 @@ def test_long_lines_are_continued_below(monkeypatch, terminal, width):
     monkeypatch.setenv("COLUMNS", terminal)
     report = explain(search=search(destinations={("127.0.0.1", 5064): ""}))
     lines = str(report).splitlines()
-    (hint,) = (hint for hint in report.hints if hint.startswith("only this host"))
+    (hint,) = (hint for hint in report.hints if hint.startswith("no server answers"))
     assert len(hint) > 100
     assert hint in " ".join(str(report).split())
     assert max(map(len, lines)) <= width

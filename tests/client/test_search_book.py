@@ -210,7 +210,7 @@ def test_the_round_trip_is_learned_from_numbered_answers(client):
 
 
 def test_progress_counts_what_was_found(client):
-    assert client.progress("a", "X") == (None, None, 0, None, False)
+    assert client.progress("a", "X") == (None, None, 0, None, False, 0)
     client.add("a", "x")
     client.receive(reply(client.asked()["x"]))
     client.now += 2.0
@@ -254,12 +254,14 @@ def test_registration_with_the_repeater():
     assert client.book.register(client.now) is RegistrationAction.NOTHING
     client.now = client.book.next_deadline()
     assert client.book.register(client.now) is RegistrationAction.START_REPEATER
-    assert not client.progress("a", "X").hears_beacons
+    assert not client.progress("a", "X").registered
     client.receive(ca.RepeaterConfirmResponse("127.0.0.1"))
-    assert client.progress("a", "X").hears_beacons
+    assert client.progress("a", "X").registered
     assert client.book.next_deadline() == client.now + 300.0
     client.now += 200.0
+    assert client.progress("a", "X").beacons_from == 0
     client.receive(ca.Beacon(13, 7000, 1))
+    assert client.progress("a", "X").beacons_from == 1
     assert client.book.next_deadline() == client.now + 300.0
 
 

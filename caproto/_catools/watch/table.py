@@ -5,6 +5,7 @@ import fnmatch
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from ..._numbers import counted
 from .columns import COLUMNS, Column
 from .rows import CONNECTED, Row
 
@@ -177,7 +178,7 @@ class Table:
         """Say in one line how many rows there are, and what is shown of them."""
         ranks = Counter(row.rank for row in self.rows)
         connected = sum(row.state == CONNECTED for row in self.rows)
-        parts = [f"{len(self.rows)} PVs", f"{connected} connected"]
+        parts = [counted(len(self.rows), "PV"), f"{connected} connected"]
         alarms = sum(ranks[rank] for rank in (1, 2, 3))
         if alarms:
             parts.append(f"{alarms} in alarm")

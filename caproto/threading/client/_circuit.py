@@ -50,6 +50,7 @@ from ..._errors import (
     RemoteProtocolError,
 )
 from ..._log import CIRCUIT_LOGGER, turned_up
+from ..._numbers import counted
 from ..._protocol.client_channel import ClientChannel
 from ..._protocol.commands import Message
 from .. import _waiting
@@ -472,7 +473,8 @@ class ClientCircuit(CircuitFacts):
             log_deviation(self.log, deviation, first=not self.session.deviated)
             self.session.deviated = True
         if then.responding is not None:
-            self.log.warning("The server responds again; %d PVs are back", len(then.responding))
+            back = counted(len(then.responding), "PV is", "PVs are")
+            self.log.warning("The server responds again; %s back", back)
             self._deliver(owner.responsiveness_changed(self, then.responding, "connected"))
 
     def _deliver(self, batch: DeliveryBatch) -> None:
@@ -542,7 +544,8 @@ class ClientCircuit(CircuitFacts):
         text = f"{host}:{port} does not respond, last heard {seconds:.1f} s ago"
         batch = fail_all(lost.operations.values(), DisconnectedError(text))
         lose(lost.columns, DisconnectedError(text))
-        self.log.warning("%s; %d PVs are unusable until it answers", text, len(lost.pvs))
+        unusable = counted(len(lost.pvs), "PV is", "PVs are")
+        self.log.warning("%s; %s unusable until it answers", text, unusable)
         batch += self._owner.responsiveness_changed(self, lost.pvs, "disconnected")
         self._deliver(batch)
 

@@ -14,6 +14,7 @@ from ..._client.circuit_session import CircuitSession
 from ..._client.descriptions import CircuitState
 from ..._client.interfaces import PV, Subscription
 from ..._client.operations import Operation
+from ..._numbers import counted
 from ..._protocol.circuit import VirtualCircuit
 from ..._protocol.client_channel import ClientChannel
 from ._reentry import must_not_wait
@@ -164,8 +165,8 @@ class VirtualCircuitManager:
         routes = self._circuit.session.routes
         return (
             f"<VirtualCircuitManager: {self._circuit.session.state.value} {host}:{port}, "
-            f"priority {self.circuit.priority}, {len(routes.pvs)} PVs, "
-            f"{len(routes.subscriptions)} subscriptions>"
+            f"priority {self.circuit.priority}, {counted(len(routes.pvs), 'PV')}, "
+            f"{counted(len(routes.subscriptions), 'subscription')}>"
         )
 
 

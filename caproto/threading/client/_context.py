@@ -37,6 +37,7 @@ from ..._errors import (
     CaprotoTypeError,
     CaprotoValueError,
 )
+from ..._numbers import counted
 from ..._os.sockets import user_name
 from ..._protocol.dbr import AccessRights
 from ..._protocol.message import text_payload
@@ -560,9 +561,10 @@ class Context:
         if self.closed:
             return f"<Context: closed ({self._home.table.closed})>"
         phases = Counter(pv._phase for pv in self.pvs.values())
+        searching = phases[PVPhase.NEW] + phases[PVPhase.SEARCHING]
         return (
-            f"<Context: {phases[PVPhase.NEW] + phases[PVPhase.SEARCHING]} searches pending, "
-            f"{len(self.circuit_managers)} circuits, {phases.total()} PVs "
+            f"<Context: {counted(searching, 'search', 'searches')} pending, "
+            f"{counted(len(self.circuit_managers), 'circuit')}, {counted(phases.total(), 'PV')} "
             f"({phases[PVPhase.IDLE]} idle)>"
         )
 

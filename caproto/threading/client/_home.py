@@ -36,6 +36,7 @@ from ..._client.pvs import (
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
 from ..._log import CHANNEL_LOGGER, CONTEXT_LOGGER, LogAllowance, adapter, turned_up
+from ..._numbers import counted
 from ..._protocol.constants import DEFAULT_PROTOCOL_VERSION
 from ..._protocol.dbr import AccessRights
 from ..._protocol.framing import UNLIMITED
@@ -381,7 +382,8 @@ class Home:
         if problem:
             waiting = sum(len(pvs) for pvs, _, _ in steps.searches)
             host, port = address
-            self.log.warning("%s; %d PVs of %s:%d will be retried", problem, waiting, host, port)
+            text = counted(waiting, "PV")
+            self.log.warning("%s; %s of %s:%d will be retried", problem, text, host, port)
         self._carry_out(steps)
         for circuit in made.values():
             if circuit in steps.attach:
@@ -514,7 +516,8 @@ class Home:
             self._callbacks.put(())
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug(
-                "%d searches still await an answer", self.searches.open_searches(self)
+                "%s an answer",
+                counted(self.searches.open_searches(self), "search awaits", "searches await"),
             )
 
     def last_heard(self) -> dict[Address, float]:

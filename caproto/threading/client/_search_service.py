@@ -21,6 +21,7 @@ from ..._client.search_targets import SearchTargets
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoError
 from ..._log import RECEIVED, SENT
+from ..._numbers import counted
 from ..._os.repeater import spawn_repeater
 from ..._os.sockets import Address, WakeUp
 from ..._protocol.broadcaster import Broadcaster
@@ -272,9 +273,9 @@ class SearchService:
         self.name_servers.search(searches)
         if self.log.isEnabledFor(logging.DEBUG):
             self.log.debug(
-                "Search %d for %d names to %s",
+                "Search %d for %s to %s",
                 sequence,
-                len(searches),
+                counted(len(searches), "name"),
                 self.socket.destinations,
                 extra={"direction": SENT},
             )

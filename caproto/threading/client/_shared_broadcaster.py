@@ -18,6 +18,7 @@ from ..._client.arguments import (
 )
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoTypeError, ContextDisconnectedError
+from ..._numbers import counted
 from ..._os.sockets import Address
 from ..._protocol.message import Message
 from .. import _lifetime
@@ -179,7 +180,8 @@ class SharedBroadcaster:
                 self._searches.forget(searcher)
 
     def __repr__(self) -> str:
-        state = self._service.closed or f"{len(self._service.book)} names are being searched"
+        searched = counted(len(self._service.book), "name is", "names are")
+        state = self._service.closed or f"{searched} being searched"
         return f"<SharedBroadcaster: {state}>"
 
     # ---- the end

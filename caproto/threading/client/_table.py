@@ -40,6 +40,7 @@ from ..._errors import (
     CaprotoTypeError,
     CaprotoValueError,
 )
+from ..._numbers import counted
 from ..._protocol.dbr import AccessRights
 from .._waiting import Deadline
 from ._home import Home
@@ -132,7 +133,8 @@ class Table:
         kinds = ", ".join(dict.fromkeys(form.dtype.name for form in self._form.forms))
         count = "" if self._form.count == 1 else f" with {self._form.count} elements each"
         return (
-            f"<Table of {len(self)} PVs ({kinds}{count}), {int(self.connected.sum())} connected>"
+            f"<Table of {counted(len(self), 'PV')} ({kinds}{count}), "
+            f"{int(self.connected.sum())} connected>"
         )
 
     def __reduce__(self) -> NoReturn:

@@ -22,6 +22,7 @@ from ..._client.pvs import channel_of
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
 from ..._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
+from ..._numbers import counted
 from ..._protocol.commands import ErrorResponse
 from ..._protocol.message import DataMessage
 from .. import _lifetime, _waiting
@@ -338,7 +339,7 @@ class Live(TableMonitor):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"version {self.version}"
-        return f"<Live updates of {len(self._pvs)} PVs, {state}>"
+        return f"<Live updates of {counted(len(self._pvs), 'PV')}, {state}>"
 
 
 class LiveCallback(Live):
@@ -462,7 +463,7 @@ class Recording(TableMonitor):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
-        return f"<Recording of {len(self._pvs)} PVs, {state}>"
+        return f"<Recording of {counted(len(self._pvs), 'PV')}, {state}>"
 
 
 class _Alarm(OneShot):

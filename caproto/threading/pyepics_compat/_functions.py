@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..._errors import CaprotoError, CaprotoTimeoutError, CaprotoValueError
+from ..._numbers import counted
 from ..client import Batch, Context
 from ._channels import channels_of
 from ._pv import PV
@@ -309,7 +310,9 @@ def caput_many(
         If there are not as many values as names, or *wait* is something else.
     """
     if len(pvlist) != len(values):
-        raise CaprotoValueError(f"{len(pvlist)} names, but {len(values)} values")
+        raise CaprotoValueError(
+            f"{counted(len(pvlist), 'name')}, but {counted(len(values), 'value')}"
+        )
     if wait not in (False, None, True, "each", "all"):
         raise CaprotoValueError(f"wait must be False, None, 'each' or 'all', not {wait!r}")
     pvs = [get_pv(name) for name in pvlist]

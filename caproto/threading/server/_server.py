@@ -23,6 +23,7 @@ from ... import _locks
 from ..._environment import ServerConfiguration
 from ..._errors import CaprotoError, CaprotoNetworkError, CaprotoRuntimeError
 from ..._log import CONTEXT_LOGGER, ROOT_LOGGER, adapter
+from ..._numbers import counted
 from ..._os.signals import EndSignals
 from ..._protocol.framing import UNLIMITED
 from ..._server.data import ChannelData
@@ -171,7 +172,8 @@ class Server:
 
     def __repr__(self) -> str:
         ports = f" tcp={self.tcp_port} udp={self.udp_port}" if self.tcp_port else ""
-        return f"<Server {self._state}{ports} {len(self.pvdb)} PVs, {len(self._clients)} clients>"
+        things = f"{counted(len(self.pvdb), 'PV')}, {counted(len(self._clients), 'client')}"
+        return f"<Server {self._state}{ports} {things}>"
 
     def _stop_events(self) -> set[threading.Event]:
         return {data.stopping for data in self.pvdb.values() if data.stopping is not None}

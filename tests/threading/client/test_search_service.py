@@ -325,9 +325,9 @@ def test_registration(make_broadcaster, peer, wait_for, monkeypatch):
             count -= isinstance(first, ca.RepeaterRegisterRequest)
 
     registrations(3)
-    assert not broadcaster._searches.report(listener, "x").hears_beacons
+    assert not broadcaster._searches.report(listener, "x").registered
     peer.send(ca.RepeaterConfirmResponse(LOOPBACK))
-    wait_for(lambda: broadcaster._searches.report(listener, "x").hears_beacons)
+    wait_for(lambda: broadcaster._searches.report(listener, "x").registered)
     after = []
     while sum(isinstance(first, ca.VersionRequest) for first in after) < 3:
         (first, *_) = peer.receive()
@@ -364,7 +364,7 @@ def test_beacons_come_by_way_of_a_repeater(make_broadcaster, peer, wait_for):
     broadcaster._service.book._beacons = Verdicts(Verdict.GOOD)
     broadcaster._searches.add_searcher(listener)
     broadcaster._searches.search(listener, ["x"], ["x"])
-    wait_for(lambda: broadcaster._searches.report(listener, "x").hears_beacons)
+    wait_for(lambda: broadcaster._searches.report(listener, "x").registered)
     peer.client = (LOOPBACK, repeater.port)
     peer.send(ca.Beacon(13, 7000, 1))
     wait_for(lambda: listener.told == [("beacon", (LOOPBACK, 7000), True)])
