@@ -379,6 +379,13 @@ class PVTable(Generic[P, C]):
         steps.searches.append((searched, False, 0.0))
         return steps
 
+    def rest(self, pvs: Sequence[P], now: float) -> list[P]:
+        """Have those of *pvs* rest that are searched but may be idle; return all that are idle."""
+        for pv in pvs:
+            if pv._phase is PVPhase.SEARCHING and pv._may_idle and not pv._waiters:
+                self._unlink(pv, PVPhase.IDLE, now)
+        return [pv for pv in pvs if pv._phase is PVPhase.IDLE]
+
     def watch(self, pv: P, waiter: Waiter) -> None:
         """Have *waiter* called when something has happened to *pv*."""
         if pv._waiters is None:

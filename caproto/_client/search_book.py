@@ -118,7 +118,7 @@ _Place = tuple[int, int, bytes, "Address | None"]
 class _Postponed(Generic[S]):
     """Searches that begin later; sorted by when, then in the order of asking."""
 
-    __slots__ = ("keys", "lost", "names", "order", "searcher", "when")
+    __slots__ = ("incomplete", "keys", "lost", "names", "order", "searcher", "when")
 
     def __init__(
         self, when: float, order: int, searcher: S, names: list[str], keys: list[Key], lost: bool
@@ -129,6 +129,7 @@ class _Postponed(Generic[S]):
         self.names = names
         self.keys = keys
         self.lost = lost
+        self.incomplete = False  # whether some of them were withdrawn since
 
     def __lt__(self, other: _Postponed[S]) -> bool:
         return (self.when, self.order) < (other.when, other.order)
@@ -234,9 +235,23 @@ class SearchBook(Generic[S]):
             raise
 
     def _begin(self, entry: _Postponed[S], now: float) -> None:
-        searcher, keys = entry.searcher, entry.keys
-        ids = self._plan.add(entry.names, now, lost=entry.lost, searcher=searcher, keys=keys)
-        self._open[searcher].update(zip(keys, ids))
+        searcher, names, keys = entry.searcher, entry.names, entry.keys
+        known = self._open[searcher]
+        if entry.incomplete:
+            left = [at for at, key in enumerate(keys) if known.get(key) is entry]
+            names, keys = [names[at] for at in left], [keys[at] for at in left]
+        ids = self._plan.add(names, now, lost=entry.lost, searcher=searcher, keys=keys)
+        known.update(zip(keys, ids))
+
+    def withdraw(self, searcher: S, keys: Iterable[Key]) -> None:
+        """Stop the searches of *searcher* under some keys; others of them are ignored."""
+        known = self._open.get(searcher, {})
+        for key in keys:
+            entry = known.pop(key, None)
+            if isinstance(entry, int):
+                self._plan.remove((entry,))
+            elif entry is not None:
+                entry.incomplete = True
 
     def forget(self, searcher: S) -> None:
         """Stop all searches of *searcher*."""

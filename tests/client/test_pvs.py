@@ -311,6 +311,22 @@ class TestIdle:
         steps = world.table.idle(world.carrier, a, world.now)
         assert a._phase is PVPhase.SEARCHING and steps.searches == []
 
+    def test_one_that_is_searched_rests_if_it_may(self, world):
+        a, b, c = world.search("a", "b", "c")
+        a._idle_wish = b._idle_wish = True
+        world.table.watch(b, Waiter())  # a caller waits for it
+        assert world.table.rest([a, b, c], world.now + 3) == [a]
+        assert [pv._phase for pv in (a, b, c)] == [PVPhase.IDLE] + [PVPhase.SEARCHING] * 2
+        assert a._describe(world.now) == "idle" and a._since == world.now + 3
+        assert world.table.rest([a], world.now) == [a]  # its search may have been asked for later
+
+    def test_an_answer_that_comes_too_late_connects_nothing(self, world):
+        (a,) = world.search("a")
+        a._idle_wish = True
+        world.table.rest([a], world.now)
+        assert world.found([a]).attach == {} and a._phase is PVPhase.IDLE
+        assert world.table.announced([a], world.now).searches == [([a], False, 0.0)]
+
     def test_it_may_idle_only_if_asked_and_not_wanted(self, world):
         (a,) = world.connect("a")
         assert not a._may_idle

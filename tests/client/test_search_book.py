@@ -201,6 +201,37 @@ def test_answers_over_tcp(client):
     assert set(news.found) == {("a", TWO, 12), ("a", ONE, 12)}
 
 
+def test_what_is_withdrawn_is_not_searched(client):
+    client.add("a", "x", "y")
+    client.add("a", "later", "too", delay=5.0)
+    client.add("b", "x")
+    client.book.withdraw("a", ["X", "LATER", "UNKNOWN"])
+    client.book.withdraw("nobody", ["X"])
+    assert client.book.open_searches(["a"]) == 2 and len(client.book) == 2
+    assert client.progress("a", "X").status is client.progress("a", "X").postponed is None
+    assert set(client.asked(client.now + 10.0)) == {"x", "y", "too"}  # the x of b
+    client.book.withdraw("a", ["TOO"])
+    assert client.book.open_searches(["a"]) == 1
+
+
+def test_an_answer_to_what_was_withdrawn_is_no_news(client):
+    client.add("a", "x")
+    cid = client.asked()["x"]
+    client.book.withdraw("a", ["X"])
+    assert not client.receive(reply(cid)).found
+    client.add("a", "x")
+    assert client.receive(reply(client.asked()["x"])).found
+
+
+def test_what_is_withdrawn_while_it_is_postponed_may_be_asked_for_again(client):
+    client.add("a", "x", "y", delay=5.0)
+    client.book.withdraw("a", ["X"])
+    client.add("a", "x")
+    assert set(client.asked(client.now + 1.0)) == {"x"}
+    client.asked(client.now + 10.0)
+    assert client.book.open_searches(["a"]) == len(client.book) == 2
+
+
 def test_the_round_trip_is_learned_from_numbered_answers(client):
     client.add("a", "x")
     [datagram] = client.book.due(client.now + 0.1)

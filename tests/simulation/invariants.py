@@ -79,7 +79,8 @@ def what_is_served_is_connected(simulation: Simulation) -> Iterator[str]:
 def idle_pvs_are_idle(simulation: Simulation) -> Iterator[str]:
     wanted = {watch.name for watch in simulation.users.watches if watch.wanted}
     for (name, _), pv in simulation.context.pvs.items():
-        if pv.connected and name not in wanted:
+        searched = simulation.context.explain(pv).search.status is not None
+        if (pv.connected or searched) and name not in wanted:
             yield f"{pv} was asked to go idle"
 
 

@@ -340,6 +340,9 @@ class Home:
         for searched, lost, delay in steps.searches:
             self._search(searched, lost=lost, delay=delay)
         if circuit is not None:
+            for searched, _, _ in steps.searches:
+                if any(map(self.table.at_rest, searched)):  # before their search was asked for
+                    self.searches.note(functools.partial(self.rest, searched))
             for sub in steps.reconcile:
                 sub._prune()
             if steps.reconcile:
@@ -356,6 +359,18 @@ class Home:
         """Have PVs searched that are new or idle; may be repeated at any time."""
         if pvs and not self.closed:
             self.searches.note(functools.partial(self._begin, pvs))
+
+    def rest(self, pvs: Sequence[ClientPV], done: Waiter | None = None) -> None:
+        """End the searches for PVs that may be idle; for the search thread."""
+        with self.lock:
+            idle = self.table.rest(pvs, self.now())
+        self.searches.withdraw(self, [pv.key for pv in idle])
+        for pv in pvs:
+            channel = pv.channel
+            if channel is not None:  # found meanwhile
+                channel.carrier.idle(pv, channel)
+        if done is not None:
+            done.answered(None)
 
     def _begin(self, pvs: Sequence[ClientPV]) -> None:
         with self.lock:
@@ -380,10 +395,9 @@ class Home:
         with self.lock:
             steps = self.table.found(address, keys, made, problem, self.now())
         if problem:
-            waiting = sum(len(pvs) for pvs, _, _ in steps.searches)
+            waiting = counted(sum(len(pvs) for pvs, _, _ in steps.searches), "PV")
             host, port = address
-            text = counted(waiting, "PV")
-            self.log.warning("%s; %s of %s:%d will be retried", problem, text, host, port)
+            self.log.warning("%s; %s of %s:%d will be retried", problem, waiting, host, port)
         self._carry_out(steps)
         for circuit in made.values():
             if circuit in steps.attach:
@@ -515,10 +529,7 @@ class Home:
         if self._callbacks.starved:
             self._callbacks.put(())
         if self.log.isEnabledFor(logging.DEBUG):
-            self.log.debug(
-                "%s an answer",
-                counted(self.searches.open_searches(self), "search awaits", "searches await"),
-            )
+            self.log.debug("Searches without an answer: %d", self.searches.open_searches(self))
 
     def last_heard(self) -> dict[Address, float]:
         """Return the seconds since each server sent anything."""

@@ -6,6 +6,7 @@ no lock and no socket: its circuit has.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, overload
 
 from ... import _locks
@@ -425,21 +426,22 @@ class PV(RequestingPV):
             subscription.clear()
 
     def go_idle(self) -> None:
-        """Close the channel until the PV is used again.
+        """Close the channel, or end the search for it, until the PV is used again.
 
         When this returns the PV is idle, unless operations are pending: then it goes idle after
         them, if it is not used before. Ignored while a subscription has callbacks.
         """
-        channel = self._channel
-        if channel is None or self._wanted:
+        if self._wanted or self._home.closed:
             return
         self._idle_wish = True
-        manager = channel.carrier
-        if must_not_wait(manager.locks):
-            manager.idle(self, channel)
+        channel = self._channel
+        locks = self._home.locks if channel is None else channel.carrier.locks
+        done = None if must_not_wait(locks) else OneShot()
+        if channel is None:
+            self._home.searches.note(partial(self._home.rest, (self,), done), self.name)
         else:
-            done = OneShot()
-            manager.idle(self, channel, done)
+            channel.carrier.idle(self, channel, done)
+        if done is not None:
             done.wait(IDLE_TIME)
 
     def time_since_last_heard(self, timeout: Timeout = DEFAULT) -> float:

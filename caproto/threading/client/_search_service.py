@@ -232,6 +232,11 @@ class SearchService:
             self._call(self._add, self.requests[0])
             self.requests.popleft()  # only now, for `report`
 
+    def withdraw(self, token: Token, keys: Sequence[Key]) -> None:
+        """Stop some searches, also those that were only asked for."""
+        self._take_requests()
+        self._locked(self.book.withdraw, token, keys)
+
     def _forget_gone(self) -> None:
         """Stop the searches of searchers that are gone."""
         for token in self.searchers.gone():

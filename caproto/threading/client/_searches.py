@@ -91,6 +91,11 @@ class Searches:
             token = self._service.searchers.token(searcher)
             self._service.request(SearchRequest(token, tuple(names), tuple(keys), lost, delay))
 
+    def withdraw(self, searcher: Searcher, keys: Sequence[Key]) -> None:
+        """Stop the searches of *searcher* under some keys; only the search thread calls it."""
+        for token in self._service.searchers.tokens(searcher):
+            self._service.withdraw(token, keys)
+
     def forget(self, searcher: Searcher) -> None:
         """Stop all searches of *searcher*, and notify it of nothing more."""
         self._service.searchers.forget(searcher)

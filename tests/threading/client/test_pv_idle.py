@@ -15,9 +15,9 @@ from caproto import (
     WriteNotifyRequest,
     WriteRequest,
 )
-from caproto.threading.client._home import Home
+from caproto.threading.client._home import Home, home_of
 from tests.conformance.items import item
-from tests.harness.fake_server import ignore
+from tests.harness.fake_server import FakePV, ignore
 from tests.threading.client.told import Told, flush, hold_callbacks
 
 
@@ -122,6 +122,71 @@ class TestIdle:
         assert seen == [(False, "<PV 'x': idle>")]
 
 
+class TestSearching:
+    """A PV that no server has."""
+
+    @pytest.fixture
+    def lost(self, ctx, wait_for):
+        pv = ctx.get_pv("nobody:has:this")
+        wait_for(lambda: ctx.explain(pv).search.status is not None)
+        return pv
+
+    def test_its_search_ends(self, ctx, lost):
+        lost.go_idle()
+        assert "idle" in repr(lost) and "0 searches pending" in repr(ctx)
+        search = ctx.explain(lost).search
+        assert search.status is search.postponed is None
+
+    def test_one_that_was_just_made(self, ctx):
+        pv = ctx.get_pv("nobody:has:this:either")
+        pv.go_idle()
+        assert "idle" in repr(pv) and ctx.explain(pv).search.status is None
+
+    def test_it_is_searched_again_when_it_is_used(self, server, ctx, lost):
+        lost.go_idle()
+        server.pvs["nobody:has:this"] = FakePV(4.5)
+        assert lost.read().data[0] == 4.5
+
+    def test_an_answer_that_comes_too_late_does_not_connect_it(self, server, ctx):
+        server.answers = lambda search: False
+        x, y = ctx.get_pvs("x", "y")
+        x.go_idle()
+        server.answers = lambda search: True
+        y.wait_for_connection()
+        ctx.broadcaster.search_now()
+        y.read()
+        assert "idle" in repr(x) and x.read().data[0] == 1.5
+
+    def test_one_with_a_callback_goes_on(self, ctx, lost):
+        told = Told()
+        lost.subscribe().add_callback(told)
+        lost.go_idle()
+        assert "searching" in repr(lost) and ctx.explain(lost).search.status is not None
+
+    def test_one_that_a_caller_waits_for_goes_on(self, server, ctx, lost, wait_for):
+        reads = []
+        thread = threading.Thread(target=lambda: reads.append(lost.read(timeout=10).data[0]))
+        thread.start()
+        wait_for(lambda: lost._waiters)
+        lost.go_idle()
+        assert "searching" in repr(lost)
+        server.pvs["nobody:has:this"] = FakePV(4.5)
+        ctx.broadcaster.search_now()
+        thread.join()
+        assert reads == [4.5]
+
+    def test_inside_another_call_it_is_left_to_the_search_thread(self, ctx, lost, wait_for):
+        with home_of(lost).lock:
+            lost.go_idle()  # as a finalizer would
+            assert "searching" in repr(lost)
+        wait_for(lambda: "idle" in repr(lost))
+
+    def test_after_the_end_of_the_context_it_does_nothing(self, ctx, lost):
+        ctx.disconnect()
+        lost.go_idle()
+        assert "closed" in repr(lost)
+
+
 class TestUsedAgain:
     @pytest.mark.parametrize(
         "use",
@@ -189,15 +254,6 @@ class TestDeclined:
         assert x.connected  # it was declined, not postponed
         x.go_idle()
         wait_for(lambda: not x.connected)
-
-    def test_while_it_is_searched(self, server, ctx, wait_for):
-        server.answers = lambda search: False
-        (x,) = ctx.get_pvs("x")
-        x.go_idle()
-        assert "searching" in repr(x)
-        server.answers = lambda search: True
-        ctx.broadcaster.search_now()
-        wait_for(lambda: x.connected)
 
     def test_after_the_end_of_the_context(self, ctx, x):
         ctx.disconnect()
