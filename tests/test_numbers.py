@@ -1,4 +1,4 @@
-"""What counts as a number."""
+"""What counts as a number, and numbers of things."""
 from __future__ import annotations
 
 from decimal import Decimal
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from caproto import AlarmStatus, ClientConfiguration, ServerConfiguration, TimeStamp
-from caproto._numbers import is_real, whole
+from caproto._numbers import counted, is_real, whole
 
 
 @pytest.mark.parametrize("value", [5, np.int64(5), np.uint8(5), AlarmStatus(5)])
@@ -49,3 +49,9 @@ def test_time_stamps_take_the_numbers_of_numpy():
 
 def test_numbers_that_have_no_name_yet():
     assert AlarmStatus(np.int64(99)) is not None and AlarmStatus(np.int64(99)).value == 99
+
+
+def test_a_number_of_things():
+    assert [counted(number, "name") for number in (0, 1, 2)] == ["0 names", "1 name", "2 names"]
+    assert counted(1, "search", "searches") == "1 search"
+    assert counted(3, "PV is", "PVs are") == "3 PVs are"

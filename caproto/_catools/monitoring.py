@@ -225,6 +225,8 @@ class _Watch:
                 yield from self._not_found()
         if waiting:
             yield from self._not_found()
+        if self._condition is not None:
+            raise TimeUp(self._unmet(f"{self._extras.duration:g} s"))
         for name, why in self.without_value.items():
             if not why and name not in self.missing:
                 self.without_value[name] = "no value has come"
@@ -232,8 +234,6 @@ class _Watch:
                     Sample(name, "error", text="no value has come", place=place)
                     for place in self._places[name]
                 )
-        if self._condition is not None:
-            raise TimeUp(self._unmet(f"{self._extras.duration:g} s"))
         wanted = self._extras.updates
         if wanted and self._settings.exact:
             raise TimeUp(

@@ -11,7 +11,10 @@ from .extras import Extras
 from .options import Inquiry, Option, UsageError, flag
 from .settings import Settings, parse_seconds
 
-__all__ = ["EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "SHELLS", "SNAPSHOT", "extras_of"]
+__all__ = [
+    "EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "REPEATER", "SHARK", "SHELLS", "SNAPSHOT",
+    "extras_of",
+]
 
 SHELLS = ("bash", "zsh", "fish")
 _COLOURS: Mapping[str, bool] = {"always": True, "never": False}
@@ -84,6 +87,18 @@ def _give_number(name: str) -> Callable[[Settings, str], None]:
         if not number >= 0:
             raise UsageError(f"--{name} must be a number of 0 or more, not {argument!r}.")
         extras_of(settings).given[name] = argument
+
+    return apply
+
+
+def _give_port(name: str) -> Callable[[Settings, str], None]:
+    """Make the same of an option with the number of a port; several are put together."""
+
+    def apply(settings: Settings, argument: str) -> None:
+        if not (argument.isdecimal() and len(argument) <= 5 and 0 < int(argument) < 65536):
+            raise UsageError(f"--{name} must be a number from 1 to 65535, not {argument!r}.")
+        given = extras_of(settings).given
+        given[name] = f"{given.get(name, '')} {argument}"
 
     return apply
 
@@ -248,6 +263,26 @@ PUT = _with_exclusions({
 })
 INFO = _with_exclusions({**_JSON, **_PARTIAL, **_COMMON})
 EXPLAIN: Mapping[str, Option] = {**_JSON, **_COMMON}
+REPEATER: Mapping[str, Option] = {
+    "port": Option(
+        "PORT", "UDP port (default: EPICS_CA_REPEATER_PORT or 5065)", _give_port("port")
+    ),
+    "v": Option(
+        "", "Print which clients register and which are forgotten", _give("verbose"), "verbose"
+    ),
+}
+SHARK: Mapping[str, Option] = {
+    "format": Option(
+        "FORMAT",
+        "Python format string with {timestamp}, {ethernet}, {ip}, {transport}, {src}, {dst} and "
+        "{command}",
+        _give("format"),
+    ),
+    "server-port": Option(
+        "PORT", "Of a server, besides 5064 and EPICS_CA_SERVER_PORT; may be repeated",
+        _give_port("server-port"),
+    ),
+}
 SNAPSHOT: Mapping[str, Option] = {
     "f": _COMMON["from"]._replace(word="from"),
     "atol": Option("NUMBER", "Smaller differences do not count", _give_number("atol")),

@@ -387,8 +387,8 @@ def _raw(data: bytes, layout: Layout) -> tuple[bytes, int]:
     count, rest = divmod(len(data), layout.item_size)
     if rest:
         raise CaprotoValueError(
-            f"{counted(len(data), 'byte')}: no whole number of elements of {layout.native}, "
-            f"which take {layout.item_size} bytes each"
+            f"{counted(len(data), 'byte is', 'bytes are')} not a whole number of elements of "
+            f"{layout.native}, which take {layout.item_size} bytes each"
         )
     return data, count
 

@@ -110,6 +110,6 @@ def _check_size(name: str, size: int, data_type: int, count: int, number: int) -
     if count == 1 and size > offset and LAYOUTS[data_type].native is ChannelType.STRING:
         return
     raise Deviation(
-        f"{name} for id {number} has {counted(size, 'byte')}; "
-        f"{counted(count, 'element')} of {ChannelType(data_type).name} need {offset + wanted}"
+        f"{name} for id {number} has {counted(size, 'byte')}, not the {offset + wanted} of "
+        f"{counted(count, 'element')} of {ChannelType(data_type).name}"
     )

@@ -1,72 +1,65 @@
-"""caproto-repeater: pass the beacons of servers on to all Channel Access clients of this host.
-
-One repeater per host is enough; a second one sees that, and ends at once without complaint.
-Clients, those of the EPICS C library included, find it at the port EPICS_CA_REPEATER_PORT (5065).
-"""
+"""caproto-repeater: pass the beacons of servers on to all Channel Access clients of this host."""
 from __future__ import annotations
 
-import argparse
-import errno
-import logging
 import sys
-from collections.abc import Sequence
 
-from .._errors import CaprotoNetworkError
-from .._log import config_caproto_logging
-from ..sync.repeater import run
+from .._catools.entry import TYPE_CHECKING, entry
+
+if TYPE_CHECKING:
+    from .._catools.program import Tool
+    from .._catools.settings import Settings
 
 __all__ = ["main"]
 
 
-def _parser() -> argparse.ArgumentParser:
-    summary, details = (__doc__ or "").split("\n\n", 1)
-    parser = argparse.ArgumentParser(
-        prog="caproto-repeater", description=summary.partition(": ")[2], epilog=details
-    )
-    parser.add_argument(
-        "--port", type=_port, help="UDP port to listen on (default: EPICS_CA_REPEATER_PORT or 5065)"
-    )
-    parser.add_argument(
-        "-v", "--verbose", action="store_true",
-        help="print which clients register and which are forgotten",
-    )
-    return parser
+def _work(settings: Settings, words: list[str]) -> int:
+    import errno
+    import logging
 
+    from .._catools.more_options import extras_of
+    from .._catools.options import UsageError
+    from .._errors import CaprotoNetworkError
+    from .._log import config_caproto_logging
+    from ..sync.repeater import run
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 65535")
-    return port
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit code; 0 also if a repeater runs already.
-    """
-    options = _parser().parse_args(arguments)
-    level = logging.INFO if options.verbose else logging.WARNING
-    config_caproto_logging(file=sys.stderr, level=level)
+    if words:
+        raise UsageError(f"'{words[0]}' is not an option. {settings.hint}")
+    given = extras_of(settings).given
+    verbose = "verbose" in given
+    ports = given.get("port", "").split()
+    config_caproto_logging(file=sys.stderr, level=logging.INFO if verbose else logging.WARNING)
     try:
-        run(port=options.port)
-    except CaprotoNetworkError as exc:
-        if exc.errno == errno.EADDRINUSE:
-            if options.verbose:
-                print(f"caproto-repeater: {exc.strerror}; a repeater runs already",
-                      file=sys.stderr)
-            return 0
-        print(f"caproto-repeater: {exc.strerror}", file=sys.stderr)
-        return 1
+        run(port=int(ports[-1]) if ports else None)
+    except CaprotoNetworkError as error:
+        runs_already = error.errno == errno.EADDRINUSE
+        if verbose or not runs_already:
+            note = "; a repeater runs already" * runs_already
+            print(f"{settings.tool}: {error.strerror}{note}", file=sys.stderr)
+        return 0 if runs_already else 1
     return 0
+
+
+def _tool() -> Tool:
+    from .._catools.more_options import REPEATER
+    from .._catools.options import HELP
+    from .._catools.program import Tool
+
+    return Tool(
+        name="caproto-repeater",
+        usage="[options]",
+        about="Passes the beacons of servers on to all Channel Access clients of this host, until "
+        "Ctrl-C.\n"
+        "One repeater per host is enough; a second one sees that, and ends at once without "
+        "complaint.\n"
+        "Clients, those of the EPICS C library included, find it at the port "
+        "EPICS_CA_REPEATER_PORT.",
+        options={**HELP, **REPEATER},
+        work=_work,
+        failed=2,
+    )
+
+
+main = entry(_tool)
 
 
 if __name__ == "__main__":

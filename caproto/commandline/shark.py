@@ -1,81 +1,70 @@
-"""caproto-shark: print the Channel Access commands in a capture of network traffic.
-
-The capture (pcap or pcapng) comes from a file or from standard input:
-sudo tcpdump -i any -w - | caproto-shark
-"""
+"""caproto-shark: print the Channel Access commands in a capture of network traffic."""
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
 
-from .._errors import CaprotoError
-from ..sync.shark import shark
+from .._catools.entry import TYPE_CHECKING, entry
+
+if TYPE_CHECKING:
+    from .._catools.program import Tool
+    from .._catools.settings import Settings
 
 __all__ = ["main"]
 
 _FORMAT = "{timestamp:.6f} {src}:{transport.sport}->{dst}:{transport.dport} {command!r}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    summary, details = (__doc__ or "").split("\n\n", 1)
-    parser = argparse.ArgumentParser(
-        prog="caproto-shark", description=summary.partition(": ")[2], epilog=details
-    )
-    parser.add_argument("file", nargs="?", default="-", help="the capture; - (default) for stdin")
-    parser.add_argument(
-        "--format", default=_FORMAT,
-        help="Python format string with {timestamp}, {ethernet}, {ip}, {transport}, {src}, {dst} "
-        f"and {{command}} (default: {_FORMAT})",
-    )
-    parser.add_argument(
-        "--server-port", type=int, action="append", default=[], metavar="PORT",
-        help="port of a server, besides 5064 and EPICS_CA_SERVER_PORT; may be repeated",
-    )
-    return parser
+def _work(settings: Settings, words: list[str]) -> int:
+    from contextlib import ExitStack
 
+    from .._catools.more_options import extras_of
+    from .._catools.options import UsageError
+    from .._errors import CaprotoError
+    from ..sync.shark import shark
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Default: those of the process.
-
-    Returns
-    -------
-    int
-        Exit code.
-    """
-    options = _parser().parse_args(arguments)
-    if sys.stdout is None:
-        print("caproto-shark: standard output is closed", file=sys.stderr)
-        return 1
+    if words[1:]:
+        raise UsageError(f"Only one capture can be read, not '{words[1]}', too. {settings.hint}")
+    given = extras_of(settings).given
+    form = given.get("format", _FORMAT)
+    ports = [int(port) for port in given.get("server-port", "").split()]
     with ExitStack() as stack:
         try:
-            file = (
-                sys.stdin.buffer if options.file == "-"
-                else stack.enter_context(open(options.file, "rb"))
-            )
-            for seen in shark(file, server_ports=options.server_port):
-                line = options.format.format(**seen._asdict())
-                if "\n" not in options.format:  # long commands are written on several lines
+            name = words[0] if words else "-"
+            file = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+            for seen in shark(file, server_ports=ports):
+                line = form.format(**seen._asdict())
+                if "\n" not in form:  # long commands are written on several lines
                     line = " ".join(map(str.strip, line.splitlines()))
                 print(line, flush=True)
         except BrokenPipeError:  # whoever reads this has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except KeyboardInterrupt:
-            pass
+            raise
         except (CaprotoError, OSError) as error:
-            print(f"caproto-shark: {error}", file=sys.stderr)
+            print(f"{settings.tool}: {error}", file=sys.stderr)
             return 1
         except (LookupError, AttributeError, ValueError) as error:
-            print(f"caproto-shark: --format: {error!r}", file=sys.stderr)
-            return 2
+            raise UsageError(f"--format: {error!r}. {settings.hint}") from None
     return 0
+
+
+def _tool() -> Tool:
+    from .._catools.more_options import SHARK
+    from .._catools.options import HELP
+    from .._catools.program import Tool
+
+    return Tool(
+        name="caproto-shark",
+        usage="[options] [FILE]",
+        about="Prints the Channel Access commands in a capture (pcap or pcapng) of network "
+        "traffic.\n"
+        "FILE is - (default) for standard input:  sudo tcpdump -i any -w - | caproto-shark\n"
+        f"Each is printed by --format {_FORMAT!r}.",
+        options={**HELP, **SHARK},
+        work=_work,
+        failed=2,
+    )
+
+
+main = entry(_tool)
 
 
 if __name__ == "__main__":

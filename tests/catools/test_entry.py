@@ -10,7 +10,7 @@ import pytest
 from caproto.commandline.get import main
 from tests.harness.ioc_process import clean_environ
 
-TOOLS = ("get", "put", "monitor", "info", "explain", "snapshot")
+TOOLS = ("get", "put", "monitor", "info", "explain", "snapshot", "repeater", "shark")
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,7 @@ def test_where_names_and_values_are(file):
     path, places = file('# list\na b\n{"name": "c", "value": 1}\n'), {}
     names_from([path], places)
     assert places == {"a": f"{path}, line 2", "b": f"{path}, line 2", "c": f"{path}, line 3"}
-    (value,) = assignments_from([file("\na   two   words  \n")])
+    (value,), _ = assignments_from([file("\na   two   words  \n")])
     assert (value.place, value.text) == (f"{path}, line 2", "two   words")
 
 

@@ -1,6 +1,8 @@
 """caproto-shark as users run it."""
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +88,24 @@ def test_closed_standard_output(capture: Path) -> None:
     command = f"{sys.executable} -m caproto.commandline.shark {capture} >&-"
     done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, "caproto-shark: standard output is closed\n")
+
+
+def test_ctrl_c(tmp_path: Path) -> None:
+    """Silent, at any moment, and as a signal ends a program."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "caproto.commandline.shark", str(pipe)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with pipe.open("wb"):  # waits until the tool reads it
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == -signal.SIGINT
+
+
+def test_several_captures_and_wrong_ports_are_refused(
+    capture: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(capture), "other"]) == 2
+    assert main([str(capture), "--server-port", "x"]) == 2
+    assert main([str(capture), "--server-port", "7000", "--server-port=7001"]) == 0
+    assert capfd.readouterr().err.count("\n") == 2

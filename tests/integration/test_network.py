@@ -99,7 +99,7 @@ def test_a_circuit_whose_packets_vanish_is_unresponsive_and_comes_back(rig):
     assert client.ask("x.circuit_manager is manager")
     client.do("x.write(43)", "wait_for(lambda: values[-1] == 43.0)")
     first, last = warnings(client)
-    assert "does not respond" in first and "1 PVs are unusable" in first
+    assert "does not respond" in first and "1 PV is unusable" in first
     assert "responds again" in last
 
 
@@ -124,7 +124,7 @@ def test_a_host_that_swallows_connects_delays_nobody_and_is_tried_again(rig):
     )
     client.do("wait_for(lambda: log)")
     assert warnings(client) == [
-        f"Cannot connect to {place}: the host does not answer; 1 PVs will be retried"
+        f"Cannot connect to {place}: the host does not answer; 1 PV will be retried"
     ]
     rig.hosts[0].let_pass()
     assert client.ask("x.read().data.tolist()") == [3.14]

@@ -124,7 +124,7 @@ def test_its_repr_says_where_it_goes_and_how_far_it_came():
     pair = Pair(priority=3).greet()
     pair.connect("x")
     text = repr(pair.client)
-    for part in "CLIENT", "10.0.0.1:5064", "priority=3", "1 channels", "server CONNECTED":
+    for part in "CLIENT", "10.0.0.1:5064", "priority=3", "1 channel,", "server CONNECTED":
         assert part in text
 
 

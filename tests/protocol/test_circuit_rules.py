@@ -145,7 +145,7 @@ def test_a_reply_has_as_many_elements_as_were_asked_for(pair, kind, count):
     request, reply = OPERATIONS[kind]
     pair.send(CLIENT, request(5))
     wrong = reply(5, count=count)
-    words = f"{type(wrong).__name__} for id 5 has {count} elements, not 2"
+    words = f"{type(wrong).__name__} for id 5 has {count} elements?, not 2"
     not_sent(pair, SERVER, wrong, words)
     deviates(pair, wrong, words, usable=True)
     assert pair.client.pending == {}
@@ -174,7 +174,7 @@ def test_the_reply_to_an_old_read_carries_no_status(pair):
     """2.3: but the cid, and an even one does not excuse a wrong number of elements."""
     pair.send(CLIENT, ReadRequest(DOUBLE, 2, SID, 5))
     wrong = ReadResponse([1.0], DOUBLE, 1, 2, 5)
-    deviates(pair, wrong, "ReadResponse for id 5 has 1 elements, not 2", usable=True)
+    deviates(pair, wrong, "ReadResponse for id 5 has 1 element, not 2", usable=True)
 
 
 @pytest.mark.parametrize("data_type", [ChannelType.STSACK_STRING, ChannelType.CLASS_NAME])

@@ -89,7 +89,7 @@ def test_a_subscription_lives_from_its_request_to_its_cancel(pair, channel, othe
     ("wrong", "words"),
     [
         (EventAddResponse([1, 2], LONG, 2, 1, SUBID), "has type 5, not 6"),
-        (EventAddResponse([1.0], DOUBLE, 1, 1, SUBID), "has 1 elements, not 2"),
+        (EventAddResponse([1.0], DOUBLE, 1, 1, SUBID), "has 1 element, not 2"),
         (EventAddResponse([1.0] * 3, DOUBLE, 3, 1, SUBID), "has 3 elements, not 2"),
         (ReadNotifyResponse([1, 2], LONG, 2, 1, SUBID), "has type 5, not 6"),
     ],

@@ -798,7 +798,7 @@ def test_a_zero_inside_a_text():
 
 @pytest.mark.parametrize("size", [1, 7, 9])
 def test_raw_bytes_must_be_whole_elements(size):
-    with pytest.raises(CaprotoValueError, match=f"{size} bytes.*DOUBLE.*8 bytes each"):
+    with pytest.raises(CaprotoValueError, match=f"{size} byte.*DOUBLE.*8 bytes each"):
         encode(bytes(size), ChannelType.DOUBLE)
 
 

@@ -154,7 +154,7 @@ def test_a_lost_segment_is_reported_and_reading_goes_on():
     first, error, last = (seen.command for seen in shark(capture.file()))
     assert isinstance(first, VersionRequest) and isinstance(last, CreateChanRequest)
     assert isinstance(error, RemoteProtocolError)
-    assert str(error) == f"{len(NAME)} bytes are missing in the capture"
+    assert str(error) == f"{len(NAME)} bytes missing in the capture"
 
 
 def test_wrong_bytes_are_reported_and_reading_goes_on():

@@ -229,10 +229,9 @@ class Home:
                 self.unwatch(pv, waiter)
         if not ready():
             self.check_open(pv)
-            timeout = deadline.timeout
             raise CaprotoTimeoutError(
-                self.table.why_not_connected(pv, timeout, self.now())
-                or f"{pv.name!r} was not found {waited('within', timeout)}: "
+                self.table.why_not_connected(pv, deadline.timeout, self.now())
+                or f"{pv.name!r} was not found {waited('within', deadline.timeout)}: "
                 f"{self.searches.why_not_found()}"
             )
 

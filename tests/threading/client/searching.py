@@ -66,6 +66,9 @@ class Verdicts:
         self.verdicts = list(verdicts)
         self.beacons: list[tuple] = []
 
+    def heard(self) -> int:
+        return len(self.beacons)
+
     def beacon(self, host, port, number, version, now):
         self.beacons.append((host, port, number, version))
         return self.verdicts.pop(0)

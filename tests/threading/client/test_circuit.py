@@ -64,7 +64,7 @@ def test_facts_for_users(ctx, server, wait_for):
     assert manager.circuit.address == server.address
     assert repr(manager) == (
         f"<VirtualCircuitManager: connected to 127.0.0.1:{server.port}, priority 0, 2 PVs, "
-        "1 subscriptions>"
+        "1 subscription>"
     )
 
 

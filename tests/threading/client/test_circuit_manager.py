@@ -28,7 +28,7 @@ def test_facts(server, ctx, x):
     assert manager.time_since_last_heard() < 10
     host, port = server.address
     assert repr(manager).startswith(f"<VirtualCircuitManager: connected to {host}:{port}, ")
-    assert repr(manager).endswith("priority 0, 1 PVs, 0 subscriptions>")
+    assert repr(manager).endswith("priority 0, 1 PV, 0 subscriptions>")
 
 
 def test_what_it_gives_is_a_copy(x):

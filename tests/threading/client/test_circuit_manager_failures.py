@@ -58,7 +58,7 @@ def test_refused_connects_are_tried_again_with_growing_delays(caplog, wait_for):
     pauses = [b - a for a, b in zip(moments, moments[1:], strict=False)]
     assert all(pause >= least for pause, least in zip(pauses, (0.04, 0.09, 0.19)))
     assert caplog.records[0].getMessage() == (
-        f"Cannot connect to 127.0.0.1:{server.port}: Connection refused; 1 PVs will be retried"
+        f"Cannot connect to 127.0.0.1:{server.port}: Connection refused; 1 PV will be retried"
     )
     # No busy loop: one search and one attempt for each pause.
     assert len(server.searches) <= len(caplog.records) + 2
@@ -104,7 +104,7 @@ def test_a_connect_that_hangs_ends_and_is_tried_again(caplog, wait_for, black_ho
                 wait_for(lambda: len(caplog.records) >= 2)
             assert caplog.records[0].getMessage() == (
                 f"Cannot connect to 127.0.0.1:{server.port}: the host does not answer; "
-                "1 PVs will be retried"
+                "1 PV will be retried"
             )
             drain()
             server.start_tcp()
@@ -389,7 +389,7 @@ def test_operations_fail_once_and_the_writes_are_not_repeated(
         with caplog.at_level(logging.WARNING, "caproto.circ"):
             with pytest.raises(DeadCircuitError, match=f"127.0.0.1:{server.port}"):
                 x.write(2.5)
-            wait_for(lambda: "searching for 1 PVs again" in caplog.text)
+            wait_for(lambda: "searching for 1 PV again" in caplog.text)
         assert x.read().data[0] == 1.5
         assert len(server.received(ca.WriteNotifyRequest)) == 1
 

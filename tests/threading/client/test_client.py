@@ -59,7 +59,7 @@ def test_connect(ctx):
     dt.wait_for_connection()
     x.wait_for_connection()
     assert "connected to 127.0.0.1" in repr(dt) and dt.connected
-    assert "0 searches pending, 1 circuits, 2 PVs" in repr(ctx)
+    assert "0 searches pending, 1 circuit, 2 PVs" in repr(ctx)
     assert ctx.get_pvs("random_walk:dt", "random_walk:x") == [dt, x]
 
 

@@ -205,7 +205,7 @@ class TestFacts:
         x, y, *_ = ctx.get_pvs("x", "y", "not there", "nor this")
         for pv in (x, y):
             pv.wait_for_connection()
-        assert "2 searches pending, 1 circuits, 4 PVs (0 idle)" in repr(ctx)
+        assert "2 searches pending, 1 circuit, 4 PVs (0 idle)" in repr(ctx)
         x.go_idle()
         wait_for(lambda: "(1 idle)" in repr(ctx))
         ctx.disconnect()
@@ -233,7 +233,7 @@ class TestFacts:
         ctx.log.setLevel("DEBUG")
         seen = threading.Event()
         handler = logging.Handler()
-        handler.emit = lambda record: seen.set() if "3 searches" in record.getMessage() else None
+        handler.emit = lambda record: seen.set() if "an answer: 3" in record.getMessage() else None
         ctx.log.addHandler(handler)
         ctx.get_pvs("a", "b", "c")
         assert seen.wait(10)

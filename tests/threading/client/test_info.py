@@ -293,7 +293,7 @@ class TestPrinting:
         assert "Context: 0 searches pending, 0 circuits" in ctx._repr_html_()
         ctx.get_pv("x").wait_for_connection()
         html = ctx._repr_html_()
-        assert f"127.0.0.1:{server.port}" in html and "1 circuits, 1 PVs" in html
+        assert f"127.0.0.1:{server.port}" in html and "1 circuit, 1 PV" in html
 
     def test_ipython_prints_it(self, server, ctx):
         pretty = pytest.importorskip("IPython.lib.pretty").pretty

@@ -117,7 +117,7 @@ class TestStates:
         for text in self.check(not_found, "searching for "):
             assert "not found" in text and "127.0.0.1" in text
         assert not_found.channel is None and not_found.circuit_manager is None
-        assert "1 searches pending" in repr(ctx)
+        assert "1 search pending" in repr(ctx)
 
     def test_connecting(self, connecting):
         port = connecting.context.configuration.server_port

@@ -31,7 +31,7 @@ def test_it_can_be_cancelled(make_broadcaster, peer, wait_for):
     broadcaster.search(queue.Queue(), ["a", "b"])
     peer.search("a")
     broadcaster.cancel("a")
-    wait_for(lambda: "1 names" in repr(broadcaster))
+    wait_for(lambda: "1 name is" in repr(broadcaster))
     broadcaster.cancel("b")
     wait_for(lambda: "0 names" in repr(broadcaster))
 

@@ -130,7 +130,7 @@ def test_a_reply_of_another_length_is_an_error_that_names_the_pv(server, ctx, co
     table = ctx.table(["wave"], data_type="native", count=2)
     if connected:
         table.wait_for_connection()
-    assert str(table.read().errors["wave"]) == "'wave': the read failed: 1 elements came, not 2"
+    assert str(table.read().errors["wave"]) == "'wave': the read failed: 1 element came, not 2"
 
 
 @pytest.mark.parametrize("wait", [True, False])

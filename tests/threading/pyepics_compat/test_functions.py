@@ -167,7 +167,7 @@ class TestMany:
         assert epics.caget_many([name("y")], timeout=seconds, **options) == [4.5]
 
     def test_wrong_arguments(self, name):
-        with pytest.raises(CaprotoValueError, match="2 names, but 1 values"):
+        with pytest.raises(CaprotoValueError, match="2 names, but 1 value$"):
             epics.caput_many(["a", "b"], [1])
         with pytest.raises(CaprotoValueError, match="wait must be"):
             epics.caput_many(["a"], [1], wait="some")

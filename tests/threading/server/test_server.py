@@ -82,7 +82,7 @@ def test_clients_are_those_that_are_connected(serve):
         (one,) = server.clients
         assert isinstance(one, Connection)
         assert one.address == client.socket.getsockname()
-        assert "1 clients" in repr(server) and str(server.tcp_port) in repr(server)
+        assert "1 client>" in repr(server) and str(server.tcp_port) in repr(server)
     wait_for(lambda: server.clients == ())
 
 
