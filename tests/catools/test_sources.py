@@ -62,7 +62,7 @@ def test_csv_is_refused(file):
 def test_only_line_feeds_end_lines(file):
     text = "a\u2028b\x85c\x0bd"
     path = file(f'{{"name": "a", "value": "{text[:-2]}"}}\r\nb {text}\r\n')
-    first, second = assignments_from([path])
+    (first, second), _ = assignments_from([path])
     assert (first.value, second.text) == (text[:-2], text)
 
 

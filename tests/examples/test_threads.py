@@ -43,7 +43,7 @@ def test_slow_callbacks(demo_ioc):
 def test_go_idle(start_demo):
     text = output(play(start_demo("types_and_enums").environ, "go_idle.py"))
     assert "types:double 3.25\n" in text and "types:string hello\n" in text
-    counts = re.findall(r"(\d+) circuits, (\d+) PVs \((\d+) idle\)", text)
+    counts = re.findall(r"(\d+) circuits?, (\d+) PVs \((\d+) idle\)", text)
     assert counts == [("1", "3", "0"), ("1", "6", "3"), ("1", "8", "6"), ("0", "8", "8")]
     states = re.findall(r"<PV 'types:double': (\w+)", text)
     assert states == ["idle", "connected"]
