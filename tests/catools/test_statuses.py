@@ -45,6 +45,8 @@ TABLE = [
     *[(f"{tool} -w x double", 0, 2) for tool in ("get", "info", "explain")],
     ("get --format {x} double", 1, 2), ("get --format {value:x} double", 1, 2),
     ("get --partial double " + 992 * "x", 1, 2),
+    *[(f"{tool} double {992 * 'x'}", 1, 2) for tool in ("get", "info", "explain")],
+    ("monitor --duration 0.2 double " + 992 * "x", 1, 2), ("put " + 992 * "x" + " 1", 1, 2),
 ]
 
 
