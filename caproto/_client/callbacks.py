@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from .._errors import CaprotoKeyError, CaprotoTypeError
 from .._log import LogAllowance
+from .._numbers import counted
 
 Function = Callable[..., object]
 #: Returns a function, or None if it was garbage-collected.
@@ -129,8 +130,8 @@ class Callbacks:
         withheld = allowance.take(now)
         if withheld is not None:
             log.error(
-                "%r: the user callback %s failed %d more times, the last time with %r",
-                pv_name, name, withheld + 1, error,
+                "%r: the user callback %s failed %s, the last time with %r",
+                pv_name, name, counted(withheld + 1, "more time"), error,
             )
 
 

@@ -17,6 +17,7 @@ from ..._client.interfaces import Update
 from ..._client.pvs import carrier_of
 from ..._client.subscriptions import SubscriptionState
 from ..._errors import CaprotoTypeError
+from ..._numbers import counted
 from ._home import ClientPV, home_of
 from ._reentry import must_not_wait, refusal
 
@@ -199,7 +200,8 @@ class Subscription(SubscriptionState):
                 if withheld is not None:
                     warnings.append((entry.name, withheld))
         for name, withheld in warnings:
-            others = f" ({withheld} more have died since the last such line.)" if withheld else ""
+            died = counted(withheld, "more has", "more have")
+            others = f" ({died} died since the last such line.)" if withheld else ""
             self.log.warning(_DIED, self.pv.name, name, others)
         self._reconcile()
 

@@ -80,6 +80,18 @@ def test_a_name_that_is_not_found(ioc, wait_for):
         assert taken(row).state == SEARCHING
 
 
+def test_a_removed_row_is_not_searched_any_more(ioc, wait_for):
+    with source_of(ioc) as source:
+        (row,) = source.add(["nonsense"])
+        wait_for(lambda: "searched " in source.describe(row))
+        source.remove(row)
+        (again,) = source.add(["other"])
+        wait_for(lambda: "searched " in source.describe(again))
+        assert source.describe(row).startswith("'nonsense': idle")
+        (row,) = source.add(["nonsense"])
+        wait_for(lambda: "searched " in source.describe(row))
+
+
 def test_names_that_cannot_be_searched(ioc):
     with source_of(ioc) as source:
         with pytest.raises(CaprotoValueError):
