@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from .id_ranges import Offsets, Records
 
+    Ids = NDArray[numpy.uint32]
+
 #: Commands that may come in blocks.
 _COMMANDS = frozenset({EventAddRequest.ID, ReadNotifyRequest.ID, WriteNotifyRequest.ID})
 #: The status of a success, as it is in memory.
@@ -127,10 +129,10 @@ def split_columns(
             and data[start : start + 8] == data[end : end + 8]
             and not extended
         ):
-            records = _run(data, start, size)
+            records, ids = _run(data, start, size)
             end = start + max(len(records), 1) * (16 + size)
             fields = (command, size, data_type, count)
-            blocks, rest = _sort(records, fields, ranges, sender) if len(records) else ([], None)
+            blocks, rest = _sort(records, ids, fields, ranges, sender) if len(ids) else ([], None)
             if blocks:
                 if done < start:
                     split(
@@ -148,8 +150,8 @@ def split_columns(
     return done + begun, needed
 
 
-def _run(data: bytes, start: int, size: int) -> Records:
-    """Return the messages from *start* on that differ in nothing but id and payload.
+def _run(data: bytes, start: int, size: int) -> tuple[Records, Ids]:
+    """Return the messages from *start* on that differ in nothing but id and payload; and their ids.
 
     There are none if the status of the first one is not a success.
     """
@@ -158,29 +160,38 @@ def _run(data: bytes, start: int, size: int) -> Records:
     heads = parts["head"]
     same = heads == heads[0]
     same &= parts["parameter1"] == _NORMAL
+    number = _count_first(same)
     # As bytes: a selection of structures would not copy what is between their fields.
-    records = parts.view(f"V{kind.itemsize}")
-    return records if same.all() else records[: int(same.argmin())]
+    return parts.view(f"V{kind.itemsize}")[:number], parts["id"][:number]
+
+
+def _count_first(flags: NDArray[numpy.bool_]) -> int:
+    """Count the True ones before the first False one; of one or more flags.
+
+    With ``all()``, a chunk of replies would take 5 µs more.
+    """
+    first = int(flags.argmin())
+    return len(flags) if flags[first] else first
 
 
 def _sort(
     records: Records,
+    ids: Ids,
     fields: tuple[int, int, int, int],
     ranges: Sequence[IdRange],
     sender: Address | None,
 ) -> tuple[list[Block], Records | None]:
     """Make blocks of the records that belong to *ranges*; return also those that do not."""
     command, size, data_type, count = fields
-    ids = records.view(record_type(size))["id"].astype(numpy.intp)
     blocks: list[Block] = []
     rest: NDArray[numpy.bool_] | None = None
     for one in ranges:
         if not _fits(one, command, size, data_type, count):
             continue
-        offsets = ids - one.first
+        offsets = numpy.subtract(ids, one.first, dtype=numpy.intp)
         # As unsigned numbers, those below the range are above it.
         inside = offsets.view(numpy.uintp) < one.size
-        if inside.all():
+        if _count_first(inside) == len(inside):
             return [_block(one, records, offsets, fields, sender)], None
         if inside.any():
             blocks.append(_block(one, records[inside], offsets[inside], fields, sender))

@@ -201,7 +201,7 @@ class Block(Message):
             return
         live = whole.live
         known = live[self.offsets]
-        if not known.all():
+        if numpy.count_nonzero(known) != len(known):
             self._keep(known)
         if whole.subscribes:
             return
