@@ -67,7 +67,7 @@ class Transport:
         self.outbox: deque[Payload] = deque()
         #: How much the socket took of the first buffer in the outbox, by piece.
         self._sent: list[int] = []
-        self._gate = allocate_lock()  # taken with the token; it can be asked whether it is free
+        self._gate = allocate_lock()  # taken within the token; it can be asked whether it is free
         self.token = RLock()
         self.taken_at = -math.inf
         self._waiting = False  # whether the socket was full when we last tried
@@ -119,7 +119,7 @@ class Transport:
 
     def detach(self) -> None:
         """Write nothing more to the socket, nor to its descriptor: it is about to be closed."""
-        with self._gate, self.token:
+        with self.token, self._gate:
             self._socket = None
 
     # ---- for any thread
@@ -141,7 +141,9 @@ class Transport:
             while outbox and self.established:
                 if gate.locked():
                     return True  # the thread with the token writes ours, too
-                with gate, self.token:
+                # Released in this order: who finds the gate shut must be another thread, or told by
+                # the token that it is not.
+                with self.token, gate:
                     full = self._write(outbox, self._sent)
                 if full:
                     if not serving:

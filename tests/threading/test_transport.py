@@ -183,6 +183,32 @@ def test_the_thread_is_woken_when_it_can_write_not_before(pipe):
     pipe.transport.wakeup = wakeup
 
 
+def test_the_thread_that_shuts_the_gate_owns_the_token_until_it_is_open(pipe):
+    """Else a signal handler that came in between would leave its request to its own thread."""
+    transport, seen = pipe.transport, []
+
+    class Watched:
+        def __init__(self, gate) -> None:
+            self._gate = gate
+
+        def locked(self) -> bool:
+            return self._gate.locked()
+
+        def __enter__(self) -> None:
+            self._gate.acquire()
+            seen.append(transport.token._is_owned())
+
+        def __exit__(self, *exception) -> None:
+            self._gate.release()
+            seen.append(transport.token._is_owned())
+
+    transport._gate = Watched(transport._gate)
+    transport.queue([b"x"])
+    assert transport.flush()
+    transport.detach()
+    assert seen == [True] * 4
+
+
 def test_the_thread_does_not_wake_itself(pipe):
     """It waits for the socket to take bytes, and would not sleep."""
     pipe.transport.queue([BIG])
