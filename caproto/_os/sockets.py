@@ -276,10 +276,11 @@ class WakeUp:
         If there are no descriptors left.
     """
 
-    __slots__ = ("_pending", "_receiver", "_sender")
+    __slots__ = ("_clears", "_receiver", "_sender", "_sent_after")
 
     def __init__(self) -> None:
-        self._pending = False
+        self._clears = 0
+        self._sent_after = -1  # how many times it had been cleared when a byte was sent last
         with making_socket():
             self._receiver, self._sender = socket.socketpair()
         try:
@@ -291,12 +292,14 @@ class WakeUp:
 
     def set(self) -> None:
         """Wake the sleeper, now or at its next poll."""
-        if self._pending:
+        clears = self._clears
+        if self._sent_after == clears:
             return
         try:
-            self._pending = True
             self._send()
-        except BaseException:  # Ctrl-C: another thread may rely on the byte
+            # Only now: a signal handler may come before, call this, and wait for the sleeper.
+            self._sent_after = clears
+        except BaseException:  # Ctrl-C
             self._send()
             raise
 
@@ -313,9 +316,9 @@ class WakeUp:
                 pass
         except OSError:
             pass
-        # After the draining: a set in between finds the flag up, sends nothing, and need not,
-        # because its work is already where the sleeper is about to look.
-        self._pending = False
+        # After the draining: a set in between may send nothing, and need not, because its work is
+        # already where the sleeper is about to look.
+        self._clears += 1
 
     def wait(self, timeout: float) -> None:
         """Sleep until woken, at most *timeout* seconds; for a thread that has no other socket."""

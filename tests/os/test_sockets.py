@@ -195,6 +195,43 @@ def test_many_sets_are_one_wake_up(wake: WakeUp) -> None:
     assert poll({wake: READABLE}, 0) == [wake]
 
 
+def test_a_set_inside_a_set_wakes_at_once(wake: WakeUp) -> None:
+    """A signal handler may come before the outer one has sent its byte, and wait."""
+    sender, inner = wake._sender, []
+
+    class Interrupted:
+        def send(self, data: bytes) -> int:
+            if not inner:
+                inner.append("set")
+                wake.set()
+                inner.append(poll({wake: READABLE}, 0))
+            return sender.send(data)
+
+    wake._sender = Interrupted()  # type: ignore[assignment]
+    wake.set()
+    wake._sender = sender
+    assert inner == ["set", [wake]]
+    wake.clear()
+    wake.set()
+    assert poll({wake: READABLE}, 0) == [wake]
+
+
+def test_a_set_that_is_overtaken_by_a_clear_is_not_relied_on(wake: WakeUp) -> None:
+    sender = wake._sender
+
+    class Slow:
+        def send(self, data: bytes) -> int:
+            sent = sender.send(data)
+            wake.clear()  # the sleeper is quicker than the rest of `set`
+            return sent
+
+    wake._sender = Slow()  # type: ignore[assignment]
+    wake.set()
+    wake._sender = sender
+    wake.set()
+    assert poll({wake: READABLE}, 0) == [wake]
+
+
 def test_set_after_close_does_no_harm() -> None:
     wake = WakeUp()
     wake.close()
