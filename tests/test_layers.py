@@ -95,13 +95,13 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 6: the parts of the client that know no circuit
     (
         "threading",
-        "threading.client._reentry",
         "threading._waiting",
     ),
     (
         "threading.client._callback_queue",
         "threading._lifetime",
         "threading.client._notes",
+        "threading.client._reentry",
         "threading.client._search_socket",
         "threading._service_thread",
         "threading._transport",

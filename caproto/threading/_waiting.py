@@ -26,6 +26,10 @@ now: Callable[[], float] = time.monotonic
 yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 
+#: Background threads that are being started now.
+starting: list[threading.Thread] = []
+
+
 def start_thread(thread: threading.Thread) -> None:
     """Start *thread*; for background threads, which no Ctrl-C interrupts.
 
@@ -34,7 +38,16 @@ def start_thread(thread: threading.Thread) -> None:
     RuntimeError
         If the system cannot start one.
     """
-    thread.start()
+    starting.append(thread)
+    try:
+        thread.start()
+    finally:
+        starting.remove(thread)
+
+
+def is_starting(ident: int) -> bool:
+    """Tell whether whoever starts the thread with this ident still waits for its first steps."""
+    return any(one.ident == ident and not one.is_alive() for one in starting.copy())
 
 
 def join_thread(thread: threading.Thread, timeout: float | None) -> None:

@@ -334,6 +334,8 @@ class TestFork:
                 else:
                     raise AssertionError("it should have failed")
             assert not x.connected and "closed" in repr(x) and "before fork" in repr(ctx)
+            from caproto.threading.client import _reentry
+            assert not _reentry._serving  # new threads may have the same idents
             x.go_idle()
             sub.clear()
             x.unsubscribe_all()

@@ -1,6 +1,7 @@
 """CallbackHandler: callbacks about the connection or the access rights of one PV."""
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Final, Literal
@@ -9,6 +10,7 @@ from ..._client.announcements import PVCallback
 from ..._client.arguments import check_token
 from ..._client.callbacks import Function, listener
 from ._home import ClientPV, home_of
+from ._reentry import inside, must_not_wait, refusal
 
 #: The subjects of handlers: a state, given as text, or AccessRights.
 News = Literal["state", "access_rights"]
@@ -57,12 +59,17 @@ class CallbackHandler:
         ------
         CaprotoTypeError
             If *function* cannot be called so, or not be held weakly.
+        ReentrantCallError
+            If this thread is inside another call of caproto.
         """
+        home = home_of(self.pv)
+        if inside(home.locks):
+            raise refusal(f"PV.{self._news}_callback.add_callback of {self.pv.name!r}")
         reference, token = listener(function, f"f(pv, {self._news})"), next(_tokens)
         states, access = (reference, None) if self._news == "state" else (None, reference)
         added: list[PVCallback] = []
         try:
-            home_of(self.pv).listen(self.pv, states, access, added, known=run, token=token)
+            home.listen(self.pv, states, access, added, known=run, token=token)
         except BaseException:  # Ctrl-C: a caller without the token cannot remove it
             for one in added:
                 one.cancel()
@@ -78,4 +85,9 @@ class CallbackHandler:
             If *token* is not an int.
         """
         check_token(token)
-        home_of(self.pv).stop_listening(self.pv, self._news, token)
+        home = home_of(self.pv)
+        stop = functools.partial(home.stop_listening, self.pv, self._news, token)
+        if must_not_wait(home.locks):
+            home.note(self.pv, stop)
+        else:
+            stop()

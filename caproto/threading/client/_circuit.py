@@ -256,6 +256,7 @@ class ClientCircuit(CircuitFacts):
         """
         session, transport = self.session, self._transport
         quick = operation.quick
+        enter(self.locks)  # the call has asked for those of the circuit where the PV was then
         try:
             if quick:
                 with self._lock:
@@ -293,6 +294,7 @@ class ClientCircuit(CircuitFacts):
             Those that could not be composed.
         """
         session, transport = self.session, self._transport
+        enter(self.locks)
         with self._lock:
             numbers = session.circuit.new_ioids(len(operations))
         composed, failed = session.compose(operations, numbers)
@@ -329,6 +331,7 @@ class ClientCircuit(CircuitFacts):
 
     def act(self, change: Callable[[CircuitSession], R], deadline: Deadline) -> R:
         """Return what *change* does to the session under the lock; send what follows from it."""
+        enter(self.locks)
         with self._lock:
             result = change(self.session)
         if self.session.sent:

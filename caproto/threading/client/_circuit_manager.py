@@ -17,7 +17,7 @@ from ..._client.operations import Operation
 from ..._numbers import counted
 from ..._protocol.circuit import VirtualCircuit
 from ..._protocol.client_channel import ClientChannel
-from ._reentry import must_not_wait
+from ._reentry import must_not_wait, refusal
 
 #: Seconds that `disconnect` waits at most for the circuit to end.
 CLOSE_TIME = 2.0
@@ -96,7 +96,7 @@ class VirtualCircuitManager:
     @property
     def dead(self) -> Ended:
         """Whether this circuit is over; the PVs then go to another one."""
-        return Ended(lambda: self._circuit.session.over, self._circuit.join)
+        return Ended(self._circuit)
 
     @property
     def channels(self) -> dict[int, ClientChannel]:
@@ -171,28 +171,27 @@ class VirtualCircuitManager:
 
 
 class Ended:
-    """Whether a circuit is over: true or false, and with the methods of an Event for that.
+    """Whether a circuit is over: true or false, and with the methods of an Event for that."""
 
-    Parameters
-    ----------
-    over : callable
-        Tells whether it is.
-    join : callable
-        Waits for the end, at most the seconds that it is given.
-    """
-
-    def __init__(self, over: Callable[[], bool], join: Callable[[float | None], None]) -> None:
-        self._over = over
-        self._join = join
+    def __init__(self, circuit: ManagedCircuit) -> None:
+        self._circuit = circuit
 
     def is_set(self) -> bool:
         """Return whether the circuit is over."""
-        return self._over()
+        return self._circuit.session.over
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the circuit is over, at most *timeout* seconds; return whether it is."""
-        self._join(timeout)
-        return self._over()
+        """Wait until the circuit is over, at most *timeout* seconds; return whether it is.
+
+        Raises
+        ------
+        ReentrantCallError
+            If this thread would wait for itself.
+        """
+        if timeout != 0 and must_not_wait(self._circuit.locks):
+            raise refusal("VirtualCircuitManager.dead.wait")
+        self._circuit.join(timeout)
+        return self.is_set()
 
     __bool__ = is_set
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from ... import _locks
 from ..._addresses import Address
 from ..._client.announcements import PVCallback
 from ..._client.arguments import (
@@ -46,7 +45,7 @@ from .._waiting import Deadline
 from ._circuit_manager import VirtualCircuitManager
 from ._home import ClientPV, Home
 from ._pv import PV
-from ._reentry import refusal
+from ._reentry import inside, refusal
 from ._shared_broadcaster import SharedBroadcaster
 
 # Imported where they are used: most scripts need neither, and start sooner.
@@ -216,7 +215,7 @@ class Context:
         table = self._home.table
         new: list[ClientPV] = []
         if listening or not all((name, priority) in table.pvs for name in wanted):
-            if _locks.held(*self._home.locks):
+            if inside(self._home.locks):
                 raise refusal("Context.get_pvs")
             now = self._home.now()
             with self._home.lock:

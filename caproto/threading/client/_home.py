@@ -45,7 +45,7 @@ from .._waiting import Deadline, OneShot
 from ._callback_queue import CallbackQueue
 from ._circuit import ClientCircuit
 from ._circuit_manager import VirtualCircuitManager
-from ._reentry import enter, must_not_wait, refusal
+from ._reentry import must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster, searches_of
 
 _pv_log = logging.getLogger(CHANNEL_LOGGER)  # of all PVs
@@ -121,7 +121,6 @@ class ClientPV(PVState[ClientCircuit]):
         while True:
             channel = self._channel
             if channel is not None and channel.carrier.serves(channel):
-                enter(channel.carrier.locks)
                 return channel
             self._home.wait(self, lambda: self.connected, deadline)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, overload
 
-from ... import _locks
 from ..._client.arguments import (
     DEFAULT,
     DataType,
@@ -413,7 +412,7 @@ class PV(RequestingPV):
         form = form_of(data_type, data_count, low, high, to, mask)
         found = self._subscribed(form)
         if found is None:
-            if _locks.held(self._home.lock):
+            if _reentry.inside(self._home.locks):
                 raise _reentry.refusal(f"PV.subscribe of {self.name!r}")
             new = Subscription(self, form)
             with self._home.lock:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import sys
 from _thread import RLock, get_ident
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 from ... import _locks, _log
 from ..._errors import ReentrantCallError
+from .. import _waiting
 
 _PACKAGE = os.path.dirname(_locks.__file__)
 
@@ -28,15 +27,16 @@ _serving: set[int] = set()
 _entered: dict[int, tuple[RLock, ...]] = {}
 
 
-@contextmanager
-def serving() -> Iterator[None]:
-    """Mark this thread as one that serves sockets, for the length of a ``with`` block."""
-    ident = get_ident()
-    _serving.add(ident)
-    try:
-        yield
-    finally:
-        _serving.discard(ident)
+class serving:
+    """Marks this thread as one that serves sockets, for the length of a ``with`` block."""
+
+    __slots__ = ()  # so that to make one never starts a garbage collection
+
+    def __enter__(self) -> None:
+        _serving.add(get_ident())
+
+    def __exit__(self, *_exception: object) -> None:
+        _serving.discard(get_ident())
 
 
 def enter(locks: tuple[RLock, ...]) -> None:
@@ -44,30 +44,47 @@ def enter(locks: tuple[RLock, ...]) -> None:
     _entered[get_ident()] = locks
 
 
-def must_not_wait(locks: tuple[RLock, ...]) -> bool:
-    """Tell whether this thread would wait for itself if it waited for an answer; if not, `enter`.
+def inside(locks: tuple[RLock, ...]) -> bool:
+    """Tell whether this thread holds one of our locks, in a call that was interrupted.
 
-    It would if it holds a lock of the call that it made last, even one of another circuit: another
-    thread may hold the lock that is needed here, and wait for that one.
-
-    Parameters
-    ----------
-    locks : tuple of locks
-        The locks that the call or the answer needs.
+    It looks at *locks*, which the new call needs, and at those of the call that the thread made
+    last. These may be others: another thread may hold the locks that are needed here, and wait for
+    that one. If the thread holds none, *locks* are those of its last call from now on.
     """
-    ident = get_ident()
-    if ident in _serving:
-        return True
-    # As `_locks.held`, without a call.
-    for lock in locks:
+    for lock in locks:  # as `_locks.held`, without a call
         if lock._is_owned():  # type: ignore[attr-defined]
             return True
+    ident = get_ident()
     last = _entered.get(ident)
     if last is not locks:
         if last is not None and _locks.held(*last):
             return True
         _entered[ident] = locks
     return False
+
+
+def must_not_wait(locks: tuple[RLock, ...]) -> bool:
+    """Tell whether this thread would wait for itself if it waited for an answer.
+
+    Parameters
+    ----------
+    locks : tuple of locks
+        The locks that the call or the answer needs; see `inside`.
+    """
+    ident = get_ident()
+    if ident in _serving or (_waiting.starting and _waiting.is_starting(ident)):
+        return True
+    return inside(locks)
+
+
+def _after_fork() -> None:
+    """Forget the threads of the parent: new ones may have their idents."""
+    _serving.clear()
+    _entered.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def refusal(call: str) -> ReentrantCallError:

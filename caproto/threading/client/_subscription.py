@@ -9,7 +9,6 @@ import functools
 from collections.abc import Callable, Collection
 from typing import NoReturn, TypeVar, overload
 
-from ... import _locks
 from ..._client.arguments import check_token
 from ..._client.callbacks import Entry, Function, accepts_two
 from ..._client.deliveries import Call
@@ -19,7 +18,7 @@ from ..._client.subscriptions import SubscriptionState
 from ..._errors import CaprotoTypeError
 from ..._numbers import counted
 from ._home import ClientPV, home_of
-from ._reentry import must_not_wait, refusal
+from ._reentry import inside, must_not_wait, refusal
 
 _F = TypeVar("_F", bound=Function)
 
@@ -107,7 +106,7 @@ class Subscription(SubscriptionState):
         if function is None:
             return functools.partial(self._decorate, strong=strong)
         context = home_of(self.pv)
-        if _locks.held(context.lock):
+        if inside(context.locks):
             raise refusal(f"Subscription.add_callback of {self.pv.name!r}")
         two = accepts_two(function)
         with context.lock:

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from caproto import AccessRights, CaprotoTypeError
+from caproto import AccessRights, CaprotoTypeError, ReentrantCallError
 from caproto.threading.client import CallbackHandler
 from tests.threading.client.told import flush
 
@@ -79,3 +79,14 @@ def test_what_is_wrong(x):
         x.connection_state_callback.add_callback(lambda: None)
     with pytest.raises(CaprotoTypeError, match="token"):
         x.connection_state_callback.remove_callback("first")
+
+
+def test_inside_another_call_a_callback_is_removed_later_and_none_is_added(server, x, wait_for):
+    heard = Heard()
+    handler = x.connection_state_callback
+    token = handler.add_callback(heard)
+    with x.context._home.lock:
+        handler.remove_callback(token)
+        with pytest.raises(ReentrantCallError, match="'x'"):
+            handler.add_callback(heard)
+    wait_for(lambda: token not in handler.callbacks)

@@ -74,6 +74,14 @@ def test_disconnect_ends_the_connection_and_the_pvs_come_back(server, ctx):
     assert states[:2] == ["connected", "disconnected"]
 
 
+def test_inside_another_call_nobody_waits_for_the_end(server, ctx, x):
+    manager = x.circuit_manager
+    with manager._circuit._lock:
+        with pytest.raises(ca.ReentrantCallError, match="dead.wait"):
+            manager.dead.wait()
+        assert not manager.dead.wait(0)
+
+
 def test_disconnect_inside_another_call_is_left_to_the_reader_thread(server, ctx, x):
     manager = x.circuit_manager
     with manager._circuit._lock:

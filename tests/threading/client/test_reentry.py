@@ -9,6 +9,7 @@ import pytest
 
 from caproto import CaprotoRuntimeError, ReentrantCallError, _locks
 from caproto._client.announcements import Announcements
+from caproto.threading import _waiting
 from caproto.threading.client import _reentry
 
 
@@ -67,6 +68,30 @@ def test_a_thread_that_serves_a_socket_must_not_wait():
         thread.join()
         assert seen == [False]
     assert not _reentry.must_not_wait(())
+
+
+def test_a_thread_whose_starter_waits_for_it_must_not_wait():
+    """A finalizer may run in its first steps, before it has said that it serves a socket."""
+    seen: list[bool] = []
+
+    class Starting(threading.Thread):
+        ident = threading.get_ident()  # as if this were the new thread
+
+        def start(self) -> None:
+            seen.append(_reentry.must_not_wait(()))
+
+    _waiting.start_thread(Starting())
+    assert seen == [True]
+    assert not _reentry.must_not_wait(())
+
+
+def test_the_child_of_a_fork_has_none_of_the_threads_of_its_parent():
+    lock = RLock()
+    with _reentry.serving(), lock:
+        assert not _reentry.inside(()) and _reentry.must_not_wait(())
+        _reentry.enter((lock,))
+        _reentry._after_fork()
+        assert not _reentry.must_not_wait(())
 
 
 def test_the_mark_goes_when_the_thread_fails():
