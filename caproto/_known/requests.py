@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import ctypes
-import threading
+import itertools
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
 
@@ -39,7 +39,7 @@ class EventAddRequestPayload(ctypes.BigEndianStructure):
 
 
 class ThreadsafeCounter:
-    """Ids, one at each call, from any thread; after ``MAX_ID - 1`` it starts again at 0.
+    """Ids, one at each call, from any thread or signal handler; after ``MAX_ID - 1`` again 0.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ThreadsafeCounter:
     ) -> None:
         self.value = initial_value
         self.dont_clash_with: Container[int] = () if dont_clash_with is None else dont_clash_with
-        self._lock = threading.Lock()
+        self._numbers = itertools.count(initial_value + 1)  # gives each number in one step
 
     def __call__(self) -> int:
         """Return the next id.
@@ -66,11 +66,10 @@ class ThreadsafeCounter:
         CaprotoValueError
             All ids are in *dont_clash_with*.
         """
-        with self._lock:
-            for _ in range(self.MAX_ID):
-                self.value = (self.value + 1) % self.MAX_ID
-                if self.value not in self.dont_clash_with:
-                    return self.value
+        for _ in range(self.MAX_ID):
+            self.value = number = next(self._numbers) % self.MAX_ID
+            if number not in self.dont_clash_with:
+                return number
         raise CaprotoValueError(f"all {self.MAX_ID} ids are in use")
 
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 import caproto as ca
+from tests.harness.interrupts import enter_each_line
 
 
 def test_ids_follow_each_other_and_leave_out_those_in_use():
@@ -32,6 +33,16 @@ def test_threads_get_different_ids():
     for thread in threads:
         thread.join()
     assert sorted(found) == list(range(2000))
+
+
+def test_a_signal_handler_gets_an_id_of_its_own():
+    counter, found = ca.ThreadsafeCounter(dont_clash_with={0, 3}), []
+
+    def take() -> None:
+        found.append(counter())
+
+    assert len([*enter_each_line(take, take)]) > 3
+    assert len(set(found)) == len(found) > 8
 
 
 def test_bundles_fit():

@@ -7,14 +7,17 @@ monitor (taken apart when they are asked for), and what `_pv` reads.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from ... import _locks
 from ..._errors import CaprotoError, CaprotoValueError
 from ..client import Context
+from ..client._reentry import refusal
 from ._attributes import Attributes
 from ._callbacks import NO_ENTRIES, Monitor, first_entries, guarded
 from ._channels import Channel, Facts, channels_of
@@ -73,17 +76,29 @@ class Connection(Attributes):
     _missed = False
 
     _default: ClassVar[Context | None] = None
-    _default_lock: ClassVar[Any] = threading.Lock()
 
     @classmethod
     def default_context(cls) -> Context:
-        """Return the Context that all PVs share which were given none; made at its first use."""
+        """Return the Context that all PVs share which were given none; made at its first use.
+
+        Raises
+        ------
+        ReentrantCallError
+            In a signal handler or finalizer that interrupts this call while it takes over a new
+            Context.
+        """
         found = Connection._default
-        if found is None or found.closed:  # as those of the parent are after a fork
-            with Connection._default_lock:
-                found = Connection._default
-                if found is None or found.closed:
-                    found = Connection._default = Context()
+        if found is not None and not found.closed:  # as those of the parent are after a fork
+            return found
+        if _locks.held(_default_lock):
+            raise refusal("PV.default_context")
+        new = Context()  # outside the lock: it looks up names, and starts what Contexts need
+        with _default_lock:
+            found = Connection._default
+            if found is None or found.closed:
+                Connection._default = new
+                return new
+        new.disconnect(wait=False)  # another thread, or a signal handler, was quicker
         return found
 
     def __init__(
@@ -479,6 +494,18 @@ class Connection(Attributes):
     def run_callbacks(self) -> None:
         """Call all callbacks with what is known."""
         raise NotImplementedError
+
+
+_default_lock = _locks.Lock()
+
+
+def _after_fork() -> None:
+    """Replace the lock: a thread of the parent may have held it."""
+    global _default_lock
+    _default_lock = _locks.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Chid:

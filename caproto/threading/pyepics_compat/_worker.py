@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from ... import _locks
+from .._service_thread import ServiceThread
 
 #: Seconds without work after which the thread ends; the next work starts another one.
 IDLE_TIME = 0.2
@@ -30,36 +30,34 @@ class Worker(Generic[T]):
         self._name = name
         self._work = work
         self._queue: SimpleQueue[T] = SimpleQueue()
-        self._lock = _locks.Lock()
-        self._running = False
+        self._thread = ServiceThread(self._run, name)
 
     def put(self, item: T) -> None:
         """Leave something to the thread; start it if it does not run."""
         self._queue.put(item)
-        if not self._running and self._begin():
-            try:
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
-            except RuntimeError:  # there are no more threads
-                self._running = False
-                self._work([self._queue.get() for _ in range(self._queue.qsize())])
+        self._start()
 
-    def _begin(self) -> bool:
-        """Return whether the caller is the one that must run the thread."""
-        with self._lock:
-            running, self._running = self._running, True
-        return not running
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError:  # there are no more threads
+            self._work(self._take())
 
     def _run(self) -> None:
-        queue = self._queue
-        while True:
-            try:
-                items = [queue.get(timeout=IDLE_TIME)]
-            except Empty:
-                self._running = False
-                # Something may have come just before, from a thread that relied on this one.
-                if queue.empty() or not self._begin():
-                    return
-                continue
-            items += [queue.get() for _ in range(queue.qsize())]
-            self._work(items)
-            del items  # keep nothing alive while asleep
+        with contextlib.suppress(Empty):
+            while True:
+                first = self._queue.get(timeout=IDLE_TIME)
+                self._work([first, *self._take()])
+                del first  # keep nothing alive while asleep
+        self._thread = ServiceThread(self._run, self._name)
+        # Something may have come just before, from a thread that relied on this one.
+        if not self._queue.empty():
+            self._start()
+
+    def _take(self) -> list[T]:
+        """Take what there is now."""
+        taken: list[T] = []
+        with contextlib.suppress(Empty):  # another thread may take some, too
+            for _ in range(self._queue.qsize()):
+                taken.append(self._queue.get_nowait())
+        return taken

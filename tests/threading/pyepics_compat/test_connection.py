@@ -8,10 +8,17 @@ import weakref
 
 import pytest
 
-from caproto import CaprotoValueError, ChannelType, ContextDisconnectedError, EventAddRequest
+from caproto import (
+    CaprotoValueError,
+    ChannelType,
+    ContextDisconnectedError,
+    EventAddRequest,
+    ReentrantCallError,
+)
 from caproto.threading.client import Context
 from caproto.threading.pyepics_compat import PV, _connection, caget
 from tests.harness.fake_server import FakePV
+from tests.harness.interrupts import enter_each_line
 from tests.threading.pyepics_compat.conftest import DATABASE, Told
 
 pytestmark = pytest.mark.ioc
@@ -354,3 +361,46 @@ def test_a_context_that_was_closed_is_replaced(records, monkeypatch):
     first.disconnect()
     with PV.default_context() as second:
         assert second is not first and PV.default_context() is second
+
+
+def test_a_signal_handler_at_any_line_of_the_first_use_shares_the_context(monkeypatch):
+    monkeypatch.setattr(_connection.Connection, "_default", None)
+    found: list[Context] = []
+    refused: list[str] = []
+
+    def first_use() -> None:
+        for one in found:
+            one.disconnect()
+        found[:] = [PV.default_context()]
+
+    def handler() -> None:
+        try:
+            found.append(PV.default_context())
+        except ReentrantCallError as error:
+            refused.append(str(error))
+
+    for where in enter_each_line(first_use, handler):
+        assert len({*found, PV.default_context()}) == 1 and not found[0].closed, where
+    assert 0 < len(refused) < 5, "refused only while the new one becomes the default"
+    assert all(one.startswith("PV.default_context waits") for one in refused), refused
+    found[0].disconnect()
+
+
+def test_a_thread_that_makes_the_context_delays_no_other(monkeypatch):
+    monkeypatch.setattr(_connection.Connection, "_default", None)
+    begun, go_on, found = threading.Event(), threading.Event(), []
+
+    def slow() -> Context:
+        begun.set()
+        assert go_on.wait(10)
+        return Context()
+
+    monkeypatch.setattr(_connection, "Context", slow)
+    thread = threading.Thread(target=lambda: found.append(PV.default_context()))
+    thread.start()
+    assert begun.wait(10)
+    monkeypatch.setattr(_connection, "Context", Context)
+    with PV.default_context() as quicker:
+        go_on.set()
+        thread.join()
+        assert found == [quicker] and PV.default_context() is quicker

@@ -243,6 +243,27 @@ print(before.connected, len(before.get(use_monitor=False)))
     assert (out, error) == ("True True 0 0\nTrue 0\n", "")
 
 
+def test_a_fork_while_a_thread_takes_over_the_context_of_all_pvs(records):
+    out, error = run(records, """
+import os, threading, warnings
+from caproto.threading.pyepics_compat import PV, _connection
+warnings.filterwarnings("ignore", "This process .* is multi-threaded")  # since Python 3.12
+held, forked = threading.Event(), threading.Event()
+def hold():
+    with _connection._default_lock:
+        held.set()
+        forked.wait()
+threading.Thread(target=hold).start()
+held.wait()
+if os.fork() == 0:
+    print(PV.default_context().closed, flush=True)
+    os._exit(0)
+forked.set()
+os.wait()
+""")
+    assert (out, error) == ("False\n", "")
+
+
 def test_the_end_of_a_process_with_updates_is_quiet_and_quick(records):
     out, error = run(records, f"""
 import threading, time

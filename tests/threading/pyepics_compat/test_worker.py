@@ -5,6 +5,7 @@ import threading
 
 from caproto.threading.pyepics_compat import _worker
 from caproto.threading.pyepics_compat._worker import Worker
+from tests.harness.interrupts import interrupt_each_line
 
 
 def test_it_does_everything_in_order_and_ends(monkeypatch, wait_for):
@@ -47,3 +48,18 @@ def test_without_a_thread_the_caller_does_it(monkeypatch):
     worker.put(1)
     worker.put(2)
     assert done == [1, 2]
+
+
+def test_a_put_after_one_that_was_interrupted_starts_the_thread(wait_for):
+    done: list[int] = []
+    fresh = [Worker[int]("ca-test", done.extend) for _ in range(100)]
+    used: list[Worker[int]] = []
+
+    def put() -> None:
+        used.append(fresh.pop())
+        used[-1].put(0)
+
+    for number, where in enumerate(interrupt_each_line(put), 1):
+        used[-1].put(number)
+        wait_for(lambda number=number: number in done, message=where)
+    assert number > 10
