@@ -239,6 +239,11 @@ def _others_found(report: Explanation) -> bool:
     return _searching(report) and report.server is None and report.search.found > 0
 
 
+def _one_of_several(report: Explanation) -> bool:
+    broadcast = any(host == "127.255.255.255" for host, _ in report.search.destinations)
+    return _loopback_only(report) and _others_found(report) and not broadcast
+
+
 def _no_answers(report: Explanation) -> bool:
     status = report.search.status
     return (
@@ -319,6 +324,11 @@ _HINTS: tuple[tuple[Callable[[Explanation], bool], str], ...] = (
     (
         _others_found,
         "other PVs were found by the same searches: is the name misspelled, or its IOC down?",
+    ),
+    (
+        _one_of_several,
+        "of several IOCs of this host that share a port only one hears a search, unless the "
+        "address is 127.255.255.255",
     ),
     (
         _no_answers,
