@@ -21,7 +21,7 @@ import functools
 import logging
 import threading
 import weakref
-from _thread import RLock
+from _thread import RLock, get_ident
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -61,7 +61,7 @@ from ._circuit_facts import CircuitFacts, CircuitOwner
 from ._circuit_manager import VirtualCircuitManager
 from ._command_log import CommandLog
 from ._notes import Notes
-from ._reentry import enter, serving
+from ._reentry import enter, entered, serving
 
 if TYPE_CHECKING:
     import socket
@@ -256,7 +256,8 @@ class ClientCircuit(CircuitFacts):
         """
         session, transport = self.session, self._transport
         quick = operation.quick
-        enter(self.locks)  # the call has asked for those of the circuit where the PV was then
+        # As `enter`, without a call. It has asked for those of the circuit where the PV was then.
+        entered[get_ident()] = self.locks
         try:
             if quick:
                 with self._lock:

@@ -24,7 +24,7 @@ _serving: set[int] = set()
 
 #: The locks that the last call of each thread needs, by the ident of the thread. Idents are used
 #: again, so there are not more of them than there were threads at one time.
-_entered: dict[int, tuple[RLock, ...]] = {}
+entered: dict[int, tuple[RLock, ...]] = {}
 
 
 class serving:
@@ -41,7 +41,7 @@ class serving:
 
 def enter(locks: tuple[RLock, ...]) -> None:
     """Note that this thread is about to take some of *locks*, in a call that has asked before."""
-    _entered[get_ident()] = locks
+    entered[get_ident()] = locks
 
 
 def inside(locks: tuple[RLock, ...]) -> bool:
@@ -55,11 +55,11 @@ def inside(locks: tuple[RLock, ...]) -> bool:
         if lock._is_owned():  # type: ignore[attr-defined]
             return True
     ident = get_ident()
-    last = _entered.get(ident)
+    last = entered.get(ident)
     if last is not locks:
         if last is not None and _locks.held(*last):
             return True
-        _entered[ident] = locks
+        entered[ident] = locks
     return False
 
 
@@ -74,13 +74,16 @@ def must_not_wait(locks: tuple[RLock, ...]) -> bool:
     ident = get_ident()
     if ident in _serving or (_waiting.starting and _waiting.is_starting(ident)):
         return True
-    return inside(locks)
+    for lock in locks:  # as `inside`, without a call
+        if lock._is_owned():  # type: ignore[attr-defined]
+            return True
+    return entered.get(ident) is not locks and inside(locks)
 
 
 def _after_fork() -> None:
     """Forget the threads of the parent: new ones may have their idents."""
     _serving.clear()
-    _entered.clear()
+    entered.clear()
 
 
 if hasattr(os, "register_at_fork"):
