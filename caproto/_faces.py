@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import sys
 
+from . import _imports
+
 TYPE_CHECKING = False  # as that of typing, which takes longer to import than all the rest here
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -27,6 +29,18 @@ def take(face: str, module: ModuleType, names: Collection[str]) -> None:
             thing.__module__ = face
 
 
+def _import(home: str, face: str) -> ModuleType:
+    """Import a module by its name relative to *face*.
+
+    `importlib` would do it, but takes as long to import as a module of ours.
+    """
+    name = home.lstrip(".")
+    package = face.rsplit(".", len(home) - len(name) - 1)[0]
+    full_name = f"{package}.{name}"
+    __import__(full_name)
+    return sys.modules[full_name]
+
+
 def importer(
     face: str, homes: Mapping[str, str], submodules: Collection[str] = ()
 ) -> Callable[[str], object]:
@@ -47,14 +61,13 @@ def importer(
         # Python asks for modules, too, before it imports them: "from . import _locks".
         if name.startswith("_"):
             raise AttributeError(f"module {face!r} has no attribute {name!r}")
-        from importlib import import_module  # here, because it takes as long as a module of ours
-
+        _imports.check_reentry(f"The first use of {face}.{name}")
         if name in submodules:
-            return import_module(f".{name}", face)
+            return _import(f".{name}", face)
         for home, text in homes.items():
             names = text.split()
             if name in names:
-                take(face, import_module(home, face), names)
+                take(face, _import(home, face), names)
                 return vars(sys.modules[face])[name]
         raise AttributeError(f"module {face!r} has no attribute {name!r}")
 

@@ -19,8 +19,9 @@ PAGE = ROOT / "docs" / "errors.rst"
 #: Where messages come from that users of the client can get.
 SOURCES = (
     "threading/*.py", "threading/client/*.py", "_client/*.py", "sync/*.py", "_environment.py",
-    "_addresses.py", "_settings.py", "_protocol/client_channel.py", "_protocol/dbr.py",
-    "_protocol/message.py", "_protocol/payload.py", "_protocol/text.py", "_protocol/type_names.py",
+    "_addresses.py", "_imports.py", "_settings.py", "_protocol/client_channel.py",
+    "_protocol/dbr.py", "_protocol/message.py", "_protocol/payload.py", "_protocol/text.py",
+    "_protocol/type_names.py",
 )
 #: Messages that only a defect of ours, the server or the use of the core can bring about.
 NOT_FOR_USERS = (

@@ -18,8 +18,9 @@ PACKAGE = Path(__file__).parents[1] / "caproto"
 # line or from below it.
 LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 0: numbers, names, types
-    ("_protocol", "_errors", "_faces", "_locks", "_numbers"),
-    ("_protocol.constants", "_protocol.headers", "_protocol.roles"),
+    ("_protocol", "_errors", "_locks", "_numbers"),
+    ("_imports",),
+    ("_faces", "_protocol.constants", "_protocol.headers", "_protocol.roles"),
     ("_log", "_settings"),
     ("_protocol.enums", "_protocol.names", "_protocol.text", "_protocol.timestamp"),
     ("_addresses", "_protocol.dbr", "_protocol.reassembly", "_protocol.status"),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from types import CodeType, FunctionType, MethodType
 from typing import Final, NamedTuple
 
+from .. import _imports
 from .._errors import CaprotoKeyError, CaprotoTypeError
 from .._log import LogAllowance
 from .._numbers import counted
@@ -185,6 +186,7 @@ def _arity(function: Function) -> tuple[float, float] | None:
         bound, plain = 1, type(function).__call__
     if type(plain) is FunctionType and not hasattr(plain, "__wrapped__"):
         return _arity_of_code(plain, bound)
+    _imports.check_reentry("add_callback")
     import inspect  # here, because it takes long, and few callbacks need it
 
     try:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
+from .. import _imports
 from .._errors import CaprotoError, CaprotoNotImplementedError
 from .._protocol.commands import ReadNotifyResponse, WriteNotifyResponse
 from .._protocol.dbr import AlarmSeverity, AlarmStatus
@@ -69,6 +70,7 @@ class Results(dict[str, R | CaprotoError], Generic[R]):
         CaprotoNotImplementedError
             If pandas is not installed.
         """
+        _imports.check_reentry("to_pandas")
         try:
             import pandas
         except ImportError:
@@ -103,6 +105,7 @@ class Results(dict[str, R | CaprotoError], Generic[R]):
             with open(target, "w", newline="", encoding="utf-8") as file:
                 self.to_csv(file)
             return
+        _imports.check_reentry("to_csv")
         import csv
 
         writer = csv.writer(target)

@@ -17,6 +17,7 @@ from collections import UserList
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from .. import _imports
 from .._errors import CaprotoRuntimeError, CaprotoTypeError, CaprotoValueError, RemoteProtocolError
 from .constants import MAX_STRING_SIZE
 from .dbr import LAYOUTS, ChannelType, Layout
@@ -214,6 +215,7 @@ def _numpy_views() -> Views:
     CaprotoRuntimeError
         numpy is not installed.
     """
+    _imports.check_reentry("The first use of numpy")
     try:
         import numpy
     except ImportError as error:

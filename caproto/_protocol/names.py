@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from reprlib import repr as short_repr
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
+from .. import _imports
 from .._errors import CaprotoTypeError, CaprotoValueError
 
 __all__ = [
@@ -228,6 +229,7 @@ def parse_channel_filter(text: str) -> tuple[ChannelFilter, ...]:
     """
     if not isinstance(text, str):
         raise CaprotoTypeError(f"filters are a str of JSON, not {text!r}")
+    _imports.check_reentry("The first use of a filter")
     try:
         import json  # here, because few programs use filters
 

@@ -1,5 +1,4 @@
-"""Context: the user's way to PVs. What happens to these is in ``_home``.
-"""
+"""Context: the user's way to PVs. What happens to these is in ``_home``."""
 from __future__ import annotations
 
 import functools
@@ -9,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from ... import _imports
 from ..._addresses import Address
 from ..._client.announcements import PVCallback
 from ..._client.arguments import (
@@ -124,13 +124,12 @@ class Context:
         text_payload("host_name", host_name)  # raises if it is not text
         text_payload("client_name", client_name)
         timeout = _default_timeout() if timeout is DEFAULT else check_timeout(timeout, lasting=True)
-        own = None if broadcaster is not None else SharedBroadcaster(configuration=configuration)
-        broadcaster = broadcaster or own
-        assert broadcaster is not None
+        owned = broadcaster is None
+        broadcaster = broadcaster or SharedBroadcaster(configuration=configuration)
         self._home = Home(
             self,
             broadcaster,
-            own is not None,
+            owned,
             configuration or broadcaster.configuration,
             timeout=timeout,
             host_name=host_name,
@@ -285,6 +284,7 @@ class Context:
         CaprotoTypeError, ContextDisconnectedError
             If *function* cannot be called so, or the Context was disconnected.
         """
+        _imports.check_reentry("Context.watch_connections")
         from ._connection_watch import ConnectionWatch
 
         return ConnectionWatch(self._home, function)
@@ -323,6 +323,7 @@ class Context:
         check_data_type(data_type)
         deadline = self._deadline(timeout)
         self._home.check_reentry("Context.read")
+        _imports.check_reentry("Context.read")
         from ._many import read_many
 
         return read_many(self.get_pvs(*dict.fromkeys(names)), data_type, deadline)
@@ -356,6 +357,7 @@ class Context:
         check_names(values)
         deadline = self._deadline(timeout)
         self._home.check_reentry("Context.write")
+        _imports.check_reentry("Context.write")
         from ._many import write_many
 
         return write_many(self.get_pvs(*values), values, deadline)
@@ -405,6 +407,7 @@ class Context:
         """
         wanted = check_names(listed("names", names))
         timeout = check_default_timeout(timeout)
+        _imports.check_reentry("Context.table")
         try:
             from ._table import Table
         except ImportError as error:
@@ -500,6 +503,7 @@ class Context:
         self._home.check_reentry(f"Context.explain of {found.name!r}")
         now = self._home.now()
         circuit, channel = carrier_of(found), found.channel
+        _imports.check_reentry("Context.explain")
         from ..._client.explanation import Explanation
 
         return Explanation(
@@ -587,9 +591,7 @@ class Context:
 
 
 def _default_timeout() -> float | None:
-    text = os.environ.get(TIMEOUT_VARIABLE)
-    if text is None:
-        return DEFAULT_TIMEOUT
+    text = os.environ.get(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT)
     try:
         return check_timeout(float(text), lasting=True)
     except ValueError:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, cast, overload
 
+from ... import _imports
 from ..._client.arguments import (
     DEFAULT,
     DataType,
@@ -88,6 +89,7 @@ class PV(RequestingPV):
     @property
     def connection_state_callback(self) -> CallbackHandler:
         """The callbacks about the connection: ``add_callback(f)`` for ``f(pv, state)``."""
+        _imports.check_reentry("PV.connection_state_callback")
         from ._callback_handler import CallbackHandler
 
         return CallbackHandler(self, "state")
@@ -95,6 +97,7 @@ class PV(RequestingPV):
     @property
     def access_rights_callback(self) -> CallbackHandler:
         """The callbacks about the rights: ``add_callback(f)`` for ``f(pv, access_rights)``."""
+        _imports.check_reentry("PV.access_rights_callback")
         from ._callback_handler import CallbackHandler
 
         return CallbackHandler(self, "access_rights")
@@ -476,6 +479,7 @@ class PV(RequestingPV):
         CaprotoTimeoutError, ReadError, AccessError
             As for :meth:`read`.
         """
+        _imports.check_reentry("PV.info")
         from ._info import collect_info
 
         deadline = self._deadline(timeout)
@@ -489,6 +493,7 @@ class PV(RequestingPV):
         They are fetched at the first access, with the PV's own timeout, and then kept until the
         connection is lost. Errors are those of :meth:`read`. See :meth:`watch_metadata`.
         """
+        _imports.check_reentry("PV.metadata")
         from ._info import fetch_metadata, find_metadata
 
         known = find_metadata(self)
@@ -507,6 +512,7 @@ class PV(RequestingPV):
         MetadataWatch
             Its ``close()`` ends the updates, and so does leaving a ``with`` block.
         """
+        _imports.check_reentry("PV.watch_metadata")
         from ._info import MetadataWatch
 
         return MetadataWatch(self.subscribe("control", 1, mask=SubscriptionType.DBE_PROPERTY))
