@@ -5,9 +5,10 @@ numpy.
 """
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -136,15 +137,14 @@ class LatestUpdates(ColumnUpdates):
     columns : Columns
     version : int
         Grows with each change.
-    refused : dict of int to response or CaprotoError
-        Why the server sends no updates of some rows.
     """
 
     def __init__(self, state: TableState, mask: int) -> None:
         super().__init__(state, mask)
         self.columns = Columns(state.form)
         self.version = 0
-        self.refused: dict[int, DataMessage | ErrorResponse | CaprotoError] = {}
+        # Why the server sends no updates of a row, or None; no array before the first refusal.
+        self._refused: NDArray[numpy.object_] | None = None
         self._versions: NDArray[numpy.int64] = numpy.zeros(len(state.form), numpy.int64)
 
     def take(self, block: Block) -> None:
@@ -152,23 +152,23 @@ class LatestUpdates(ColumnUpdates):
         rows = block.range.rows[block.offsets]
         with self._state.lock:
             self.columns.store(rows, block)
-            if self.refused:
-                for row in rows.tolist():
-                    self.refused.pop(row, None)
+            self._accept(rows)
             waiters = self._change(rows)
         wake(waiters)
 
     def _update(self, row: int, message: DataMessage) -> None:
         with self._state.lock:
             self.columns.store_one(row, message)
-            self.refused.pop(row, None)
+            self._accept(row)
             waiters = self._change(row)
         wake(waiters)
 
     def refuse(self, row: int, reason: DataMessage | ErrorResponse | CaprotoError) -> None:
         """See `ColumnUpdates`."""
         with self._state.lock:
-            self.refused[row] = reason
+            if self._refused is None:
+                self._refused = numpy.full(len(self._form), None)
+            self._refused[row] = reason
             self.columns.ok[row] = False
             waiters = self._change(row)
         wake(waiters)
@@ -176,8 +176,7 @@ class LatestUpdates(ColumnUpdates):
     def _missing(self, rows: Rows) -> None:
         with self._state.lock:
             self.columns.ok[rows] = False
-            for row in [row for row in self.refused if row in set(rows.tolist())]:
-                del self.refused[row]
+            self._accept(rows)
             waiters = self._change(rows)
         wake(waiters)
 
@@ -186,6 +185,11 @@ class LatestUpdates(ColumnUpdates):
         with self._state.lock:
             waiters = self._change(rows)
         wake(waiters)
+
+    def _accept(self, rows: Rows | int) -> None:
+        """Note that the server does not refuse these rows. With the lock."""
+        if self._refused is not None:
+            self._refused[rows] = None
 
     def _change(self, rows: Rows | int) -> list[Waiter]:
         """Note that rows have changed; return who waits. With the lock."""
@@ -222,13 +226,14 @@ class LatestUpdates(ColumnUpdates):
         with self._state.lock:
             columns = self.columns.copy()
             connected = self._state.connected.copy()
-            refused = self.refused.copy()
+            refused = None if self._refused is None else self._refused.copy()
             version = self.version
         columns.ok &= connected
-        errors = {
-            self._form.names[row]: error_of(row, reason) for row, reason in refused.items()
-        }
-        return columns.snapshot(connected, errors), version
+
+        def reason(row: int) -> CaprotoError | None:
+            return None if refused is None or refused[row] is None else error_of(row, refused[row])
+
+        return columns.snapshot(connected, reason), version
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,9 +284,11 @@ class AllUpdates(ColumnUpdates):
         self._known: NDArray[numpy.bool_] = numpy.zeros(len(state.form), numpy.bool_)
         self._gaps: NDArray[numpy.bool_] = numpy.zeros(len(state.form), numpy.bool_)
         self._forms = {form.data_type: form for form in state.form.forms}
-        self._waiting: deque[Updates] = deque()
+        # What came until each `cut` that was not taken yet, and since the last one.
+        self._batches: deque[list[Updates]] = deque([[]])
+        # Of what came since the last one: the memory, and when the oldest came.
         self._size = 0
-        self._since = 0.0  # when the oldest of them came
+        self._since = 0.0
 
     def begin(self, rows: Sequence[int]) -> None:
         """See `ColumnSubscriber`."""
@@ -296,8 +303,6 @@ class AllUpdates(ColumnUpdates):
         rows = block.range.rows[block.offsets]
         value, stamps, severity, status = decode(block, self._forms[block.range.data_type])
         size = len(rows)
-        if self._form.mixed:
-            value = _objects(value)
         self._add(
             Updates(
                 rows,
@@ -314,11 +319,10 @@ class AllUpdates(ColumnUpdates):
             return
         value, stamp, severity, status = decode_one(message, self._form.of(row))
         rows = numpy.array([row], numpy.intp)
-        values = numpy.array([value])
         self._add(
             Updates(
                 rows,
-                _objects(values) if self._form.mixed else values,
+                numpy.array([value]),
                 numpy.array(["NaT" if stamp is None else stamp], "M8[ns]"),
                 numpy.array([severity], numpy.uint16),
                 numpy.array([status], numpy.uint16),
@@ -337,13 +341,20 @@ class AllUpdates(ColumnUpdates):
         return first
 
     def _add(self, updates: Updates) -> None:
+        size = sum(column.nbytes for column in updates.columns())
+        if self._form.mixed:
+            value, objects = updates.value, _objects(updates.value)
+            updates = replace(updates, value=objects)
+            size += objects.nbytes + len(objects) * sys.getsizeof(objects[0])
+            if value.ndim == 1:  # rows of more dimensions are views, which keep the whole
+                size -= value.nbytes
         with self._state.lock:
             if self.closed:
                 return
-            if not self._waiting:
+            if not self._batches[-1]:
                 self._since = self._now()
-            self._waiting.append(updates)
-            self._size += sum(column.nbytes for column in updates.columns())
+            self._batches[-1].append(updates)
+            self._size += size
             waiters, self._waiters = self._waiters, []
         wake(waiters)
 
@@ -361,23 +372,30 @@ class AllUpdates(ColumnUpdates):
     @property
     def ready(self) -> bool:
         """Whether updates wait."""
-        return bool(self._waiting)
+        return bool(self._batches[0] or self._batches[-1])
 
     def load(self, now: float) -> tuple[int, float]:
         """Return the memory that waiting updates take, and the age of the oldest, in seconds."""
-        return self._size, now - self._since if self._waiting else 0.0
+        return self._size, now - self._since if self._batches[-1] else 0.0
 
-    def take_all(self) -> Updates | None:
-        """Take what has come, as one; None if that is nothing."""
+    def cut(self) -> bool:
+        """Count what has come as taken, for `take_cut`; return whether there is something."""
         with self._state.lock:
-            parts, self._waiting = self._waiting, deque()
-            self._size = 0
-        if not parts:
-            return None
-        if len(parts) == 1:
-            return parts[0]
-        columns = zip(*(part.columns() for part in parts), strict=True)
-        return Updates(*map(numpy.concatenate, columns))
+            if self._batches[-1]:
+                self._batches.append([])
+                self._size = 0
+            return len(self._batches) > 1
+
+    def take_cut(self) -> Updates:
+        """Take what came until the first `cut`, as one. It is kept if Ctrl-C interrupts this.
+
+        Not by two threads at once.
+        """
+        parts = self._batches[0]
+        if len(parts) > 1:
+            columns = zip(*(part.columns() for part in parts), strict=True)
+            parts[:] = [Updates(*map(numpy.concatenate, columns))]
+        return self._batches.popleft()[0]
 
 
 def _objects(values: NDArray[Any]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -270,9 +270,11 @@ class Columns:
         return new
 
     def snapshot(
-        self, connected: NDArray[numpy.bool_], errors: Mapping[str, CaprotoError]
+        self,
+        connected: NDArray[numpy.bool_],
+        errors: Mapping[str, CaprotoError] | Callable[[int], CaprotoError | None],
     ) -> TableSnapshot:
-        """Make a snapshot that takes these arrays over."""
+        """Make a snapshot that takes these arrays over; see there for *errors*."""
         return TableSnapshot(
             self._form.names,
             values=self.values,
@@ -435,10 +437,10 @@ def check_values(
 
 def _chosen(values: object, form: TableForm, rows: Rows) -> object:
     """Return the values of some rows, all of one form of several; or the one value for all."""
-    if isinstance(values, numpy.ndarray) and not values.ndim:
-        return values
-    if not isinstance(values, numpy.ndarray | list | tuple):
-        return values
+    if not isinstance(values, list | tuple):  # these may have values of several types
+        values = _array(values)
+        if not values.ndim:
+            return values
     if len(values) != len(form):
         raise _wrong_shape((len(values),), form)
     return [values[row] for row in rows.tolist()]

@@ -1,7 +1,7 @@
 """The columns of a snapshot of many PVs: arrays of numpy with an element for each PV."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
@@ -43,12 +43,42 @@ def refuse_change(thing: object, name: str, *_value: object) -> NoReturn:
     raise CaprotoAttributeError(f"a {type(thing).__name__} cannot be changed, nor its {name!r}")
 
 
+class SnapshotErrors(Mapping[str, CaprotoError]):
+    """Why there is no value, for each name without one; by name, in the order of the names.
+
+    The errors are made when they are asked for, because there can be very many.
+    """
+
+    __slots__ = ("_snap",)
+
+    def __init__(self, snap: SnapshotColumns) -> None:
+        self._snap = snap
+
+    def __getitem__(self, name: str) -> CaprotoError:
+        if name not in self:
+            raise CaprotoKeyError(f"there is no error of {name!r}")
+        return self._snap.error_at(self._snap.index[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._snap and not self._snap.ok[self._snap.index[str(name)]]
+
+    def __iter__(self) -> Iterator[str]:
+        names = self._snap.names
+        return (names[at] for at in (~self._snap.ok).nonzero()[0].tolist())
+
+    def __len__(self) -> int:
+        return len(self._snap) - int(self._snap.ok.sum())
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 class SnapshotColumns:
     """What `TableSnapshot` holds; see there for its arguments."""
 
     __slots__ = (
-        "names", "values", "timestamps", "severity", "status", "connected", "ok", "errors",
-        "_index",
+        "names", "values", "timestamps", "severity", "status", "connected", "ok", "_errors",
+        "_index", "_reason",
     )
 
     names: tuple[str, ...]
@@ -58,8 +88,9 @@ class SnapshotColumns:
     status: Column
     connected: NDArray[numpy.bool_]
     ok: NDArray[numpy.bool_]
-    errors: Mapping[str, CaprotoError]
+    _errors: dict[str, CaprotoError]  # those that were given, or have been made
     _index: Mapping[str, int] | None
+    _reason: Callable[[int], CaprotoError | None]
 
     def __init__(
         self,
@@ -71,7 +102,7 @@ class SnapshotColumns:
         status: Column,
         connected: NDArray[numpy.bool_],
         ok: NDArray[numpy.bool_],
-        errors: Mapping[str, CaprotoError],
+        errors: Mapping[str, CaprotoError] | Callable[[int], CaprotoError | None],
     ) -> None:
         import numpy
 
@@ -91,9 +122,15 @@ class SnapshotColumns:
                     value.flags.writeable = False
         fix(self, names=names, values=values, timestamps=timestamps, severity=severity)
         fix(self, status=status, connected=connected, ok=ok)
-        fix(self, errors=MappingProxyType(dict(errors)), _index=None)
+        fix(self, _index=None, _errors={} if callable(errors) else dict(errors))
+        fix(self, _reason=errors if callable(errors) else _unknown)
 
     __setattr__ = __delattr__ = refuse_change
+
+    @property
+    def errors(self) -> Mapping[str, CaprotoError]:
+        """Why there is no value, for each name without one."""
+        return SnapshotErrors(self)
 
     @property
     def index(self) -> Mapping[str, int]:
@@ -147,11 +184,16 @@ class SnapshotColumns:
     def error_at(self, at: int) -> CaprotoError:
         """Return the reason why there is no value at this position."""
         name = self.names[at]
-        if name in self.errors:
-            return self.errors[name]
-        if self.connected[at]:
-            return CaprotoValueError(f"{name!r} has had no value yet")
-        return DisconnectedError(f"{name!r} is not connected")
+        if name not in self._errors:
+            error = self._reason(at)
+            if error is None and self.connected[at]:
+                error = CaprotoValueError(f"{name!r} has had no value yet")
+            self._errors[name] = error or DisconnectedError(f"{name!r} is not connected")
+        return self._errors[name]
+
+
+def _unknown(_at: int) -> None:
+    """Give no reason why there is no value at a position."""
 
 
 def plain_value(value: object) -> object:

@@ -49,8 +49,11 @@ class TableSnapshot(SnapshotColumns):
         Whether the PV was connected.
     ok : numpy.ndarray of bool, shape (n,)
         Whether there is a value.
-    errors : mapping of str to CaprotoError
+    errors : mapping of str to CaprotoError, or callable
         For names without a value: the exception that a read of this PV alone would have raised.
+        Of a monitor: the reason why the server sends no updates, or that the PV is not connected,
+        or has had no value yet; this is also there for names that are not in what is given. A
+        function is called with a position and returns the exception, or None.
 
     Raises
     ------
@@ -86,7 +89,8 @@ class TableSnapshot(SnapshotColumns):
         names = tuple(listed("names", names))
         positions = [self.position(name) for name in names]
         columns = {column: getattr(self, column)[positions] for column in COLUMNS}
-        errors = {name: self.errors[name] for name in names if name in self.errors}
+        given = self.errors
+        errors = {name: given[name] for name in names if name in given}
         return _again(names, columns, errors)
 
     def diff(

@@ -38,7 +38,8 @@ _REQUEST = (
     ("command", ">u2"), ("size", ">u2"), ("data_type", ">u2"), ("data_count", ">u2"),
     ("sid", ">u4"), ("id", ">u4"),
 )  # fmt: skip
-_EMPTY_REQUEST = numpy.dtype(list(_REQUEST))
+#: What the long header of large requests has in addition.
+_LONG_REQUEST = (*_REQUEST, ("long_size", ">u4"), ("long_count", ">u4"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -243,24 +244,32 @@ def requests(
     payloads : numpy.ndarray, optional
         One for all (a void scalar), or one for each; a multiple of 8 bytes long.
     """
-    if payloads is None:
-        block = numpy.empty(len(sids), _EMPTY_REQUEST)
-        size = 0
-    else:
-        block = numpy.empty(len(sids), _request_with(payloads.dtype))
+    size = 0 if payloads is None else payloads.dtype.itemsize
+    long = not fits_short_header(size, data_count)
+    block = numpy.empty(len(sids), _request_type(long, size))
+    if payloads is not None:
         block["payload"] = payloads
-        size = payloads.dtype.itemsize
-    block["command"], block["size"] = command, size
-    block["data_type"], block["data_count"] = data_type, data_count
+    block["command"], block["data_type"] = command, data_type
+    if long:
+        block["size"], block["data_count"] = MARKER, 0
+        block["long_size"], block["long_count"] = size, data_count
+    else:
+        block["size"], block["data_count"] = size, data_count
     block["sid"] = sids
     block["id"] = numpy.arange(first, first + len(sids))
     return block.tobytes()
 
 
+def fits_short_header(size: int, data_count: int) -> bool:
+    """Tell whether *size* bytes with *data_count* elements need no long header."""
+    return size < MARKER and data_count < MARKER
+
+
 @functools.lru_cache
-def _request_with(payload: numpy.dtype[Any]) -> numpy.dtype[Any]:
-    """Return the type of a request with a payload of this type."""
-    return numpy.dtype([*_REQUEST, ("payload", payload)])
+def _request_type(long: bool, size: int) -> numpy.dtype[Any]:
+    """Return the type of a request with a payload of *size* bytes."""
+    payload = [("payload", f"V{size}")] if size else []
+    return numpy.dtype([*(_LONG_REQUEST if long else _REQUEST), *payload])
 
 
 def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:

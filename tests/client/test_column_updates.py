@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,6 +72,11 @@ class World:
         return self.latest.snapshot(lambda row, reason: ca.CaprotoError(f"{row}: {reason}"))[0]
 
 
+def take_all(updates: AllUpdates):
+    """Take what has come; None if that is nothing."""
+    return updates.take_cut() if updates.cut() else None
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -107,11 +113,12 @@ class TestLatest:
         world.alone(refusal)
         world.alone(ca.ReadError("too large"), 2)
         snap = world.snapshot()
-        assert set(snap.errors) == {"b", "c"} and snap.ok.tolist() == [True, False, False, False]
+        assert set(snap.errors) == {"b", "c", "d"}
+        assert snap.ok.tolist() == [True, False, False, False]
         assert len(world.latest.changed(1)) == 2
         world.block(update(1, 5.0), update(1, 6.0))
         world.alone(update(2, 7.0))
-        assert not world.snapshot().errors and world.snapshot().ok.tolist()[:3] == [True] * 3
+        assert list(world.snapshot().errors) == ["d"]
 
     def test_another_number_of_elements_is_an_error(self, world):
         world.alone(ca.EventAddResponse([1.0, 2.0], DOUBLE, 2, 1, 100))
@@ -134,7 +141,23 @@ class TestLatest:
         for row in (0, 1):
             world.alone(ca.ReadError("too large"), row)
         world.latest.lost(world.range, [0, 2], DisconnectedError("gone"))
-        assert list(world.snapshot().errors) == ["b"]
+        assert [str(error) for error in world.snapshot().errors.values()][:3] == [
+            "'a' has had no value yet", "1: too large", "'c' has had no value yet"
+        ]
+
+    def test_the_loss_of_many_that_are_refused_takes_no_time_for_each_pair(self):
+        """The lock is that of all tables of a Context, so it is held for the least time."""
+        size, names = 20_000, [f"pv{number}" for number in range(20_000)]
+        latest = LatestUpdates(TableState(TableForm(names, "time", float, 1), threading.Lock()), 5)
+        rows = IdRange(1, int(DOUBLE), 1, 100, size)
+        rows.fill(np.arange(size, dtype=np.uint32), np.arange(size))
+        for row in range(size):
+            latest.refuse(row, DisconnectedError("no"))
+        begun = time.thread_time()
+        latest.lost(rows, range(size), DisconnectedError("gone"))
+        assert time.thread_time() - begun < 1  # it took minutes
+        errors = latest.snapshot(lambda row, reason: reason)[0].errors
+        assert str(errors["pv19999"]) == "'pv19999' is not connected" and len(errors) == size
 
     def test_a_connection_is_a_change(self, world):
         alarm = Alarm()
@@ -170,11 +193,11 @@ class TestAll:
     def test_every_update_in_its_order(self, world):
         world.block(update(2, 1.0), update(0, 2.0), update(2, 3.0))
         world.alone(update(1, 4.0))
-        found = world.all.take_all()
+        found = take_all(world.all)
         assert found.index.tolist() == [2, 0, 2, 1] and len(found) == 4
         assert found.value.tolist() == [1.0, 2.0, 3.0, 4.0]
         assert found.timestamp[3] == np.datetime64("1990-01-01T00:00:14.000000001")
-        assert not found.gap.any() and world.all.take_all() is None
+        assert not found.gap.any() and take_all(world.all) is None
 
     def test_the_first_one_after_a_loss_is_marked(self, world):
         world.block(update(0, 1.0), update(1, 1.0))
@@ -183,7 +206,7 @@ class TestAll:
         world.block(update(0, 2.0), update(2, 2.0), update(0, 3.0), update(0, 4.0))
         world.alone(update(1, 2.0))
         world.alone(update(1, 3.0))
-        found = world.all.take_all()
+        found = take_all(world.all)
         assert found.gap.tolist() == [False, False, True, False, False, False, True, False]
 
     def test_a_refresh_is_no_update(self, world):
@@ -192,7 +215,7 @@ class TestAll:
         ]
         world.block(*answers, command=15)
         world.alone(answers[0])
-        assert world.all.take_all() is None
+        assert take_all(world.all) is None
         assert world.snapshot().ok.tolist() == [True, True, True, False]
 
     def test_the_backlog_is_what_was_not_taken(self, world):
@@ -200,20 +223,49 @@ class TestAll:
         world.block(update(0, 1.0), update(1, 1.0))
         size, age = world.all.load(7.5)
         assert size == 2 * (8 + 8 + 8 + 2 + 2 + 1) and age == 2.5
-        world.all.take_all()
+        take_all(world.all)
         assert world.all.load(8.0) == (0, 0.0)
+
+    @pytest.mark.parametrize("count, least", [(1, 24), (1000, 8000)])
+    def test_the_backlog_of_mixed_types_has_all_that_is_held(self, count, least):
+        """Not only the references of a column of objects."""
+        state = TableState(TableForm(["a", "b"], "time", [float, str], count), threading.Lock())
+        updates, rows = AllUpdates(state, 5, lambda: 5.0), IdRange(1, int(DOUBLE), count, 100, 2)
+        rows.fill(np.arange(2, dtype=np.uint32), np.arange(2))
+        metadata = 0, 0, ca.TimeStamp(9, 0)
+        message = ca.EventAddResponse(np.ones(count), DOUBLE, count, 1, 100, metadata=metadata)
+        updates.take_one(rows, 0, message)
+        alone = updates.load(5.0)[0]
+        assert least <= alone <= 2 * least + 300
+        block = Block.from_wire((1, *message.fields[1:]), b"")
+        block.range, block.offsets = rows, np.array([0, 0])
+        block.records = np.frombuffer(bytes(message) * 2, f"V{len(bytes(message))}")
+        updates.take(block)
+        assert 2 * least <= updates.load(5.0)[0] - alone <= 2 * alone
+
+    def test_what_was_cut_is_kept_until_it_is_taken(self, world):
+        """Those that come meanwhile are taken later; the load is theirs alone."""
+        world.block(update(0, 1.0), update(1, 1.0))
+        assert world.all.cut() and world.all.ready and world.all.load(9.0) == (0, 0.0)
+        world.alone(update(2, 2.0))
+        assert world.all.cut()
+        world.alone(update(3, 3.0))
+        assert world.all.take_cut().value.tolist() == [1.0, 1.0]
+        assert world.all.take_cut().value.tolist() == [2.0]
+        assert world.all.ready and take_all(world.all).value.tolist() == [3.0]
+        assert not world.all.ready
 
     def test_mixed_types_are_objects(self):
         world = World([float, str, float, float])
         world.block(update(0, 1.0), update(2, 2.0))
         world.alone(ca.EventAddResponse("hi", ChannelType.TIME_STRING, 1, 1, 101))
-        assert world.all.take_all().value.tolist() == [1.0, 2.0, b"hi"]
+        assert take_all(world.all).value.tolist() == [1.0, 2.0, b"hi"]
         assert world.snapshot().to_dict() == {"a": 1.0, "b": "hi", "c": 2.0}
 
     def test_after_the_end_nothing_is_kept(self, world):
         world.all.close()
         world.block(update(0, 1.0), update(1, 1.0))
-        assert world.all.take_all() is None
+        assert take_all(world.all) is None
 
 
 events = st.lists(
@@ -240,7 +292,7 @@ def test_in_blocks_and_alone_they_are_the_same(runs, dtype):
         assert one.tolist()[:3] == other.tolist()[:3] or np.array_equal(
             one[:3].astype(float), other[:3].astype(float), equal_nan=True
         )
-    recorded, expected = together.all.take_all(), single.all.take_all()
+    recorded, expected = take_all(together.all), take_all(single.all)
     assert (recorded is None) == (expected is None)
     if recorded is not None:
         for one, other in zip(recorded.columns(), expected.columns(), strict=True):

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
+from collections import deque
 from fractions import Fraction
 
 import numpy as np
+import pandas
 import pytest
 
 import caproto as ca
@@ -224,6 +227,22 @@ class TestValuesToWrite:
         assert self.parts(7, form) == [([0, 2], [7.0, 7.0]), ([1], [b"7"])]
         with pytest.raises(CaprotoValueError, match=r"has the shape \(2,\); .* needs \(3,\)"):
             self.parts([1, "x"], form)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            range, np.arange, lambda n: deque(range(n)), lambda n: array("d", range(n)),
+            lambda n: pandas.Series(range(n)), lambda n: pandas.Series(range(n), range(n, 0, -1)),
+        ],
+    )  # fmt: skip
+    def test_all_sequences_are_values_for_the_rows(self, make):
+        form = TableForm(["a", "b", "c", "d"], "time", [float, float, int, str], 1)
+        assert [chosen for chosen, _ in self.parts(make(4), form)] == [[0, 1], [2], [3]]
+        assert [values for _, values in self.parts(make(4), form)][:2] == [[0.0, 1.0], [2]]
+        for wrong in (1, 2, 5):  # there are two floats, one int and one text
+            for rows in (None, [0, 1], [2]):
+                with pytest.raises(CaprotoValueError, match=r"the table needs \(4,\), or one"):
+                    self.parts(make(wrong), form, rows)
 
     def test_whole_numbers(self):
         form = TableForm(["a", "b"], "time", int, 1)

@@ -219,6 +219,18 @@ class TestRequests:
             (data_type, 7, 5), (data_type, 8, 6)
         ]
 
+    @pytest.mark.parametrize("count", [8190, 8191, 8192, 0xFFFE, 0xFFFF, 0x10000])
+    def test_large_ones_are_those_that_are_made_one_by_one(self, count):
+        """The long header, from the count or the payload that needs it."""
+        sids, double = np.array([7, 8], np.uint32), ChannelType.DOUBLE
+        reads = [ca.ReadNotifyRequest(TIME_DOUBLE, count, sid, sid + 93) for sid in (7, 8)]
+        assert requests(15, TIME_DOUBLE, count, sids, 100) == b"".join(map(bytes, reads))
+        values = np.ones((2, count))
+        writes = [ca.WriteNotifyRequest(values[0], double, count, sid, sid + 93) for sid in (7, 8)]
+        payloads = payloads_of(values, int(double))
+        composed = requests(19, int(double), count, sids, 100, payloads)
+        assert composed == b"".join(map(bytes, writes))
+
     def test_live_subscriptions_are_cancelled_and_refreshed(self):
         one = a_range(1, 10, 5)
         one.drop(502)

@@ -420,7 +420,8 @@ class Recording(TableMonitor):
 
     Each step gives what has come since the step before as `Updates`. It ends after `close`, when
     the rest was taken, or when nothing has come for *timeout* seconds. The subscriptions end with
-    `close`, or when nothing refers to it any more.
+    `close`, or when nothing refers to it any more. One thread at a time may take steps; Ctrl-C in
+    a step loses no update.
 
     Updates that wait take memory. Beyond some tens of megabytes, or some seconds, the servers are
     asked to hold the updates of the circuit, as when callbacks are slow. They send the latest value
@@ -452,14 +453,14 @@ class Recording(TableMonitor):
             If the Context was disconnected, and the rest was taken.
         """
         self._wait(lambda: self._updates.ready, Deadline(self._timeout))
-        taken = self._updates.take_all()
+        some = self._updates.cut()
         for circuit in self._subscriptions.circuits:
             if circuit.session.flow.held:
                 circuit.wake()
-        if taken is None:
+        if not some:
             self._home.check_open()
             raise StopIteration
-        return taken
+        return self._updates.take_cut()  # last, in one step: Ctrl-C must lose nothing
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

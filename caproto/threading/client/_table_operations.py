@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 from _thread import RLock
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -31,7 +31,7 @@ from ..._protocol.commands import ReadNotifyRequest, WriteNotifyRequest, WriteRe
 from ..._protocol.message import DataMessage
 from .._waiting import Deadline, OneShot, Waiter
 from ._circuit import ClientCircuit
-from ._gathering import GatheredRead, Gathering, write_all
+from ._gathering import GatheredRead, GatheredWrite, Gathering
 from ._home import ClientPV, home_of
 from ._sending import send_all
 from ._table_shares import Share
@@ -194,7 +194,7 @@ def write_columns(
         rest = columns.send(shares, compose)
         late_rows = [row for row in rest.tolist() if asked[row]]
         errors = _write_one_by_one(
-            {pvs[row]: _value(parts, row) for row in late_rows}, wait, deadline
+            [_write(pvs[row], parts, row, wait, deadline) for row in late_rows], wait, deadline
         )
         columns.wait()
     finally:  # also after a Ctrl-C
@@ -207,32 +207,37 @@ def write_columns(
 
 
 def _write_one_by_one(
-    values: Mapping[ClientPV, object], wait: bool, deadline: Deadline
+    writes: Sequence[GatheredWrite], wait: bool, deadline: Deadline
 ) -> dict[str, CaprotoError]:
     """Write to PVs that are not connected yet, or may not be written; return the errors."""
-    if not values:
-        return {}
     if wait:
-        outcomes = write_all(values, deadline)
+        outcomes = Gathering(deadline).run(writes)
         return {
-            pv.name: outcome
-            for pv, outcome in zip(values, outcomes, strict=True)
+            write.pv.name: outcome
+            for write, outcome in zip(writes, outcomes, strict=True)
             if isinstance(outcome, CaprotoError)
         }
-    writes = [Write(pv, None, deadline, value, None, None, False) for pv, value in values.items()]
     return {
         operation.pv.name: error.with_traceback(None)
         for operation, error in send_all(writes, deadline)
     }
 
 
-def _value(parts: Sequence[tuple[Form, Rows, NDArray[Any]]], row: int) -> object:
-    """Return what is written to a row: a number or bytes of Python, or an array."""
-    for _, rows, values in parts:
+def _write(
+    pv: ClientPV,
+    parts: Sequence[tuple[Form, Rows, NDArray[Any]]],
+    row: int,
+    wait: bool,
+    deadline: Deadline,
+) -> GatheredWrite:
+    """Make the write of one row, in the type in which it would go by columns."""
+    for form, rows, values in parts:
         place = int(numpy.searchsorted(rows, row))
         if place < len(rows) and rows[place] == row:
             value = values[place]
-            return value if value.ndim else value.item()
+            # A number or bytes of Python, which are quick to encode; or an array.
+            data = value if value.ndim else value.item()
+            return GatheredWrite(pv, None, deadline, data, form.plain, form.count, wait)
     raise KeyError(row)
 
 

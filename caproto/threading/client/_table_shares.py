@@ -12,7 +12,10 @@ import numpy
 from ..._client.columns import Form, Rows, TableForm
 from ..._client.pvs import channel_of
 from ..._protocol.client_channel import ClientChannel
+from ..._protocol.columns import fits_short_header
+from ..._protocol.constants import EXTENDED_HEADER_VERSION
 from ..._protocol.dbr import AccessRights
+from ..._protocol.payload import payload_size
 from ._circuit import ClientCircuit
 from ._home import ClientPV
 
@@ -60,6 +63,10 @@ class Shares:
         self._form = form
         self._pvs = pvs
         self._right = int(right)
+        writes = right == AccessRights.WRITE
+        self._oldest = 0 if not writes or all(
+            fits_short_header(payload_size(one.plain, one.count), one.count) for one in form.forms
+        ) else EXTENDED_HEADER_VERSION  # what servers must know
         self._known: tuple[list[Share], Rows] | None = None  # until it is asked
 
     def now(self) -> tuple[list[Share], Rows]:
@@ -88,6 +95,7 @@ class Shares:
             and (rights is None or bool(int(rights) & self._right))
             and most is not None
             and most >= self._form.count
+            and circuit.circuit.peer_version >= self._oldest
         )
 
     def _divide(self) -> tuple[list[Share], Rows]:

@@ -13,6 +13,7 @@ import caproto as ca
 from caproto import CaprotoTypeError, CaprotoValueError
 from caproto.threading.client import Context, ContextDisconnectedError
 from tests.harness.databases import counter_names, counters
+from tests.harness.interrupts import interrupt_each_line
 
 pytestmark = pytest.mark.ioc
 
@@ -108,17 +109,36 @@ class TestLive:
 
     def test_a_refusal_is_an_error(self, real):
         with real.table(["T:double", "T:noaccess"]).monitor() as live:
-            while "T:noaccess" not in live.snapshot().errors:
+            while True:
+                snap = live.snapshot()
+                if snap.ok[0] and "refused the subs" in str(snap.error_at(1)):
+                    break
                 assert live.wait(10)
-            snap = live.snapshot()
         assert snap.ok.tolist() == [True, False] and snap.connected.all()
         assert "refused the subscription: ECA_NORDACCESS" in str(snap.errors["T:noaccess"])
 
-    def test_too_few_elements(self, server, ctx):
-        with ctx.table(["x", "wave"], count=3).monitor() as live:
-            while not (live.snapshot().ok[1] and live.snapshot().errors):
+    def test_what_has_no_value_has_an_error(self, server, ctx):
+        """As its ``ok`` says; with what a table or a file of the snapshot shows for it."""
+        server.on[ca.EventAddRequest] = lambda connection, command: (
+            None if connection.circuit.channels_sid[command.sid].name == "y"
+            else server.usual(connection, command)
+        )
+        with ctx.table(["missing", "x", "y"]).monitor() as live:
+            while not (live.snapshot().ok[1] and live.snapshot().connected[2]):
                 assert live.wait(10)
             snap = live.snapshot()
+        said = {name: (type(error).__name__, str(error)) for name, error in snap.errors.items()}
+        assert said == {
+            "missing": ("DisconnectedError", "'missing' is not connected"),
+            "y": ("CaprotoValueError", "'y' has had no value yet"),
+        }
+        assert snap.errors["y"] is snap.errors["y"] and "x" not in snap.errors
+        assert snap.to_arrow()["error"].to_pylist() == [said["missing"][1], None, said["y"][1]]
+
+    def test_too_few_elements(self, server, ctx):
+        with ctx.table(["x", "wave"], count=3).monitor() as live:
+            while not ((snap := live.snapshot()).ok[1] and "more than" in str(snap.error_at(0))):
+                assert live.wait(10)
         assert snap.values[1].tolist() == [1.0, 2.0, 3.0]
         said = "'x': the subscription failed: 3 elements are more than the channel has (1)"
         assert str(snap.errors["x"]) == said
@@ -252,6 +272,18 @@ class TestRecording:
                 assert not block.index.any() and not block.gap.any()
                 seen += block.value.tolist()
             assert seen == list(range(100))
+
+    def test_an_interrupted_step_loses_nothing(self, server, ctx):
+        with ctx.table(["x"]).record(timeout=5) as recording:
+            assert next(recording).value.tolist() == [1.5]
+            posted, seen = 1, []
+            server.post("x", 0.0)
+            for _where in interrupt_each_line(lambda: seen.extend(next(recording).value.tolist())):
+                server.post("x", float(posted))
+                posted += 1
+            while len(seen) < posted:
+                seen.extend(next(recording).value.tolist())
+        assert seen == list(range(posted)) and posted > 20
 
     def test_it_ends_when_nothing_comes(self, server, ctx):
         assert sum(len(block) for block in ctx.table(["x", "y"]).record(timeout=0.5)) == 2

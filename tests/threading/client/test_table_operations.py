@@ -1,13 +1,14 @@
 """How a table is read: by columns where it can be, and the rest PV by PV."""
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
 
 import caproto as ca
 from caproto import CaprotoTimeoutError
-from caproto._client.columns import TableForm
+from caproto._client.columns import TableForm, make_form
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import AccessError, Context, ReentrantCallError
 from caproto.threading.client._table_operations import read_columns
@@ -142,6 +143,49 @@ def test_a_write_that_is_not_allowed_is_the_error_of_an_ordinary_one(server, ctx
         pv.write(5.0, wait=wait)
     assert written.ok.tolist() == [True, False]
     assert str(written.errors["readonly"]) == str(caught.value)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize(
+    "dtype, count, value",
+    [(float, 1, 0.1), ("float", 1, 0.1), (int, 1, -5), ("short", 1, 7), ("enum", 1, 1),
+     ("char", 1, 200), (str, 1, "1.234567"), (float, 2, [0.5, math.nan]), (str, 2, ["a", "2.5"])],
+)  # fmt: skip
+def test_a_write_is_sent_in_the_form_of_the_table_before_the_pvs_are_connected_too(
+    server, ctx, dtype, count, value, wait
+):
+    """Not in the types of the PVs, of which the bytes of a text would make other numbers."""
+    table = ctx.table(["wave"] if count > 1 else ["x", "text", "wave"], dtype=dtype, count=count)
+    command = ca.WriteNotifyRequest if wait else ca.WriteRequest
+    server.on[command] = lambda connection, request: (
+        connection.send(ca.WriteNotifyResponse(request.data_type, request.data_count, 1,
+                                               request.ioid)) if wait else None
+    )  # fmt: skip
+    assert table.write(value, wait=wait).ok.all()
+    first = server.wait_for(command, count=len(table))
+    assert table.write(value, wait=wait).ok.all()
+    later = server.wait_for(command, count=2 * len(table))[len(table) :]
+    for requests in (first, later):
+        requests.sort(key=lambda request: request.sid)
+    # Of a single text, the bytes after its end need not be sent.
+    sent, by_columns = (
+        [(one.sid, one.data_type, one.data_count, bytes(one.payload).rstrip(b"\0"))
+         for one in requests]
+        for requests in (first, later)
+    )  # fmt: skip
+    assert sent == by_columns and {one[1] for one in sent} == {make_form(dtype, "time", 1).plain}
+
+
+def test_a_write_that_is_too_large_for_an_old_server_is_not_sent(start_server):
+    """It cannot take the long header; as the ordinary write says, before and after connecting."""
+    server = start_server({"a": FakePV([1.0], max_count=8192)}, version=8)
+    with Context(configuration=server.configuration, timeout=5) as ctx:
+        for count, ok in ((8191, True), (8192, False)):
+            table = ctx.table(["a"], count=count)
+            for _ in range(2):
+                written = table.write(1.0)
+                assert written.ok[0] == ok
+        assert "65536 bytes are too large for channel 'a'" in str(written.errors["a"])
 
 
 def test_a_server_has_at_most_so_many_writes_under_way(start_server, monkeypatch):
