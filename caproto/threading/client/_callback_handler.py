@@ -70,11 +70,11 @@ class CallbackHandler:
         added: list[PVCallback] = []
         try:
             home.listen(self.pv, states, access, added, known=run, token=token)
+            return token  # here, so that no line is left in which the token could be lost
         except BaseException:  # Ctrl-C: a caller without the token cannot remove it
             for one in added:
                 one.cancel()
             raise
-        return token
 
     def remove_callback(self, token: int) -> None:
         """Stop calling a callback. One that is gone already is not an error.

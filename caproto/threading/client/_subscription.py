@@ -114,10 +114,10 @@ class Subscription(SubscriptionState):
         entry = self._callbacks.make_entry(token, function, strong, two, self._died)
         try:
             self._add(entry)
+            return token  # here, so that no line is left in which the token could be lost
         except BaseException:  # Ctrl-C: a caller without the token cannot remove it
             self._remove_now({token})
             raise
-        return token
 
     def _add(self, entry: Entry) -> None:
         pv = self.pv

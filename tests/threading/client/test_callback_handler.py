@@ -7,6 +7,7 @@ import pytest
 
 from caproto import AccessRights, CaprotoTypeError, ReentrantCallError
 from caproto.threading.client import CallbackHandler
+from tests.harness.interrupts import interrupt_each_line
 from tests.threading.client.told import flush
 
 
@@ -90,3 +91,10 @@ def test_inside_another_call_a_callback_is_removed_later_and_none_is_added(serve
         with pytest.raises(ReentrantCallError, match="'x'"):
             handler.add_callback(heard)
     wait_for(lambda: token not in handler.callbacks)
+
+
+def test_ctrl_c_at_any_line_leaves_no_callback_that_nobody_can_remove(x):
+    handler, heard, tokens = x.connection_state_callback, Heard(), []
+    for where in interrupt_each_line(lambda: tokens.append(handler.add_callback(heard))):
+        assert (handler.callbacks, tokens) == ({}, []), where
+    assert [*handler.callbacks] == tokens

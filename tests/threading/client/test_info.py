@@ -19,6 +19,7 @@ from caproto.threading.client import (
     _reentry,
 )
 from tests.harness.fake_server import ignore
+from tests.harness.interrupts import interrupt_each_line
 
 pytestmark = pytest.mark.ioc
 
@@ -266,6 +267,16 @@ class TestWatch:
         late.sender_address = host, port  # another circuit to the same server
         watch._note(late)
         assert pv.metadata == before
+
+
+    def test_ctrl_c_at_any_line_leaves_no_callback_that_nobody_can_remove(self, server, ctx):
+        pv = ctx.get_pv("x")
+        pv.wait_for_connection()
+        subscription = pv.subscribe("control", 1, mask="property")
+        watches: list = []
+        for where in interrupt_each_line(lambda: watches.append(pv.watch_metadata())):
+            assert (subscription.callbacks, watches) == ({}, []), where
+        assert len(subscription.callbacks) == len(watches) == 1
 
 
 class TestPrinting:
