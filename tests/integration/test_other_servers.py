@@ -201,6 +201,17 @@ TOLERATED: dict[str, Habit] = {
         EVENT, lambda q, cid: value(q, data_type=99) + value(q), THREE
     ),
     "update_after_a_failure": Habit(EVENT, lambda q, cid: value(q, p1=GETFAIL) + value(q), THREE),
+    # An IOC sends this for an empty array; the C library takes it for the end of a subscription.
+    "update_of_an_empty_array": Habit(EVENT, lambda q, cid: value(q, ()) + value(q), THREE, []),
+    "update_of_nothing": Habit(
+        EVENT, lambda q, cid: value(q, (), data_type=0) + value(q), THREE, []
+    ),
+    "update_of_an_empty_array_with_bytes": Habit(
+        EVENT, lambda q, cid: value(q, (), payload=bytes(8)) + value(q), []
+    ),
+    "update_without_a_value_and_a_failure": Habit(
+        EVENT, lambda q, cid: value(q, (), p1=GETFAIL) + value(q), THREE
+    ),
     "update_that_is_cut_off": Habit(
         EVENT, lambda q, cid: value(q, (1, 2), count=9) + value(q), NONSENSE, THREE
     ),
