@@ -194,6 +194,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_catools.blocks", "_catools.entry", "_catools.events", "_catools.expressions",
      "_catools.reasons", "_catools.statistics", "_catools.template", "_catools.writing"),
     ("_catools.forms", "_catools.watching"),
+    ("_catools.reports",),
     ("_catools.monitoring",),
     ("_catools.explaining", "_catools.getting"),
     ("_catools.informing", "_catools.putting", "_catools.snapshots"),

@@ -7,8 +7,8 @@ from .._client.explanation import Explanation
 from .access import start
 from .extras import Extras
 from .forms import form_of
-from .monitoring import usable_names
 from .reasons import connect_some, reason
+from .reports import usable_names
 from .settings import Settings
 from .sources import names_from
 from .statuses import status_of

@@ -144,7 +144,7 @@ class Condition:
         try:
             return bool(self._part(_facts(sample, settings)))
         except (TypeError, ArithmeticError, LookupError, ValueError) as error:
-            raise Failed(f"{sample.name}: the condition {self.text!r}: {error}") from None
+            raise Failed(f"the condition {self.text!r}: {error}") from None
 
 
 def _facts(sample: Sample, settings: Settings) -> Facts:

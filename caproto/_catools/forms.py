@@ -1,7 +1,7 @@
 """Forms of output: lines as the EPICS tools print them, JSON, CSV, templates.
 
 Each form is a class whose instances write samples; a sample that a form has no place for is
-reported on standard error by the caller.
+reported on standard error by the caller (`reports`).
 """
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ _COLUMNS = ("time", "name", "value", "units", "severity", "status", "event", "te
 class Form(Protocol):
     """A form of output."""
 
-    def heading(self) -> str | None:
-        """Return the line before all others."""
+    @property
+    def has_all(self) -> bool:
+        """Whether it has a place for every event: nothing is left to say on standard error."""
 
     def write(self, sample: Sample) -> str | None:
         """Write a sample; None if the form has no place for it."""
@@ -52,14 +53,12 @@ class Form(Protocol):
 class Lines:
     """Lines as the EPICS tools print them."""
 
+    has_all = False
+
     def __init__(self, settings: Settings, extras: Extras) -> None:
         self._settings = settings
         self._write = stamp_writer(extras)
         self._stamps = Stamps(settings.timestamps, self._write)
-
-    def heading(self) -> str | None:
-        """Return None: there is none."""
-        return None
 
     def write(self, sample: Sample) -> str | None:
         """Write the value, or what happened."""
@@ -91,13 +90,11 @@ class Lines:
 class Json:
     """JSON, an object for each sample."""
 
+    has_all = True
+
     def __init__(self, settings: Settings, extras: Extras) -> None:
         self._settings = settings
         self._extras = extras
-
-    def heading(self) -> str | None:
-        """Return None: there is none."""
-        return None
 
     def write(self, sample: Sample) -> str:
         """Write all that is known."""
@@ -113,12 +110,15 @@ class Csv:
         The separator cannot be one of CSV.
     """
 
+    has_all = True
+
     def __init__(self, settings: Settings, extras: Extras) -> None:
         self._settings = settings
         self._extras = extras
         self._separator = "," if settings.separator == " " else settings.separator
         if self._separator in '"\r\n\0':
             raise UsageError(f"-F: {self._separator!r} cannot separate CSV. {settings.hint}")
+        self._titles = f"{self._row(_COLUMNS)}\n"
 
     def _row(self, cells: tuple[object, ...]) -> str:
         import csv
@@ -127,12 +127,12 @@ class Csv:
         csv.writer(row, delimiter=self._separator, lineterminator="").writerow(cells)
         return row.getvalue()
 
-    def heading(self) -> str:
-        """Return the titles."""
-        return self._row(_COLUMNS)
-
     def write(self, sample: Sample) -> str:
-        """Write a row."""
+        """Write a row, and before the first one the titles."""
+        titles, self._titles = self._titles, ""
+        return titles + self._row(self._cells(sample))
+
+    def _cells(self, sample: Sample) -> tuple[object, ...]:
         stamp, severity = sample.stamp or sample.arrival, sample.severity
         status = sample.status
         value: object = sample_value(sample, self._settings)
@@ -141,7 +141,7 @@ class Csv:
             value = list(states) if sample.room > 1 else sample.state
         elif self._extras.number_form == "human":
             value = " ".join(sample_texts(sample, self._settings))
-        return self._row((
+        return (
             "" if stamp is None else iso(stamp, self._extras),
             sample.name,
             json.dumps(value) if isinstance(value, list) else value,
@@ -150,21 +150,19 @@ class Csv:
             "" if status is None else str(status),
             sample.event,
             sample.text,
-        ))
+        )
 
 
 class FromTemplate:
     """What a template of the user says."""
+
+    has_all = False
 
     def __init__(self, settings: Settings, extras: Extras) -> None:
         self._settings = settings
         self._template = Template(extras)
         self._updates: dict[int, int] = {}
         self._last: dict[int, TimeStamp] = {}
-
-    def heading(self) -> str | None:
-        """Return None: there is none."""
-        return None
 
     def write(self, sample: Sample) -> str | None:
         """Fill the template in; events without a value have no place in it."""

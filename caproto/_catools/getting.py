@@ -1,7 +1,6 @@
 """Reading PVs once, with what the EPICS tools do not have."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 from .._client.metadata import Metadata, metadata_from
@@ -14,10 +13,11 @@ from ..threading.client._gathering import Form as ReadForm
 from ..threading.client._gathering import Outcome, read_each
 from .access import facts_of, not_found, start
 from .extras import Extras
-from .forms import form_of
-from .monitoring import report, usable_names, wait_for
+from .forms import Form, form_of
+from .monitoring import wait_for
 from .options import UsageError
 from .reasons import connect_some
+from .reports import last_word, report, usable_names
 from .samples import Sample, host_of, sampled_type
 from .settings import Settings
 from .sources import names_from
@@ -53,12 +53,9 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
     names, wrong = usable_names(names, places, form, may_be_partial)
     with start(settings, names) as context:
         if extras.condition:
-            samples = wait_for(context, names, settings, extras)
-            _print(form.heading(), *(form.write(sample) for sample in samples))
-            return 0
-        pvs, missing = usable_pvs(context, names, settings, extras)
+            return wait_for(context, names, settings, extras, form)
+        pvs, missing = usable_pvs(context, names, settings, extras, form)
         samples, errors = read_samples([pv for pv in pvs if pv not in missing], settings)
-        _print(form.heading())
         found = iter(samples)
         for place, pv in enumerate(pvs):
             if pv in missing:
@@ -69,7 +66,7 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
 
 
 def usable_pvs(
-    context: Context, names: Sequence[str], settings: Settings, extras: Extras
+    context: Context, names: Sequence[str], settings: Settings, extras: Extras, form: Form
 ) -> tuple[list[PV], dict[PV, CaprotoError]]:
     """Connect to PVs, as many as must be.
 
@@ -86,15 +83,15 @@ def usable_pvs(
     """
     pvs, missing = connect_some(context, names, settings)
     if missing and not extras.may_be_partial:
-        report_missing(missing)
-        raise not_found(names)
+        report_missing(missing, form)
+        raise last_word(not_found(names), form)
     return pvs, missing
 
 
-def report_missing(missing: Mapping[PV, CaprotoError]) -> None:
-    """Name PVs that are not connected on standard error."""
+def report_missing(missing: Mapping[PV, CaprotoError], form: Form) -> None:
+    """Name PVs that are not connected."""
     for pv, error in missing.items():
-        print(f"{pv.name}: {error}", file=sys.stderr)
+        report(Sample(pv.name, "not connected", text=str(error)), form)
 
 
 def read_samples(
@@ -135,9 +132,3 @@ def _sample(pv: PV, control: Outcome, outcome: Outcome, event: str) -> Sample:
     if isinstance(control, DataMessage) and LAYOUTS[control.data_type].family == "control":
         about = metadata_from(control.metadata)
     return Sample(pv.name, event, Reading.from_response(outcome), native, room, about, host)
-
-
-def _print(*texts: str | None) -> None:
-    for text in texts:
-        if text is not None:
-            print(text, flush=True)

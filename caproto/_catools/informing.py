@@ -9,8 +9,8 @@ from .blocks import host_name, info_block
 from .extras import Extras
 from .forms import form_of, json_line, json_object
 from .getting import read_samples, usable_pvs
-from .monitoring import report, usable_names
 from .options import UsageError
+from .reports import report, usable_names
 from .samples import Sample
 from .settings import Settings
 from .sources import names_from
@@ -40,7 +40,7 @@ def info(settings: Settings, extras: Extras, names: list[str]) -> int:
     names, wrong = usable_names(names, places, form, extras.may_be_partial)
     errors: list[CaprotoError] = []
     with start(settings, names) as context:
-        pvs, missing = usable_pvs(context, names, settings, extras)
+        pvs, missing = usable_pvs(context, names, settings, extras, form)
         for pv in pvs:
             if pv in missing:
                 report(Sample(pv.name, "not connected", text=str(missing[pv])), form)

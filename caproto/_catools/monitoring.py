@@ -3,28 +3,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from reprlib import repr as short_repr
 
 from .._client.metadata import Metadata
-from .._errors import CaprotoError, CaprotoValueError, DisconnectedError, ReadError
+from .._errors import (
+    CaprotoError,
+    CaprotoTimeoutError,
+    CaprotoValueError,
+    DisconnectedError,
+    ReadError,
+)
 from .._numbers import counted
 from .._protocol.timestamp import TimeStamp
 from ..threading._waiting import Deadline
 from ..threading.client import Context
-from .access import name_problem, start
+from .access import start
 from .events import Event, Events
 from .expressions import Condition
 from .extras import Extras
 from .forms import Form, form_of, json_line
 from .interrupts import CleanUp
 from .reasons import reasons_of
+from .reports import report, usable_names
 from .samples import Sample, host_of, sampled_type
-from .settings import Failed, Settings, TimeUp
+from .settings import Failed, Settings
 from .sources import names_from
 from .statistics import Statistics, statistics_table
-from .statuses import DONE, TIMED_OUT, status_of
+from .statuses import status_of
 
-__all__ = ["monitor", "report", "usable_names", "wait_for"]
+__all__ = ["monitor", "wait_for"]
+
+#: Events that keep the values from being printed for which `wait_for` waits.
+_PROBLEMS = ("error", "not connected")
 
 
 def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
@@ -34,11 +43,6 @@ def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
     -------
     int
         The exit status.
-
-    Raises
-    ------
-    TimeUp
-        The condition was not true in time.
     """
     form = form_of(settings, extras)
     condition = Condition(extras.condition) if extras.condition else None
@@ -49,9 +53,6 @@ def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
     with CleanUp(), start(settings, names) as context:  # the statistics are still printed
         watch = _Watch(context, names, settings, extras, condition)
         try:
-            heading = form.heading()
-            if heading is not None:
-                print(heading, flush=True)
             for sample in watch.samples():
                 _count(sample, statistics[sample.place])
                 if not (extras.quiet and sample.event in ("value", "disconnected")):
@@ -60,90 +61,30 @@ def monitor(settings: Settings, extras: Extras, names: list[str]) -> int:
             watch.end()
             if extras.statistics:
                 _print_statistics(statistics, extras)
-    if settings.exact:
-        errors += watch.lost()
-    errors += [
-        ReadError(f"{name}: {why}") for name, why in watch.without_value.items()
-        if why and name not in watch.missing
-    ]
-    return max(TIMED_OUT if watch.missing else DONE, status_of(errors, settings.exact))
+    return status_of([*errors, *watch.errors], settings.exact)
 
 
 def wait_for(
-    context: Context, names: Sequence[str], settings: Settings, extras: Extras
-) -> list[Sample]:
-    """Wait until the condition of the extras is true for all PVs; return their values.
-
-    Raises
-    ------
-    TimeUp
-        It was not true in time.
-    Failed
-        A PV was not found, or the condition does not go together with a value.
-    """
-    watch = _Watch(context, names, settings, extras, Condition(extras.condition))
-    try:
-        for _ in watch.samples():
-            pass
-    finally:
-        watch.end()
-    return [watch.newest[place] for place in range(len(names))]
-
-
-def report(sample: Sample, form: Form) -> None:
-    """Print a sample; on standard error if the form has no place for it."""
-    text = form.write(sample)
-    if text is not None:
-        print(text, flush=True)
-    else:
-        print(f"{_shown_name(sample.name)}: {sample.text}", file=sys.stderr)
-
-
-def usable_names(
-    names: Sequence[str], places: Mapping[str, str], form: Form, may_be_partial: bool
-) -> tuple[list[str], list[CaprotoError]]:
-    """Report names that no PV can have.
-
-    Parameters
-    ----------
-    names : sequence of str
-    places : mapping of str to str
-        Where names from files are.
-    form : Form
-    may_be_partial : bool
-        Whether the others are used nevertheless.
+    context: Context, names: Sequence[str], settings: Settings, extras: Extras, form: Form
+) -> int:
+    """Wait until the condition of the extras is true for all PVs, and print their values.
 
     Returns
     -------
-    names : list of str
-        The others.
-    errors : list of CaprotoError
-        One for each name that was reported.
-
-    Raises
-    ------
-    Failed
-        There are no others, or they are not used.
+    int
+        The exit status.
     """
-    good: list[str] = []
-    errors: list[CaprotoError] = []
-    for name in names:
-        problem = name_problem(name)
-        if not problem:
-            good.append(name)
-            continue
-        place = f"{places[name]}: " if name in places else ""
-        error = CaprotoValueError(f"{place}{problem}")
-        errors.append(error)
-        report(Sample(name, "error", text=str(error)), form)
-    if errors and not (good and may_be_partial):
-        raise Failed(f"{len(errors)} of {len(names)} names cannot be those of PVs.")
-    return good, errors
-
-
-def _shown_name(name: str) -> str:
-    """Write a name for a message, also one that is too long or has control characters."""
-    return short_repr(name) if name_problem(name) else name
+    watch = _Watch(context, names, settings, extras, Condition(extras.condition))
+    try:
+        for sample in watch.samples():
+            if sample.event in _PROBLEMS:
+                report(sample, form)
+    finally:
+        watch.end()
+    if not watch.errors:
+        for place in range(len(names)):
+            report(watch.newest[place], form)
+    return status_of(watch.errors, settings.exact)
 
 
 class _Watch:
@@ -153,10 +94,8 @@ class _Watch:
     ----------
     newest : dict of int to Sample
         By the place of the name; without those that are disconnected.
-    missing : list of str
-        The names that were not found in time.
-    without_value : dict of str to str
-        The names that have had no value yet, and why, if that is known.
+    errors : list of CaprotoError
+        What keeps the exit status from being 0, at the end; samples have said it.
     """
 
     def __init__(
@@ -168,12 +107,15 @@ class _Watch:
         condition: Condition | None,
     ) -> None:
         self.newest: dict[int, Sample] = {}
-        self.missing: list[str] = []
-        self.without_value = dict.fromkeys(names, "")
+        self.errors: list[CaprotoError] = []
         self._context, self._names = context, names
         self._settings, self._extras = settings, extras
         self._condition = condition
+        self._is_over = False
         self._updates = 0
+        self._without_value = set(names)
+        self._missing: set[str] = set()
+        self._problems: dict[str, str] = {}
         self._about: dict[str, Metadata] = {}
         self._places: dict[str, list[int]] = {}
         for place, name in enumerate(names):
@@ -186,79 +128,54 @@ class _Watch:
         """End the stream of events."""
         self._events.end()
 
-    def lost(self) -> list[CaprotoError]:
-        """Name the PVs that were connected, and are not at the end; return an error for each."""
-        lost = [
-            name for place, name in enumerate(self._names)
-            if place not in self.newest and name not in self.without_value
-        ]
-        for name in lost:
-            print(f"{name}: disconnected at the end", file=sys.stderr)
-        return [DisconnectedError(f"{name!r} is disconnected") for name in lost]
-
     def samples(self) -> Iterator[Sample]:
-        """Yield samples until an end is reached.
-
-        Raises
-        ------
-        TimeUp
-            The time is up, and the condition was not true.
-        Failed
-            With a condition: a PV was not found.
-        """
+        """Yield samples until an end is reached, and then what is wrong."""
         waiting = True
-        while not self._end.expired:
+        while not (self._is_over or self._end.expired):
             ends = (self._end.remaining(), self._patience.remaining() if waiting else None)
             event = self._events.next(min((end for end in ends if end is not None), default=None))
             if event is not None:
-                for sample in self._samples_of(event):
-                    yield sample
-                    self._updates += sample.event == "value"
-                    if self._updates == self._extras.updates > 0:
-                        if self._condition is not None and not self._is_met():
-                            raise TimeUp(self._unmet(counted(self._updates, "update")))
-                        return
-                if self._is_met():
-                    return
-            if waiting and self._patience.expired:
+                yield from self._samples_of(event)
+            if waiting and not self._is_over and self._patience.expired:
                 waiting = False
                 yield from self._not_found()
-        if waiting:
+        if waiting and not self._is_over:
             yield from self._not_found()
-        if self._condition is not None:
-            raise TimeUp(self._unmet(f"{self._extras.duration:g} s"))
-        for name, why in self.without_value.items():
-            if not why and name not in self.missing:
-                self.without_value[name] = "no value has come"
-                yield from (
-                    Sample(name, "error", text="no value has come", place=place)
-                    for place in self._places[name]
-                )
-        wanted = self._extras.updates
-        if wanted and self._settings.exact:
-            raise TimeUp(
-                f"{self._updates} of {wanted} updates came within {self._extras.duration:g} s"
-            )
+        if not self._is_over:
+            yield from self._too_late()
+        if self._settings.exact and self._condition is None:
+            yield from self._disconnected()
+        self.errors += [
+            ReadError(f"{name}: {self._problems[name]}")
+            for name in self._problems if name in self._without_value
+        ]
 
     def _samples_of(self, event: Event) -> Iterator[Sample]:
-        """Make a sample for each place of the PV on the command line."""
-        name = event.pv.name
+        """Make a sample for each place of the PV on the command line, and look for an end."""
+        places = self._places[event.pv.name]
         try:
             sample = self._sample(event)
         except CaprotoError as error:  # what the server sent makes no sense
-            print(f"{name}: {error}", file=sys.stderr)
+            yield Sample(event.pv.name, "error", text=str(error), place=places[0])
             return
-        if sample is not None:
-            for place in self._places[name]:
-                yield sample._replace(place=place)
+        for place in places if sample is not None else ():
+            assert sample is not None
+            yield sample._replace(place=place)
+            self._updates += sample.event == "value"
+            if self._updates == self._extras.updates > 0:
+                yield from self._check()
+                if not self._is_over and self._condition is not None:
+                    yield from self._unmet(counted(self._updates, "update"))
+                self._is_over = True
+                return
+        yield from self._check()
 
     def _sample(self, event: Event) -> Sample | None:
         """Make a sample of an event; None if nothing is printed of it."""
         name, host = event.pv.name, host_of(event.pv)
         if event.problem:
-            self.without_value[name] = event.problem
-            if self._condition is not None:
-                raise Failed(f"{name}: {event.problem}")
+            self._problems[name] = event.problem
+            self._is_over = self._condition is not None
             return Sample(name, "error", None, host=host, arrival=event.arrival, text=event.problem)
         if event.metadata is not None:
             before, self._about[name] = self._about.get(name), event.metadata
@@ -278,39 +195,81 @@ class _Watch:
                           arrival=event.arrival, text="disconnected")
         sample = Sample(name, "value", event.reading, event.native, event.room, about, host,
                         event.arrival)
-        self.without_value.pop(name, None)
+        self._without_value.discard(name)
         self.newest.update(dict.fromkeys(self._places[name], sample))
         return sample
 
-    def _is_met(self) -> bool:
-        """Tell whether there is a condition, and it is true of all PVs."""
-        condition, settings = self._condition, self._settings
-        if condition is None or len(self.newest) < len(self._names):
-            return False
-        return all(condition.holds(one, settings) for one in self.newest.values())
+    def _check(self) -> Iterator[Sample]:
+        """End if the condition is true of all PVs, or has no meaning for one of them."""
+        if self._condition is None or len(self.newest) < len(self._names):
+            return
+        for sample in self.newest.values():
+            try:
+                if not self._condition.holds(sample, self._settings):
+                    return
+            except Failed as failure:
+                yield from self._fail({sample.name: str(failure)}, CaprotoValueError)
+                break
+        self._is_over = True
+
+    def _fail(
+        self, reasons: Mapping[str, str], kind: type[CaprotoError], event: str = "error"
+    ) -> Iterator[Sample]:
+        """Note an error for each of these names, and yield a sample of it for each place."""
+        self.errors += [kind(f"{name}: {reason}") for name, reason in reasons.items()]
+        for place, name in enumerate(self._names):
+            if name in reasons:
+                yield Sample(name, event, text=reasons[name], place=place)
+
+    # ---- what is wrong
 
     def _not_found(self) -> Iterator[Sample]:
-        """Report the PVs that were not connected in time."""
+        """Report the PVs that were not connected in time; with a condition this is the end."""
         missing = [name for name in self._places if not self._events.begun(name)]
         pvs = self._context.get_pvs(*missing, priority=self._settings.priority)
         reasons = dict(zip(missing, reasons_of(self._context, pvs)))
-        if reasons and self._condition is not None:
-            raise Failed("\n".join(f"{name}: {why}" for name, why in reasons.items()))
-        for place, name in enumerate(self._names):
-            if name in reasons:
-                self.missing.append(name)
-                yield Sample(name, "not connected", text=reasons[name], place=place)
+        self._missing |= reasons.keys()
+        self._is_over = bool(reasons) and self._condition is not None
+        kind = CaprotoTimeoutError if self._condition is None else DisconnectedError
+        return self._fail(reasons, kind, "not connected")
 
-    def _unmet(self, limit: str) -> str:
-        """Say of which PVs the condition was not true within a limit."""
-        condition = self._condition
-        unmet = [
-            name for place, name in enumerate(self._names)
-            if place not in self.newest
-            or condition and not condition.holds(self.newest[place], self._settings)
+    def _too_late(self) -> Iterator[Sample]:
+        """Report what did not come within the duration."""
+        limit = f"{self._extras.duration:g} s"
+        if self._condition is not None:
+            yield from self._unmet(limit)
+            return
+        silent = [
+            name for name in self._places
+            if name in self._without_value - self._missing and name not in self._problems
         ]
-        text = condition.text if condition else ""
-        return f"{text!r} was not true within {limit}: {', '.join(dict.fromkeys(unmet))}"
+        yield from self._fail(dict.fromkeys(silent, "no value has come"), ReadError)
+        if self._extras.updates and self._settings.exact:
+            text = f"{self._updates} of {self._extras.updates} updates came within {limit}"
+            if len(self._names) > 1:
+                text += " from all PVs"
+            yield from self._fail(dict.fromkeys(self._places, text), CaprotoTimeoutError)
+
+    def _unmet(self, limit: str) -> Iterator[Sample]:
+        """Report of which PVs the condition was not true within a limit."""
+        condition, reasons = self._condition, {}
+        assert condition is not None
+        for place, name in enumerate(self._names):
+            sample = self.newest.get(place)
+            try:
+                if sample is None or not condition.holds(sample, self._settings):
+                    reasons[name] = f"{condition.text!r} was not true within {limit}"
+            except Failed as failure:
+                reasons[name] = str(failure)
+        return self._fail(reasons, CaprotoTimeoutError)
+
+    def _disconnected(self) -> Iterator[Sample]:
+        """Report the PVs that were connected, and are not at the end."""
+        lost = [
+            name for place, name in enumerate(self._names)
+            if place not in self.newest and name not in self._without_value
+        ]
+        return self._fail(dict.fromkeys(lost, "disconnected at the end"), DisconnectedError)
 
 
 def _changes(before: Metadata | None, now: Metadata) -> str:

@@ -256,7 +256,13 @@ MONITOR = _with_exclusions({
     **_VALUES, **_TIMES, **_COMMON,
 })
 PUT = _with_exclusions({
-    **_JSON, **_PARTIAL,
+    **_JSON,
+    "partial": Option(
+        "", "Write to those PVs that are connected and may be written", _extra("partial", True)
+    ),
+    "all-or-nothing": Option(
+        "", "Write nothing unless all can be written (default)", _extra("partial", False)
+    ),
     "quiet": Option("", "Print no values", _extra("quiet", True)),
     **_VALUES, **_TIMES, **_COMMON,
     "from": Option("FILE", "Take lines 'NAME VALUE' or JSON from a file; - is stdin", _add_source),

@@ -100,7 +100,8 @@ def _run(tool: Tool, settings: Settings, arguments: Sequence[str]) -> int:
         print(_answer(tool, settings.tool, str(inquiry)))
         return 0
     except (UsageError, Failed) as failure:
-        print(failure, file=sys.stderr)
+        if str(failure):
+            print(failure, file=sys.stderr)
         return failure.status if settings.exact else tool.failed
     except CaprotoError as error:
         _complain(settings, error)

@@ -1,21 +1,22 @@
 """Writing to one PV or to many, with what caput does not have."""
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from .._client.operations import Write
-from .._errors import AccessError, CaprotoError, CaprotoTypeError, CaprotoValueError
+from .._errors import AccessError, CaprotoError, CaprotoValueError
 from .._protocol.dbr import ChannelType
 from ..threading._waiting import Deadline
 from ..threading.client import PV
-from .access import facts_of, name_problem, not_found, start
+from .access import facts_of, name_problem, start
 from .exact_values import element_from_json
 from .extras import Extras
 from .forms import Form, form_of
 from .getting import read_samples, report_missing
-from .monitoring import report, usable_names
 from .options import UsageError
 from .reasons import connect_some, in_shell_words
+from .reports import report, usable_names
 from .samples import Sample
 from .settings import Failed, Settings
 from .sources import Assignment, assignments_from
@@ -28,8 +29,9 @@ __all__ = ["put"]
 def put(settings: Settings, extras: Extras, words: list[str]) -> int:
     """Write values and print the PVs before and after.
 
-    Nothing is written unless all PVs are connected and all values can be sent: those of files, and
-    with ``--strict`` all, exactly as they are given.
+    Nothing is written unless all PVs are connected and may be written, and all values can be sent:
+    those of files, and with ``--strict`` all, exactly as they are given. With ``--partial`` the PVs
+    that are not connected, or may not be written, do not keep the others from being written.
 
     Parameters
     ----------
@@ -44,38 +46,31 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
         The exit status.
     """
     form = form_of(settings, extras)
-    assignments, without_value = assignments_from(extras.sources, settings.exact)
+    assignments = assignments_from(extras.sources)
     if words:
         if not words[1:]:
             raise Failed(f"No value specified. {settings.hint}")
         values = _elements(words, settings) if settings.array_input else [" ".join(words[1:])]
         assignments.insert(0, Assignment(words[0], values, kind="words"))
-    places = {one.name: one.place for one in assignments if one.place}
-    names, unnamed = usable_names(
-        [one.name for one in assignments], places, form, extras.may_be_partial
-    )
-    assignments = [one for one in assignments if not name_problem(one.name)]
-    with start(settings, names) as context:
-        pvs, missing = connect_some(context, names, settings)
-        if extras.may_be_partial:
-            for pv, error in missing.items():
-                report(Sample(pv.name, "not connected", text=str(error)), form)
-        else:
-            report_missing(missing)
+    is_partial = bool(extras.partial)  # whatever the form: a set of values is written as a whole
+    usable, errors = _usable(assignments, form, is_partial)
+    with start(settings, [one.name for one in assignments]) as context:
+        pvs, missing = connect_some(context, [one.name for one in usable], settings)
+        report_missing(missing, form)
+        errors += missing.values()
         wanted: list[tuple[PV, tuple[object, ChannelType | None]]] = []
         wrong: list[Exception] = []
-        for pv, one in zip(pvs, assignments):
+        for pv, one in zip(pvs, usable):
             if pv not in missing:
                 try:
                     wanted.append((pv, _checked(pv, *_value(pv, one, settings))))
-                except (Failed, CaprotoValueError, CaprotoTypeError) as error:
-                    wrong.append(error)
+                except (Failed, CaprotoError) as error:
+                    (errors if isinstance(error, AccessError) else wrong).append(error)
                     _report_error(pv, error, form)
-        if wrong:
-            return status_of(wrong, settings.exact)
-        if missing and not extras.may_be_partial:
-            raise not_found(names)
-        errors: list[Exception] = [*unnamed, *missing.values(), *without_value]
+        if wrong or (errors and not is_partial):
+            if len(assignments) > 1 and not form.has_all:
+                print("Nothing was written.", file=sys.stderr)
+            return status_of([*errors, *wrong], settings.exact)
         _show([pv for pv, _ in wanted], settings, extras, form, "old")
         written = []
         for pv, (value, data_type) in wanted:
@@ -90,6 +85,24 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
                 _report_error(pv, error, form)
         errors += _show(written, settings, extras, form, "new")
         return status_of(errors, settings.exact)
+
+
+def _usable(
+    assignments: Sequence[Assignment], form: Form, is_partial: bool
+) -> tuple[list[Assignment], list[Exception]]:
+    """Report names that no PV can have, and JSON without a value; return the others."""
+    places = {one.name: one.place for one in assignments if one.place}
+    names = [one.name for one in assignments]
+    errors: list[Exception] = [*usable_names(names, places, form, is_partial)[1]]
+    usable = []
+    for one in assignments:
+        if not one.has_value:
+            text = f"{one.place}: no value"
+            errors.append(CaprotoValueError(text))
+            report(Sample(one.name, "error", text=text), form)
+        elif not name_problem(one.name):
+            usable.append(one)
+    return usable, errors
 
 
 def _elements(words: Sequence[str], settings: Settings) -> Sequence[str]:
@@ -126,15 +139,14 @@ def _checked(
 
     Raises
     ------
+    AccessError
+        The PV may not be written.
     CaprotoValueError, CaprotoTypeError
         It does not fit the type, or has too many elements.
     """
-    try:
-        if pv.channel is not None:
-            deadline = Deadline(None)
-            Write(pv, None, deadline, value, data_type, None, False).compose(pv.channel, 0)
-    except AccessError:  # it is reported when the value is written, as one that the server refuses
-        pass
+    if pv.channel is not None:
+        deadline = Deadline(None)
+        Write(pv, None, deadline, value, data_type, None, False).compose(pv.channel, 0)
     return value, data_type
 
 

@@ -34,7 +34,7 @@ class Complaint(Exception):
 
 
 class Failed(Exception):
-    """The work is over, with this message."""
+    """The work is over, with this message; an empty one if all has been reported."""
 
     #: The exit status where it must be exact; else it is 1.
     status = FAILED

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .._errors import CaprotoError, CaprotoValueError
 from .options import UsageError
 
 __all__ = ["Assignment", "assignments_from", "names_from"]
@@ -28,10 +27,15 @@ class Assignment(NamedTuple):
     text: str = ""
     #: 'words' of a command line, a 'line' of a file, or 'json'.
     kind: str = "line"
-    #: The value that JSON has.
+    #: The value that JSON has; None if it has none.
     value: object = None
     #: Where it is in a file, ``'values.txt, line 3'``.
     place: str = ""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether there is a value; JSON that reports an error has none."""
+        return self.kind != "json" or self.value is not None
 
 
 class _Line(NamedTuple):
@@ -70,43 +74,20 @@ def names_from(sources: Sequence[str], places: dict[str, str] | None = None) -> 
     return names
 
 
-def assignments_from(
-    sources: Sequence[str], exact: bool = False
-) -> tuple[list[Assignment], list[CaprotoError]]:
+def assignments_from(sources: Sequence[str]) -> list[Assignment]:
     """Return the names and values in some files.
 
     Parameters
     ----------
     sources : sequence of str
         Paths; '-' is standard input.
-    exact : bool
-        Whether each object of JSON must have a value. If not, those without one, as those that
-        report errors, are left out with a message.
-
-    Returns
-    -------
-    assignments : list of Assignment
-    without_value : list of CaprotoError
-        Of each object that was left out.
 
     Raises
     ------
     UsageError
-        As for `names_from`, or a line has no value.
+        As for `names_from`, or a line that is not JSON has no value.
     """
-    assignments: list[Assignment] = []
-    without_value: list[CaprotoError] = []
-    for line in _lines(sources):
-        one = _assignment(line)
-        if one.kind == "json" and one.value is None:
-            problem = f"{line.place}: no value for {one.name!r}"
-            if exact:
-                raise UsageError(problem)
-            print(f"{problem}, left out", file=sys.stderr)
-            without_value.append(CaprotoValueError(problem))
-        else:
-            assignments.append(one)
-    return assignments, without_value
+    return [_assignment(line) for line in _lines(sources)]
 
 
 def _assignment(line: _Line) -> Assignment:

@@ -66,13 +66,39 @@ def test_a_number_of_updates_that_did_not_come(ioc, call):
     words = ["--quiet", "--count", "5", "--duration", "0.3", ioc.pv("double")]
     assert call("monitor", *words, ioc=ioc) == (0, "", "")
     assert call("monitor", "--strict", *words, ioc=ioc) == (
-        1, "", "1 of 5 updates came within 0.3 s\n"
+        1, "", f"{ioc.pv('double')}: 1 of 5 updates came within 0.3 s\n"
     )
 
 
 def test_a_name_that_no_pv_can_have(ioc, call):
     done = call("monitor", "--count", "1", "", ioc.pv("double"), ioc=ioc)
     assert (done.status, done.err) == (1, "'': the name is empty\n") and len(done.lines) == 1
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_whatever_ends_it_is_an_object_or_a_row(own_ioc, call, form):
+    """Nothing is said on standard error."""
+    double, text = own_ioc.pv("double"), own_ioc.pv("string")
+    for tool, words, status, said in (
+        ("monitor", ["--until", "< 0", "--duration", "0.2", double], 1, "not true within 0.2 s"),
+        ("monitor", ["--until", "< 0", "--count", "1", double], 1, "not true within 1 update"),
+        ("monitor", ["--until", "> 0", text], 2, "'hello' is not a number"),
+        ("monitor", ["--strict", "--count", "2", "--duration", "0.2", double], 1, "1 of 2 updates"),
+        ("monitor", ["--until", "> 0", "-w", "0.2", "nonsense"], 2, "searching"),
+        ("get", ["--wait-for", "< 0", "--duration", "0.2", double], 1, "not true within 0.2 s"),
+        ("get", ["--wait-for", "> 0", text], 2, "'hello' is not a number"),
+        ("get", ["--wait-for", "> 0", "-w", "0.2", "nonsense"], 2, "searching"),
+        ("get", ["--wait-for", "> 0", own_ioc.pv("noaccess")], 2, "no read access"),
+        ("get", ["--strict", "--all-or-nothing", "-w", "0.2", double, "nonsense"], 1, "searching"),
+        ("get", ["--wait-for", "> 0", ""], 2, "the name is empty"),
+    ):
+        done = call(tool, form, *words, ioc=own_ioc)
+        events = done.objects if form == "--json" else [*csv.DictReader(done.lines)]
+        assert (done.status, done.err) == (status, ""), words
+        assert said in events[-1]["text"], words
+        assert events[-1]["event"] in ("error", "not connected")
+    done = call("put", "--json", "-w", "0.2", "nonsense", "1", ioc=own_ioc)
+    assert done.err == "" and [one["event"] for one in done.objects] == ["not connected"]
 
 
 def test_until(ioc, call):
@@ -83,7 +109,7 @@ def test_until(ioc, call):
     assert float(last.split()[3]) % 5 == 0
     done = call("monitor", "--quiet", "--until", "< 0", "--duration", "0.3", *names, ioc=ioc)
     assert (done.status, done.out) == (1, "")
-    assert done.err == f"'< 0' was not true within 0.3 s: {', '.join(names)}\n"
+    assert done.err == "".join(f"{name}: '< 0' was not true within 0.3 s\n" for name in names)
 
 
 def test_what_is_never_found_is_a_failure_whatever_ends_the_wait(ioc, call):
@@ -99,7 +125,7 @@ def test_updates_that_end_before_the_condition_is_true(ioc, call):
     name = ioc.pv("double")
     done = call("monitor", "--quiet", "--until", "< 0", "--count", "1", name, ioc=ioc)
     assert (done.status, done.out) == (1, "")
-    assert done.err == f"'< 0' was not true within 1 update: {name}\n"
+    assert done.err == f"{name}: '< 0' was not true within 1 update\n"
     assert call("monitor", "--until", "> 0", "--count", "1", name, ioc=ioc).status == 0
 
 

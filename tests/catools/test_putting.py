@@ -52,8 +52,10 @@ def test_what_was_saved_is_restored(before, call, tmp_path):
 def test_nothing_is_written_unless_all_are_connected(before, call):
     ioc, values = before
     stdin = f"{ioc.pv('double')} 5\nnonsense 1\n"
-    done = call("put", "-w", "0.3", "--from", "-", ioc=ioc, stdin=stdin)
-    assert done.status == 1 and done.out == "" and values("double") == [3.14]
+    for form in [], ["--json"], ["--strict", "--json"]:
+        done = call("put", "-w", "0.3", *form, "--from", "-", ioc=ioc, stdin=stdin)
+        assert done.status == 1 and values("double") == [3.14]
+        assert [one["event"] for one in done.objects] == ["not connected"] * bool(form)
     done = call("put", "-w", "0.3", "--partial", "--from", "-", ioc=ioc, stdin=stdin)
     assert done.status == 1 and values("double") == [5.0]
     assert done.err.startswith("nonsense: not connected")
@@ -80,10 +82,22 @@ def test_nothing_is_written_if_values_are_wrong(json, before, call):
         named = [one["name"] for one in done.objects]
     else:
         assert done.out == ""
-        named = [line.partition(": ")[0] for line in done.err.splitlines()]
+        *lines, last = done.err.splitlines()
+        named = [line.partition(": ")[0] for line in lines]
+        assert last == "Nothing was written."
     assert named == ["T:enum", "T:enum", "T:double", "T:long", "T:long", "T:array_long",
                      "T:array_short", "T:array_short", "T:string", "T:string"]
     assert values("double", "float") == [3.14, 2.5]
+
+
+def test_nothing_is_written_unless_all_may_be_written(before, call):
+    ioc, values = before
+    stdin = f"{ioc.pv('double')} 5\n{ioc.pv('readonly')} 1\n"
+    for options, status, value in ([], 1, 3.14), (["--strict"], 2, 3.14), (["--partial"], 1, 5.0):
+        done = call("put", "--quiet", *options, "--from", "-", ioc=ioc, stdin=stdin)
+        assert (done.status, values("double")) == (status, [value])
+        assert f"{ioc.pv('readonly')}: no write access" in done.err
+        assert done.err.endswith("Nothing was written.\n") == (value == 3.14)
 
 
 def test_all_faults_are_named_at_once(before, call):
@@ -93,7 +107,7 @@ def test_all_faults_are_named_at_once(before, call):
         done = call("put", "-w", "0.3", *strict, "--from", "-", ioc=ioc, stdin=stdin)
         assert (done.status, done.out) == (status, "")
         assert [line.split(":")[0] for line in done.err.splitlines()] == [
-            "nonsense", "nothing", "T"
+            "nonsense", "nothing", "T", "Nothing was written."
         ]
     assert values("double") == [3.14]
 
@@ -102,11 +116,12 @@ def test_what_was_missing_when_it_was_saved_is_no_success(before, call):
     ioc, values = before
     saved = call("get", "--json", "-w", "0.3", ioc.pv("double"), "nonsense", ioc=ioc).out
     call("put", "--quiet", ioc.pv("double"), "9", ioc=ioc)
-    said = "standard input, line 2: no value for 'nonsense'"
-    done = call("put", "--quiet", "--strict", "--from", "-", ioc=ioc, stdin=saved)
-    assert done == (2, "", f"{said}\n") and values("double") == [9.0]
-    done = call("put", "--quiet", "--from", "-", ioc=ioc, stdin=saved)
-    assert done == (1, "", f"{said}, left out\n") and values("double") == [3.14]
+    said = "nonsense: standard input, line 2: no value\n"
+    for options, status in ([], 1), (["--strict"], 2):
+        done = call("put", "--quiet", *options, "--from", "-", ioc=ioc, stdin=saved)
+        assert done == (status, "", f"{said}Nothing was written.\n") and values("double") == [9.0]
+    done = call("put", "--quiet", "--partial", "--from", "-", ioc=ioc, stdin=saved)
+    assert done == (1, "", said) and values("double") == [3.14]
 
 
 def test_json_has_states_by_number_or_name(before, call):
@@ -281,7 +296,7 @@ def test_a_frozen_ioc(own_ioc, begin):
     get = begin("get", "--strict", "-w", "0.5", long, ioc=own_ioc)
     for process, said in (
         (put, rf"{slow}: no reply to the write within 2.0 s; .* \(a larger -w waits longer\)"),
-        (until, f"'> 1e9' was not true within 2 s: {long}"), (get, f"{long}: not connected: "),
+        (until, f"{long}: '> 1e9' was not true within 2 s"), (get, f"{long}: not connected: "),
     ):
         out, err = process.communicate(timeout=20)
         assert (process.returncode, out) == (1, "") and re.match(said, err)

@@ -32,19 +32,17 @@ def test_names_may_have_any_bytes(file):
 
 def test_values(file):
     path = file('# saved\na 1\nb two words # here\n{"name": "c", "value": [1, 2]}\n')
-    (first, second, third), without_value = assignments_from([path])
-    assert without_value == []
+    first, second, third = assignments_from([path])
     assert (first.name, first.words, first.kind) == ("a", ["1"], "line")
     assert second.words == ["two", "words", "#", "here"]  # it may be part of a text
     assert (third.name, third.value, third.kind) == ("c", [1, 2], "json")
 
 
-def test_errors_in_saved_json_are_left_out(file, capsys):
+def test_errors_in_saved_json_have_no_value(file):
     path = file('{"name": "a", "event": "not connected", "text": "why"}\nb 1\n')
-    assignments, (error,) = assignments_from([path])
-    assert [one.name for one in assignments] == ["b"]
-    assert str(error) == f"{path}, line 1: no value for 'a'"
-    assert capsys.readouterr().err == f"{error}, left out\n"
+    error, value = assignments_from([path])
+    assert (error.name, error.has_value, error.place) == ("a", False, f"{path}, line 1")
+    assert (value.name, value.has_value) == ("b", True)
 
 
 def test_csv_is_refused(file):
@@ -56,27 +54,21 @@ def test_csv_is_refused(file):
             assignments_from([file(text)])
     filtered = 'x.{"arr":{"s":1,"e":2}}'
     assert names_from([file(filtered)]) == [filtered]
-    assert assignments_from([file("x 1,5\n")])[0][0].words == ["1,5"]  # may be a text
+    assert assignments_from([file("x 1,5\n")])[0].words == ["1,5"]  # may be a text
 
 
 def test_only_line_feeds_end_lines(file):
     text = "a\u2028b\x85c\x0bd"
     path = file(f'{{"name": "a", "value": "{text[:-2]}"}}\r\nb {text}\r\n')
-    (first, second), _ = assignments_from([path])
+    first, second = assignments_from([path])
     assert (first.value, second.text) == (text[:-2], text)
-
-
-def test_with_exact_statuses_each_object_must_have_a_value(file):
-    path = file('b 1\n{"name": "a", "event": "not connected", "text": "why"}\n')
-    with pytest.raises(UsageError, match="line 2: no value for 'a'"):
-        assignments_from([path], exact=True)
 
 
 def test_where_names_and_values_are(file):
     path, places = file('# list\na b\n{"name": "c", "value": 1}\n'), {}
     names_from([path], places)
     assert places == {"a": f"{path}, line 2", "b": f"{path}, line 2", "c": f"{path}, line 3"}
-    (value,), _ = assignments_from([file("\na   two   words  \n")])
+    (value,) = assignments_from([file("\na   two   words  \n")])
     assert (value.place, value.text) == (f"{path}, line 2", "two   words")
 
 
