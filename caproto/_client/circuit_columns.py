@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import CaprotoError, CaprotoValueError, DisconnectedError
 from .._protocol.circuit import VirtualCircuit
-from .._protocol.commands import EventAddRequest, event_payload
+from .._protocol.commands import EventAddRequest, WriteNotifyRequest, event_payload
 from .._protocol.framing import CIRCUIT_CONSTRUCTORS, split
 from .._protocol.id_ranges import IdRange
 from .._protocol.message import Message
@@ -89,6 +89,15 @@ class CircuitColumns:
                 self._sinks[one] = sink  # first, so that an interrupted call can withdraw it
                 self._circuit.add_range(one)
             self._send(compose(command, data_type, count, sids, first, payloads))
+
+    def writes(self) -> tuple[int, list[ColumnSink]]:
+        """Count the writes whose confirmation is to come; return also who waits for them."""
+        numbers = [
+            (int(one.live.sum()), sink)
+            for one, sink in self._sinks.items()
+            if one.command == WriteNotifyRequest.ID
+        ]
+        return sum(number for number, _ in numbers), [sink for number, sink in numbers if number]
 
     def withdraw(self, sink: ColumnSink) -> None:
         """Forget the requests whose replies *sink* takes."""

@@ -49,9 +49,9 @@ class ColumnRequests:
 
     def __init__(self, size: int, lock: AbstractContextManager[object]) -> None:
         self._lock = lock
-        self._waiter: tuple[int, Waiter] | None = None
+        self._waiters: dict[Waiter, int] = {}  # and for how many replies left each waits
         self._left = 0
-        self._closed = False
+        self._closed = self._over = False
         self.awaited: NDArray[numpy.bool_] = numpy.zeros(size, numpy.bool_)
         self.refused: dict[int, Answer | CaprotoError] = {}
         self.lost_rows: dict[int, CaprotoError] = {}
@@ -64,12 +64,12 @@ class ColumnRequests:
     def wait_for(self, waiter: Waiter, left: int) -> bool:
         """Have *waiter* called when at most *left* replies are awaited; False if that is so now.
 
-        For reads, also when some were lost.
+        For reads, also when some were lost. Of those of another caller, also at their end.
         """
         with self._lock:
-            if self._met(left):
+            if self._over or self._met(left):
                 return False
-            self._waiter = left, waiter
+            self._waiters[waiter] = left
             return True
 
     def expect(self, rows: Rows) -> None:
@@ -84,10 +84,20 @@ class ColumnRequests:
             self.awaited[rows] = False
             self._left -= len(rows)
 
-    def close(self) -> None:
-        """Take nothing more."""
+    def close(self) -> Rows:
+        """Take nothing more; return the rows that had no reply."""
         with self._lock:
             self._closed = True
+            late: Rows = self.awaited.nonzero()[0]
+            return late
+
+    def end(self) -> None:
+        """Wake those that wait: nothing is under way any more."""
+        with self._lock:
+            self._over = True
+            waiters, self._waiters = list(self._waiters), {}
+        for waiter in waiters:
+            waiter.answered(None)
 
     # ---- for the readers of circuits
 
@@ -95,22 +105,23 @@ class ColumnRequests:
         """See `ColumnSink`."""
         rows = block.range.rows[block.offsets]
         with self._lock:
-            if self._closed:
-                return
-            self._store(rows, block)
+            if not self._closed:
+                self._store(rows, block)
             self.awaited[rows] = False
             self._left -= len(rows)
-            waiter = self._reached()
-        if waiter is not None:
+            waiters = self._reached()
+        for waiter in waiters:
             waiter.answered(None)
 
     def take_one(self, requests: IdRange, offset: int, answer: Message | CaprotoError) -> None:
         """See `ColumnSink`."""
         row = int(requests.rows[offset])
         with self._lock:
-            if self._closed or not self.awaited[row]:
+            if not self.awaited[row]:
                 return
-            if isinstance(answer, CaprotoError):
+            if self._closed:
+                pass
+            elif isinstance(answer, CaprotoError):
                 self.refused[row] = answer
             elif isinstance(answer, ErrorResponse) or answer.fields[4] != NORMAL:
                 self.refused[row] = cast("Answer", answer)
@@ -121,30 +132,29 @@ class ColumnRequests:
                     self.refused[row] = error
             self.awaited[row] = False
             self._left -= 1
-            waiter = self._reached()
-        if waiter is not None:
+            waiters = self._reached()
+        for waiter in waiters:
             waiter.answered(None)
 
     def lost(self, requests: IdRange, offsets: Sequence[int], error: CaprotoError) -> None:
         """See `ColumnSink`."""
         with self._lock:
-            if self._closed:
-                return
             for row in requests.rows[numpy.asarray(offsets, numpy.intp)].tolist():
                 if self.awaited[row]:
-                    self.lost_rows[row] = error
+                    if not self._closed:
+                        self.lost_rows[row] = error
                     self.awaited[row] = False
                     self._left -= 1
-            waiter = self._reached()
-        if waiter is not None:
+            waiters = self._reached()
+        for waiter in waiters:
             waiter.answered(None)
 
-    def _reached(self) -> Waiter | None:
-        """Return who waits for what is left now. With the lock."""
-        if self._waiter is None or not self._met(self._waiter[0]):
-            return None
-        waiter, self._waiter = self._waiter[1], None
-        return waiter
+    def _reached(self) -> list[Waiter]:
+        """Return who waits for what is left now, to be called once. With the lock."""
+        met = [waiter for waiter, left in self._waiters.items() if self._met(left)]
+        for waiter in met:
+            del self._waiters[waiter]
+        return met
 
     # ---- what the kinds of requests do; with the lock
 
@@ -184,7 +194,7 @@ class ColumnRead(ColumnRequests):
             rows = list(self.lost_rows)
             self.lost_rows.clear()
             if self._left:
-                self._waiter = 0, waiter
+                self._waiters[waiter] = 0
         return rows
 
     def _met(self, left: int) -> bool:

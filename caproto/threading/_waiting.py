@@ -5,6 +5,7 @@ in the module at each use, as ``_waiting.now()``, so that they can be replaced.
 """
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -156,6 +157,18 @@ class OneShot(Latched):
         """Wake the waiter with the reason why there will be no answer."""
         self.error = error
         self._latch.release()
+
+
+class Alarm(OneShot):
+    """A box that may be filled more than once: by all that a caller waits for."""
+
+    __slots__ = ()
+
+    def answered(self, response: object, batch: object = None) -> None:
+        """Wake the waiter, unless that has been done."""
+        if self._latch.locked():
+            with contextlib.suppress(RuntimeError):  # another thread has just done it
+                super().answered(response)
 
 
 class Poller:

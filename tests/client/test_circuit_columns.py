@@ -99,6 +99,24 @@ class TestRequests:
         assert world.session.useful
         assert not world.session.circuit.ranges and not world.session.columns.open_requests()
 
+    def test_writes_are_counted_until_they_are_confirmed(self):
+        world, pvs = connected()
+        sink, payloads = Sink(), payloads_of(np.arange(4.0), int(ChannelType.DOUBLE))
+        plain = int(ChannelType.DOUBLE)
+        write = reads(pvs)._replace(
+            command=ca.WriteNotifyRequest.ID, data_type=plain, payloads=payloads
+        )
+        columns = world.session.columns
+        columns.request([reads(pvs)], Sink())
+        assert columns.writes() == (0, [])
+        columns.request([write], sink)
+        sent = [one for one in world.send() if isinstance(one, ca.WriteNotifyRequest)]
+        assert columns.writes() == (4, [sink])
+        world.receive(*(ca.WriteNotifyResponse(plain, 1, 1, one.ioid) for one in sent[:3]))
+        assert columns.writes() == (1, [sink])
+        world.receive(ca.WriteNotifyResponse(plain, 1, 1, sent[3].ioid))
+        assert columns.writes() == (0, [])
+
     def test_those_withdrawn_get_no_answer_and_do_no_harm(self):
         world, pvs = connected()
         sink = Sink()

@@ -100,12 +100,25 @@ def test_after_the_end_nothing_is_taken(world):
 
 def test_a_waiter_for_fewer_than_all(world):
     other = World()
-    assert world.read.wait_for(other, 2)  # instead of the one before
+    assert world.read.wait_for(other, 2)
     world.block(0)
     assert not other.finished
     world.block(1, 2)
     assert other.finished == 1 and not world.finished
     assert not world.read.wait_for(other, 1)
+    world.block(3)
+    assert (other.finished, world.finished) == (1, 1)
+
+
+def test_others_that_wait_are_woken_by_replies_that_come_too_late_and_by_the_end(world):
+    """They wait until fewer requests are under way, whoever has sent them."""
+    other = World()
+    assert world.read.wait_for(other, 3)
+    assert world.read.close().tolist() == [0, 1, 2, 3]
+    world.block(0)
+    assert other.finished == 1 and world.read.wait_for(other, 0)
+    world.read.end()
+    assert other.finished == 2 and not world.read.wait_for(other, 0)
 
 
 def test_reads_that_were_lost_are_taken_while_the_others_are_awaited(world):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from caproto._os.sockets import WakeUp
-from caproto.threading._waiting import Deadline, OneShot, Poller, join_thread
+from caproto.threading._waiting import Alarm, Deadline, OneShot, Poller, join_thread
 
 
 class TestDeadline:
@@ -157,6 +157,14 @@ class TestPoller:
             poller.wait(deadline)
             seen = len(todo)
         thread.join()
+
+
+def test_an_alarm_may_ring_more_than_once() -> None:
+    alarm = Alarm()
+    assert not alarm.wait(0)
+    for _ in range(2):
+        alarm.answered(None)
+    assert alarm.wait(0) and not alarm.wait(0)
 
 
 def test_a_thread_that_is_just_being_started_is_not_waited_for() -> None:

@@ -141,7 +141,7 @@ class Gathering:
     """
 
     def __init__(self, deadline: Deadline, others: Others | None = None) -> None:
-        self.sending = Sending(deadline, self.finish, self._awaited, self._more)
+        self.sending = Sending(deadline, self.finish, self.awaited, self._more)
         self._others = others
         self._operations: list[_Gathered] = []
         # Changed by the readers of several circuits, in single steps.
@@ -174,7 +174,8 @@ class Gathering:
             operation.gathering = self  # type: ignore[misc]  # the slots are the subclasses'
         self._pending.update(dict.fromkeys(operations))
 
-    def _awaited(self) -> bool:
+    def awaited(self) -> bool:
+        """Tell whether outcomes are to come."""
         return bool(self._pending) or (self._others is not None and self._others.awaited)
 
     def _more(self) -> Sequence[Operation]:

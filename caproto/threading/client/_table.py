@@ -248,7 +248,7 @@ class Table:
         self._home.check_reentry("Table.write")
         lock = self._home.columns_lock
         ok, errors = write_columns(
-            self._form, self.pvs, self._writable.now(), parts, wait, lock, deadline
+            self._form, self.pvs, self._writable, parts, wait, lock, deadline
         )
         return TableWritten(self.names, ok, errors)
 

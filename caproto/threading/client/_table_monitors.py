@@ -4,7 +4,6 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from ..._protocol.commands import ErrorResponse
 from ..._protocol.message import DataMessage
 from .. import _lifetime, _waiting
 from .._service_thread import ServiceThread
-from .._waiting import Deadline, OneShot
+from .._waiting import Alarm, Deadline
 from ._circuit import ClientCircuit
 from ._home import ClientPV, Home
 
@@ -213,7 +212,7 @@ class TableMonitor:
         """Wait until *ready*, the end, or *deadline*; return whether it is ready."""
         self._home.check_reentry(f"{type(self).__name__}: a wait for updates")
         while not ready() and not self.closed:
-            waiter = _Alarm()
+            waiter = Alarm()
             if self._updates.wait_for(waiter, ready) and not waiter.wait(deadline.remaining()):
                 break
         return ready()
@@ -465,15 +464,3 @@ class Recording(TableMonitor):
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
         return f"<Recording of {counted(len(self._pvs), 'PV')}, {state}>"
-
-
-class _Alarm(OneShot):
-    """Wakes a caller that waits for an update; may ring more than once."""
-
-    __slots__ = ()
-
-    def answered(self, response: object, batch: object = None) -> None:
-        """Wake the waiter, unless that has been done."""
-        if self._latch.locked():
-            with contextlib.suppress(RuntimeError):  # another thread has just done it
-                super().answered(response)

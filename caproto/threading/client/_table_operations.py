@@ -8,7 +8,7 @@ import functools
 from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
 
@@ -18,7 +18,7 @@ from ..._client.circuit_session import CircuitSession
 from ..._client.column_requests import ColumnRead, ColumnRequests
 from ..._client.columns import Form, Rows, TableForm
 from ..._client.descriptions import CircuitState
-from ..._client.operations import Read, Write, failure, no_reply, refusal
+from ..._client.operations import NORMAL, Operation, Read, Write, failure, no_reply, refusal
 from ..._client.pvs import carrier_of
 from ..._errors import (
     CaprotoError,
@@ -27,14 +27,19 @@ from ..._errors import (
     DisconnectedError,
 )
 from ..._protocol.columns import payloads_of
-from ..._protocol.commands import ReadNotifyRequest, WriteNotifyRequest, WriteRequest
+from ..._protocol.commands import (
+    ReadNotifyRequest,
+    WriteNotifyRequest,
+    WriteNotifyResponse,
+    WriteRequest,
+)
 from ..._protocol.message import DataMessage
-from .._waiting import Deadline, OneShot, Waiter
+from .._waiting import Alarm, Deadline, OneShot, Waiter
 from ._circuit import ClientCircuit
 from ._gathering import GatheredRead, GatheredWrite, Gathering
 from ._home import ClientPV, home_of
-from ._sending import send_all
-from ._table_shares import Share
+from ._sending import Sending, send_all
+from ._table_shares import Share, Shares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,7 +151,7 @@ class SingleReads:
 def write_columns(
     form: TableForm,
     pvs: Sequence[ClientPV],
-    shares: tuple[Sequence[Share], Rows],
+    shares: Shares,
     parts: Sequence[tuple[Form, Rows, NDArray[Any]]],
     wait: bool,
     lock: RLock,
@@ -156,8 +161,9 @@ def write_columns(
 
     Parameters
     ----------
-    form, pvs, shares, lock, deadline
+    form, pvs, lock, deadline
         As for `read_columns`.
+    shares : Shares
     parts : sequence of (Form, rows, values)
         What to write.
     wait : bool
@@ -191,11 +197,19 @@ def write_columns(
         written, pvs, "write", deadline, replies=wait, most=MOST_WRITES if wait else None
     )
     try:
-        rest = columns.send(shares, compose)
-        late_rows = [row for row in rest.tolist() if asked[row]]
-        errors = _write_one_by_one(
-            [_write(pvs[row], parts, row, wait, deadline) for row in late_rows], wait, deadline
-        )
+        rest = columns.send(shares.now(), compose)
+        late_rows = {pvs[row]: row for row in rest.tolist() if asked[row]}
+
+        def write(late: Sequence[ClientPV]) -> tuple[set[ClientPV], set[ClientPV]]:
+            rows = numpy.array(sorted(late_rows[pv] for pv in late), numpy.intp)
+            usable, others = shares.among(rows)
+            again = columns.send((usable, others[:0]), compose)
+            return {pvs[row] for row in others.tolist()}, {pvs[row] for row in again.tolist()}
+
+        errors = _write_late(
+            [_write(pv, parts, row, wait, deadline) for pv, row in late_rows.items()],
+            write if wait else None, deadline,
+        )  # fmt: skip
         columns.wait()
     finally:  # also after a Ctrl-C
         late = columns.stop()
@@ -206,12 +220,19 @@ def write_columns(
     return ok, errors
 
 
-def _write_one_by_one(
-    writes: Sequence[GatheredWrite], wait: bool, deadline: Deadline
+def _write_late(
+    writes: Sequence[GatheredWrite],
+    by_columns: ByColumns | None,
+    deadline: Deadline,
 ) -> dict[str, CaprotoError]:
-    """Write to PVs that are not connected yet, or may not be written; return the errors."""
-    if wait:
-        outcomes = Gathering(deadline).run(writes)
+    """Write to PVs that are not connected yet, or may not be written; return the errors.
+
+    With *by_columns* and confirmations, or without both.
+    """
+    if by_columns is not None:
+        gathering = Gathering(deadline)
+        gathering.sending = LateWrites(deadline, gathering, by_columns)
+        outcomes = gathering.run(writes)
         return {
             write.pv.name: outcome
             for write, outcome in zip(writes, outcomes, strict=True)
@@ -221,6 +242,53 @@ def _write_one_by_one(
         operation.pv.name: error.with_traceback(None)
         for operation, error in send_all(writes, deadline)
     }
+
+
+#: The outcome of a write that goes by columns; what becomes of it is seen there.
+_BY_COLUMNS = WriteNotifyResponse.from_wire((WriteNotifyResponse.ID, 0, 0, 0, NORMAL, 0), b"")
+
+
+#: Writes to some PVs by columns, and waits while too many writes are under way. Returns those for
+#: which it cannot be done, and those for which it is to be done again, because channels changed.
+ByColumns: TypeAlias = Callable[[Sequence[ClientPV]], tuple[set[ClientPV], set[ClientPV]]]
+
+
+class LateWrites(Sending):
+    """Sends writes to PVs that get connected: by columns, so that they are counted.
+
+    Parameters
+    ----------
+    deadline : Deadline
+    gathering : Gathering
+        Collects the outcomes of those that cannot be sent, because the server does not allow it.
+    by_columns : ByColumns
+    """
+
+    def __init__(
+        self,
+        deadline: Deadline,
+        gathering: Gathering,
+        by_columns: ByColumns,
+    ) -> None:
+        super().__init__(deadline, gathering.finish, gathering.awaited)
+        self._gathering = gathering
+        self._by_columns = by_columns
+
+    def _send(self, requests: Sequence[Operation]) -> None:
+        # Before: those that get connected meanwhile are not for the others.
+        connected = {request.pv for request in requests if request.pv.connected}
+        others, again = self._by_columns([request.pv for request in requests])
+        alone = []
+        for request in requests:
+            if request.pv in again:
+                self.again(request)
+            elif request.pv not in others:
+                self._gathering.finish(request, _BY_COLUMNS)
+            elif request.pv in connected:
+                alone.append(request)
+            else:
+                self._add(request)
+        super()._send(alone)
 
 
 def _write(
@@ -248,8 +316,8 @@ def _reads(share: Share) -> list[ColumnRequest]:
     ]
 
 
-#: Writes that may await their completion on one circuit. An IOC queues at most 2,000 completions
-#: in all (``callbackQueueSize``), and forgets those beyond.
+#: Writes of tables that may await their completion on one circuit. An IOC queues at most 2,000
+#: completions in all (``callbackQueueSize``), and forgets those beyond.
 MOST_WRITES = 1000
 #: How many must be finished before more are sent. All that may be under way are sent at once: in
 #: four parts, 1,000 take 25 % longer.
@@ -303,30 +371,30 @@ class ColumnOperation:
         rest = [shares[1]]
         queues = [(share, deque(compose(share))) for share in shares[0]]
         while queues:
-            sent = False
+            progress = False
             for share, queue in queues:
-                room = self._room(share)
-                while queue and (room is None or room >= min(len(queue[0].rows), PART)):
-                    request = _take(queue, room)
-                    if not self._send(share, request):
+                while queue:
+                    request = queue.popleft()
+                    sent = self._send(share, request)
+                    if sent is None:
                         rest.append(request.rows)
-                    elif room is not None:
-                        room -= len(request.rows)
-                    sent = True
+                    elif sent < len(request.rows):
+                        queue.appendleft(_part(request, slice(sent, None)))
+                    progress = progress or sent != 0
+                    if sent == 0:
+                        break
             queues = [(share, queue) for share, queue in queues if queue]
-            if queues and not sent and not self._wait(self._requests.left - PART // 2):
-                self._unsent = [one.rows for _, queue in queues for one in queue]
+            if queues and not progress and not self._wait_for_room(queues):
+                self._unsent += [one.rows for _, queue in queues for one in queue]
                 break
         return numpy.concatenate(rest)
 
-    def _room(self, share: Share) -> int | None:
-        """Tell how many more requests may be under way on a circuit; None for any number."""
-        if self._most is None or not self._requests.left:
-            return self._most
-        return self._most - int(self._requests.awaited[share.rows].sum())
+    def _send(self, share: Share, request: ColumnRequest) -> int | None:
+        """Send as many of some requests as may be under way, and return how many.
 
-    def _send(self, share: Share, request: ColumnRequest) -> bool:
-        """Send some requests; False if the channels of the circuit have changed."""
+        None if the channels of the circuit have changed.
+        """
+        least = self._least
         if self._replies:
             self._requests.expect(request.rows)
         self._circuits[share.circuit] = None  # first, because it may be interrupted
@@ -334,14 +402,39 @@ class ColumnOperation:
             functools.partial(
                 _request,
                 share=share,
-                requests=(request,),
+                request=request,
                 sink=self._requests if self._replies else None,
+                least=least,
+                most=self._most,
             ),
             self._deadline,
         )
-        if not sent and self._replies:
-            self._requests.unsent(request.rows)
+        if self._replies and sent != len(request.rows):
+            self._requests.unsent(request.rows[sent or 0 :])
         return sent
+
+    @property
+    def _least(self) -> int:
+        """How many requests are worth a send."""
+        return PART if self._requests.left else 1  # others may take long to finish
+
+    def _wait_for_room(self, queues: Sequence[tuple[Share, object]]) -> bool:
+        """Wait until fewer writes are under way on a circuit; False if the deadline comes first.
+
+        They may be those of other callers.
+        """
+        alarm, finished = Alarm(), (self._least + 1) // 2
+        for share, _ in queues:
+            number, sinks = share.circuit.act(
+                lambda session: session.columns.writes(), self._deadline
+            )
+            if not number:
+                return True
+            for sink in sinks:
+                assert isinstance(sink, ColumnRequests)
+                if not sink.wait_for(alarm, max(sink.left - finished, 0)):
+                    return True
+        return alarm.wait(self._deadline.remaining())
 
     def wait(self) -> None:
         """Wait until all have been answered, or for the deadline."""
@@ -356,13 +449,13 @@ class ColumnOperation:
 
     def stop(self) -> Rows:
         """Withdraw what is under way; return the rows that had no reply."""
-        self._requests.close()
-        late: Rows = self._requests.awaited.nonzero()[0]
+        late = self._requests.close()
         if len(late):
             for circuit in self._circuits:
                 circuit.act(
                     lambda session: session.columns.withdraw(self._requests), Deadline(0)
                 )
+        self._requests.end()
         return late
 
     def errors(self, late: Rows) -> dict[str, CaprotoError]:
@@ -397,15 +490,6 @@ class ColumnOperation:
         return found
 
 
-def _take(queue: deque[ColumnRequest], most: int | None) -> ColumnRequest:
-    """Take the first requests of a queue; at most so many, unless it is None."""
-    request = queue.popleft()
-    if most is None or len(request.rows) <= most:
-        return request
-    queue.appendleft(_part(request, slice(most, None)))
-    return _part(request, slice(most))
-
-
 def _part(request: ColumnRequest, part: slice) -> ColumnRequest:
     payloads = None if request.payloads is None else request.payloads[part]
     return request._replace(sids=request.sids[part], rows=request.rows[part], payloads=payloads)
@@ -414,14 +498,26 @@ def _part(request: ColumnRequest, part: slice) -> ColumnRequest:
 def _request(
     session: CircuitSession,
     share: Share,
-    requests: Sequence[ColumnRequest],
+    request: ColumnRequest,
     sink: ColumnRequests | None,
-) -> bool:
-    """Send requests, under the lock of the circuit; False if its channels have changed."""
+    least: int,
+    most: int | None,
+) -> int | None:
+    """Send requests under the lock of the circuit, while at most *most* writes are under way.
+
+    Returns how many, *least* or none if not all; None if the channels of the circuit have changed.
+    """
     if session.state is not CircuitState.CONNECTED or not share.current:
-        return False
-    session.columns.request(requests, sink)
-    return True
+        return None
+    wanted = len(request.rows)
+    if most is not None:
+        room = most - session.columns.writes()[0]
+        if room < min(wanted, least):
+            return 0
+        if room < wanted:
+            wanted, request = room, _part(request, slice(room))
+    session.columns.request((request,), sink)
+    return wanted
 
 
 def _lost(pv: ClientPV, verb: str, error: CaprotoError) -> CaprotoError:

@@ -76,7 +76,7 @@ class Shares:
         """
         known = self._known
         if known is None or not self._current(*known):
-            self._known = known = self._divide()
+            self._known = known = self.among(numpy.arange(len(self._pvs)))
         return known
 
     def _current(self, shares: list[Share], others: Rows) -> bool:
@@ -98,11 +98,12 @@ class Shares:
             and circuit.circuit.peer_version >= self._oldest
         )
 
-    def _divide(self) -> tuple[list[Share], Rows]:
+    def among(self, rows: Rows) -> tuple[list[Share], Rows]:
+        """Return the same of some rows, which are in ascending order."""
         groups: dict[ClientCircuit, tuple[int, list[int], list[int]]] = {}
         others: list[int] = []
-        for row, pv in enumerate(self._pvs):
-            channel = channel_of(pv)
+        for row in rows.tolist():
+            channel = channel_of(self._pvs[row])
             if channel is None:
                 others.append(row)
                 continue
@@ -117,9 +118,9 @@ class Shares:
             else:
                 others.append(row)
         shares = [
-            self._share(circuit, changes, rows, sids)
-            for circuit, (changes, rows, sids) in groups.items()
-            if rows
+            self._share(circuit, changes, own, sids)
+            for circuit, (changes, own, sids) in groups.items()
+            if own
         ]
         return shares, numpy.array(others, numpy.intp)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import pytest
 
@@ -143,6 +145,61 @@ def test_a_write_that_is_not_allowed_is_the_error_of_an_ordinary_one(server, ctx
         pv.write(5.0, wait=wait)
     assert written.ok.tolist() == [True, False]
     assert str(written.errors["readonly"]) == str(caught.value)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_all_tables_together_have_at_most_so_many_writes_under_way(
+    start_server, monkeypatch, connected
+):
+    """Also those of PVs that get connected during the write; each is sent when others finish."""
+    monkeypatch.setattr("caproto.threading.client._table_operations.MOST_WRITES", 10)
+    monkeypatch.setattr("caproto.threading.client._table_operations.PART", 5)
+    names = [f"pv{number}" for number in range(40)]
+    server = start_server(dict.fromkeys(names, 1.0))
+    commands: SimpleQueue[ca.WriteNotifyRequest | None] = SimpleQueue()
+    most, full = [0], threading.Event()
+
+    def collect(connection, command):
+        commands.put(command)
+        most[0] = max(most[0], commands.qsize())
+        if commands.qsize() == 10:
+            full.set()
+
+    def finish() -> None:
+        """Answer the writes one after the other, when there are as many as may be."""
+        assert full.wait(10)
+        while (command := commands.get()) is not None:
+            server.usual(server.connection, command)
+
+    server.on[ca.WriteNotifyRequest] = collect
+    with Context(configuration=server.configuration, timeout=20) as ctx:
+        tables = [ctx.table(names[:20]), ctx.table(names[20:])]
+        if connected:
+            for table in tables:
+                table.wait_for_connection()
+        with ThreadPoolExecutor() as pool:
+            written = [pool.submit(table.write, 7.0) for table in tables]
+            finished = pool.submit(finish)
+            assert all(one.result().ok.all() for one in written)
+            commands.put(None)
+            finished.result()
+    assert most[0] == 10
+
+
+def test_a_write_that_waits_for_another_goes_on_when_that_has_timed_out(start_server, monkeypatch):
+    monkeypatch.setattr("caproto.threading.client._table_operations.MOST_WRITES", 2)
+    server = start_server({"a": 1.0, "b": 2.0, "c": 3.0})
+    with Context(configuration=server.configuration, timeout=10) as ctx:
+        first, second = ctx.table(["a", "b"]), ctx.table(["c"])
+        first.wait_for_connection()
+        second.wait_for_connection()
+        server.on[ca.WriteNotifyRequest] = ignore
+        with ThreadPoolExecutor() as pool:
+            never = pool.submit(first.write, 5.0, timeout=0.3)
+            server.wait_for(ca.WriteNotifyRequest, count=2)
+            server.on.clear()
+            assert second.write(5.0).ok.all()
+            assert len(never.result().errors) == 2
 
 
 @pytest.mark.parametrize("wait", [True, False])
