@@ -52,7 +52,7 @@ ARRAY_HEADER_BYTES: Final = 24
 
 def _parse_int(text: str) -> int:
     """Read an optional sign and digits; ignore the rest."""
-    match = re.match(r"\s*([+-]?\d+)", text)
+    match = re.match(r"\s*([+-]?\d+)", text, re.ASCII)
     if match is None:
         raise CaprotoValueError("is not an integer")
     return int(match[1])
@@ -67,9 +67,11 @@ def _parse_port(text: str) -> int:
 
 def _parse_float(text: str) -> float:
     """Read a number in C's syntax, decimal or hexadecimal; ignore what follows it."""
-    match = re.match(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", text)
+    match = re.match(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", text, re.ASCII)
     hexadecimal = re.match(
-        r"\s*([+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?\d+)?)", text
+        r"\s*([+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?\d+)?)",
+        text,
+        re.ASCII,
     )
     if hexadecimal is not None:
         return float.fromhex(hexadecimal[1])

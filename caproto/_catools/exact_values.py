@@ -14,6 +14,7 @@ from reprlib import repr as short_repr
 
 from .._errors import CaprotoValueError
 from .._protocol.dbr import ChannelType
+from .number_forms import JsonNumber
 from .values import unescaped
 
 __all__ = ["JSON_KINDS", "checked_text", "element_from_json", "number_from_word", "state_number"]
@@ -25,7 +26,10 @@ _SPECIAL = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]|[^x]|x)", re.DOTALL)
 _KNOWN_ESCAPES = "abtnvfr\"'\\"
 
-_INTEGERS = (ChannelType.CHAR, ChannelType.INT, ChannelType.LONG)
+_ZERO = re.compile(r"[+-]?(0+\.?0*|\.0+)([eE][+-]?\d+)?", re.ASCII)
+_WHOLE_TYPES = (ChannelType.CHAR, ChannelType.INT, ChannelType.LONG, ChannelType.ENUM)
+#: Characters of a number or of JSON in a message.
+_LONGEST_SHOWN = 60
 _HIGHEST_STATE = 0xFFFF
 #: What JSON has for numbers that it does not have.
 _JSON_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -42,8 +46,8 @@ def number_from_word(word: str, native: ChannelType) -> float:
     word : str
         Decimal, or for whole numbers hexadecimal; for floating point also ``nan`` and ``inf``.
     native : ChannelType
-        The channel's own type: CHAR, INT, LONG, FLOAT or DOUBLE. Its range is checked when the
-        message is made.
+        The channel's own type, not STRING. The range of whole numbers is checked when the message
+        is made.
 
     Raises
     ------
@@ -52,20 +56,23 @@ def number_from_word(word: str, native: ChannelType) -> float:
         servers read as octal.
     """
     text = word.strip()
-    if _WHOLE.fullmatch(text):
-        return _kept(int(text, 0), text, native)
-    if native in _INTEGERS:
+    if native in _WHOLE_TYPES:
+        if _WHOLE.fullmatch(text):
+            return int(text, 0)
         if _DECIMAL.fullmatch(text):
             return _whole_of_decimal(text, native)
+    elif _ZERO.fullmatch(text):
+        return float(text)
+    elif _WHOLE.fullmatch(text):
+        return _kept(int(text, 0), text, native)
     elif _DECIMAL.fullmatch(text):
         number = float(text)
-        is_zero = not re.search("[1-9]", re.split("[eE]", text)[0])
-        if math.isinf(number) or (not number and not is_zero):
+        if math.isinf(number) or not number:
             raise _beyond(text, native)
         return _kept(number, text, native)
     elif _SPECIAL.fullmatch(text):
         return float(text)
-    kind = "a whole number" if native in _INTEGERS else "a number"
+    kind = "a whole number" if native in _WHOLE_TYPES else "a number"
     raise CaprotoValueError(f"{short_repr(word)} is not {kind}, as {native} needs")
 
 
@@ -76,34 +83,40 @@ def _whole_of_decimal(text: str, native: ChannelType) -> int:
     digits = text.lstrip("+-")
     if digits.startswith("0") and digits.isdecimal():
         raise CaprotoValueError(f"{text!r} has leading zeros, which servers read as octal")
+    if _ZERO.fullmatch(text):
+        return 0
     try:
         number = Decimal(text)
         is_whole = number == number.to_integral_value()
     except InvalidOperation:  # an exponent beyond all bounds
         raise _beyond(text, native) from None
     if not is_whole:
-        raise CaprotoValueError(f"{text} is not a whole number, as {native} needs")
+        raise CaprotoValueError(f"{_short(text)} is not a whole number, as {native} needs")
     if number.adjusted() > 20:  # before it becomes an int of that many digits
         raise _beyond(text, native)
     return int(number)
 
 
 def _kept(number: float, text: str, native: ChannelType) -> float:
-    """Return a number if its type holds it: a whole one exactly, another one rounded."""
-    if native not in (ChannelType.FLOAT, ChannelType.DOUBLE):
-        return number
+    """Return a number if FLOAT or DOUBLE holds it: a whole one exactly, another one rounded."""
     form = ">f" if native is ChannelType.FLOAT else ">d"
     try:
         (stored,) = struct.unpack(form, struct.pack(form, number))
-    except OverflowError:
+    except (OverflowError, struct.error):  # the second one for an int that no float holds
         raise _beyond(text, native) from None
-    if (number and not stored) or (isinstance(number, int) and stored != number):
-        raise CaprotoValueError(f"{native} cannot hold {text}; the nearest it has is {stored:.17g}")
+    if not stored or (isinstance(number, int) and stored != number):
+        raise CaprotoValueError(
+            f"{native} cannot hold {_short(text)}; the nearest it has is {stored:.17g}"
+        )
     return number
 
 
 def _beyond(text: str, native: ChannelType) -> CaprotoValueError:
     return CaprotoValueError(f"{short_repr(text)} is beyond the range of {native}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def checked_text(word: str) -> bytes:
@@ -152,25 +165,21 @@ def _text(value: object, native: ChannelType, states: Sequence[str]) -> object:
     return value if isinstance(value, str) else None
 
 
-def _whole(value: object, native: ChannelType, states: Sequence[str]) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if isinstance(value, int) or value.is_integer() else None
+def _number(value: object, native: ChannelType, states: Sequence[str]) -> float | None:
+    return number_from_word(value.text, native) if isinstance(value, JsonNumber) else None
 
 
 def _real(value: object, native: ChannelType, states: Sequence[str]) -> object:
     if isinstance(value, str):
         return _JSON_NUMBERS.get(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return _kept(value, str(value), native)
+    return _number(value, native, states)
 
 
 def _state(value: object, native: ChannelType, states: Sequence[str]) -> object:
     if isinstance(value, str):
-        return states.index(value) if value in states else None
-    number = _whole(value, native, states)
-    return None if number is None else state_number(number, states)
+        return states.index(value) if value and value in states else None
+    number = _number(value, native, states)
+    return None if number is None else state_number(int(number), states)
 
 
 _REAL = 'a number, "NaN", "Infinity" or "-Infinity"'
@@ -179,9 +188,9 @@ JSON_KINDS: Mapping[
     ChannelType, tuple[str, Callable[[object, ChannelType, Sequence[str]], object]]
 ] = {
     ChannelType.STRING: ("a text", _text),
-    ChannelType.CHAR: ("a whole number, or for arrays a text", _whole),
-    ChannelType.INT: ("a whole number", _whole),
-    ChannelType.LONG: ("a whole number", _whole),
+    ChannelType.CHAR: ("a whole number, or for arrays a text", _number),
+    ChannelType.INT: ("a whole number", _number),
+    ChannelType.LONG: ("a whole number", _number),
     ChannelType.FLOAT: (_REAL, _real),
     ChannelType.DOUBLE: (_REAL, _real),
     ChannelType.ENUM: ("the number or the name of a state", _state),
@@ -194,7 +203,7 @@ def element_from_json(value: object, native: ChannelType, states: Sequence[str])
     Parameters
     ----------
     value : object
-        What JSON has.
+        What JSON has; its numbers are `JsonNumber`.
     native : ChannelType
         The channel's own type.
     states : sequence of str
@@ -210,8 +219,9 @@ def element_from_json(value: object, native: ChannelType, states: Sequence[str])
     if made is None:
         import json
 
-        shown = json.dumps(value, ensure_ascii=False)
-        if len(shown) > 60:
-            shown = f"{shown[:57]}..."
+        if isinstance(value, JsonNumber):
+            shown = _short(value.text)
+        else:
+            shown = _short(json.dumps(value, ensure_ascii=False))
         raise CaprotoValueError(f"{shown} cannot be written to {native}, which takes {kind}")
     return made

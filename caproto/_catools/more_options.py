@@ -76,6 +76,11 @@ def _give(name: str) -> Callable[[Settings, str], None]:
     return apply
 
 
+def _is_whole(argument: str) -> bool:
+    """Tell whether this is written in the digits 0 to 9."""
+    return argument.isdecimal() and argument.isascii()
+
+
 def _give_number(name: str) -> Callable[[Settings, str], None]:
     """Make the same of an option with a number of 0 or more."""
 
@@ -84,7 +89,7 @@ def _give_number(name: str) -> Callable[[Settings, str], None]:
             number = float(argument)
         except ValueError:
             number = -1.0
-        if not number >= 0:
+        if not (number >= 0 and argument.isascii()):
             raise UsageError(f"--{name} must be a number of 0 or more, not {argument!r}.")
         extras_of(settings).given[name] = argument
 
@@ -95,7 +100,7 @@ def _give_port(name: str) -> Callable[[Settings, str], None]:
     """Make the same of an option with the number of a port; several are put together."""
 
     def apply(settings: Settings, argument: str) -> None:
-        if not (argument.isdecimal() and len(argument) <= 5 and 0 < int(argument) < 65536):
+        if not (_is_whole(argument) and len(argument) <= 5 and 0 < int(argument) < 65536):
             raise UsageError(f"--{name} must be a number from 1 to 65535, not {argument!r}.")
         given = extras_of(settings).given
         given[name] = f"{given.get(name, '')} {argument}"
@@ -104,7 +109,7 @@ def _give_port(name: str) -> Callable[[Settings, str], None]:
 
 
 def _set_updates(settings: Settings, argument: str) -> None:
-    updates = int(argument) if argument.isdecimal() and len(argument) <= _MOST_DIGITS else 0
+    updates = int(argument) if _is_whole(argument) and len(argument) <= _MOST_DIGITS else 0
     if not updates:
         raise UsageError(
             f"--count must be a whole number from 1 on, of at most {_MOST_DIGITS} digits, "

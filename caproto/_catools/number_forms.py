@@ -6,7 +6,7 @@ import math
 from .._protocol.dbr import ChannelType
 from .._protocol.payload import shortest
 
-__all__ = ["human", "human_texts", "precise"]
+__all__ = ["JsonNumber", "human", "human_texts", "precise"]
 
 #: Units that take a prefix, as they are written in records.
 _TAKE_PREFIX = frozenset(
@@ -20,6 +20,18 @@ _BINARY_PREFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DIGITS = 4
 #: From here on and down to there, numbers without a prefix have an exponent.
 _LARGEST, _SMALLEST = 1e15, 1e-4
+
+
+class JsonNumber(float):
+    """A number as it is written in JSON, of which the nearest float may have lost something."""
+
+    text: str
+
+    def __new__(cls, text: str) -> JsonNumber:
+        """Make one."""
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
 
 
 def precise(number: float, native: ChannelType) -> str:

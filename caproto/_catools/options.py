@@ -171,7 +171,7 @@ def _apply(settings: Settings, option: Option, argument: str) -> None:
 def _leading_number(text: str, settings: Settings) -> int | None:
     """Return the number that *text* begins with, as C does; all of it if it must be exact."""
     find = re.fullmatch if settings.exact else re.match
-    found = find(r"\s*([+-]?\d+)", text)
+    found = find(r"\s*([+-]?[0-9]+)", text)
     return int(found[1][:_MOST_DIGITS]) if found else None
 
 

@@ -61,7 +61,7 @@ def run(tool: Tool, argv: Sequence[str] | None) -> int:
     settings = Settings(_name(tool, argv))
     try:
         _prepare_streams(settings)
-        status = _run(tool, settings, sys.argv[1:] if argv is None else argv)
+        status = _run(tool, settings, _arguments() if argv is None else argv)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -128,6 +128,8 @@ def _encode_any(error: UnicodeError) -> tuple[str | bytes, int]:
 def _prepare_streams(settings: Settings) -> None:
     """Make the streams take any text; note what those of a terminal can show."""
     codecs.register_error("caproto", _encode_any)
+    if sys.stdout is not None and sys.stdout.isatty():
+        settings.utf8 = sys.stdout.encoding.lower() == "utf-8"
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # the shell has closed it; a file takes its number before a socket does
@@ -135,10 +137,14 @@ def _prepare_streams(settings: Settings) -> None:
             setattr(sys, name, _ClosedOutput() if name == "stdout" else null)
             _KEPT.append(null)
         elif isinstance(stream, TextIOWrapper):  # names and units may have bytes of any encoding
-            stream.reconfigure(errors="caproto")
+            stream.reconfigure(encoding="utf-8", errors="caproto")
     if sys.stdout.isatty():
-        settings.utf8 = sys.stdout.encoding.lower() == "utf-8"
         settings.colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _arguments() -> list[str]:
+    """Return the words of the command line: their bytes as UTF-8, whatever the locale."""
+    return [os.fsencode(word).decode("utf-8", "surrogateescape") for word in sys.argv[1:]]
 
 
 def _drop_output() -> None:

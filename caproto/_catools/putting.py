@@ -164,7 +164,7 @@ def _value(
             words = [assignment.text]
         elif words[0] == str(len(words) - 1):  # as caget prints an array: its length comes first
             words = words[1:]
-        elif native is ChannelType.STRING and words[0].isdecimal():
+        elif native is ChannelType.STRING and words[0].isdecimal() and words[0].isascii():
             raise Failed(
                 f"{len(words) - 1} words are not {words[0]} texts; "
                 "for texts that are empty or have blanks in them use JSON"

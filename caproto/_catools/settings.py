@@ -152,4 +152,5 @@ def parse_seconds(text: str) -> float | None:
         seconds = float(text)
     except ValueError:
         return None
-    return seconds if 0 <= seconds < float("inf") and "_" not in text else None
+    is_plain = text.isascii() and "_" not in text
+    return seconds if 0 <= seconds < float("inf") and is_plain else None

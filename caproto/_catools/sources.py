@@ -5,16 +5,23 @@ begin with ``#`` are skipped. A line that begins with ``{`` is JSON, as ``--json
 """
 from __future__ import annotations
 
+import codecs
 import json
-import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from .._protocol.text import encode_text
+from .number_forms import JsonNumber
 from .options import UsageError
+from .values import raw_text
 
 __all__ = ["Assignment", "assignments_from", "names_from"]
+
+#: Not what else Unicode has for blanks: it belongs to names and texts.
+_BLANKS = " \t\r\f\v"
 
 
 class Assignment(NamedTuple):
@@ -65,7 +72,7 @@ def names_from(sources: Sequence[str], places: dict[str, str] | None = None) -> 
         if line.text.startswith("{"):
             found = [_name_in(_object(line), line)]
         else:
-            found = _without_comment(line.text.split())
+            found = _without_comment(_words(line.text))
             for name in found:
                 _check_name(name, line)
         names += found
@@ -95,11 +102,11 @@ def _assignment(line: _Line) -> Assignment:
         content = _object(line)
         name = _name_in(content, line)
         return Assignment(name, kind="json", value=content.get("value"), place=line.place)
-    name, *rest = line.text.split(maxsplit=1)
+    name, *rest = _words(line.text, 2)
     _check_name(name, line)
     if not rest:
         raise UsageError(f"{line.place}: no value for {name!r}")
-    return Assignment(name, rest[0].split(), rest[0], place=line.place)
+    return Assignment(name, _words(rest[0]), rest[0], place=line.place)
 
 
 def _lines(sources: Iterable[str]) -> Iterator[_Line]:
@@ -112,22 +119,28 @@ def _lines(sources: Iterable[str]) -> Iterator[_Line]:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(f"{title} cannot be read: {reason}") from None
         for number, text in enumerate(texts, 1):
-            text = text.strip()
+            text = text.strip(_BLANKS)
             if text and not text.startswith("#"):
                 yield _Line(text, f"{title}, line {number}")
 
 
 def _read(source: str) -> list[str]:
-    """Return the lines of a file. Names and texts may have bytes of any encoding.
+    """Return the lines of a file, whatever the locale. Names and texts may have any bytes.
 
     Lines end with line feeds only: texts in JSON may have what else Python takes for an end.
     """
     if source == "-":
         if sys.stdin is None:
             raise ValueError("it is closed")
-        return sys.stdin.read().split("\n")
-    with open(os.path.expanduser(source), encoding="utf-8", errors="surrogateescape") as file:
-        return file.read().split("\n")
+        content = sys.stdin.buffer.read()
+    else:
+        with open(os.path.expanduser(encode_text(source)), "rb") as file:
+            content = file.read()
+    return raw_text(content.removeprefix(codecs.BOM_UTF8)).split("\n")
+
+
+def _words(text: str, at_most: int = 0) -> list[str]:
+    return re.split(f"[{_BLANKS}]+", text, maxsplit=at_most - 1 if at_most else 0)
 
 
 def _without_comment(words: list[str]) -> list[str]:
@@ -146,7 +159,9 @@ def _check_name(name: str, line: _Line) -> None:
 
 def _object(line: _Line) -> dict[str, object]:
     try:
-        content = json.loads(line.text, parse_float=_finite, object_pairs_hook=_unique)
+        content = json.loads(
+            line.text, parse_int=JsonNumber, parse_float=JsonNumber, object_pairs_hook=_unique
+        )
     except (ValueError, RecursionError) as error:  # of lists that are too deep
         raise UsageError(f"{line.place}: this is not JSON: {error}") from None
     assert isinstance(content, dict)  # it begins with a brace
@@ -159,14 +174,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(content) < len(pairs):
         raise ValueError("a key is there twice")
     return content
-
-
-def _finite(text: str) -> float:
-    """Return the number of a text in JSON; JSON knows no infinity that it could become."""
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text} is too large")
-    return number
 
 
 def _name_in(content: dict[str, object], line: _Line) -> str:

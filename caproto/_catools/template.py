@@ -5,8 +5,6 @@ and with widths that a line can have.
 """
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -16,14 +14,11 @@ from .moments import check_time_format, stamp_writer
 from .options import UsageError
 from .samples import Sample, sample_texts, sample_value, severity_name
 from .settings import Failed, Settings
+from .template_text import Braces, read_template
 from .times import seconds_between
 from .typenames import native_name
-from .values import unescaped
 
 __all__ = ["FIELDS", "Template"]
-
-#: Of a width or a precision: more would fill the memory before they fill a line.
-_MOST_DIGITS = 4
 
 
 class _Facts(NamedTuple):
@@ -140,26 +135,22 @@ FIELDS: Mapping[str, Callable[[_Facts], float | str | _Moment | _Elements]] = {
 }
 
 
-def _check_field(field: str, form: str, conversion: str | None) -> None:
+def _check_field(braces: Braces) -> None:
     """Raise unless this may stand in braces.
 
     Raises
     ------
     UsageError
     """
+    field, form, conversion = braces
     if field not in FIELDS:
         raise UsageError(f"--format: {{{field}}} is not a field; there are {', '.join(FIELDS)}")
-    if conversion or "{" in form:
-        raise UsageError(f"--format: {{{field}}} takes neither '!' nor braces")
+    if conversion:
+        raise UsageError(f"--format: {{{field}}} takes no '!'")
     if field in _TIMES:
         check_time_format(form, "--format")
-        return
-    for digits in re.findall(r"\d+", form):
-        if len(digits) > _MOST_DIGITS:
-            raise UsageError(
-                f"--format: {{{field}:{form}}}: widths and precisions have at most "
-                f"{_MOST_DIGITS} digits"
-            )
+    else:
+        braces.check_widths()
 
 
 class Template:
@@ -178,15 +169,10 @@ class Template:
     """
 
     def __init__(self, extras: Extras) -> None:
-        self._extras, text = extras, extras.template
-        try:
-            self._text = unescaped(text).decode("utf-8", "surrogateescape")
-            parts = list(string.Formatter().parse(self._text))
-        except ValueError as error:
-            raise UsageError(f"--format: {text!r}: {error}") from None
-        for _, field, form, conversion in parts:
-            if field is not None:
-                _check_field(field, form or "", conversion)
+        self._extras = extras
+        self._text, found = read_template(extras.template)
+        for braces in found:
+            _check_field(braces)
 
     def fill(
         self,

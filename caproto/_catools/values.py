@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -117,7 +116,7 @@ def _state_text(state: int, metadata: DbrMetadata, settings: Settings) -> str:
 
 def raw_text(raw: bytes) -> str:
     """Decode *raw* so that printing it gives the same bytes."""
-    return os.fsdecode(raw)
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def shown(raw: bytes, settings: Settings) -> str:
@@ -141,15 +140,20 @@ def unescaped(text: str) -> bytes:
     """Return the bytes that a text with escape sequences of C stands for.
 
     A backslash before any other character is left out.
+
+    Parameters
+    ----------
+    text : str
+        Decoded as UTF-8, whatever the locale; surrogates stand for bytes that are not UTF-8.
     """
     raw, place = bytearray(), 0
     while place < len(text):
         start = place
         place = text.find("\\", start)
         if place < 0 or place + 1 == len(text):
-            raw += os.fsencode(text[start:])
+            raw += encode_text(text[start:])
             break
-        raw += os.fsencode(text[start:place])
+        raw += encode_text(text[start:place])
         letter, place = text[place + 1], place + 2
         if letter == "x":
             digits = "".join(_hex_digits(text[place : place + 2]))
@@ -158,7 +162,7 @@ def unescaped(text: str) -> bytes:
         elif letter in _UNESCAPED:
             raw.append(_UNESCAPED[letter])
         else:
-            raw += os.fsencode(letter)
+            raw += encode_text(letter)
     return bytes(raw)
 
 

@@ -91,10 +91,11 @@ def _states(pv: PV, words: Sequence[str], settings: Settings, exact: bool) -> Da
     names = state_names(pv, settings)
     numbers: list[float] = []
     for word in words:
-        if settings.enum_input != "number" and word in names:
+        # With --strict an empty word, perhaps of a variable that is not set, names no state.
+        if settings.enum_input != "number" and word in names and (word or not exact):
             numbers.append(names.index(word))
             continue
-        is_number = word.isdecimal() and len(word) <= _MOST_DIGITS
+        is_number = word.isdecimal() and word.isascii() and len(word) <= _MOST_DIGITS
         if settings.enum_input == "name" or not is_number:
             kind = "index" if settings.enum_input == "number" else "string"
             problem = "is not a number" if kind == "index" else "invalid"

@@ -6,8 +6,11 @@ import sys
 from .._catools.entry import TYPE_CHECKING, entry
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from .._catools.program import Tool
     from .._catools.settings import Settings
+    from ..sync.shark import Seen
 
 __all__ = ["main"]
 
@@ -20,30 +23,59 @@ def _work(settings: Settings, words: list[str]) -> int:
     from .._catools.more_options import extras_of
     from .._catools.options import UsageError
     from .._errors import CaprotoError
+    from .._protocol.text import encode_text
     from ..sync.shark import shark
 
     if words[1:]:
         raise UsageError(f"Only one capture can be read, not '{words[1]}', too. {settings.hint}")
     given = extras_of(settings).given
-    form = given.get("format", _FORMAT)
+    form = _checked(given.get("format", _FORMAT))
     ports = [int(port) for port in given.get("server-port", "").split()]
     with ExitStack() as stack:
         try:
             name = words[0] if words else "-"
-            file = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+            if name != "-":
+                file: IO[bytes] = stack.enter_context(open(encode_text(name), "rb"))
+            elif sys.stdin is None:
+                raise OSError("standard input is closed")
+            else:
+                file = sys.stdin.buffer
             for seen in shark(file, server_ports=ports):
-                line = form.format(**seen._asdict())
-                if "\n" not in form:  # long commands are written on several lines
-                    line = " ".join(map(str.strip, line.splitlines()))
-                print(line, flush=True)
+                print(_line(form, seen), flush=True)
         except BrokenPipeError:  # whoever reads this has seen enough
             raise
         except (CaprotoError, OSError) as error:
             print(f"{settings.tool}: {error}", file=sys.stderr)
             return 1
-        except (LookupError, AttributeError, ValueError) as error:
-            raise UsageError(f"--format: {error!r}. {settings.hint}") from None
     return 0
+
+
+def _checked(template: str) -> str:
+    """Return the template that the text of an option stands for."""
+    from .._catools.options import UsageError
+    from .._catools.template_text import read_template
+    from ..sync.shark import Seen
+
+    text, found = read_template(template)
+    for braces in found:
+        if braces.field.replace("[", ".").partition(".")[0] not in Seen._fields:
+            raise UsageError(
+                f"--format: {{{braces.field}}} is not a field; there are {', '.join(Seen._fields)}"
+            )
+        braces.check_widths()
+    return text
+
+
+def _line(template: str, seen: Seen) -> str:
+    from .._catools.options import UsageError
+
+    try:
+        line = template.format(**seen._asdict())
+    except (LookupError, AttributeError, TypeError, ValueError) as error:  # of this one only, maybe
+        raise UsageError(f"--format: {seen.command!r}: {error}") from None
+    if "\n" not in template:  # long commands are written on several lines
+        line = " ".join(map(str.strip, line.splitlines()))
+    return line
 
 
 def _tool() -> Tool:

@@ -41,7 +41,10 @@ def call(
     def run(tool: str, *arguments: str, ioc: Any = None, stdin: str | None = None) -> Done:
         for name, text in (ioc.environ if ioc is not None else {}).items():
             monkeypatch.setenv(name, text)
-        monkeypatch.setattr(sys, "stdin", None if stdin is None else io.StringIO(stdin))
+        file = None
+        if stdin is not None:  # with an encoding that must not matter
+            file = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="latin-1")
+        monkeypatch.setattr(sys, "stdin", file)
         capsys.readouterr()
         status = importlib.import_module(f"caproto.commandline.{tool}").main(arguments)
         return Done(status, *capsys.readouterr())

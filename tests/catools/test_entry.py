@@ -30,8 +30,9 @@ def test_before_that_nothing_is_imported_that_takes_long(tool):
         env=clean_environ(),
     )
     assert {*done.stdout.split()} == {
-        "__future__", "caproto", "caproto._errors", "caproto._faces", "caproto._catools",
-        "caproto._catools.entry", "caproto.commandline", f"caproto.commandline.{tool}",
+        "__future__", "caproto", "caproto._errors", "caproto._faces", "caproto._imports",
+        "caproto._catools", "caproto._catools.entry", "caproto.commandline",
+        f"caproto.commandline.{tool}",
     }
 
 

@@ -16,11 +16,12 @@ from caproto._catools.exact_values import (
     number_from_word,
     state_number,
 )
+from caproto._catools.number_forms import JsonNumber
 
 CHAR, INT, LONG = ChannelType.CHAR, ChannelType.INT, ChannelType.LONG
 FLOAT, DOUBLE = ChannelType.FLOAT, ChannelType.DOUBLE
 STRING, ENUM = ChannelType.STRING, ChannelType.ENUM
-STATES = ["off", "on", "1"]
+STATES = ["off", "on", "1", ""]
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ STATES = ["off", "on", "1"]
      ("1e3", LONG, 1000), ("5.0", CHAR, 5), ("0", LONG, 0), ("0.1", FLOAT, 0.1),
      ("-.5e-3", DOUBLE, -5e-4),
      ("16777216", FLOAT, 2**24), ("0.0", DOUBLE, 0.0), ("0e9", FLOAT, 0.0),
+     ("0e99999999", LONG, 0), ("0e9999999999999999999", LONG, 0), (".0e-99999999", DOUBLE, 0.0),
      ("inf", FLOAT, math.inf),
      ("-Infinity", DOUBLE, -math.inf), ("007.5", DOUBLE, 7.5)],
 )
@@ -53,6 +55,9 @@ def test_not_a_number_is_one_of_floating_point():
      ("1e309", DOUBLE, "beyond the range of DOUBLE"), ("1e39", FLOAT, "beyond the range of FLOAT"),
      ("1e-400", DOUBLE, "beyond the range"), ("1e-50", FLOAT, "the nearest it has is 0"),
      ("16777217", FLOAT, "FLOAT cannot hold 16777217; the nearest it has is 16777216"),
+     (99 * "9", FLOAT, "beyond the range of FLOAT"), (5000 * "9", LONG, "beyond the range of LONG"),
+     (400 * "9", FLOAT, "beyond the range"), (400 * "9", DOUBLE, "beyond the range of DOUBLE"),
+     ("0x" + 99 * "f", FLOAT, "beyond the range of FLOAT"),
      ("9007199254740993", DOUBLE, "cannot hold"), ("5 mm", DOUBLE, "is not a number"),
      ("\u0665", LONG, "whole")],
 )
@@ -67,6 +72,12 @@ def test_a_float_comes_back(number):
         assert struct.pack("d", number_from_word(repr(number), native)) == struct.pack("d", number)
 
 
+def test_the_sign_of_zero_is_kept():
+    for word in ("-0", "-0.0", "-0e5"):
+        assert math.copysign(1, number_from_word(word, DOUBLE)) == -1
+        assert math.copysign(1, element_from_json(JsonNumber(word), DOUBLE, ())) == -1
+
+
 def test_texts():
     assert checked_text(r"a\tb\\c\x41 'x'") == b"a\tb\\cA 'x'"
     for word, said in (
@@ -79,8 +90,8 @@ def test_texts():
 
 
 def test_states():
-    assert state_number(2, STATES) == 2 and state_number(65535, []) == 65535
-    for number, states in ((3, STATES), (70000, STATES), (-1, STATES), (65536, [])):
+    assert state_number(3, STATES) == 3 and state_number(65535, []) == 65535
+    for number, states in ((4, STATES), (70000, STATES), (-1, STATES), (65536, [])):
         with pytest.raises(CaprotoValueError, match=f"{number} is not the number of a state, 0 to"):
             state_number(number, states)
 
@@ -89,8 +100,16 @@ def test_states():
 TAKEN = [
     ("text", {STRING}), ("on", {STRING, ENUM}), ("1", {STRING, ENUM}), ("7", {STRING}),
     ("", {STRING}), ("NaN", {STRING, FLOAT, DOUBLE}), ("-Infinity", {STRING, FLOAT, DOUBLE}),
-    (2, {CHAR, INT, LONG, FLOAT, DOUBLE, ENUM}), (2.0, {CHAR, INT, LONG, FLOAT, DOUBLE, ENUM}),
-    (7, {CHAR, INT, LONG, FLOAT, DOUBLE}), (1.5, {FLOAT, DOUBLE}), (2**53 + 1, {CHAR, INT, LONG}),
+    *(
+        (JsonNumber(text), types) for text, types in [
+            ("2", {CHAR, INT, LONG, FLOAT, DOUBLE, ENUM}), ("7", {CHAR, INT, LONG, FLOAT, DOUBLE}),
+            ("2.0", {CHAR, INT, LONG, FLOAT, DOUBLE, ENUM}), ("1.5", {FLOAT, DOUBLE}),
+            ("9007199254740993", {CHAR, INT, LONG}), ("1e-400", set()), ("1e309", set()),
+            ("1.00000000000000000001", {FLOAT, DOUBLE}),
+            ("2147483647.00000000001", {FLOAT, DOUBLE}),
+            ("9" * 5000, set()), ("0.00000000001e-300", {DOUBLE}),
+        ]
+    ),
     (True, set()), (False, set()), (None, set()), ([1], set()), ({"a": 1}, set()),
 ]
 
@@ -111,6 +130,8 @@ def test_json(value, types):
 
 
 def test_json_is_shown_as_json():
+    with pytest.raises(CaprotoValueError, match="^5.10 cannot be written to STRING, which takes a"):
+        element_from_json(JsonNumber("5.10"), STRING, ())
     with pytest.raises(CaprotoValueError, match="^true cannot be written to LONG, which takes a"):
         element_from_json(True, LONG, ())
     with pytest.raises(CaprotoValueError, match=r"^\[1, 1, .{50}\.\.\. cannot be written to"):

@@ -143,12 +143,21 @@ def test_closed_output_does_not_matter_if_nothing_is_printed(ioc):
         assert done.stderr == ("" if not status else "caproto-put: standard output is closed\n")
 
 
-def test_characters_that_the_encoding_lacks(monkeypatch):
-    """They are printed as escape sequences; bytes that were no text stay as they are."""
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_has_the_bytes_of_the_server_whatever_the_locale(encoding, monkeypatch):
+    """Half characters, which are no bytes of anything, are printed as escape sequences."""
     raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
     assert run(tool(lambda *_: print("5 \u00b5m \udcff \ud800") or 0), []) == 0
-    assert raw.getvalue() == b"5 \\xb5m \xff \\ud800\n"
+    assert raw.getvalue() == b"5 \xc2\xb5m \xff \\ud800\n"
+
+
+def test_words_have_the_bytes_of_the_command_line_whatever_the_locale(monkeypatch):
+    words = []
+    monkeypatch.setattr(sys, "argv", ["caproto-get", "\u00c3\u00a9", "\u00b5"])
+    monkeypatch.setattr(os, "fsencode", lambda word: word.encode("latin-1"))
+    assert run(tool(lambda settings, found: words.extend(found) or 0), None) == 0
+    assert words == ["\u00e9", "\udcb5"]
 
 
 def test_what_should_not_happen_is_one_line(capsys):

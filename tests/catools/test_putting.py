@@ -26,12 +26,12 @@ def test_lines_of_a_file(before, call):
     ioc, values = before
     stdin = "\n".join([
         "# saved by hand", f"{ioc.pv('double')} 4.5", f"{ioc.pv('array_long')} 3 7 8 9",
-        f"{ioc.pv('array_short')} 5 6", f"{ioc.pv('string')} two words", f"{ioc.pv('enum')} blue",
+        f"{ioc.pv('array_short')} 5 6", f"{ioc.pv('string')} two \u20ac", f"{ioc.pv('enum')} blue",
     ])
     done = call("put", "--quiet", "--from", "-", ioc=ioc, stdin=stdin)
     assert done == (0, "", "")
     assert values("double", "array_long", "array_short", "string", "enum") == [
-        4.5, [7, 8, 9], [5, 6], "two words", 2
+        4.5, [7, 8, 9], [5, 6], "two \u20ac", 2
     ]
 
 

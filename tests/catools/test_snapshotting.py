@@ -95,7 +95,7 @@ def test_some_names_and_tolerances(tool, write):
 
 def test_names_from_files(tool, monkeypatch):
     Path("names").write_text(f"# settings\n\n{NAMES[0]} {NAMES[1]} # two\n{NAMES[0]}\n")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(NAMES[2]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(NAMES[2].encode())))
     status, lines, _ = tool("save", "some.npz", NAMES[3], "-f", "names", "-f", "-")
     assert (status, lines) == (0, ["4 of 4 PVs saved in some.npz"])
     saved = TableSnapshot.load("some.npz")

@@ -20,14 +20,37 @@ def file(tmp_path):
     return write
 
 
+def stdin(text, encoding="latin-1"):
+    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding=encoding)
+
+
 def test_names_with_comments(file, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("e\n"))
+    monkeypatch.setattr(sys, "stdin", stdin("e\n"))
     path = file('# all\na  # the first\n\n  b c\n{"name": "d", "value": 1}\n')
     assert names_from([path, "-"]) == ["a", "b", "c", "d", "e"]
 
 
 def test_names_may_have_any_bytes(file):
     assert names_from([file(b"x:\xb5\n")]) == ["x:\udcb5"]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_the_encoding_of_the_locale_does_not_matter(encoding, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", stdin("x:\u20ac \u00e9\u00a0\n", encoding))
+    (one,) = assignments_from(["-"])
+    assert (one.name, one.text) == ("x:\u20ac", "\u00e9\u00a0")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
+    assert names_from([file("\ufeffa\nb\n")]) == ["a", "b"]
+
+
+def test_numbers_of_json_keep_their_digits(file):
+    path = file('{"name": "a", "value": [1e-400, 1.00000000000000000001, 1e309, -0, 5]}\n')
+    (one,) = assignments_from([path])
+    assert [number.text for number in one.value] == [
+        "1e-400", "1.00000000000000000001", "1e309", "-0", "5"
+    ]
 
 
 def test_values(file):
@@ -86,7 +109,6 @@ def test_what_cannot_be_read(file, monkeypatch, tmp_path):
         ("a 1\nb\n", "line 2: no value for 'b'"), ("{x\n", "line 1: this is not JSON"),
         ('{"value": 1}\n', "line 1: the object has no 'name'"),
         ('{"name": "a", "value": 1, "value": 2}\n', "line 1: .* a key is there twice"),
-        ('{"name": "a", "value": 1e309}\n', "line 1: this is not JSON: 1e309 is too large"),
         ('{"value": ' + "[" * 100_000, "line 1: this is not JSON"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -77,11 +77,39 @@ def test_errors(
     wrong.write_bytes(b"nonsense")
     assert main([str(wrong)]) == 1
     assert "this is not a capture" in capfd.readouterr().err
-    assert main([str(capture), "--format", "{nonsense}"]) == 2
-    assert "--format" in capfd.readouterr().err
     monkeypatch.setitem(sys.modules, "dpkt", None)
     assert main([str(capture)]) == 1
     assert "pip install 'caproto[shark]'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("{nonsense}", "{nonsense} is not a field; there are timestamp, ethernet, ip,"),
+     ("{timestamp[0]}", "VersionRequest(priority=0, version=13, sequence=None): 'float' object"),
+     ("{ip:x}", "unsupported format string"), ("{command:5}", "unsupported format string"),
+     ("{src:99999999999}", "widths and precisions have at most 4 digits"),
+     ("{src:{dst}}", "{src} takes no braces"), ("{src", "'{src': expected '}'"),
+     ("{ip.x}", "has no attribute 'x'")],
+)
+def test_formats_that_are_refused(
+    template: str, said: str, capture: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(capture), "--format", template]) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("--format: ") and said in err and err.count("\n") == 1
+
+
+def test_escape_sequences_in_formats(capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([str(capture), "--format", r"{src}\t{transport.dport:>6}"]) == 0
+    assert capfd.readouterr().out == "10.0.0.1\t  5064\n" * 3
+
+
+def test_closed_standard_input(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main([]) == 1
+    assert capfd.readouterr().err == "caproto-shark: standard input is closed\n"
 
 
 def test_closed_standard_output(capture: Path) -> None:
