@@ -12,13 +12,13 @@ def wait_for(
     condition: Callable[[], T],
     timeout: float = 10.0,
     message: str | Callable[[], str] = "",
-    interval: float = 0.005,
 ) -> T:
     """Return the first true result of *condition*; AssertionError after *timeout* seconds.
 
     *message*, a text or a function that makes one, says what was waited for.
     """
     deadline = time.monotonic() + timeout
+    pause = 0.0005  # most conditions become true soon
     while True:
         result = condition()
         if result:
@@ -27,4 +27,5 @@ def wait_for(
             text = message() if callable(message) else message
             name = getattr(condition, "__name__", repr(condition))
             raise AssertionError(f"not within {timeout} s: {text or name} (last: {result!r})")
-        time.sleep(interval)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.005)

@@ -173,7 +173,7 @@ def test_a_server_that_hangs_up_on_each_channel_is_tried_again_and_again(
 ):
     bad.on[ca.CreateChanRequest] = hang_up
     (victim,) = ctx.get_pvs("victim")
-    wait_for(lambda: len(bad.connections) >= 5)
+    wait_for(lambda: len(bad.connections) >= 4)
     bad.on.clear()
     assert victim.read().data.tolist() == [1.5]
     bystander.check()

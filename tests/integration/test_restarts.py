@@ -211,7 +211,7 @@ class Relief(SoftIOC):
 
 @item(40)
 @pytest.mark.slow
-@pytest.mark.parametrize("restarts", [6, pytest.param(20, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("restarts", [4, pytest.param(20, marks=pytest.mark.thorough)])
 def test_500_subscriptions_survive_many_restarts(request, restarts):
     """Each is back soon after the server, each time with exactly one first update."""
     names = many_names(500)

@@ -154,7 +154,7 @@ class TestReading:
             assert results.ok and list(results) == names
             assert results.to_dict() == {name: float(i) for i, name in enumerate(names)}
             assert ctx.write(dict.fromkeys(names, 1.0)).ok
-            assert set(ctx.read(*names, "T:missing", timeout=5).to_dict().values()) == {1.0}
+            assert set(ctx.read(*names, "T:missing", timeout=2.5).to_dict().values()) == {1.0}
 
 
 class TestWriting:
