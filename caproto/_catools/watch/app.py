@@ -8,6 +8,7 @@ from functools import partial
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding
+from textual.events import Event, Key, Paste
 from textual.widgets import Static
 
 from ..._errors import CaprotoError
@@ -23,6 +24,8 @@ __all__ = ["WatchApp"]
 
 #: Seconds that a message stays on the screen.
 _MESSAGE_TIME = 10.0
+#: What the keys of the table do.
+_ACTIONS = frozenset(key.action.partition("(")[0] for key in KEYS)
 
 
 class WatchApp(App[None]):
@@ -49,7 +52,7 @@ class WatchApp(App[None]):
     #message { height: auto; text-style: bold; }
     """
     BINDINGS = [
-        *(Binding(key.keys, key.action) for key in KEYS),
+        *(Binding(key.keys, key.action, priority=True) for key in KEYS),
         Binding("ctrl+c", "interrupt", priority=True),
         Binding("ctrl+z", "suspend_process"),
     ]
@@ -82,6 +85,12 @@ class WatchApp(App[None]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+    async def on_event(self, event: Event) -> None:
+        """Do what a key asks for, all of it before the next one."""
+        await super().on_event(event)
+        if isinstance(event, (Key, Paste)) and isinstance(self.screen, Question):
+            await self.screen.wait_for_line()
 
     def on_grid_resized(self) -> None:
         """Choose the columns that fit."""
@@ -124,6 +133,10 @@ class WatchApp(App[None]):
 
     # ---- keys
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the keys of the table to the screen over it, if there is one."""
+        return len(self.screen_stack) == 1 or action not in _ACTIONS
+
     def action_move(self, step: int) -> None:
         """Select another row."""
         self._table.select(self._table.place + step)
@@ -162,7 +175,7 @@ class WatchApp(App[None]):
         self._table.arrange()
         self._arrange()
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Ask for a filter; it applies while it is typed."""
         before = self._table.filter
 
@@ -172,9 +185,9 @@ class WatchApp(App[None]):
             self._arrange()
 
         question = "Names to show: parts or patterns (*, ?), ! before what is not to be shown"
-        self.push_screen(Question(question, before, changed=apply), apply)
+        await self.push_screen(Question(question, before, changed=apply), apply)
 
-    def action_add(self) -> None:
+    async def action_add(self) -> None:
         """Ask for names of PVs to add."""
 
         def add(text: str | None) -> None:
@@ -184,7 +197,7 @@ class WatchApp(App[None]):
                 self._say(str(error))
             self._arrange()
 
-        self.push_screen(Question("PVs to add, with blanks between their names"), add)
+        await self.push_screen(Question("PVs to add, with blanks between their names"), add)
 
     def action_remove(self) -> None:
         """Remove the selected PV."""
@@ -194,7 +207,7 @@ class WatchApp(App[None]):
             self._table.remove(row)
             self._arrange()
 
-    def action_write(self) -> None:
+    async def action_write(self) -> None:
         """Ask for a value for the selected PV, and whether it is to be written."""
         row = self._table.selected
         if row is None:
@@ -202,16 +215,16 @@ class WatchApp(App[None]):
         label = row.label
         present = f"{row.shown.text} {row.units}".rstrip() or "without a value"
 
-        def ask(text: str | None) -> None:
-            if text is not None:
+        async def ask(text: str | None) -> None:
+            if text:  # Enter in an empty line writes nothing
                 question = f"Write '{printable(text)}' to {label}? It is {present}."
-                self.push_screen(Confirmation(question), partial(write, text))
+                await self.push_screen(Confirmation(question), partial(write, text))
 
         def write(text: str, confirmed: bool | None) -> None:
             if confirmed:
                 self.run_worker(self._write(row, text))
 
-        self.push_screen(Question(f"Value for {label}, which is {present}"), ask)
+        await self.push_screen(Question(f"Value for {label}, which is {present}"), ask)
 
     async def _write(self, row: Row, text: str) -> None:
         try:
@@ -219,15 +232,15 @@ class WatchApp(App[None]):
         except CaprotoError as error:
             self._say(f"{row.name} = {text}: {error}")
 
-    def action_describe(self) -> None:
+    async def action_describe(self) -> None:
         """Show everything about the selected PV."""
         row = self._table.selected
         if row is not None:
-            self.push_screen(Page(partial(self._source.describe, row)))
+            await self.push_screen(Page(partial(self._source.describe, row)))
 
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(Page(help_text))
+        await self.push_screen(Page(help_text))
 
     def action_interrupt(self) -> None:
         """End as programs do after Ctrl-C."""

@@ -1,8 +1,13 @@
-"""Screens over the table: a question with one line of text, a yes or no, a long text."""
+"""Screens over the table: a question with one line of text, a yes or no, a long text.
+
+Their keys have priority, as those of the table have: each is done before the next key is looked at,
+which so reaches the screen that is then there, however quickly keys are typed.
+"""
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -32,6 +37,15 @@ class KeyLine(Static):
         super().__init__(text, markup=False)
 
 
+class _Line(Input, inherit_bindings=False):
+    """A line of text whose keys have priority, too."""
+
+    BINDINGS = [
+        replace(binding, priority=True) for binding in Input.BINDINGS
+        if isinstance(binding, Binding)
+    ]
+
+
 class Question(ModalScreen["str | None"]):
     """A question that is answered with one line of text; Escape gives None.
 
@@ -45,28 +59,39 @@ class Question(ModalScreen["str | None"]):
     """
 
     DEFAULT_CSS = _BOX.format(name="Question")
-    BINDINGS = [Binding("escape", "dismiss(None)")]
+    BINDINGS = [
+        Binding("escape", "answer(False)", priority=True),
+        Binding("enter", "answer(True)", priority=True),
+    ]
 
     def __init__(
         self, question: str, text: str = "", changed: Callable[[str], None] | None = None
     ) -> None:
         super().__init__()
         self._question, self._text, self._changed = question, text, changed
+        self._answered = False
 
     def compose(self) -> ComposeResult:
         """Make the parts."""
         with Vertical():
             yield Static(self._question, markup=False)
-            yield Input(self._text, select_on_focus=False, compact=True)
+            yield _Line(self._text, select_on_focus=False, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass the text on."""
-        if self._changed is not None:
+        if self._changed is not None and not self._answered:
             self._changed(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the answer."""
-        self.dismiss(event.value)
+    async def wait_for_line(self) -> None:
+        """Wait until the line of text has taken what was typed."""
+        taken = asyncio.Event()
+        if self.query_one(Input).call_later(taken.set):
+            await taken.wait()
+
+    def action_answer(self, taken: bool) -> None:
+        """End with the text, or with None."""
+        self._answered = True
+        self.dismiss(self.query_one(Input).value if taken else None)
 
 
 class Confirmation(ModalScreen[bool]):
@@ -78,7 +103,10 @@ class Confirmation(ModalScreen[bool]):
     """
 
     DEFAULT_CSS = _BOX.format(name="Confirmation")
-    BINDINGS = [Binding("y", "dismiss(True)"), Binding("n,escape", "dismiss(False)")]
+    BINDINGS = [
+        Binding("y", "dismiss(True)", priority=True),
+        Binding("n,escape", "dismiss(False)", priority=True),
+    ]
 
     def __init__(self, question: str) -> None:
         super().__init__()
@@ -100,7 +128,10 @@ class Page(ModalScreen[None]):
         Returns the text. It may wait: it runs in a thread.
     """
 
-    BINDINGS = [Binding("escape,q,enter", "dismiss(None)"), Binding("r", "load")]
+    BINDINGS = [
+        Binding("escape,q,enter", "dismiss(None)", priority=True),
+        Binding("r", "load", priority=True),
+    ]
 
     def __init__(self, make: Callable[[], str]) -> None:
         super().__init__()

@@ -4,6 +4,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from textual.events import Key
+
 from caproto._catools.settings import Settings
 from caproto._catools.watch.app import WatchApp
 from caproto._catools.watch.source import Source
@@ -38,6 +40,12 @@ class User:
     async def type(self, text):
         names = {" ": "space", "!": "exclamation_mark", ":": "colon"}
         await self.press(*(names.get(letter, letter) for letter in text))
+
+    def burst(self, *keys):
+        """Type keys without a pause between them, as a paste or a script does."""
+        for key in keys:
+            letter = {"full_stop": ".", "space": " "}.get(key, key if len(key) == 1 else None)
+            self.app.post_message(Key(key, letter))
 
     def lines(self):
         """The screen, a text for each line."""

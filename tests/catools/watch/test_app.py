@@ -163,6 +163,31 @@ def test_writing_needs_a_confirmation(own_ioc):
     play(own_ioc, [own_ioc.pv("double"), "nonsense"], script)
 
 
+def test_keys_in_a_burst_reach_what_they_open(own_ioc):
+    """No pause is needed after a key that opens or closes something."""
+    name = own_ioc.pv("double")
+
+    async def script(user):
+        await user.sees("3.140")
+        user.burst("w", "2", "full_stop", "5", "enter")
+        await user.sees(f"Write '2.5' to {name}?")
+        user.burst("n", "w", "4", "2", "enter", "y", "w", "enter", "w", "7", "escape", "s", "r")
+        await user.sees("42.000", "= 42: written", "name▼", but_not=["Write '", "Value for"])
+        user.burst("plus", *own_ioc.pv("long"), "enter", "slash", *"xy", "enter")
+        await user.sees("2 PVs", "0 shown", "filter: xy")
+        user.burst("f", "backspace", "backspace", "escape", "f", *"z", "escape")
+        await user.sees("filter: xy", but_not=["filter: xyz"])
+        user.burst("f", "backspace", "backspace", "enter", "enter", "q", "question_mark", "q")
+        await user.sees("2 PVs", "42.000", "-123456", but_not=["filter", "upper_ctrl_limit"])
+        user.burst("f", *"ab", "left", "c", "home", "d", "end", "backspace", "enter")
+        await user.sees("filter: dac")
+        user.burst("q", "w")
+        await user.until(lambda: user.app._exit)
+
+    play(own_ioc, [name], script)
+    assert own_ioc.get("double") == "42"
+
+
 def test_help(ioc):
     async def script(user):
         await user.press("question_mark")
