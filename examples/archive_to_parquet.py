@@ -56,6 +56,7 @@ path, names = sys.argv[1], sys.argv[2:]
 with Context() as ctx:
     recording = ctx.table(names).record()
     archive = Archive(path, names)
+    print(f"Waiting for the first update of {len(names)} PVs.", flush=True)
     try:
         archive.add(next(recording))
         print(f"Archiving to {path}; Ctrl-C ends it.", flush=True)

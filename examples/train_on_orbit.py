@@ -51,14 +51,16 @@ with Context() as ctx:
     before = numpy.sqrt(numpy.mean(observation**2))
     best_action, best = numpy.zeros(len(MAGNETS)), -numpy.inf
     began = time.monotonic()
-    for _ in range(steps):
+    taken = 0
+    while taken < steps:
         # A policy that learns nothing but the best action: try something near it.
         action = best_action + random.normal(0, 0.02, len(MAGNETS))
         observation, reward, terminated, truncated, info = environment.step(action)
+        taken += 1
         if reward > best and not truncated:
             best_action, best = action, reward
         if terminated:
             break
-    print(f"{steps / (time.monotonic() - began):.1f} steps per second")
+    print(f"{taken / (time.monotonic() - began):.1f} steps per second")
     after = environment.step(best_action)[1]
     print(f"rms {before:.3f} mm before, {-after:.3f} mm after")

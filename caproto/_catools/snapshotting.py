@@ -97,11 +97,12 @@ def _restore(client: SnapshotClient, request: _Request) -> int:
     readable = _with_value(present)
     changes = present.select(readable).diff(saved.select(readable), **request.tolerances())
     names = readable if "all" in request.given else changes.names
-    print(_text(changes))
     if "dry-run" in request.given:
+        print(_text(changes))
         print(f"{len(names)} of {len(saved)} PVs would be written")
         return int(len(readable) < len(saved))
     errors = client.write({name: saved[name] for name in names})
+    print(_text(changes))  # after the write, which a reader that has gone does not prevent
     _report(errors)
     print(f"{len(names) - len(errors)} of {len(names)} PVs written from {request.file}")
     return int(bool(errors) or len(readable) < len(saved))

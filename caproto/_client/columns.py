@@ -70,6 +70,11 @@ class Form:
     count: int
     dtype: numpy.dtype[Any]
 
+    @property
+    def name(self) -> str:
+        """The type of the column, for people."""
+        return "str" if self.dtype.kind == "S" else self.dtype.name
+
 
 def make_form(dtype: object, family: str, count: int) -> Form:
     """Find the form that the user asks for.
@@ -311,8 +316,14 @@ def place(column: NDArray[Any], rows: Rows, values: NDArray[Any]) -> None:
 def equal_rows(first: NDArray[Any], second: NDArray[Any]) -> NDArray[numpy.bool_]:
     """Tell for each row whether the values of two columns are equal; NaN is equal to NaN."""
     if first.dtype == object:
-        pairs = zip(first, second, strict=True)
-        return numpy.array([numpy.array_equal(*pair) for pair in pairs], numpy.bool_)
+        pairs = zip(map(numpy.asarray, first), map(numpy.asarray, second), strict=True)
+        return numpy.array(
+            [
+                numpy.array_equal(one, other, equal_nan=one.dtype.kind == other.dtype.kind == "f")
+                for one, other in pairs
+            ],
+            numpy.bool_,
+        )
     equal: NDArray[numpy.bool_] = first == second
     if first.dtype.kind == "f":
         equal |= numpy.isnan(first) & numpy.isnan(second)

@@ -53,17 +53,27 @@ class _Format(NamedTuple):
 def save(snap: SnapshotColumns, path: str | os.PathLike[str]) -> None:
     """Write a file; see `TableSnapshot.save`."""
     form = _format_of(path)
+    columns = {name: getattr(snap, name) for name in COLUMNS}
+    try:
+        _check(Parts(snap.names, columns, snap.errors))
+    except CaprotoValueError as error:
+        raise CaprotoValueError(f"the snapshot cannot be saved: {error}") from None
     data = BytesIO()
     form.write(snap, data)
-    # Whoever opens the file finds the old one or the new one, as a whole.
-    part = f"{os.fspath(path)}.{os.getpid()}.part"
+    # Whoever opens the file finds the old one or the new one, as a whole. A link remains one.
+    place = os.path.realpath(path)
+    part = f"{place}.{os.getpid()}.part"
     try:
         with open(part, "wb") as file:
             file.write(data.getbuffer())
-        os.replace(part, path)
-    except BaseException:
+        if os.path.exists(place):
+            os.chmod(part, os.stat(place).st_mode & 0o777)
+        os.replace(part, place)
+    except BaseException as error:
         if os.path.exists(part):
             os.unlink(part)
+        if isinstance(error, OSError):  # with the name that the caller knows
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise
 
 
@@ -109,6 +119,8 @@ def _check(parts: Parts) -> None:
     names, columns, errors = parts
     if not all(isinstance(name, str) for name in names):
         raise CaprotoValueError("a name is not text")
+    if len({*names}) != len(names):
+        raise CaprotoValueError("a name is there twice")
     if not errors.keys() <= {*names}:
         raise CaprotoValueError("an error has a name that is not there")
     for name, (kinds, dimensions) in _COLUMN_TYPES.items():
@@ -176,12 +188,16 @@ def _read_npz(file: IO[bytes]) -> Parts:
         columns = {name: arrays[name] for name in COLUMNS if name in arrays}
         if "values" not in columns:
             columns["values"] = values = numpy.empty(len(names), object)
+            lacking_values = columns["ok"].copy()
             number = 0
             while f"rows_{number}" in arrays:
                 group = arrays[f"values_{number}"]
                 for at, value in zip(arrays[f"rows_{number}"], group, strict=True):
                     values[at] = value
+                    lacking_values[at] = False
                 number += 1
+            if lacking_values.any():
+                raise CaprotoValueError("some values are not there")
         triples = zip(
             *(arrays[name].tolist() for name in ("error_names", "error_types", "error_texts")),
             strict=True,

@@ -144,6 +144,14 @@ def _arrow_values(snap: SnapshotColumns) -> dict[str, pyarrow.Array]:
 
     values = snap.values
     missing = ~snap.ok
+    # Neither complex nor longer than double; and no arrays without elements.
+    if values.dtype.kind not in "biufSUO" or values.dtype.kind == "f" and values.itemsize > 8 or (
+        values.shape[1:] == (0,)
+    ):
+        raise CaprotoTypeError(
+            f"Arrow has no column for values of the type {values.dtype} and the shape "
+            f"{values.shape}"
+        )
     if values.dtype.kind == "O":
         elements = [
             element_array(name, value) if ok else None
@@ -167,8 +175,8 @@ def _arrow_values(snap: SnapshotColumns) -> dict[str, pyarrow.Array]:
 def _arrow_elements(values: Column, missing: NDArray[numpy.bool_] | None) -> pyarrow.Array:
     import pyarrow
 
-    if values.dtype.kind in _NUMBERS:
-        return pyarrow.array(values, mask=missing)
+    if values.dtype.kind in f"b{_NUMBERS}":
+        return pyarrow.array(values.astype(values.dtype.newbyteorder("=")), mask=missing)
     texts = [plain_value(value) for value in values]
     return pyarrow.array(texts, pyarrow.string(), mask=missing)
 
@@ -250,7 +258,7 @@ def _numpy_values(
     shape: tuple[int, ...] = (len(ok),)
     if pyarrow.types.is_fixed_size_list(column.type):
         present, shape = present.flatten(), (len(ok), column.type.list_size)
-    if dtype.kind in _NUMBERS:
+    if dtype.kind in f"b{_NUMBERS}":
         elements = present.to_numpy(zero_copy_only=False).astype(dtype)
     else:
         elements = numpy.array(present.to_pylist(), str)

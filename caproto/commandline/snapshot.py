@@ -8,8 +8,9 @@
 
 The exit status is 0 if all was done and, for ``diff``, nothing differs; 1 if PVs were missing,
 could not be written, or differ; 2 if nothing was done, because the command line or the file is
-wrong, or no PV at all could be read. After Ctrl-C it is 130, and 141 if the reader of a pipe has
-gone, both without a message.
+wrong, or no PV at all could be read. It is also 2 if the output cannot be written, on a full disk
+for example, although the values are saved or restored. After Ctrl-C it is 130, and 141 if the
+reader of a pipe has gone, both without a message.
 """
 from __future__ import annotations
 

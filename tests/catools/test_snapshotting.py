@@ -112,6 +112,21 @@ def test_two_files_without_an_ioc(tool, write, monkeypatch):
     assert lines[2].split() == ["settings:gain", "2", "3", "+1"]
 
 
+def test_a_reader_of_the_output_that_has_gone_does_not_prevent_the_restore(
+    tool, write, monkeypatch
+):
+    class Gone(io.TextIOBase):
+        def write(self, text):
+            raise BrokenPipeError
+
+    tool("save", "some.npz", NAMES[0])
+    write({NAMES[0]: 0.5})
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())
+        assert main(["restore", "some.npz"]) == 141
+    assert tool("diff", "some.npz")[0] == 0
+
+
 def test_what_is_missing(tool):
     status, lines, errors = tool("save", "some.npz", "-w", "0.6", NAMES[0], "nonsense")
     assert (status, lines) == (1, ["1 of 2 PVs saved in some.npz"])

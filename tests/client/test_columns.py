@@ -19,6 +19,7 @@ from caproto._client.columns import (
     check_values,
     decode,
     decode_one,
+    empty_values,
     equal_rows,
     make_form,
 )
@@ -346,6 +347,17 @@ def test_the_times_are_exact():
 )  # fmt: skip
 def test_equal_rows(first, second, equal):
     assert equal_rows(np.array(first), np.array(second)).tolist() == equal
+
+
+def test_equal_rows_of_mixed_types_with_nan():
+    """As in columns of one type."""
+    form = TableForm(["a", "b", "c"], "time", [float, int, str], 2)
+    column = empty_values(form)
+    assert equal_rows(column, empty_values(form)).tolist() == [True, True, True]
+    column[0] = np.array([math.nan, 1.0])
+    assert equal_rows(column, empty_values(form)).tolist() == [False, True, True]
+    scalars = empty_values(TableForm(["a", "b"], "time", [float, str], 1))
+    assert equal_rows(scalars, scalars.copy()).tolist() == [True, True]
 
 
 def test_equal_rows_of_mixed_types():

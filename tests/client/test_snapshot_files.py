@@ -87,8 +87,48 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_missing_file_or_directory(tmp_path):
     with pytest.raises(FileNotFoundError):
         TableSnapshot.load(tmp_path / "none.npz")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         example().save(tmp_path / "none" / "some.npz")
+    assert caught.value.filename == str(tmp_path / "none" / "some.npz")
+    assert str(caught.value).endswith("/none/some.npz'")
+
+
+def test_a_link_and_the_rights_of_the_file_remain(tmp_path):
+    path, link = tmp_path / "some.npz", tmp_path / "link.npz"
+    path.touch()
+    path.chmod(0o640)
+    link.symlink_to("some.npz")
+    example().save(link)
+    assert link.is_symlink() and path.stat().st_mode & 0o777 == 0o640
+    assert not example().diff(TableSnapshot.load(path))
+    assert sorted(os.listdir(tmp_path)) == ["link.npz", "some.npz"]
+
+
+@pytest.mark.parametrize(
+    "values", [numpy.array([True, False]), numpy.array([1.5, 2.5], ">f8"), numpy.ones((2, 3), bool)]
+)
+@pytest.mark.parametrize("extension", FORMATS)
+def test_types_that_no_pv_has(values, extension, tmp_path):
+    path = tmp_path / f"some{extension}"
+    snapshot(values).save(path)
+    after = TableSnapshot.load(path)
+    assert after.values.dtype == values.dtype and after.values.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("before", "extensions", "reason"),
+    [
+        (snapshot(numpy.array([1j, 2])), FORMATS, "cannot be saved: values has the type complex"),
+        (snapshot(numpy.zeros((2, 0))), [".parquet"], "Arrow has no column for values of the type"),
+        (snapshot(numpy.ones(2, numpy.longdouble)), [".parquet"], "Arrow has no column for values"),
+        (snapshot([1.0, 2.0]).select(["n0", "n0"]), FORMATS, "cannot be saved: a name is there"),
+    ],
+)
+def test_what_cannot_be_saved_is_no_file(before, extensions, reason, tmp_path):
+    for extension in extensions:
+        with pytest.raises((CaprotoValueError, CaprotoTypeError), match=reason):
+            before.save(tmp_path / f"some{extension}")
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize("extension", FORMATS)
@@ -149,6 +189,8 @@ def changed(path, **arrays):
         ({"names": numpy.arange(5)}, "a name is not text"),
         ({"error_names": numpy.array(["other"])}, "an error has a name that is not there"),
         ({"status": None}, "status"),
+        ({"values": None}, "some values are not there"),
+        ({"names": numpy.array(["major", "major", "x", "y", "z"])}, "a name is there twice"),
     ],
 )
 def test_parts_that_do_not_fit(arrays, reason, tmp_path):

@@ -55,7 +55,7 @@ def test_an_archive(orbit: DemoIOC, run: Callable[..., Running], tmp_path: Path)
     path = str(tmp_path / "orbit.parquet")
     names = [f"orbit:{plane}{number:03}" for plane in "xy" for number in range(1, 11)]
     archiver = run("archive_to_parquet.py", path, *names)
-    lines = [archiver.line()]
+    lines = [archiver.line(), archiver.line()]
     with Context(configuration=orbit.configuration) as ctx:
         measured = 0
         with ctx.table(names[:1]).record(timeout=20) as recording:

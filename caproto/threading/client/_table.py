@@ -130,7 +130,7 @@ class Table:
         return self._core.state.connected_now()
 
     def __repr__(self) -> str:
-        kinds = ", ".join(dict.fromkeys(form.dtype.name for form in self._form.forms))
+        kinds = ", ".join(dict.fromkeys(form.name for form in self._form.forms))
         count = "" if self._form.count == 1 else f" with {self._form.count} elements each"
         return (
             f"<Table of {counted(len(self), 'PV')} ({kinds}{count}), "

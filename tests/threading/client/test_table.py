@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import pickle
 import sys
 import threading
@@ -172,6 +173,7 @@ class TestTable:
         snap = table.read(timeout=0.3)
         assert table.values is snap.values and table.connected.tolist() == [True, False]
         assert repr(table) == "<Table of 2 PVs (float64), 1 connected>"
+        assert repr(ctx.table(["x"], dtype=str)).startswith("<Table of 1 PV (str), ")
 
     def test_waiting_for_connections(self, ctx):
         table = ctx.table(["x", "y"])
@@ -367,6 +369,13 @@ class TestRestoring:
         assert len(server.received(ca.WriteNotifyRequest)) == count + 1
         assert table.read().values.tolist() == [1.5, 2.5]
         assert table.restore(snap, only_changed=False).ok.all()
+
+    def test_nan_is_not_written_again(self, server, ctx):
+        server.pvs["x"] = FakePV(math.nan)
+        for table in (ctx.table(["x", "y"]), ctx.table(["x", "y"], dtype=[float, "float"])):
+            snap = table.read()
+            assert not table.restore(snap).ok.any()
+            assert not server.received(ca.WriteNotifyRequest)
 
     def test_what_is_missing_in_the_snapshot_is_left_alone(self, server, ctx):
         snap = ctx.table(["missing", "y"]).read(timeout=0.3)
