@@ -30,10 +30,23 @@ LIMITED_BROADCAST: Final = "255.255.255.255"
 _NUMBER: Final = "[0-9]{1,10}"
 
 
+#: The program whose messages the warnings are; if it is empty, they are lines of a log.
+_program = ""
+
+
+def warn_as(program: str) -> None:
+    """Have the first warning call `log_as_messages`; without one there is no need of a log."""
+    global _program
+    _program = program
+
+
 def warn(message: str, *arguments: object) -> None:
     """Log a warning about the user's settings."""
-    from ._log import CONTEXT_LOGGER, adapter  # here, because `logging` takes long to import
+    # Here, because `logging` takes long to import.
+    from ._log import CONTEXT_LOGGER, adapter, log_as_messages
 
+    if _program:
+        log_as_messages(_program)
     adapter(CONTEXT_LOGGER).warning(message, *arguments)
 
 

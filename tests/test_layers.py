@@ -181,8 +181,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("",),
     # --- 11: the parts of the command line tools
     (
-        "_catools", "_catools.extras", "_catools.interrupts", "_catools.number_forms",
-        "_catools.progress",
+        "_catools", "_catools.extras", "_catools.interrupts", "_catools.messages",
+        "_catools.number_forms", "_catools.progress",
         "_catools.statuses", "_catools.times", "_catools.typenames", "_catools.verbosity",
     ),
     ("_catools.settings",),

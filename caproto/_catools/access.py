@@ -1,7 +1,6 @@
 """Connecting and reading: what the tools do with our client, and what they say when it fails."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -22,6 +21,7 @@ from ..threading._waiting import Deadline
 from ..threading.client import PV, Context
 from ..threading.client._gathering import Form, Outcome, read_each
 from .lines import line_of, name_column
+from .messages import say
 from .request_form import request_form
 from .settings import Failed, Settings, TimeUp
 from .values import Reading
@@ -62,7 +62,7 @@ def searchable(settings: Settings, names: Sequence[str]) -> tuple[list[str], int
     if messages and not good:
         raise Failed("\n".join(messages))
     for message in messages:
-        print(message, file=sys.stderr)
+        say(message)
     return good, int(bool(messages))
 
 
@@ -140,9 +140,9 @@ def read_lines(pvs: Sequence[PV], settings: Settings) -> list[str]:
 def _complain(outcomes: Sequence[Outcome], alone: bool) -> None:
     for outcome in outcomes:
         if isinstance(outcome, CaprotoError):
-            print(outcome, file=sys.stderr)
+            say(outcome)
     what = "PV data" if alone else "some PV data"
-    print(f"Read operation timed out: {what} was not read.", file=sys.stderr)
+    say(f"Read operation timed out: {what} was not read.")
 
 
 def _line(pv: PV, form: Form, outcome: Outcome, settings: Settings) -> str:

@@ -1,7 +1,6 @@
 """Watching PVs with what camonitor does not have: ends, conditions, other forms, statistics."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from .._client.metadata import Metadata
@@ -22,6 +21,7 @@ from .expressions import Condition
 from .extras import Extras
 from .forms import Form, form_of, json_line
 from .interrupts import CleanUp
+from .messages import say
 from .reasons import reasons_of
 from .reports import report, usable_names
 from .samples import Sample, host_of, sampled_type
@@ -299,5 +299,8 @@ def _print_statistics(statistics: Sequence[Statistics], extras: Extras) -> None:
         for one in statistics:
             print(json_line(one.to_dict()), flush=True)
     else:
-        file = sys.stdout if extras.output == "lines" else sys.stderr
-        print(statistics_table(statistics), file=file, flush=True)
+        table = statistics_table(statistics)
+        if extras.output == "lines":
+            print(table, flush=True)
+        else:
+            say(table)

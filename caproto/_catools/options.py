@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .._protocol.dbr import SubscriptionType
+from .messages import say
 from .settings import Complaint, Settings, parse_seconds
 from .statuses import FAILED
 from .typenames import TYPE_NUMBERS
@@ -162,7 +162,7 @@ def _apply(settings: Settings, option: Option, argument: str) -> None:
     except Complaint as complaint:
         if settings.exact:  # the status will say whether all was done as it was asked for
             raise UsageError(f"{complaint.problem}. {settings.hint}") from None
-        print(complaint, file=sys.stderr)
+        say(complaint)
 
 
 # ---- what options do

@@ -10,6 +10,7 @@ from typing import NamedTuple, TextIO
 
 from .._errors import CaprotoError
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION
+from .messages import say
 from .options import Inquiry, Options, UsageError, parse
 from .settings import Failed, Settings
 from .statuses import EXACT, FAILED, INTERRUPTED, PIPE_CLOSED, status_of
@@ -101,7 +102,7 @@ def _run(tool: Tool, settings: Settings, arguments: Sequence[str]) -> int:
         return 0
     except (UsageError, Failed) as failure:
         if str(failure):
-            print(failure, file=sys.stderr)
+            say(failure)
         return failure.status if settings.exact else tool.failed
     except CaprotoError as error:
         _complain(settings, error)
@@ -156,7 +157,7 @@ def _drop_output() -> None:
 
 
 def _complain(settings: Settings, problem: object) -> None:
-    print(f"{settings.tool}: {problem}", file=sys.stderr)
+    say(f"{settings.tool}: {problem}")
 
 
 def _name(tool: Tool, argv: Sequence[str] | None) -> str:

@@ -1,7 +1,6 @@
 """Writing to one PV or to many, with what caput does not have."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from .._client.operations import Write
@@ -14,6 +13,7 @@ from .exact_values import element_from_json
 from .extras import Extras
 from .forms import Form, form_of
 from .getting import read_samples, report_missing
+from .messages import say
 from .options import UsageError
 from .reasons import connect_some, in_shell_words
 from .reports import report, usable_names
@@ -69,7 +69,7 @@ def put(settings: Settings, extras: Extras, words: list[str]) -> int:
                     _report_error(pv, error, form)
         if wrong or (errors and not is_partial):
             if len(assignments) > 1 and not form.has_all:
-                print("Nothing was written.", file=sys.stderr)
+                say("Nothing was written.")
             return status_of([*errors, *wrong], settings.exact)
         _show([pv for pv, _ in wanted], settings, extras, form, "old")
         written = []

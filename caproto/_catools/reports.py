@@ -1,13 +1,13 @@
 """Reports: what happened, in the form of the output or on standard error."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from reprlib import repr as short_repr
 
 from .._errors import CaprotoError, CaprotoValueError
 from .access import name_problem
 from .forms import Form
+from .messages import say
 from .samples import Sample
 from .settings import Failed
 
@@ -20,7 +20,7 @@ def report(sample: Sample, form: Form) -> None:
     if text is not None:
         print(text, flush=True)
     else:
-        print(f"{_shown_name(sample.name)}: {sample.text}", file=sys.stderr)
+        say(f"{_shown_name(sample.name)}: {sample.text}")
 
 
 def usable_names(

@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from .._protocol.dbr import SubscriptionType
+from .messages import say
 from .statuses import FAILED, TIMED_OUT
 
 if TYPE_CHECKING:  # most command lines ask for nothing of it
@@ -133,7 +133,7 @@ class Settings:
         )
         if self.exact:
             raise Failed(problem)
-        print(f"{problem} - ignored. (use '-h' for help.)", file=sys.stderr)
+        say(f"{problem} - ignored. (use '-h' for help.)")
 
     @property
     def patience(self) -> float | None:

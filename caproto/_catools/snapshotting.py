@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .access import name_problem
 from .interrupts import CleanUp
+from .messages import say
 from .more_options import extras_of
 from .options import UsageError
 from .reasons import in_shell_words
@@ -56,7 +57,7 @@ def _save(client: SnapshotClient, request: _Request) -> int:
     names = [name for name in request.names if not name_problem(name)]
     for name in request.names:
         if name_problem(name):
-            print(f"{short_repr(name)}: {name_problem(name)}", file=sys.stderr)
+            say(f"{short_repr(name)}: {name_problem(name)}")
     snap = client.read(names)
     _report(snap.errors)
     if not snap.ok.any():
@@ -88,7 +89,7 @@ def _compare(saved: TableSnapshot, present: TableSnapshot, request: _Request) ->
 def _restore(client: SnapshotClient, request: _Request) -> int:
     saved = _load(request.file, request.names)
     for name in _without_value(saved):
-        print(f"{name!r}: {request.file} has no value of it", file=sys.stderr)
+        say(f"{name!r}: {request.file} has no value of it")
     wanted = saved.select(_with_value(saved))
     present = client.read(wanted.names)
     _report(present.errors)
@@ -122,7 +123,7 @@ def _without_value(snap: TableSnapshot) -> list[str]:
 def _report(errors: Mapping[str, CaprotoError]) -> None:
     """Print what went wrong; each error names its PV."""
     for error in errors.values():
-        print(in_shell_words(error), file=sys.stderr)
+        say(in_shell_words(error))
 
 
 def _text(found: SnapshotDifference) -> str:

@@ -1,7 +1,6 @@
 """Watching PVs as camonitor does: a line for each update and each disconnection."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from .._errors import CaprotoError
@@ -10,6 +9,7 @@ from ..threading._waiting import Deadline
 from ..threading.client import Context
 from .events import Event, Events
 from .lines import line_of, name_column
+from .messages import say
 from .settings import Settings
 from .times import Stamps, local_time
 
@@ -42,7 +42,7 @@ def watch(
                     try:
                         show(_line(event, place, stamps, settings))
                     except CaprotoError as error:  # what the server sent makes no sense
-                        print(f"{event.pv.name}: {error}", file=sys.stderr)
+                        say(f"{event.pv.name}: {error}")
             if waiting and deadline.expired:
                 waiting = False
                 for name in names:

@@ -1,7 +1,6 @@
 """Writing: what the words of a command line stand for, and how a refusal is reported."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from .._protocol.dbr import ChannelType
 from .._protocol.status import CAStatus
 from ..threading.client import PV
 from .access import facts_of
+from .messages import say
 from .settings import Failed, Settings
 from .values import Reading, raw_text, unescaped
 
@@ -106,7 +106,7 @@ def _states(pv: PV, words: Sequence[str], settings: Settings, exact: bool) -> Da
             numbers.append(state_number(int(word), names))
             continue
         if int(word) >= len(names):
-            print(f"Warning: enum index value '{word}' may be too large.", file=sys.stderr)
+            say(f"Warning: enum index value '{word}' may be too large.")
         numbers.append(int(word) & 0xFFFF)
     return Data(numbers, ChannelType.ENUM)
 
@@ -135,4 +135,4 @@ def write(pv: PV, data: Data, settings: Settings) -> None:
     except DisconnectedError:
         raise Failed("ERROR from put operation: Virtual circuit disconnect") from None
     except CaprotoTimeoutError:
-        print("Write callback operation timed out", file=sys.stderr)
+        say("Write callback operation timed out")

@@ -23,9 +23,11 @@ def _work(settings: Settings, names: list[str]) -> int:
         return get(settings, settings.extras, names)
     configuration = None
     if names and all(names) and not settings.verbosity:
+        from .._addresses import warn_as
         from .._catools.one_shot import read_once
         from .._environment import ClientConfiguration
 
+        warn_as(settings.tool)
         configuration = ClientConfiguration.from_environment()
         answers = read_once(names, settings, configuration)
         if answers is not None:

@@ -16,6 +16,7 @@ def _work(settings: Settings, words: list[str]) -> int:
     import errno
     import logging
 
+    from .._catools.messages import say
     from .._catools.more_options import extras_of
     from .._catools.options import UsageError
     from .._errors import CaprotoNetworkError
@@ -34,7 +35,7 @@ def _work(settings: Settings, words: list[str]) -> int:
         runs_already = error.errno == errno.EADDRINUSE
         if verbose or not runs_already:
             note = "; a repeater runs already" * runs_already
-            print(f"{settings.tool}: {error.strerror}{note}", file=sys.stderr)
+            say(f"{settings.tool}: {error.strerror}{note}")
         return 0 if runs_already else 1
     return 0
 

@@ -20,6 +20,7 @@ _FORMAT = "{timestamp:.6f} {src}:{transport.sport}->{dst}:{transport.dport} {com
 def _work(settings: Settings, words: list[str]) -> int:
     from contextlib import ExitStack
 
+    from .._catools.messages import say
     from .._catools.more_options import extras_of
     from .._catools.options import UsageError
     from .._errors import CaprotoError
@@ -45,7 +46,7 @@ def _work(settings: Settings, words: list[str]) -> int:
         except BrokenPipeError:  # whoever reads this has seen enough
             raise
         except (CaprotoError, OSError) as error:
-            print(f"{settings.tool}: {error}", file=sys.stderr)
+            say(f"{settings.tool}: {error}")
             return 1
     return 0
 

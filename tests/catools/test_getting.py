@@ -3,9 +3,13 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+
+from tests.harness.ioc_process import clean_environ
 
 
 def test_json_of_each_kind(ioc, call):
@@ -60,6 +64,14 @@ def test_what_is_wrong_in_the_environment_is_said_once(ioc, call, monkeypatch, c
     assert call("get", "-w", "0.2", "nonsense", ioc=SimpleNamespace(environ=environ)).status == 1
     assert caplog.text.count("'abc' is not a number") == 1
     assert caplog.text.count("cannot resolve the host name 'nowhere.invalid'") == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_warnings_are_messages_of_the_tool(options, ioc):
+    command = [sys.executable, "-m", "caproto.commandline.get", *options, ioc.pv("double")]
+    environ = clean_environ(**ioc.environ, EPICS_CA_CONN_TMO="x")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
+    assert done.returncode == 0 and done.stderr.startswith("caproto-get: EPICS_CA_CONN_TMO='x'")
 
 
 def test_two_forms_at_once_are_refused(ioc, call):

@@ -178,3 +178,12 @@ def test_statuses_are_exact_when_that_is_asked_for(capsys):
     strict = tool(work)._replace(more=lambda: {"strict": Option("", "", lambda *_: None)})
     assert run(strict, ["--strict", "x"]) == 1
     assert run(strict, ["--strict"]) == run(strict, ["--strict", "-z"]) == 2
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_messages_that_cannot_be_written_change_no_status(redirection):
+    done = subprocess.run(
+        f"{sys.executable} -m caproto.commandline.get --strict -w x PV {redirection}", shell=True,
+        stdout=subprocess.PIPE, timeout=60, env=clean_environ(),
+    )
+    assert (done.returncode, done.stdout) == (2, b"")

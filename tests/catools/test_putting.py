@@ -1,6 +1,7 @@
 """caproto-put with what caput does not have."""
 from __future__ import annotations
 
+import io
 import re
 import signal
 import subprocess
@@ -122,6 +123,15 @@ def test_what_was_missing_when_it_was_saved_is_no_success(before, call):
         assert done == (status, "", f"{said}Nothing was written.\n") and values("double") == [9.0]
     done = call("put", "--quiet", "--partial", "--from", "-", ioc=ioc, stdin=saved)
     assert done == (1, "", said) and values("double") == [3.14]
+
+
+def test_a_warning_that_cannot_be_written_does_not_keep_from_writing(before, call, monkeypatch):
+    ioc, values = before
+    for words, status in (["-w", "x", "T:double", "5"], 0), (["--strict", "T:double", "7x"], 2):
+        with open("/dev/full", "wb", buffering=0) as full, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", io.TextIOWrapper(full, line_buffering=True))
+            assert call("put", *words, ioc=ioc).status == status
+    assert values("double") == [5.0]
 
 
 def test_json_has_states_by_number_or_name(before, call):

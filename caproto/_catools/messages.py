@@ -1,0 +1,18 @@
+"""Messages: what the tools say on standard error."""
+from __future__ import annotations
+
+import sys
+
+__all__ = ["say"]
+
+
+def say(text: object) -> None:
+    """Print a line on standard error.
+
+    If that cannot be written, because a disk is full, or its reader has gone, the work and the exit
+    status are what they would be otherwise.
+    """
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # it is full, its reader has gone, it is closed
+        pass
