@@ -381,7 +381,7 @@ def test_a_signal_handler_at_any_line_of_the_first_use_shares_the_context(monkey
 
     for where in enter_each_line(first_use, handler):
         assert len({*found, PV.default_context()}) == 1 and not found[0].closed, where
-    assert 0 < len(refused) < 5, "refused only while the new one becomes the default"
+    assert 0 < len(refused) < 10, "refused only while the new one becomes the default"
     assert all(one.startswith("PV.default_context waits") for one in refused), refused
     found[0].disconnect()
 
