@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ... import _locks
 from ..._errors import CaprotoError, CaprotoValueError
+from .._waiting import OneShot
 from ..client import Context
 from ..client._reentry import refusal
 from ._attributes import Attributes
@@ -70,8 +71,8 @@ class Connection(Attributes):
     _most = 0
     _on_connection: list[Callable[..., object]] | None = None
     _on_access: list[Callable[..., object]] | None = None
-    #: Set when a connection has been told, for threads that wait.
-    _arrived: threading.Event | None = None
+    #: Filled when a connection has been told, for calls that wait.
+    _arrived: tuple[OneShot, ...] = ()
     #: Whether an update came before the callbacks about the connection.
     _missed = False
 
@@ -241,10 +242,10 @@ class Connection(Attributes):
             missed, arrived = self._missed, self._arrived
             if missed:
                 self._missed = False
-            if arrived is not None:
-                self._arrived = None
-        if arrived is not None:
-            arrived.set()
+            if arrived:
+                self._arrived = ()
+        for box in arrived:
+            box.answered(None)
         if missed:
             self.run_callbacks()
         if self._wanted_mask() is not None:
@@ -293,8 +294,11 @@ class Connection(Attributes):
         with self._channel.channels.lock:
             if self.connected:
                 return True
-            arrived = self._arrived = self._arrived or threading.Event()
-        arrived.wait(max(0.0, end - time.monotonic()))
+            box = OneShot()
+            self._arrived = (*self._arrived, box)
+        if not box.wait(max(0.0, end - time.monotonic())):
+            with self._channel.channels.lock:
+                self._arrived = tuple(one for one in self._arrived if one is not box)
         return self.connected
 
     def connect(self, timeout: float | None = None) -> bool:

@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import weakref
+from collections.abc import Callable
+from types import CodeType, FrameType
 
 import pytest
 
@@ -404,3 +407,51 @@ def test_a_thread_that_makes_the_context_delays_no_other(monkeypatch):
         go_on.set()
         thread.join()
         assert found == [quicker] and PV.default_context() is quicker
+
+
+def test_a_signal_handler_inside_a_wait_for_the_callbacks_waits_too(start_server, wait_for):
+    told, go_on = threading.Event(), threading.Event()
+
+    def connection(**_: object) -> None:
+        told.set()
+        assert go_on.wait(10)
+
+    def handler() -> None:
+        found.append(x.wait_for_connection(0))
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., object]:
+        """Strike each line below `_wait_until_told`, also those of Python's own modules."""
+        if event == "line" and frame.f_code is not waiting and waiting in codes_below(frame):
+            sys.settrace(None)
+            handler()
+            sys.settrace(trace)
+        return trace
+
+    found: list[bool] = []
+    waiting = PV._wait_until_told.__code__
+    server = start_server({"x": 1.5})
+    with Context(configuration=server.configuration) as ctx:
+        x = PV("x", connection_callback=connection, context=ctx)
+        assert told.wait(10)
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            assert x.wait_for_connection(0.01) is False
+        finally:
+            sys.settrace(before)
+        assert found and not any(found) and not x._arrived
+        other = threading.Thread(target=lambda: found.append(x.wait_for_connection(10)))
+        other.start()
+        wait_for(lambda: x._arrived)
+        go_on.set()
+        other.join()
+        assert found[-1] is True and not x._arrived
+
+
+def codes_below(frame: FrameType) -> list[CodeType]:
+    """What runs in the frames that lead to *frame*."""
+    codes, one = [], frame.f_back
+    while one is not None:
+        codes.append(one.f_code)
+        one = one.f_back
+    return codes
