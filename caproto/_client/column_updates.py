@@ -15,6 +15,7 @@ import numpy
 
 from .._errors import CaprotoError
 from .._protocol.commands import ErrorResponse, ReadNotifyResponse
+from .._protocol.dbr import SubscriptionType
 from .._protocol.id_ranges import Block, IdRange
 from .._protocol.message import DataMessage, Message
 from .columns import Columns, Rows, TableForm, decode, decode_one
@@ -186,6 +187,13 @@ class LatestUpdates(ColumnUpdates):
             waiters = self._change(rows)
         wake(waiters)
 
+    def close(self) -> None:
+        """See `ColumnUpdates`. The table keeps what came."""
+        with self._state.lock:
+            if not self.closed:
+                self._state.latest = self.after(self._state.latest)
+        super().close()
+
     def _accept(self, rows: Rows | int) -> None:
         """Note that the server does not refuse these rows. With the lock."""
         if self._refused is not None:
@@ -206,12 +214,34 @@ class LatestUpdates(ColumnUpdates):
             rows: Rows = numpy.flatnonzero(self._versions > since)
         return rows
 
-    def column(self, name: str) -> NDArray[Any]:
-        """Return a copy of one column."""
+    def column(self, name: str, earlier: Columns | None = None) -> NDArray[Any]:
+        """Return a copy of one column, with what is newer in *earlier*."""
         with self._state.lock:
             column: NDArray[Any] = getattr(self.columns, name).copy()
+            if earlier is not None:
+                rows = self._newer_in(earlier)
+                column[rows] = getattr(earlier, name)[rows]
         column.flags.writeable = False
         return column
+
+    def after(self, earlier: Columns | None) -> Columns:
+        """Return what is newest of each row: here, or in *earlier*. With the lock."""
+        latest = self.columns.copy()
+        if earlier is not None:
+            rows = self._newer_in(earlier)
+            for name in ("values", "timestamps", "severity", "status", "ok"):
+                getattr(latest, name)[rows] = getattr(earlier, name)[rows]
+        return latest
+
+    def _newer_in(self, earlier: Columns) -> Rows:
+        """Return the rows of which *earlier* has what came last. With the lock."""
+        latest = self.columns
+        here, there = (one.ok | ~numpy.isnat(one.timestamps) for one in (latest, earlier))
+        newer = earlier.timestamps > latest.timestamps
+        if not self.mask & SubscriptionType.DBE_VALUE:  # then values may have changed unseen
+            newer |= numpy.isnat(latest.timestamps)
+        rows: Rows = numpy.flatnonzero(there & (~here | newer))
+        return rows
 
     def snapshot(
         self, error_of: Callable[[int, DataMessage | ErrorResponse | CaprotoError], CaprotoError]

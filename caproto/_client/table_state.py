@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
 
-from .columns import Rows, TableForm
+from .columns import Columns, Rows, TableForm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,8 @@ class TableState:
         Whether the PVs are connected.
     followers : tuple of Follower
         Its monitors that were not closed.
+    latest : Columns or None
+        What was last read, or came last to monitors that were closed. Its arrays do not change.
     """
 
     def __init__(self, form: TableForm, lock: AbstractContextManager[object]) -> None:
@@ -63,6 +65,7 @@ class TableState:
         self.lock = lock
         self.connected: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
         self.followers: tuple[Follower, ...] = ()
+        self.latest: Columns | None = None  # until the first of them
 
     def follow(self, follower: Follower) -> None:
         """Add a monitor."""

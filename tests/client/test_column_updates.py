@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import caproto as ca
 from caproto import ChannelType, DisconnectedError
 from caproto._client.column_updates import AllUpdates, LatestUpdates
-from caproto._client.columns import TableForm
+from caproto._client.columns import Columns, TableForm
 from caproto._client.table_snapshot import TableSnapshot
 from caproto._client.table_state import TableState
 from caproto._protocol.id_ranges import Block, IdRange
@@ -144,6 +144,33 @@ class TestLatest:
         assert [str(error) for error in world.snapshot().errors.values()][:3] == [
             "'a' has had no value yet", "1: too large", "'c' has had no value yet"
         ]
+
+    def test_what_a_table_has_is_the_newest_of_reads_and_monitors(self, world):
+        read = Columns(world.state.form)
+        for row, value in enumerate([5.0, 1.0, 3.0]):
+            message = ca.ReadNotifyResponse(
+                value, DOUBLE, 1, 1, 0, metadata=(0, 0, ca.TimeStamp(int(value) + 10, row))
+            )
+            read.store_one(row, message)
+        world.state.latest = read
+        world.block(update(0, 4.0), update(1, 2.0))
+        world.alone(update(3, 6.0))
+        world.latest.lost(world.range, [1], DisconnectedError("gone"))
+        world.latest.close()
+        world.latest.close()
+        latest = world.state.latest
+        assert latest.values.tolist() == [5.0, 2.0, 3.0, 6.0]
+        assert latest.ok.tolist() == [True, False, True, True]
+        assert read.values.tolist()[:3] == [5.0, 1.0, 3.0] and np.isnan(read.values[3])
+
+    @pytest.mark.parametrize("mask, expected", [(5, 2.0), (8, 1.0)])
+    def test_without_times_a_monitor_of_values_is_newer_than_a_read(self, mask, expected):
+        state = TableState(TableForm(["a"], "native", float, 1), threading.Lock())
+        state.latest, latest = Columns(state.form), LatestUpdates(state, mask)
+        for columns, value in ((state.latest, 1.0), (latest.columns, 2.0)):
+            columns.store_one(0, ca.ReadNotifyResponse(value, ChannelType.DOUBLE, 1, 1, 0))
+        latest.close()
+        assert state.latest.values.tolist() == [expected]
 
     def test_the_loss_of_many_that_are_refused_takes_no_time_for_each_pair(self):
         """The lock is that of all tables of a Context, so it is held for the least time."""

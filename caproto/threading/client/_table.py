@@ -104,6 +104,8 @@ class Table:
     def values(self) -> NDArray[Any]:
         """What was last read, or came last to a monitor: read-only, shape (n,) or (n, count).
 
+        Of the two, what has the later time stamp.
+
         NaN, 0 or an empty text where there is nothing yet. For columns that belong together take a
         snapshot.
         """
@@ -203,7 +205,7 @@ class Table:
         self._home.check_reentry("Table.read")
         lock = self._home.columns_lock
         read, errors = read_columns(self._form, self.pvs, self._readable.now(), lock, deadline)
-        self._core.latest = read.columns
+        self._core.state.latest = read.columns
         return read.columns.snapshot(self.connected, errors)
 
     def write(
@@ -436,15 +438,12 @@ class Core:
     Attributes
     ----------
     state : TableState
-    latest : Columns or None
-        What was last read.
     """
 
     def __init__(self, home: Home, form: TableForm, pvs: tuple[PV, ...]) -> None:
         self._home = home
         self._pvs = pvs
         self.state = TableState(form, home.columns_lock)
-        self.latest: Columns | None = None  # until the first read
         self._form = form
         # By identity: an index of the names would take three times the memory.
         ids = _identities(pvs)
@@ -478,11 +477,16 @@ class Core:
         self._end_note = None
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a column of what came last, to a monitor if there is one."""
-        for follower in self.state.followers:
-            if isinstance(follower.updates, LatestUpdates):
-                return follower.updates.column(name)
-        column: NDArray[Any] = getattr(self.latest or Columns(self._form), name)
+        """Return a column of what was last read, or came last to a monitor."""
+        latest = self.state.latest
+        updates = [one.updates for one in self.state.followers]
+        live = [one for one in updates if isinstance(one, LatestUpdates)]
+        for one in live[1:]:
+            with self.state.lock:
+                latest = one.after(latest)
+        if live:
+            return live[0].column(name, latest)
+        column: NDArray[Any] = getattr(latest or Columns(self._form), name)
         column.flags.writeable = False
         return column
 

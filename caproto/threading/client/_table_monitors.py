@@ -250,7 +250,7 @@ class Live(TableMonitor):
         -------
         TableSnapshot
             Of a PV that is not connected, or that the server refuses, the value is the last one
-            that came, and ``ok`` is False.
+            that came, ``ok`` is False, and ``errors`` says why.
         """
         return self._snapshot()[0]
 

@@ -42,6 +42,21 @@ class TestLive:
             assert not live.wait(0.05)
             assert live.wait(0, since=version)
 
+    def test_the_columns_of_the_table_do_not_go_back_in_time(self, server, ctx, wait_for):
+        table = ctx.table(["x", "y"], data_type="native")
+        assert table.read().values.tolist() == [1.5, 2.5]
+        with table.monitor() as live:
+            filled(live)
+            server.post("x", 9.0)
+            wait_for(lambda: table.values.tolist() == [9.0, 2.5])
+        assert table.values.tolist() == [9.0, 2.5]
+        server.pvs["x"].value = 10.0  # without an event
+        with table.monitor(mask="property") as live:
+            filled(live)
+            server.pvs["x"].value = 11.0
+            table.read()
+            assert table.values.tolist() == [11.0, 2.5]
+
     def test_the_end_cancels_all(self, server, ctx, wait_for):
         with ctx.table(["x", "y"]).monitor() as live:
             filled(live)
