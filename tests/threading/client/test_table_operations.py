@@ -13,7 +13,7 @@ from caproto import CaprotoTimeoutError
 from caproto._client.columns import TableForm, make_form
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import AccessError, Context, ReentrantCallError
-from caproto.threading.client._table_operations import read_columns
+from caproto.threading.client._table_operations import ColumnOperation, read_columns
 from caproto.threading.client._table_shares import Shares
 from tests.harness.fake_server import FakePV, ignore, reset
 from tests.harness.interrupts import enter_each_line
@@ -186,20 +186,35 @@ def test_all_tables_together_have_at_most_so_many_writes_under_way(
     assert most[0] == 10
 
 
-def test_a_write_that_waits_for_another_goes_on_when_that_has_timed_out(start_server, monkeypatch):
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_write_that_waits_for_another_goes_on_when_that_has_failed(
+    start_server, monkeypatch, lost
+):
+    """Because its time is over, or its circuit is lost."""
     monkeypatch.setattr("caproto.threading.client._table_operations.MOST_WRITES", 2)
     server = start_server({"a": 1.0, "b": 2.0, "c": 3.0})
     with Context(configuration=server.configuration, timeout=10) as ctx:
         first, second = ctx.table(["a", "b"]), ctx.table(["c"])
         first.wait_for_connection()
         second.wait_for_connection()
+        waits = threading.Event()
+        wait_for_room = ColumnOperation._wait_for_room
+
+        def about_to_wait(operation, queues):
+            waits.set()
+            return wait_for_room(operation, queues)
+
+        monkeypatch.setattr(ColumnOperation, "_wait_for_room", about_to_wait)
         server.on[ca.WriteNotifyRequest] = ignore
         with ThreadPoolExecutor() as pool:
-            never = pool.submit(first.write, 5.0, timeout=0.3)
+            fails = pool.submit(first.write, 5.0, timeout=10 if lost else 0.3)
             server.wait_for(ca.WriteNotifyRequest, count=2)
             server.on.clear()
-            assert second.write(5.0).ok.all()
-            assert len(never.result().errors) == 2
+            goes_on = pool.submit(second.write, 5.0)
+            assert waits.wait(10)
+            if lost:
+                server.connection.reset()
+            assert len(fails.result().errors) == 2 and goes_on.result().ok.all()
 
 
 @pytest.mark.parametrize("wait", [True, False])
