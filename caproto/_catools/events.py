@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .._client.metadata import Metadata, metadata_from
-from .._errors import CaprotoError
+from .._errors import CaprotoError, DisconnectedError
 from .._log import CHANNEL_LOGGER
 from .._protocol.commands import EventAddResponse
 from .._protocol.dbr import AccessRights, ChannelType, SubscriptionType
@@ -22,6 +22,8 @@ from .values import Reading
 
 __all__ = ["Event", "Events"]
 
+#: The client's warning about a subscription that gets no updates.
+_REFUSAL = "%r: the server sends no updates: %s"
 _NO_ACCESS = "no read access (ECA_NORDACCESS)"
 
 
@@ -53,47 +55,63 @@ class _Watch:
         self._settings = settings
         self._with_metadata = with_metadata
         self._subscriptions: dict[str, Subscription] = {}
-
-    @property
-    def begun(self) -> bool:
-        """Whether the PV was ever connected."""
-        return bool(self._subscriptions)
+        self._may_read = True
+        #: Whether the refusal of updates needs no more words.
+        self._is_refused = False
+        #: Whether the PV was ever connected.
+        self.begun = False
 
     def connection(self, pv: PV, state: str) -> None:
         """Note that *pv* was connected or disconnected."""
+        # They must not go on by themselves: the PV may come back with another type.
+        for subscription in self._subscriptions.values():
+            subscription.clear()
+        self._subscriptions.clear()
         if state == "disconnected":
             self._stream.put(Event(pv, TimeStamp.now()))
             return
-        native, room = facts_of(pv)
+        try:
+            native, room = facts_of(pv)
+        except DisconnectedError:  # again, meanwhile; the next call says so
+            return
+        if not self.begun:
+            pv.log.addFilter(partial(self._note_refusal, pv))
+        self.begun = True
         rights = pv.access_rights
-        may_read = rights is None or AccessRights.READ in rights
+        self._may_read = rights is None or AccessRights.READ in rights
+        self._is_refused = not self._may_read
         count = min(self._settings.count, room) or None
         data_type = self._type_of(native, self._settings)
         if self._with_metadata:
             self._want(
                 "metadata", pv.subscribe("control", 1, mask=SubscriptionType.DBE_PROPERTY),
-                partial(self._describe, pv, native, room), may_read,
+                partial(self._describe, pv, native, room),
             )
         self._want(
             "value", pv.subscribe(data_type, count, mask=self._settings.mask),
-            partial(self._update, pv, native, room), may_read,
+            partial(self._update, pv, native, room),
         )
-        if not may_read and self._settings.extras is not None:
+        if not self._may_read and self._settings.extras is not None:
             self._stream.put(Event(pv, TimeStamp.now(), native, room, problem=_NO_ACCESS))
 
-    def _want(
-        self, kind: str, wanted: Subscription, callback: partial[None], may_read: bool
-    ) -> None:
-        """Subscribe, unless a subscription of this kind goes on by itself."""
-        before = self._subscriptions.get(kind)
-        if wanted is before:
-            return
-        if not may_read:  # camonitor says nothing of it, and our own events say it already
-            wanted.log.setLevel(logging.ERROR)
-        if before is not None:  # after a restart of the server the type is another
-            before.clear()
+    def _want(self, kind: str, wanted: Subscription, callback: partial[None]) -> None:
         self._subscriptions[kind] = wanted
         wanted.add_callback(callback, strong=True)
+
+    def _note_refusal(self, pv: PV, record: logging.LogRecord) -> bool:
+        """Make an event of the client's warning that there are no updates; a filter of its log."""
+        if record.msg != _REFUSAL:
+            return True
+        if not self._may_read:  # camonitor says nothing of it, and our own events say it already
+            return False
+        value = self._subscriptions.get("value")
+        if self._settings.extras is None or value is None or not value.refused:
+            return True
+        if not self._is_refused:
+            self._is_refused = True
+            problem = record.getMessage().removeprefix(f"{pv.name!r}: ")
+            self._stream.put(Event(pv, TimeStamp.now(), problem=problem))
+        return False
 
     def _update(
         self, pv: PV, native: ChannelType, room: int, response: EventAddResponse

@@ -139,16 +139,30 @@ class _Watch:
             if waiting and not self._is_over and self._patience.expired:
                 waiting = False
                 yield from self._not_found()
-        if waiting and not self._is_over:
+        is_exact = self._settings.exact and self._condition is None
+        has_all_updates = self._is_over
+        if has_all_updates and is_exact:
+            yield from self._others()
+        if waiting and (is_exact or not self._is_over):
             yield from self._not_found()
-        if not self._is_over:
+        if has_all_updates and is_exact:
+            yield from self._without_any_value()
+        elif not self._is_over:
             yield from self._too_late()
-        if self._settings.exact and self._condition is None:
+        if is_exact:
             yield from self._disconnected()
         self.errors += [
             ReadError(f"{name}: {self._problems[name]}")
             for name in self._problems if name in self._without_value
         ]
+
+    def _others(self) -> Iterator[Sample]:
+        """After the last update, wait for the other PVs to be heard of; yield what is wrong."""
+        while self._silent() and not (self._end.expired or self._patience.expired):
+            ends = [self._end.remaining(), self._patience.remaining()]
+            event = self._events.next(min((end for end in ends if end is not None), default=None))
+            if event is not None:
+                yield from (one for one in self._samples_of(event) if one.event != "value")
 
     def _samples_of(self, event: Event) -> Iterator[Sample]:
         """Make a sample for each place of the PV on the command line, and look for an end."""
@@ -239,16 +253,20 @@ class _Watch:
         if self._condition is not None:
             yield from self._unmet(limit)
             return
-        silent = [
-            name for name in self._places
-            if name in self._without_value - self._missing and name not in self._problems
-        ]
-        yield from self._fail(dict.fromkeys(silent, "no value has come"), ReadError)
+        yield from self._without_any_value()
         if self._extras.updates and self._settings.exact:
             text = f"{self._updates} of {self._extras.updates} updates came within {limit}"
             if len(self._names) > 1:
                 text += " from all PVs"
             yield from self._fail(dict.fromkeys(self._places, text), CaprotoTimeoutError)
+
+    def _silent(self) -> list[str]:
+        """Name the PVs of which neither a value nor a problem is known."""
+        known = self._missing | self._problems.keys()
+        return [name for name in self._places if name in self._without_value - known]
+
+    def _without_any_value(self) -> Iterator[Sample]:
+        return self._fail(dict.fromkeys(self._silent(), "no value has come"), ReadError)
 
     def _unmet(self, limit: str) -> Iterator[Sample]:
         """Report of which PVs the condition was not true within a limit."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import signal
 import subprocess
 import sys
@@ -191,13 +192,40 @@ def test_ctrl_c_and_flushing(ioc, options):
     )
 
 
-@pytest.mark.parametrize("options", [[], ["--utc"], ["--json"]])
-def test_updates_that_are_too_large_are_reported(start_ioc, options):
+@pytest.fixture
+def large(start_ioc, call, monkeypatch):
+    """Runs a tool that cannot get the updates of a PV; the name of the PV."""
+    record = 'record(waveform, "$(P)large") { field(FTVL, "DOUBLE") field(NELM, "100000") }\n'
+    ioc = start_ioc(("records.db", record))
+    monkeypatch.setenv("EPICS_CA_MAX_ARRAY_BYTES", "16384")
+    monkeypatch.setenv("EPICS_CA_AUTO_ARRAY_BYTES", "NO")
+    return functools.partial(call, ioc=ioc), ioc.pv("large")
+
+
+def test_updates_that_the_server_refuses(large):
+    """They are a failure, whatever else ends the tool."""
+    run, name = large
+    words = ["--count", "1", "-#", "100000", "T:double", name]
+    for options in ["monitor", "--strict"], ["monitor", "--strict", "--json"]:
+        done = run(*options, *words)
+        assert done.status == 2
+        if options[-1] == "--json":
+            (found,) = [one["text"] for one in done.objects if one["event"] == "error"]
+            assert done.err == ""
+        else:
+            (found,) = [line.removeprefix(f"{name}: ") for line in done.err.splitlines()]
+        assert found.startswith("the server sends no updates: ")
+    for options in ["monitor", "--until", "> 0"], ["get", "--wait-for", "> 0"]:
+        done = run(*options, "--duration", "20", "-#", "100000", name)
+        assert (done.status, done.out) == (2, "")
+        assert done.err.startswith(f"{name}: the server sends no updates: ")
+
+
+def test_updates_that_are_too_large_are_reported_without_our_options_too(start_ioc):
     record = 'record(waveform, "$(P)large") { field(FTVL, "DOUBLE") field(NELM, "100000") }\n'
     ioc = start_ioc((record,))
     process = subprocess.Popen(
-        [sys.executable, "-m", "caproto.commandline.monitor", *options, "-#", "100000",
-         ioc.pv("large")],
+        [sys.executable, "-m", "caproto.commandline.monitor", "-#", "100000", ioc.pv("large")],
         env=clean_environ(**ioc.environ, EPICS_CA_MAX_ARRAY_BYTES="16384",
                           EPICS_CA_AUTO_ARRAY_BYTES="NO"),
         stderr=subprocess.PIPE, text=True,
@@ -209,6 +237,19 @@ def test_updates_that_are_too_large_are_reported(start_ioc, options):
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+def test_with_exact_statuses_the_last_update_is_no_end_while_a_pv_is_not_found(ioc, call):
+    words = ["--count", "1", ioc.pv("double"), "nonsense"]
+    done = call("monitor", "--strict", "-w", "0.3", *words, ioc=ioc)
+    assert (done.status, len(done.lines)) == (1, 1)
+    assert done.err.startswith("nonsense: not connected: searching")
+    assert call("monitor", *words, ioc=ioc).status == 0
+    done = call("monitor", "--strict", "--count", "1", ioc.pv("double"), ioc.pv("long"), ioc=ioc)
+    assert (done.status, len(done.lines), done.err) == (0, 1, "")
+    done = call("monitor", "--strict", "--count", "1", ioc.pv("double"), ioc.pv("noaccess"),
+                ioc=ioc)
+    assert (done.status, len(done.lines)) == (2, 1)
 
 
 def test_a_closed_pipe(ioc):
