@@ -85,7 +85,12 @@ def start(
         No name was given.
     """
     if not names:
-        raise Failed(f"No pv name specified. {settings.hint}")
+        sources = settings.extras.sources if settings.extras is not None else []
+        empty = " or ".join("standard input" if one == "-" else one for one in sources)
+        problem = f"No pv name specified: there is none in {empty}" if empty else (
+            "No pv name specified"
+        )
+        raise Failed(f"{problem}. {settings.hint}")
     log_as_messages(settings.tool)
     return Context(configuration=configuration)
 

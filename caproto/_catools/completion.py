@@ -190,11 +190,9 @@ def _fish(name: str, option: Option) -> str:
         for typed in spellings(name, option)
     ]
     if option.argument:
-        flags.append("-r")
         choices = _CHOICES.get(option.argument)
-        if option.argument in _FILES:
-            flags.append("-F")
-        elif choices:
+        flags.append("-r -F" if option.argument in _FILES else "-x")  # -x: no files
+        if choices:
             flags.append(f"-a '{' '.join(choices)}'")
     meaning = option.meaning.replace("\\", "\\\\").replace("'", "\\'")
     return f"{' '.join(flags)} -d '{meaning}'"

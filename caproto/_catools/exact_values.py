@@ -13,11 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from reprlib import repr as short_repr
 
 from .._errors import CaprotoValueError
+from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType
+from .._protocol.text import encode_text
 from .number_forms import JsonNumber
 from .values import unescaped
 
-__all__ = ["JSON_KINDS", "checked_text", "element_from_json", "number_from_word", "state_number"]
+__all__ = [
+    "JSON_KINDS", "checked_string", "checked_text", "element_from_json", "number_from_word",
+    "state_number", "unknown_state",
+]
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,99}|0[xX][0-9a-fA-F]{1,99})", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -139,6 +144,34 @@ def checked_text(word: str) -> bytes:
     return raw
 
 
+def checked_string(word: str) -> bytes:
+    """Return the bytes of a text for a STRING.
+
+    Raises
+    ------
+    CaprotoValueError
+        As for `checked_text`, or it is too long.
+    """
+    raw = checked_text(word)
+    _check_size(word, raw)
+    return raw
+
+
+def _check_size(text: str, raw: bytes) -> None:
+    if len(raw) >= MAX_STRING_SIZE:
+        raise CaprotoValueError(
+            f"{short_repr(text)} has {len(raw)} bytes; STRING holds {MAX_STRING_SIZE - 1}"
+        )
+
+
+def unknown_state(word: str, states: Sequence[str]) -> CaprotoValueError:
+    """Make the error about a state that a PV does not have."""
+    known = ", ".join(filter(None, states))
+    return CaprotoValueError(
+        f"{short_repr(word)} is not a state" + (f"; there are {known}" if known else "")
+    )
+
+
 def state_number(number: int, states: Sequence[str]) -> int:
     """Return the number of a state if there is such a state.
 
@@ -162,7 +195,10 @@ def state_number(number: int, states: Sequence[str]) -> int:
 
 
 def _text(value: object, native: ChannelType, states: Sequence[str]) -> object:
-    return value if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    _check_size(value, encode_text(value))
+    return value
 
 
 def _number(value: object, native: ChannelType, states: Sequence[str]) -> float | None:
@@ -177,7 +213,9 @@ def _real(value: object, native: ChannelType, states: Sequence[str]) -> object:
 
 def _state(value: object, native: ChannelType, states: Sequence[str]) -> object:
     if isinstance(value, str):
-        return states.index(value) if value and value in states else None
+        if not value or value not in states:
+            raise unknown_state(value, states)
+        return states.index(value)
     number = _number(value, native, states)
     return None if number is None else state_number(int(number), states)
 

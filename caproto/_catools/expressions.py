@@ -81,6 +81,9 @@ _CALCULATIONS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
 _SIGNS: Mapping[type[ast.unaryop], Callable[[float], float]] = {
     ast.USub: operator.neg, ast.UAdd: operator.pos,
 }
+#: Operators of other languages, outside of texts in quotes, and what is written for them here.
+_FOREIGN = re.compile(r"""'[^']*'|"[^"]*"|(&&|\|\||!(?!=)|(?<![=!<>:])=(?!=))""")
+_OWN = {"&&": "and", "||": "or", "!": "not", "=": "=="}
 _FUNCTIONS: Mapping[str, Callable[[Sequence[Thing]], float]] = {
     "abs": lambda things: abs(_number(things)),
     "len": lambda things: len(things),
@@ -130,7 +133,7 @@ class Condition:
                 warnings.simplefilter("ignore")  # about odd escape sequences in texts
                 self._part = _part(ast.parse(whole, mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            reason = error.msg if isinstance(error, SyntaxError) else str(error)
+            reason = _why(error, text)
             raise UsageError(f"the condition {text!r} cannot be read: {reason}") from None
 
     def holds(self, sample: Sample, settings: Settings) -> bool:
@@ -145,6 +148,19 @@ class Condition:
             return bool(self._part(_facts(sample, settings)))
         except (TypeError, ArithmeticError, LookupError, ValueError) as error:
             raise Failed(f"the condition {self.text!r}: {error}") from None
+
+
+def _why(error: Exception, text: str) -> str:
+    """Say why *text* cannot be read, and where."""
+    if not isinstance(error, SyntaxError):
+        return str(error)
+    for found in _FOREIGN.finditer(text):
+        if found[1]:
+            return f"at character {found.start() + 1}: write {_OWN[found[1]]!r} for {found[1]!r}"
+    if error.offset is None or error.text is None:  # the message is one of ours
+        return str(error.msg)
+    whole = error.text.rstrip("\n")
+    return f"at character {max(1, error.offset + len(text.lstrip()) - len(whole))}: {error.msg}"
 
 
 def _facts(sample: Sample, settings: Settings) -> Facts:
@@ -180,7 +196,7 @@ def _part(node: ast.expr) -> Part:
 
 
 def _constant(node: ast.Constant) -> Part:
-    if not isinstance(node.value, bool | int | float | str):
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float | str):
         raise SyntaxError(f"{node.value!r} is not allowed")
     value = node.value
     return lambda facts: value
@@ -244,7 +260,10 @@ def _element(node: ast.Subscript) -> Part:
         things = whole(facts)
         if not isinstance(things, Sequence):
             raise TypeError(f"{short_repr(things)} has no elements")
-        return things[_whole(_number(index(facts)))]
+        place = _whole(_number(index(facts)))
+        if not -len(things) <= place < len(things):
+            raise LookupError(f"there is no element {place}; there are {len(things)}")
+        return things[place]
 
     return element
 
@@ -257,7 +276,16 @@ def _call(node: ast.Call) -> Part:
             f"{ast.unparse(node)!r} is not allowed; there are {', '.join(_FUNCTIONS)} of one thing"
         )
     part = _part(node.args[0])
-    return lambda facts: function(part(facts))  # type: ignore[arg-type]  # it raises TypeError
+
+    def call(facts: Facts) -> float:
+        thing = part(facts)
+        if name != "abs" and not isinstance(thing, Sequence):
+            raise TypeError(f"{name}() is for lists; {short_repr(thing)} is a single value")
+        if name in ("max", "min") and not thing:
+            raise ValueError(f"{name}() of an empty list")
+        return function(thing)  # type: ignore[arg-type]  # abs raises TypeError
+
+    return call
 
 
 _NODES: Mapping[type[ast.expr], Callable[..., Part]] = {

@@ -22,6 +22,7 @@ from .samples import Sample, host_of, sampled_type
 from .settings import Settings
 from .sources import names_from
 from .statuses import status_of
+from .template import refuse_fields_of_updates
 from .values import Reading
 
 __all__ = ["get", "read_samples", "report_missing", "usable_pvs"]
@@ -47,6 +48,7 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
     if settings.form == "terse" and extras.output_option:
         raise UsageError(f"-t and {extras.output_option} exclude each other. {settings.hint}")
     form = form_of(settings, extras)
+    refuse_fields_of_updates(extras.template)
     places: dict[str, str] = {}
     names = names + names_from(extras.sources, places)
     may_be_partial = extras.may_be_partial and not extras.condition

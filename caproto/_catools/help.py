@@ -96,12 +96,13 @@ $ caproto-snapshot restore before.npz | tail -1
 """,
 }
 _AS_EPICS = """
-Exit status: 0: done; 1: the command line is wrong, or a PV was not found, or
-what a long option asks for failed; 130: Ctrl-C."""
+Exit status: 0: done; 1: the command line is wrong, or a PV was not found; with
+an option that the EPICS tools do not have, anything else that failed, too;
+130: Ctrl-C."""
 _OF_PUT = """
 Exit status: 0: done; 1: the command line is wrong, or a PV was not found, the
-write was denied, there is no such state, the server refused (with -c), or what
-a long option asks for failed; 130: Ctrl-C."""
+write was denied, there is no such state, or the server refused (with -c); with
+an option that the EPICS tools do not have, a late reply, too; 130: Ctrl-C."""
 _STRICT = """
 With --strict{more}: 0: all was done; 1: the time was up; 2: it failed."""
 #: Of each tool: its exit statuses.

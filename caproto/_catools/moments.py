@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from .._protocol.timestamp import TimeStamp
 from .extras import Extras
 from .options import UsageError
-from .times import UNDEFINED, local_time, seconds_between
+from .times import UNDEFINED, local_time, microseconds_of, seconds_between
 
 __all__ = ["check_time_format", "check_zone", "iso", "stamp_writer"]
 
@@ -101,8 +101,9 @@ def _with_posix_seconds(form: str, time: datetime) -> str:
 
 
 def moment(stamp: TimeStamp, zone: tzinfo | None) -> datetime:
-    """Return a time stamp, cut to the microsecond, as a time in a zone; None: that of this host."""
-    return stamp.as_datetime().astimezone(zone)
+    """Return a time stamp to the microsecond as a time in a zone; None: that of this host."""
+    time = stamp.as_datetime().replace(microsecond=microseconds_of(stamp))
+    return time.astimezone(zone)
 
 
 def iso(stamp: TimeStamp, extras: Extras) -> str | None:

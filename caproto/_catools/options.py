@@ -98,6 +98,8 @@ def parse(
         if len(word) < 2 or not word.startswith("-"):
             words.append(word)
             if not anywhere:
+                words += left
+                _check_no_option(settings, options, more, words)
                 break
             continue
         if word.startswith("--"):
@@ -140,6 +142,19 @@ def _apply_long(
     if option.argument and not equals:
         argument = _next(f"--{name}", left, settings)
     _apply(settings, option, argument)
+
+
+def _check_no_option(
+    settings: Settings, options: Options, more: Callable[[], Options], words: Sequence[str]
+) -> None:
+    """Warn of long options among the words that stand for a value; exactly, refuse them."""
+    for word in words:
+        name = word[2:].partition("=")[0] if word.startswith("--") else ""
+        if name and (_by_word(options, name) or _by_word(more(), name)):
+            problem = f"'{word}' is part of the value: options must stand before the PV"
+            if settings.exact:
+                raise UsageError(f"{problem} (or -- before it, to write this). {settings.hint}")
+            say(f"Warning: {problem}.")
 
 
 def _by_word(options: Options, name: str) -> Option | None:

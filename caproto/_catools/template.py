@@ -18,7 +18,7 @@ from .template_text import Braces, read_template
 from .times import seconds_between
 from .typenames import native_name
 
-__all__ = ["FIELDS", "Template"]
+__all__ = ["FIELDS", "Template", "refuse_fields_of_updates"]
 
 
 class _Facts(NamedTuple):
@@ -113,6 +113,8 @@ def _delta(facts: _Facts) -> float:
     return seconds_between(stamp, facts.before)
 
 
+#: The fields that only updates have.
+_OF_UPDATES = ("arrival", "number", "delta")
 #: The fields whose formats are those of `strftime`.
 _TIMES = ("time", "arrival")
 #: What may stand in braces.
@@ -153,6 +155,18 @@ def _check_field(braces: Braces) -> None:
         braces.check_widths()
 
 
+def refuse_fields_of_updates(text: str) -> None:
+    """Refuse a template with fields that a value has only as an update of a monitor.
+
+    Raises
+    ------
+    UsageError
+    """
+    for field, _, _ in read_template(text)[1]:
+        if field in _OF_UPDATES:
+            raise UsageError(f"--format: {{{field}}} is for caproto-monitor only")
+
+
 class Template:
     """A template of the user.
 
@@ -173,6 +187,9 @@ class Template:
         self._text, found = read_template(extras.template)
         for braces in found:
             _check_field(braces)
+        plain = [field for field, form, _ in found if not form]
+        if extras.number_form == "human" and "value" in plain and "units" in plain:
+            raise UsageError("--format: with --human {value} has its units; leave {units} out")
 
     def fill(
         self,

@@ -7,19 +7,23 @@ from collections.abc import Callable
 from .._protocol.constants import EPICS_EPOCH
 from .._protocol.timestamp import TimeStamp
 
-__all__ = ["UNDEFINED", "Stamps", "local_time", "seconds_between"]
+__all__ = ["UNDEFINED", "Stamps", "local_time", "microseconds_of", "seconds_between"]
 
 #: The time stamp of a record that was never processed.
 UNDEFINED = TimeStamp(0, 0)
 
 
 def local_time(stamp: TimeStamp) -> str:
-    """Write a time to the microsecond; rounded, but not up to the next second."""
+    """Write a time to the microsecond."""
     if stamp == UNDEFINED:
         return "<undefined>"
     moment = time.localtime(stamp.seconds + EPICS_EPOCH)
-    microseconds = min((stamp.nanoseconds + 500) // 1000, 999_999)
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)}.{microseconds:06d}"
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)}.{microseconds_of(stamp):06d}"
+
+
+def microseconds_of(stamp: TimeStamp) -> int:
+    """Return the microseconds of the second: rounded, but not up to the next second."""
+    return min((stamp.nanoseconds + 500) // 1000, 999_999)
 
 
 class Stamps:

@@ -69,14 +69,14 @@ def values_to_write(
 
 
 def _exact_data(native: ChannelType, words: Sequence[str], settings: Settings) -> Data:
-    from .exact_values import checked_text, number_from_word
+    from .exact_values import checked_string, checked_text, number_from_word
 
     if settings.char_as_text:
         if native is not ChannelType.CHAR:
             raise Failed(f"-S is for arrays of CHAR; this is {native}")
         return Data(checked_text(" ".join(words)) + b"\0", ChannelType.CHAR)
     if native is ChannelType.STRING:
-        return Data([checked_text(word) for word in words], native)
+        return Data([checked_string(word) for word in words], native)
     return Data([number_from_word(word, native) for word in words], native)
 
 
@@ -90,6 +90,8 @@ def _states(pv: PV, words: Sequence[str], settings: Settings, exact: bool) -> Da
     """Return the numbers of states that are given by name or number; a name has precedence."""
     names = state_names(pv, settings)
     numbers: list[float] = []
+    if exact:
+        from .exact_values import state_number, unknown_state
     for word in words:
         # With --strict an empty word, perhaps of a variable that is not set, names no state.
         if settings.enum_input != "number" and word in names and (word or not exact):
@@ -97,12 +99,12 @@ def _states(pv: PV, words: Sequence[str], settings: Settings, exact: bool) -> Da
             continue
         is_number = word.isdecimal() and word.isascii() and len(word) <= _MOST_DIGITS
         if settings.enum_input == "name" or not is_number:
+            if exact and settings.enum_input != "number":
+                raise unknown_state(word, names)
             kind = "index" if settings.enum_input == "number" else "string"
             problem = "is not a number" if kind == "index" else "invalid"
             raise Failed(f"Enum {kind} value '{word}' {problem}.")
         if exact:
-            from .exact_values import state_number
-
             numbers.append(state_number(int(word), names))
             continue
         if int(word) >= len(names):

@@ -20,7 +20,7 @@ def _work(settings: Settings, names: list[str]) -> int:
     if settings.watch:
         from .._catools.watch.program import watch_table
 
-        return watch_table(settings, names + _names_of_sources(settings))
+        return watch_table(settings, names)
     settings.form = "wide"
     if settings.extras is not None:
         from .._catools.monitoring import monitor
@@ -35,14 +35,6 @@ def _work(settings: Settings, names: list[str]) -> int:
     with start(settings, names) as context:
         watch(context, names, settings, partial(print, flush=True))
     return status
-
-
-def _names_of_sources(settings: Settings) -> list[str]:
-    if settings.extras is None:
-        return []
-    from .._catools.sources import names_from
-
-    return names_from(settings.extras.sources)
 
 
 def _more() -> Options:

@@ -59,7 +59,8 @@ def _tool() -> Tool:
     return Tool(
         name="caproto-put",
         usage="[options] PV VALUE ...\n       {tool} [options] -a PV COUNT VALUE ...",
-        about="Writes a value to a PV, and prints the old and the new one.",
+        about="Writes a value to a PV, and prints the old and the new one.\n"
+        "Options stand before the PV; all that follows it is the value.",
         options={**HELP, **CONNECTION, **PUT_FORMS, **COUNT, **SEPARATOR},
         work=_work,
         more=_more,

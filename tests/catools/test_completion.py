@@ -92,9 +92,12 @@ def test_nothing_in_a_name_is_run(tmp_path):
 
 def test_fish(tmp_path):
     code = script("fish", "caproto-get", OPTIONS)
-    code += '\ncomplete -C "caproto-get --js"; complete -C "caproto-get random_walk:d"'
+    code += '\ntouch a1; complete -C "caproto-get --js"; complete -C "caproto-get random_walk:d"'
+    code += '; complete -C "caproto-get --color "; complete -C "caproto-get --from a"'
+    code += '; complete -C "caproto-get --timeout a"'
     assert shell("fish", code, tmp_path).splitlines() == [
         "--json\tPrint one JSON object a line", "random_walk:dt",
+        *(f"{word}\t{OPTIONS['color'].meaning}" for word in ("always", "auto", "never")), "a1",
     ]
 
 

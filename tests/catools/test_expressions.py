@@ -68,11 +68,38 @@ def test_what_is_refused():
         "", "value >", "__import__('os').system('true')", "value.__class__", "().__class__",
         "[x for x in value]", "lambda: 1", "value if 1 else 2", "f'{value}'", "open('x')",
         "value ** 9", "1 << 99999999999", "value := 3", "value is 3", "x == 1", "None", "...",
-        "~value", "value[1:2]", "min(value, 3)", "abs(*value)", "{1: 2}", "b'x'", "1j",
+        "True", "~value", "value[1:2]", "min(value, 3)", "abs(*value)", "{1: 2}", "b'x'", "1j",
         "(" * 400 + "1" + ")" * 400, "1 + " * 1000 + "1", "value == 1\n\nimport os", "\0", "é ==",
     ):
         with pytest.raises(UsageError, match="cannot be read"):
             Condition(text)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("value = 3", "at character 7: write '==' for '='"),
+    ("value == '=' && severity < 1", "at character 14: write 'and' for '&&'"),
+    ("> 3 || units == 'a||b'", "at character 5: write 'or' for '||'"),
+    ("!(value > 3)", "at character 1: write 'not' for '!'"), ("= 3", "write '==' for '='"),
+    ("value > > 3", "at character 9: invalid syntax"), ("> > 3", "at character 3: invalid syntax"),
+    ("value == True", "True is not allowed"),
+])
+def test_where_the_fault_is(text, said):
+    with pytest.raises(UsageError) as caught:
+        Condition(text)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "sample", "said"), [
+    ("min(value) > 1", NUMBER, "min() is for lists; 7.5 is a single value"),
+    ("len(value) > 1", NUMBER, "len() is for lists; 7.5 is a single value"),
+    ("max([]) > 1", NUMBER, "max() of an empty list"),
+    ("value[3] > 1", ARRAY, "there is no element 3; there are 3"),
+    ("value[-4] > 1", ARRAY, "there is no element -4; there are 3"),
+])
+def test_what_has_no_meaning_for_a_value(text, sample, said):
+    with pytest.raises(Failed) as caught:
+        holds(text, sample)
+    assert str(caught.value) == f"the condition {text!r}: {said}"
 
 
 def test_what_does_not_go_together():

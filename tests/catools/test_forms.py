@@ -104,10 +104,10 @@ def test_csv_has_the_separator_of_the_command_line():
 def test_lines_are_those_of_the_tools():
     made = form("lines")
     assert made.write(NUMBER).split() == [
-        "x", "2025-03-09", "14:15:16.123456", "7.5", "HIHI", "MAJOR"
+        "x", "2025-03-09", "14:15:16.123457", "7.5", "HIHI", "MAJOR"
     ]
     assert made.write(LOST).split() == [
-        "x", "2025-03-09", "14:15:16.123456", "***", "disconnected"
+        "x", "2025-03-09", "14:15:16.123457", "***", "disconnected"
     ]
     assert made.write(MISSING) is None  # it goes to standard error
     assert made.write(STATE._replace(event="old")).startswith("Old : s ")

@@ -110,12 +110,16 @@ def test_a_name_that_no_pv_can_have_costs_only_itself(ioc, call, tmp_path):
 
 
 def test_names_from_standard_input(ioc, call):
+    done = call("get", "--from", "-", ioc=ioc, stdin="# none\n")
+    assert done.status == 1 and "none in standard input" in done.err
     stdin = f"# names\n{ioc.pv('long')}\n"
     done = call("get", "--from", "-", "-t", ioc.pv("double"), ioc=ioc, stdin=stdin)
     assert done.lines == ["3.14", "-123456"]
 
 
 def test_forms(ioc, call):
+    done = call("get", "--strict", "--format", "{name} {arrival}", ioc.pv("double"), ioc=ioc)
+    assert (done.status, done.out) == (2, "") and "{arrival} is for caproto-monitor" in done.err
     double, array = ioc.pv("double"), ioc.pv("array_double")
     done = call("get", "--csv", double, array, ioc=ioc)
     rows = list(csv.DictReader(done.lines))

@@ -46,14 +46,24 @@ def test_widths_that_strftime_cannot_write():
 def test_zones_and_formats():
     for settings, text in (
         (extras(), "2025-03-09 15:15:16.123457"),
-        (extras(zone="UTC"), "2025-03-09 14:15:16.123456"),
-        (extras(zone="Asia/Tokyo"), "2025-03-09 23:15:16.123456"),
+        (extras(zone="UTC"), "2025-03-09 14:15:16.123457"),
+        (extras(zone="Asia/Tokyo"), "2025-03-09 23:15:16.123457"),
+        (extras(time_format="%S.%f"), "16.123457"),
         (extras(time_format="%H:%M"), "15:15"),
         (extras(zone="America/New_York", time_format="%H:%M %Z"), "10:15 EDT"),
         (extras(zone="America/New_York", time_format="%s %%s"), "1741529716 %s"),
     ):
         assert stamp_writer(settings)(STAMP) == text
     assert stamp_writer(extras(age=True), "%H")(STAMP) == "15"
+
+
+def test_microseconds_are_rounded_in_each_form_as_the_epics_tools_round_them():
+    for nanoseconds, shown in (
+        (499, "000000"), (500, "000001"), (123456500, "123457"), (999_999_999, "999999"),
+    ):
+        stamp = TimeStamp.from_posix_nanoseconds(1741529716 * 10**9 + nanoseconds)
+        for form in extras(), extras(zone="UTC"), extras(time_format="%Y:%S.%f"):
+            assert stamp_writer(form)(stamp).endswith(f"16.{shown}")
 
 
 def test_iso_has_all_digits_and_reads_back():

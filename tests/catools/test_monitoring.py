@@ -141,6 +141,8 @@ def test_csv_and_templates(ioc, call):
 
 
 def test_statistics(ioc, call):
+    done = call("monitor", "--csv", "--stats", "--quiet", "--count", "1", ioc.pv("long"), ioc=ioc)
+    assert done.status == 0 and done.out == "" and ioc.pv("long") in done.err
     done = call("monitor", "--stats", "--quiet", "--duration", "0.6", "--json",
                 ioc.pv("fast_counter"), ioc.pv("double"), ioc=ioc)
     fast, still = done.objects

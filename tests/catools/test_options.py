@@ -45,6 +45,27 @@ def test_options_only_before_the_name():
     assert settings.completion and words == ["x", "-5"]
 
 
+def test_an_option_after_the_name_is_a_value_and_warned_of(capsys):
+    more = {"quiet": Option("", "", flag("completion", True))}
+
+    def value(*words, exact=False):
+        settings = Settings("caput")
+        settings.exact = exact
+        return parse(settings, {**PUT_FORMS, **CONNECTION}, words, anywhere=False,
+                     more=lambda: more)
+
+    for words in ["x", "-5"], ["x", "-c"], ["x", "--"], ["x", "--5"], ["x", "--other"]:
+        assert value(*words) == words and capsys.readouterr().err == ""
+    assert value("--", "x", "--quiet", exact=True) == ["x", "--quiet"]
+    assert capsys.readouterr().err == ""
+    for word in "--quiet", "--wait", "--timeout=3":
+        assert value("x", "1", word) == ["x", "1", word]
+        said = f"'{word}' is part of the value: options must stand before the PV"
+        assert capsys.readouterr().err == f"Warning: {said}.\n"
+        with pytest.raises(UsageError, match=said):
+            value("x", "1", word, exact=True)
+
+
 def test_words_as_options():
     options = {"quick": Option("", "", flag("asynchronous", True)), "wait": CONNECTION["w"]}
     settings, words = read("--quick", "--wait=3", "x", options=options)

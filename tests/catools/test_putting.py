@@ -168,7 +168,9 @@ TOO_LONG = 40 * "x"
 
 #: Command lines, and what is said about them. caput writes something of each, or asks the server.
 INEXACT = [
-    (["string", TOO_LONG], "has 40 bytes; STRING holds 39"),
+    (["string", TOO_LONG], "'xxxxxxxxxxxx...xxxxxxxxxxxxx' has 40 bytes; STRING holds 39\n"),
+    (["enum", "purple"], "'purple' is not a state; there are red, green, blue\n"),
+    (["-s", "enum", "1"], "'1' is not a state; there are red"),
     (["string", r"a\qb"], "not an escape"),
     (["-n", "enum", "70000"], "70000 is not the number of a state, 0 to 2"),
     (["enum", "3"], "3 is not the number of a state"), (["bool", "2"], "0 to 1"),
@@ -219,7 +221,10 @@ def test_files_are_exact_without_strict_too(before, call):
     ioc, values = before
     for line, said in (
         ("T:string " + TOO_LONG, "has 40 bytes"), ("T:long 1.5", "not a whole number"),
-        ("T:enum 7", "0 to 2"), ("T:array_string 10 a b", "2 words are not 10 texts"),
+        ("T:enum 7", "0 to 2"), ("T:enum purple", "there are red, green, blue"),
+        ('{"name": "T:enum", "value": "purple"}', "there are red, green, blue"),
+        ('{"name": "T:string", "value": "' + TOO_LONG + '"}', "has 40 bytes; STRING holds 39\n"),
+        ("T:array_string 10 a b", "2 words are not 10 texts"),
         ('{"name": "T:long", "value": true}', "true cannot be written to LONG"),
         ('{"name": "T:long", "value": "7"}', '"7" cannot be written to LONG'),
         ('{"name": "T:long", "value": []}', "an empty list"),

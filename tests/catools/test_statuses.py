@@ -15,7 +15,9 @@ def test_the_worst_counts():
     assert status_of([late, wrong], False) == 1
 
 
-NAMES = ("double", "long", "enum", "array_long", "slow", "noaccess", "readonly", "disabled")
+NAMES = (
+    "double", "long", "enum", "array_long", "slow", "very_slow", "noaccess", "readonly", "disabled",
+)
 #: The table of the manual: command lines, and their statuses by default and with --strict.
 TABLE = [
     # all was done
@@ -26,6 +28,9 @@ TABLE = [
     ("explain -w 0.2 nonsense", 1, 1), ("monitor -w 0.1 --duration 0.2 nonsense", 1, 1),
     ("put -c -w 0.2 slow 1", 0, 1), ("get --wait-for <0 --duration 0.2 double", 1, 1),
     ("monitor --until <0 --duration 0.2 double", 1, 1),
+    ("put --quiet -c -w 0.2 very_slow 1", 1, 1),
+    ("get --ascii noaccess", 0, 2), ("get --utc noaccess", 1, 2),
+    ("put double 1 --strict", 2, 2),
     ("monitor --count 2 --duration 0.2 double", 0, 1),
     # no access, refused by the server
     ("get noaccess", 0, 2), ("put readonly 1", 1, 2), ("put disabled 1", 0, 2),

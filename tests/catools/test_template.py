@@ -11,7 +11,7 @@ from caproto._catools.extras import Extras
 from caproto._catools.options import UsageError
 from caproto._catools.samples import Sample
 from caproto._catools.settings import Failed, Settings
-from caproto._catools.template import Template
+from caproto._catools.template import Template, refuse_fields_of_updates
 from caproto._catools.values import Reading
 from caproto._client.metadata import Metadata
 
@@ -40,6 +40,28 @@ def test_fields():
         ("5 \u00b5m", "5 \u00b5m"), ("{time:%Y-20260101}", "2025-20260101"), (r"\xff", "\udcff"),
     ):
         assert fill(text) == filled
+
+
+def test_units_are_not_written_twice():
+    extras = Extras()
+    extras.number_form = "human"
+    for text, refused in (
+        ("{value} {units}", True), ("{value}", False), ("{value:.1f} {units}", False),
+    ):
+        extras.template = text
+        try:
+            Template(extras)
+        except UsageError as error:
+            assert refused and "with --human {value} has its units" in str(error)
+        else:
+            assert not refused
+
+
+def test_fields_that_only_updates_have():
+    refuse_fields_of_updates("{{arrival}} {time} {name}")
+    for field in "arrival", "number", "delta:.3f":
+        with pytest.raises(UsageError, match="is for caproto-monitor only"):
+            refuse_fields_of_updates(f"{{name}} {{{field}}}")
 
 
 def test_what_is_refused():

@@ -11,6 +11,7 @@ from ..extras import Extras
 from ..interrupts import CleanUp
 from ..options import UsageError
 from ..settings import Failed, Settings
+from ..sources import names_from
 
 __all__ = ["watch_table"]
 
@@ -37,6 +38,7 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
     ----------
     settings : Settings
     names : sequence of str
+        Those on the command line.
 
     Returns
     -------
@@ -50,8 +52,10 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
     Failed
         There is no terminal that can show it, a name is impossible, or textual is not installed.
     """
+    sources = settings.extras.sources if settings.extras is not None else []
     _check_extras(settings.extras)
-    _check_terminal()
+    _check_terminal(sources)
+    names = [*names, *names_from(sources)]
     for name in names:
         if name_problem(name):
             raise Failed(f"{name[:60]!r}: {name_problem(name)}")
@@ -85,9 +89,14 @@ def _check_extras(extras: Extras | None) -> None:
             raise UsageError(f"{options} cannot be used together with --watch.")
 
 
-def _check_terminal() -> None:
+def _check_terminal(sources: Sequence[str]) -> None:
     """Refuse what cannot show a table; without colours, have none."""
     kind = os.environ.get("TERM", "")
+    if "-" in sources:
+        raise Failed(
+            "--watch reads keys from standard input, so --from - cannot read names there; "
+            "name a file, or in bash --from <(COMMAND)."
+        )
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise Failed("--watch needs a terminal as standard input, output and error.")
     if kind in ("", "dumb", "unknown"):

@@ -84,6 +84,13 @@ def test_a_terminal_that_cannot_move_its_cursor(ioc, kind):
                           .encode())
 
 
+def test_names_cannot_come_from_where_the_keys_come_from(monkeypatch, capsys):
+    """Nothing is read there: a terminal would wait."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["--watch", "--from", "-"]) == 1
+    assert "--from <(COMMAND)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("code, message", [
     ("", "--watch needs a terminal as standard input, output and error."),
     ("for stream in (sys.stdin, sys.stdout, sys.stderr): stream.isatty = lambda: True\n"
