@@ -397,7 +397,8 @@ def _after_fork() -> None:
     _registry.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def channels_of(context: Context) -> Channels:

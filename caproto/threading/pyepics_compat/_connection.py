@@ -509,7 +509,8 @@ def _after_fork() -> None:
     _default_lock = _locks.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Chid:
