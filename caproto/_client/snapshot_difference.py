@@ -1,12 +1,14 @@
 """What differs between two snapshots of many PVs."""
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._numbers import counted, is_real
+from .._protocol.text import decode_text
 from .snapshot_columns import SnapshotColumns, plain_value, value_words
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
 
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
 
 #: Kinds of dtype that can be subtracted.
 _NUMBERS = "biuf"
+#: Characters of a long text that are shown, and how many of them before the first difference.
+_LONGEST_PART, _BEFORE_DIFFERENCE = 40, 10
 
 
 class SnapshotDifference:
     """The PVs whose values differ between two snapshots. It is falsy if there are none.
 
-    It prints as a table that fits the terminal. Element *i* of each array belongs to ``names[i]``.
+    It prints as a table that fits the terminal. Arrays of CHAR that are text with a zero byte at the
+    end are shown as text, around the first difference. Element *i* of each array belongs to ``names[i]``.
 
     Attributes
     ----------
@@ -110,6 +115,9 @@ class SnapshotDifference:
 
     def _row(self, row: int) -> Sequence[str]:
         difference = float(self.difference[row])
+        texts = _texts(self.before[row], self.after[row])
+        if texts:
+            return (self.names[row], *texts, "")
         return (
             self.names[row],
             "missing" if self.missing_before[row] else value_words(self.before[row]),
@@ -124,6 +132,32 @@ class SnapshotDifference:
 
     def _repr_html_(self) -> str:
         return html_table(self._title(), self._HEADER, self._rows())
+
+
+def _texts(before: object, after: object) -> tuple[str, str] | None:
+    """Return two long texts, cut to where they differ; None if the values are others."""
+    one, other = _long_text(before), _long_text(after)
+    if one is None or other is None or not (one or other):
+        return None
+    start = max(0, len(os.path.commonprefix((one, other))) - _BEFORE_DIFFERENCE)
+    return _part(one, start), _part(other, start)
+
+
+def _long_text(value: object) -> str | None:
+    """Return the text in an array of CHAR that ends in zero bytes; None if it is something else."""
+    import numpy
+
+    if not isinstance(value, numpy.ndarray) or value.ndim != 1 or value.dtype != numpy.uint8:
+        return None
+    raw, zero, rest = value.tobytes().partition(b"\0")
+    text = decode_text(raw)
+    return text if zero and not rest.strip(b"\0") and text.isprintable() else None
+
+
+def _part(text: str, start: int) -> str:
+    """Write a part of a text, with dots where more of it is."""
+    end = start + _LONGEST_PART
+    return f"'{'…' * (start > 0)}{text[start:end]}{'…' * (end < len(text))}'"
 
 
 def _check_tolerance(name: str, tolerance: object) -> None:

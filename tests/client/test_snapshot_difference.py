@@ -21,6 +21,22 @@ def test_values_that_differ():
     assert not found.missing_before.any() and not found.missing_after.any()
 
 
+def test_long_texts_are_shown_as_texts_where_they_differ():
+    def of_chars(*texts):
+        return snapshot(objects(*(numpy.frombuffer(text, numpy.uint8) for text in texts)))
+
+    path = b"/data/2025/" + 60 * b"x"
+    before = of_chars(path + b"/one\0", b"short\0", b"no zero", b"\1\2\0", b"\0\0\0", b"a\0b\0")
+    after = of_chars(path + b"/two\0", b"\0\0\0\0\0\0", b"No zero", b"\1\3\0", b"on\0", b"b\0b\0")
+    rows = before.diff(after).to_text().splitlines()[2:]
+    assert rows[0].split()[1:] == ["'…xxxxxxxxx/one'", "'…xxxxxxxxx/two'"]
+    assert rows[1].split()[1:] == ["'short'", "''"] and rows[4].split()[1:] == ["''", "'on'"]
+    for row in rows[2], rows[3], rows[5]:  # these are numbers
+        assert "'" not in row
+    long = of_chars(60 * b"y" + b"\0").diff(of_chars(b"z" + 60 * b"y" + b"\0")).to_text()
+    assert f"'{40 * 'y'}…'  'z{39 * 'y'}…'" in long
+
+
 def test_nothing_differs():
     before, after = snapshot([1.0, math.nan, math.inf]), snapshot([1.0, math.nan, math.inf])
     found = before.diff(after)
