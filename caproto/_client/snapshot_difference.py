@@ -27,8 +27,9 @@ _LONGEST_PART, _BEFORE_DIFFERENCE = 40, 10
 class SnapshotDifference:
     """The PVs whose values differ between two snapshots. It is falsy if there are none.
 
-    It prints as a table that fits the terminal. Arrays of CHAR that are text with a zero byte at the
-    end are shown as text, around the first difference. Element *i* of each array belongs to ``names[i]``.
+    It prints as a table that fits the terminal. Arrays of CHAR that are text with a zero byte at
+    the end are shown as text, around the first difference. Element *i* of each array belongs to
+    ``names[i]``.
 
     Attributes
     ----------
