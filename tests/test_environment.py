@@ -73,7 +73,7 @@ def test_integers_ignore_what_follows(text: str, expected: int) -> None:
     assert client(EPICS_CA_SERVER_PORT=text).server_port == expected
 
 
-@pytest.mark.parametrize("text", ["", " ", "x", "5000", "65536", "-6000", "0"])
+@pytest.mark.parametrize("text", ["", " ", "x", "5000", "65536", "-6000", "0", "\u0667000"])
 def test_impossible_ports_are_warned_of_once_and_replaced(
     text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -91,7 +91,7 @@ def test_floats(text: str, expected: float) -> None:
     assert client(EPICS_CA_CONN_TMO=text).conn_tmo == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1", "0"])
+@pytest.mark.parametrize("text", ["", "soon", "-1", "0", "\u0663"])
 def test_impossible_floats(text: str, caplog: pytest.LogCaptureFixture) -> None:
     assert client(EPICS_CA_CONN_TMO=text).conn_tmo == 30.0
     assert "EPICS_CA_CONN_TMO" in caplog.text

@@ -21,7 +21,7 @@ from .options import UsageError
 from .samples import Sample, sample_texts, sample_value, severity_name
 from .settings import Settings
 from .template import Template
-from .times import Stamps
+from .times import UNDEFINED, Stamps
 from .typenames import native_name
 
 __all__ = ["Form", "form_of", "json_line", "json_object"]
@@ -135,7 +135,7 @@ class Csv:
     def _cells(self, sample: Sample) -> tuple[object, ...]:
         stamp, severity = sample.stamp or sample.arrival, sample.severity
         status = sample.status
-        value: object = sample_value(sample, self._settings)
+        value = _plain(sample_value(sample, self._settings))
         if sample.state is not None and not self._settings.enum_as_number:
             states = sample.states(sample.reading.elements) if sample.reading else []
             value = list(states) if sample.room > 1 else sample.state
@@ -218,7 +218,7 @@ def json_object(sample: Sample, settings: Settings, extras: Extras) -> dict[str,
             "value": sample_value(sample, settings),
             "state": sample.state,
             "time": None if stamp is None else iso(stamp, extras),
-            "timestamp": None if stamp is None or not stamp.seconds else stamp.timestamp,
+            "timestamp": None if stamp is None or stamp == UNDEFINED else stamp.timestamp,
             "severity": None if severity is None else severity_name(severity),
             "status": None if sample.status is None else str(sample.status),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .._protocol.dbr import AlarmStatus, ChannelType, DbrMetadata
+from .._protocol.text import decode_text
 from .._protocol.timestamp import TimeStamp
 from .settings import Settings
 from .times import local_time
@@ -132,22 +133,25 @@ def _details(
         yield _titled("Ack transient?", "YES" if metadata.ackt else "NO")
         yield _titled("Ack severity", _SEVERITIES[metadata.acks & 3])
     elif reading.family in ("graphic", "control") and reading.native is not ChannelType.STRING:
-        yield from _properties(reading, metadata)
+        yield from _properties(reading, metadata, settings)
 
 
 def _titled(title: str, text: str) -> str:
     return f"    {title + ':':<18}{text}"
 
 
-def _properties(reading: Reading, metadata: DbrMetadata) -> Iterator[str]:
+def _properties(
+    reading: Reading, metadata: DbrMetadata, settings: Settings
+) -> Iterator[str]:
     """Yield states, or units, precision and limits."""
+    text_of = decode_text if settings.utf8 else raw_text  # the EPICS tools print the bytes
     if reading.native is ChannelType.ENUM:
         states = metadata.enum_strings
         yield _titled("Enums", f"({len(states):2d})")
         for number, state in enumerate(states):
-            yield f"{'':22}[{number:2d}] {raw_text(state)}"
+            yield f"{'':22}[{number:2d}] {text_of(state)}"
         return
-    yield _titled("Units", raw_text(metadata.units))
+    yield _titled("Units", text_of(metadata.units))
     is_float = reading.native in _FLOATS
     if is_float:
         yield _titled("Precision", str(metadata.precision))

@@ -18,7 +18,8 @@ __all__ = ["EndSignals"]
 class EndSignals:
     """While entered, SIGINT and SIGTERM are noted instead of ending the process.
 
-    In a thread that is not the main one signals cannot be handled, and are left alone.
+    In a thread that is not the main one signals cannot be handled, and are left alone; so is SIGINT
+    where it is ignored, as shells have it for what a script starts in the background.
 
     Attributes
     ----------
@@ -48,7 +49,10 @@ class EndSignals:
         if threading.current_thread() is threading.main_thread():
             descriptor = self.wake.sender_fileno()
             self._descriptor = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
-            self._handlers = {number: signal.signal(number, self._note) for number in self.NUMBERS}
+            self._handlers = {
+                number: signal.signal(number, self._note) for number in self.NUMBERS
+                if number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
+            }
         return self
 
     def __exit__(

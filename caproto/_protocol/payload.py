@@ -204,9 +204,14 @@ def _float_strings(payload: Buffer, layout: Layout, count: int) -> list[str]:
     return [shortest(number) for number in _numbers(payload, layout, count)]
 
 
+#: Of 32 bits.
+_SMALLEST_NORMAL = 2.0**-126
+
+
 def shortest(number: float) -> str:
     """Write a number of 32 bits in the shortest way: 0.1, not 0.10000000149011612."""
-    for digits in range(6, 9):
+    # Six digits of any normal number come back; the smallest ones have fewer.
+    for digits in range(6 if abs(number) >= _SMALLEST_NORMAL else 1, 9):
         short = float(f"{number:.{digits}g}")
         if c_float(short).value == number:
             return str(short)

@@ -92,6 +92,23 @@ def test_csv_is_quoted():
     assert json.loads(cells[2]) == ["a, b", '"']
 
 
+def test_csv_and_json_have_the_same_words_for_what_is_no_number():
+    payload = ALARM + struct.pack(">i2d", 0, math.nan, -math.inf)
+    for count, value in (1, "NaN"), (2, ["NaN", "-Infinity"]):
+        sample = Sample("x", reading=Reading(20, count, payload), native=ChannelType.DOUBLE,
+                        room=count)
+        _, row = csv.reader(form("csv").write(sample).splitlines())
+        assert row[2] == (value if count == 1 else json.dumps(value))
+        assert json.loads(form("json").write(sample))["value"] == value
+
+
+def test_a_time_within_the_first_second_is_one():
+    for stamp, found in (TimeStamp(0, 1), 631152000.000000001), (TimeStamp(0, 0), None):
+        payload = struct.pack(">hhIIid", 0, 0, *stamp, 0, 7.5)
+        sample = NUMBER._replace(reading=Reading(20, 1, payload))
+        assert json.loads(form("json").write(sample))["timestamp"] == found
+
+
 def test_csv_has_the_separator_of_the_command_line():
     made = form("csv", separator=";")
     titles, row = made.write(NUMBER).splitlines()

@@ -46,6 +46,13 @@ def test_text():
     assert line([65], "plain", room=1, **options) == f"{'x':30} 65"
 
 
+def test_units_have_the_bytes_of_the_server_or_are_utf8():
+    metadata = (0, 0, b"\xb5m", 10, -10, 9, 8, -8, -9, 7, -7)
+    for utf8, units in (False, "\udcb5m"), (True, "\u00b5m"):
+        shown = line([5], "typed", data_type=ChannelType.CTRL_INT, metadata=metadata, utf8=utf8)
+        assert f"    Units:            {units}" in shown.splitlines()
+
+
 def test_everything_of_a_type():
     metadata = (0, 0, b"V", 10, -10, 9, 8, -8, -9, 7, -7)
     shown = line([5], "typed", data_type=ChannelType.CTRL_INT, metadata=metadata)

@@ -44,7 +44,8 @@ def test_wrong_values_are_refused():
     for words in (
         ["--count", "0"], ["--count", "x"], ["--duration", "0"], ["--duration", "-1"],
         ["--time-zone", "Nowhere/X"], ["--time-zone", "../../etc/passwd"], ["--color", "red"],
-        ["--completion", "tcsh"], ["--count", "9" * 5000], ["--time-format", "\udcff"],
+        ["--completion", "tcsh"], ["--count", "9" * 5000], ["--count", "\u0663"],
+        ["--time-format", "\udcff"],
     ):
         with pytest.raises(UsageError, match=words[0]):
             read(*words, options={**GET, **MONITOR})

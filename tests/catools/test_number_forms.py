@@ -24,6 +24,15 @@ def test_numbers_for_people():
         assert human(number, units) == text
 
 
+def test_without_loss_and_as_short_as_can_be():
+    for number, text in (
+        (2.0**-149, "1e-45"), (3 * 2.0**-149, "4e-45"), (-(2.0**-126), "-1.1754944e-38"),
+        (0.10000000149011612, "0.1"), (0.0, "0.0"), (16777216.0, "16777216.0"),
+    ):
+        assert precise(number, ChannelType.FLOAT) == text
+    assert precise(0.1, ChannelType.DOUBLE) == "0.1"
+
+
 def test_an_array_has_its_units_once():
     assert human_texts([1.0, 2000.0], "V") == ["1", "2,000", "V"]
     assert human_texts([2000.0], "V") == ["2 kV"]

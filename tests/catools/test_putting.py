@@ -173,6 +173,7 @@ INEXACT = [
     (["-s", "enum", "1"], "'1' is not a state; there are red"),
     (["string", r"a\qb"], "not an escape"),
     (["-n", "enum", "70000"], "70000 is not the number of a state, 0 to 2"),
+    (["enum", ""], "'' is not a state; there are"), (["enum", "\u0661"], "is not a state"),
     (["enum", "3"], "3 is not the number of a state"), (["bool", "2"], "0 to 1"),
     (["-a", "array_long", "3", "1"], "-a: '3' is not the number of the 1 values"),
     (["-a", "array_long", "x", "1"], "-a: 'x' is not the number of the 1 values"),

@@ -9,7 +9,7 @@ from caproto._catools.settings import Failed, Settings, parse_seconds
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("2.5", 2.5), ("0", 0), (" 1e0 ", 1), ("", None), ("x", None), ("-1", None), ("nan", None),
-     ("1_0", None), ("inf", None)],
+     ("1_0", None), ("inf", None), ("\u0663", None)],
 )
 def test_seconds(text, seconds):
     assert parse_seconds(text) == seconds

@@ -134,6 +134,6 @@ def test_several_captures_and_wrong_ports_are_refused(
     capture: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(capture), "other"]) == 2
-    assert main([str(capture), "--server-port", "x"]) == 2
+    assert main([str(capture), "--server-port", "\u0667000"]) == 2
     assert main([str(capture), "--server-port", "7000", "--server-port=7001"]) == 0
     assert capfd.readouterr().err.count("\n") == 2

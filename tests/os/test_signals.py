@@ -29,6 +29,18 @@ def test_a_signal_ends_the_wait_and_the_old_handlers_are_back(number):
     assert handlers() == before
 
 
+def test_ctrl_c_stays_ignored_where_it_was():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with EndSignals() as end:
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGTERM)
+            end.wait()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_signal_that_hits_another_thread():
     """Nothing interrupts the sleep of the main thread then."""
     with EndSignals() as end:
