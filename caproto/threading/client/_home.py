@@ -7,7 +7,6 @@ back to the broadcaster.
 """
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
@@ -41,7 +40,7 @@ from ..._protocol.constants import DEFAULT_PROTOCOL_VERSION
 from ..._protocol.dbr import AccessRights
 from ..._protocol.framing import UNLIMITED
 from .. import _waiting
-from .._waiting import Deadline, OneShot
+from .._waiting import Alarm, Deadline
 from ._callback_queue import CallbackQueue
 from ._circuit import ClientCircuit
 from ._circuit_manager import VirtualCircuitManager
@@ -219,7 +218,7 @@ class Home:
         self.check_reentry(f"A wait for {pv.name!r}, which")
         notified = True
         while notified:
-            waiter = _Alarm()
+            waiter = Alarm()
             try:
                 if not self.watch(pv, waiter, ready):
                     return
@@ -585,15 +584,3 @@ class Home:
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"
         )
-
-
-class _Alarm(OneShot):
-    """Wakes a caller that waits for a change of a PV; may ring more than once."""
-
-    __slots__ = ()
-
-    def answered(self, response: object, batch: object = None) -> None:
-        """Wake the waiter, unless that has been done."""
-        if self._latch.locked():
-            with contextlib.suppress(RuntimeError):  # another thread has just done it
-                super().answered(response)
