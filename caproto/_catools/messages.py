@@ -1,6 +1,7 @@
 """Messages: what the tools say on standard error."""
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["say"]
@@ -15,4 +16,5 @@ def say(text: object) -> None:
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):  # it is full, its reader has gone, it is closed
-        pass
+        # Else the interpreter tries to write the rest at its end, and changes the status.
+        sys.stderr = open(os.devnull, "w")  # for as long as the process lives
