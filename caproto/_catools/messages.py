@@ -1,10 +1,17 @@
 """Messages: what the tools say on standard error."""
 from __future__ import annotations
 
-import os
+import io
 import sys
 
 __all__ = ["say"]
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes text and drops it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def say(text: object) -> None:
@@ -17,4 +24,4 @@ def say(text: object) -> None:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):  # it is full, its reader has gone, it is closed
         # Else the interpreter tries to write the rest at its end, and changes the status.
-        sys.stderr = open(os.devnull, "w")  # for as long as the process lives
+        sys.stderr = _Nowhere()

@@ -124,9 +124,14 @@ def _show(
     pvs: Sequence[PV], settings: Settings, extras: Extras, form: Form, event: str
 ) -> Sequence[CaprotoError]:
     """Read PVs and print them, if that is wanted."""
-    if extras.quiet or (event == "old" and settings.form == "terse"):
+    if event == "old" and (extras.quiet or settings.form == "terse"):
         return []
+    if extras.quiet and settings.completion:
+        return []
+    # Quiet or not: a refusal of a write without confirmation comes before the value.
     samples, errors = read_samples(pvs, settings, event)
+    if extras.quiet:
+        return []
     for sample in samples:
         report(sample, form)
     return errors

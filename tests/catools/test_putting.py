@@ -129,7 +129,8 @@ def test_a_warning_that_cannot_be_written_does_not_keep_from_writing(before, cal
     ioc, values = before
     for words, status in (["-w", "x", "T:double", "5"], 0), (["--strict", "T:double", "7x"], 2):
         with open("/dev/full", "wb", buffering=0) as full, monkeypatch.context() as patch:
-            patch.setattr(sys, "stderr", io.TextIOWrapper(full, line_buffering=True))
+            stream = io.TextIOWrapper(full, line_buffering=True)  # kept, because it is replaced
+            patch.setattr(sys, "stderr", stream)
             assert call("put", *words, ioc=ioc).status == status
     assert values("double") == [5.0]
 
