@@ -47,8 +47,14 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 def is_starting(ident: int) -> bool:
-    """Tell whether whoever starts the thread with this ident still waits for its first steps."""
-    return any(one.ident == ident and not one.is_alive() for one in starting.copy())
+    """Tell whether whoever starts this thread, which has that ident, waits for its first steps.
+
+    Then ``threading`` does not know it yet. One that it knows has the ident of one that has ended,
+    and that is still listed because its start was interrupted.
+    """
+    return any(
+        one.ident == ident and not one.is_alive() for one in starting.copy()
+    ) and isinstance(threading.current_thread(), threading._DummyThread)
 
 
 def join_thread(thread: threading.Thread, timeout: float | None) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import gc
 import threading
-from _thread import RLock
+from _thread import RLock, start_new_thread
+from queue import SimpleQueue
 
 import pytest
 
@@ -70,19 +71,35 @@ def test_a_thread_that_serves_a_socket_must_not_wait():
     assert not _reentry.must_not_wait(())
 
 
-def test_a_thread_whose_starter_waits_for_it_must_not_wait():
+class Listed(threading.Thread):
+    """As a thread is listed while it is started: with the ident of this thread, and not alive."""
+
+    ident = property(lambda self: threading.get_ident())
+
+
+def test_a_thread_whose_starter_waits_for_it_must_not_wait(monkeypatch):
     """A finalizer may run in its first steps, before it has said that it serves a socket."""
+    monkeypatch.setattr(_waiting, "starting", [Listed()])
+    seen: SimpleQueue[bool] = SimpleQueue()
+    start_new_thread(lambda: seen.put(_reentry.must_not_wait(())), ())
+    assert seen.get(timeout=10)
+
+
+def test_one_that_was_listed_under_the_same_ident_and_has_ended_does_not_matter(monkeypatch):
+    monkeypatch.setattr(_waiting, "starting", [Listed()])
+    assert not _reentry.must_not_wait(())
+
+
+def test_threads_are_listed_while_they_are_started():
     seen: list[bool] = []
 
     class Starting(threading.Thread):
-        ident = threading.get_ident()  # as if this were the new thread
-
         def start(self) -> None:
-            seen.append(_reentry.must_not_wait(()))
+            seen.append(self in _waiting.starting)
 
-    _waiting.start_thread(Starting())
-    assert seen == [True]
-    assert not _reentry.must_not_wait(())
+    thread = Starting()
+    _waiting.start_thread(thread)
+    assert seen == [True] and thread not in _waiting.starting
 
 
 def test_the_child_of_a_fork_has_none_of_the_threads_of_its_parent():
