@@ -173,7 +173,7 @@ def unknown_state(word: str, states: Sequence[str]) -> CaprotoValueError:
 
 
 def state_number(number: int, states: Sequence[str]) -> int:
-    """Return the number of a state if there is such a state.
+    """Check that an enum has this state; return its number.
 
     Parameters
     ----------

@@ -192,7 +192,7 @@ def _split_headers(
 ) -> int:
     """Append the messages without payload that begin at *start*; return where they end.
 
-    When a client creates many channels, the server sends such a run: ACCESS_RIGHTS and CREATE_CHAN
+    The server sends them when a client creates many channels: ACCESS_RIGHTS and CREATE_CHAN
     alternate.
     """
     last = start + (len(data) - start) // HEADER.size * HEADER.size

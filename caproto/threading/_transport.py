@@ -141,8 +141,8 @@ class Transport:
             while outbox and self.established:
                 if gate.locked():
                     return True  # the thread with the token writes ours, too
-                # Released in this order: who finds the gate shut must be another thread, or told by
-                # the token that it is not.
+                # The gate is released first: a signal handler in between then sees that its own
+                # thread still holds the token, and does not leave its request to that thread.
                 with self.token, gate:
                     full = self._write(outbox, self._sent)
                 if full:

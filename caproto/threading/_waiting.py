@@ -47,10 +47,10 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 def is_starting(ident: int) -> bool:
-    """Tell whether whoever starts this thread, which has that ident, waits for its first steps.
+    """Tell whether this thread, with that ident, is being started, and its starter waits for it.
 
-    Then ``threading`` does not know it yet. One that it knows has the ident of one that has ended,
-    and that is still listed because its start was interrupted.
+    ``threading`` does not know it yet then. A thread that it knows may have the ident of another
+    one that has ended, but is still listed because its start was interrupted.
     """
     return any(
         one.ident == ident and not one.is_alive() for one in starting.copy()
