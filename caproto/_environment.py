@@ -19,14 +19,21 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
 
 from ._addresses import ANY_INTERFACE, Address, interface_addresses, read_addresses, warn
 from ._errors import CaprotoTypeError, CaprotoValueError
 from ._numbers import is_real, whole
 from ._protocol.constants import REPEATER_PORT, SERVER_PORT
-from ._protocol.text import Printer, print_lines
+from ._protocol.text import print_lines
 from ._settings import Settings
+from ._typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any, Final, TypeVar
+
+    from ._protocol.text import Printer
+
+    T = TypeVar("T")
 
 __all__ = [
     "ClientConfiguration",
@@ -34,7 +41,6 @@ __all__ = [
     "get_environment_variables",
 ]
 
-T = TypeVar("T")
 
 LOOPBACK: Final = "127.0.0.1"
 #: The least value for a variable; a shorter period would flood the network.

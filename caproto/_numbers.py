@@ -5,7 +5,12 @@ Numbers are those of Python and of other libraries such as numpy; a bool is none
 from __future__ import annotations
 
 import operator
-from typing import SupportsFloat, TypeGuard
+
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import SupportsFloat, TypeGuard
+
 
 
 def whole(value: object) -> int:

@@ -6,22 +6,22 @@ Its functions take these objects, too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from ._errors import CaprotoAttributeError, CaprotoTypeError
+from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dataclasses import Field
+    from typing import Any, ClassVar, NoReturn, TypeVar
 
     from typing_extensions import dataclass_transform
+
+    S = TypeVar("S", bound="Settings")
 else:
 
     def dataclass_transform(**_: object) -> Any:
         """Mark a class for type checkers; before Python 3.11 `typing` has no such function."""
         return lambda cls: cls
-
-
-S = TypeVar("S", bound="Settings")
 
 
 class _Fields:
@@ -30,7 +30,7 @@ class _Fields:
     def __get__(self, instance: Settings | None, owner: type[Settings]) -> dict[str, Field[Any]]:
         from dataclasses import field, fields, make_dataclass
 
-        wanted = [(name, Any, field(default=one)) for name, one in owner._defaults.items()]
+        wanted = [(name, object, field(default=one)) for name, one in owner._defaults.items()]
         made: Any = make_dataclass(owner.__name__, wanted, frozen=True)
         return {one.name: one for one in fields(made)}
 

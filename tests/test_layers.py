@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "caproto"
 # line or from below it.
 LEVELS: tuple[tuple[str, ...], ...] = (
     # --- 0: numbers, names, types
+    ("_typing",),
     ("_protocol", "_errors", "_locks", "_numbers"),
     ("_imports",),
     ("_faces", "_protocol.constants", "_protocol.headers", "_protocol.roles"),

@@ -1,7 +1,8 @@
 """The entry of the tools: Ctrl-C is silent from here on, before anything else is imported."""
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as that of typing, which takes longer than all the rest here
+from .._typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Sequence

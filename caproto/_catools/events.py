@@ -4,7 +4,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from .._client.metadata import Metadata, metadata_from
 from .._errors import CaprotoError, DisconnectedError
@@ -12,6 +11,7 @@ from .._log import CHANNEL_LOGGER
 from .._protocol.commands import EventAddResponse
 from .._protocol.dbr import AccessRights, ChannelType, SubscriptionType
 from .._protocol.timestamp import TimeStamp
+from .._typing import NamedTuple
 from ..sync._stream import Stream
 from ..threading.client import PV, Context
 from ..threading.client._subscription import Subscription

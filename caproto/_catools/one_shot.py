@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
-from typing import NamedTuple
 
 from .._environment import ClientConfiguration
 from .._errors import CaprotoError
@@ -43,6 +42,7 @@ from .._protocol.dbr import AccessRights, ChannelType
 from .._protocol.framing import UNLIMITED
 from .._protocol.roles import CLIENT
 from .._protocol.status import CAStatus
+from .._typing import NamedTuple
 from .request_form import request_form
 from .settings import Settings
 

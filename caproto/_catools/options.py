@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from .._protocol.dbr import SubscriptionType
+from .._typing import NamedTuple
 from .messages import say
 from .settings import Complaint, Settings, parse_seconds
 from .statuses import FAILED

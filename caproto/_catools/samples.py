@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from .._client.metadata import Metadata
 from .._protocol.dbr import AlarmSeverity, AlarmStatus, ChannelType, field_types
 from .._protocol.payload import shortest
 from .._protocol.text import decode_text, encode_text
 from .._protocol.timestamp import TimeStamp
+from .._typing import NamedTuple
 from ..threading.client import PV
 from .number_forms import human_texts, precise
 from .settings import Settings

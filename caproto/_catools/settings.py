@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from .._protocol.dbr import SubscriptionType
+from .._typing import TYPE_CHECKING
 from .messages import say
 from .statuses import FAILED, TIMED_OUT
 

@@ -5,8 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from reprlib import repr as short_repr
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from .._typing import NamedTuple
 from .access import name_problem
 from .interrupts import CleanUp
 from .messages import say

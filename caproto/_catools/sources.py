@@ -11,9 +11,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from .._protocol.text import encode_text
+from .._typing import NamedTuple
 from .number_forms import JsonNumber
 from .options import UsageError
 from .values import raw_text

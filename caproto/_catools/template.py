@@ -6,9 +6,9 @@ and with widths that a line can have.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from .._protocol.timestamp import TimeStamp
+from .._typing import NamedTuple
 from .extras import Extras
 from .moments import check_time_format, stamp_writer
 from .options import UsageError

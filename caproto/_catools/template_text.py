@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import re
 import string
-from typing import NamedTuple
 
+from .._typing import NamedTuple
 from .options import UsageError
 from .values import unescaped
 

@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from .._protocol.dbr import LAYOUTS, ChannelType, DbrMetadata
 from .._protocol.message import DataMessage
 from .._protocol.payload import elements_of, metadata_of
 from .._protocol.text import decode_text, encode_text
+from .._typing import TYPE_CHECKING, NamedTuple
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Reading", "escaped", "raw_text", "shown", "signed", "unescaped", "value_texts"]
 

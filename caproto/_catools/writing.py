@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from .._errors import AccessError, CaprotoTimeoutError, DisconnectedError, ErrorResponseReceived
 from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType
 from .._protocol.status import CAStatus
+from .._typing import NamedTuple
 from ..threading.client import PV
 from .access import facts_of
 from .messages import say

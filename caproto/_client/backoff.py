@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import NamedTuple
 
 from .._addresses import Address
+from .._typing import NamedTuple
 
 #: Seconds between the beginnings of the first two circuits; then doubling.
 FIRST_PAUSE = 0.25

@@ -12,12 +12,13 @@ import os
 import weakref
 from collections.abc import Callable, Collection
 from types import CodeType, FunctionType, MethodType
-from typing import Final, NamedTuple
+from typing import Final
 
 from .. import _imports
 from .._errors import CaprotoKeyError, CaprotoTypeError
 from .._log import LogAllowance
 from .._numbers import counted
+from .._typing import NamedTuple
 
 Function = Callable[..., object]
 #: Returns a function, or None if it was garbage-collected.

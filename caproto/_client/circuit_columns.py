@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .._errors import CaprotoError, CaprotoValueError, DisconnectedError
 from .._protocol.circuit import VirtualCircuit
@@ -15,6 +15,7 @@ from .._protocol.framing import CIRCUIT_CONSTRUCTORS, split
 from .._protocol.id_ranges import IdRange
 from .._protocol.message import Message
 from .._protocol.roles import CLIENT
+from .._typing import NamedTuple
 from .interfaces import PV, ColumnSink, ColumnSubscriber
 from .routing import FollowUp, Routes
 

@@ -11,7 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from .._addresses import Address
 from .._errors import CaprotoError, DeadCircuitError, MessageError, RemoteProtocolError
@@ -32,7 +32,6 @@ from .._protocol.commands import (
 )
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, ECHO_VERSION
 from .._protocol.framing import UNLIMITED
-from .._protocol.id_ranges import IdRange
 from .._protocol.message import Payload
 from .._protocol.roles import CLIENT
 from .backoff import Loss
@@ -41,9 +40,9 @@ from .deliveries import Deliveries
 from .descriptions import CircuitState, describe_channel
 from .flow_control import FlowControl
 from .heartbeat import Action, Heartbeat
-from .interfaces import PV, CarriedChannel, ColumnSink, Subscription
+from .interfaces import PV, CarriedChannel, Subscription
 from .operations import NORMAL, NotSent, Operation
-from .routing import HANDLERS, REPLIES, FollowUp, Routes
+from .routing import HANDLERS, REPLIES, End, FollowUp, Routes, Unresponsive
 
 # Looked at for each request and each chunk received; members are slow to find.
 _CONNECTED = CircuitState.CONNECTED
@@ -53,25 +52,6 @@ _log = logging.getLogger(CIRCUIT_LOGGER)  # of all circuits: quicker to ask than
 
 #: A request that was composed, with the channel for which; None if it is not on this circuit.
 Composed = tuple[Operation, ClientChannel | None, Message | None]
-
-
-class Unresponsive(NamedTuple):
-    """What stops working when a server does not respond."""
-
-    pvs: list[PV]
-    operations: dict[int, Operation]
-    columns: list[tuple[IdRange, ColumnSink]]
-
-
-class End(NamedTuple):
-    """What was on a circuit that has ended."""
-
-    pvs: list[PV]
-    operations: dict[int, Operation]
-    loss: Loss
-    #: Whether it never was connected.
-    connecting: bool
-    columns: list[tuple[IdRange, ColumnSink]]
 
 
 class CircuitSession:

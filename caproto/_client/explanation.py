@@ -6,11 +6,11 @@ changes nothing and waits for nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from .._addresses import Address
 from .._environment import ClientConfiguration
 from .._numbers import counted
+from .._typing import NamedTuple
 from .backoff import Failure, Loss
 from .search_plan import SearchStatus
 from .tables import terminal_width

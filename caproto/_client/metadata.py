@@ -1,11 +1,10 @@
 """Metadata: what describes the values of a channel, and seldom changes."""
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .._protocol.channel_facts import ChannelFacts
 from .._protocol.dbr import LAYOUTS, ChannelType, DbrMetadata
 from .._protocol.text import decode_text
+from .._typing import NamedTuple
 from .tables import html_table, terminal_width, text_block
 
 #: The eight limits, in the order in which they are shown.

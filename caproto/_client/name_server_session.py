@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from logging import Logger
-from typing import Final, NamedTuple
+from typing import Final
 
 from .._addresses import Address
 from .._errors import MessageError, RemoteProtocolError
@@ -30,6 +30,7 @@ from .._protocol.commands import (
 from .._protocol.constants import DEFAULT_PROTOCOL_VERSION, TCP_SEARCH_VERSION
 from .._protocol.message import Payload
 from .._protocol.roles import CLIENT
+from .._typing import NamedTuple
 from .backoff import GOOD_TIME, doubled_pause
 from .heartbeat import Action, Heartbeat
 

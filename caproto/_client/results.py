@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from .. import _imports
 from .._errors import CaprotoError, CaprotoNotImplementedError
@@ -13,6 +13,7 @@ from .._protocol.message import TypedMessage
 from .._protocol.presentation import alarm_words, time_words
 from .._protocol.responses import value_words
 from .._protocol.timestamp import TimeStamp
+from .._typing import NamedTuple
 from .tables import html_table, shown_rows, terminal_width, text_table
 
 if TYPE_CHECKING:

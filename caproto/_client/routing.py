@@ -31,6 +31,8 @@ from .._protocol.commands import (
 )
 from .._protocol.framing import OversizedMessage
 from .._protocol.id_ranges import Block, IdRange
+from .._typing import NamedTuple
+from .backoff import Loss
 from .deliveries import Deliveries
 from .interfaces import PV, ColumnSink, Refusal, Subscription
 from .operations import NORMAL, Answer, Operation, too_large
@@ -38,6 +40,25 @@ from .operations import NORMAL, Answer, Operation, too_large
 #: Pause after a check for operations past their deadline, in seconds per operation. A check takes
 #: 0.1 us for each, so that checks take at most one percent of the time.
 EXPIRY_PAUSE = 1e-5
+
+
+class Unresponsive(NamedTuple):
+    """What stops working when a server does not respond."""
+
+    pvs: list[PV]
+    operations: dict[int, Operation]
+    columns: list[tuple[IdRange, ColumnSink]]
+
+
+class End(NamedTuple):
+    """What was on a circuit that has ended."""
+
+    pvs: list[PV]
+    operations: dict[int, Operation]
+    loss: Loss
+    #: Whether it never was connected.
+    connecting: bool
+    columns: list[tuple[IdRange, ColumnSink]]
 
 
 class FollowUp:

@@ -15,13 +15,14 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 from .._addresses import Address
 from .._protocol.broadcaster import extract_address
 from .._protocol.commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
 from .._protocol.constants import SERVER_PORT
 from .._protocol.message import Message
+from .._typing import NamedTuple
 from .beacons import BeaconTable, Verdict
 from .registration import Registration, RegistrationAction
 from .search_plan import Key, SearchDatagram, SearchPlan, SearchStatus

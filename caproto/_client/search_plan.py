@@ -40,11 +40,12 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from .._errors import CaprotoKeyError, CaprotoValueError
 from .._protocol.constants import MAX_SEARCH_DATAGRAM
 from .._protocol.text import encode_text
+from .._typing import NamedTuple
 
 __all__ = ["Key", "SearchDatagram", "SearchStatus", "SearchPlan", "SearchedName"]
 

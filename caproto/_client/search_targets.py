@@ -1,9 +1,8 @@
 """Where searches go, and what goes wrong there."""
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .._addresses import Address
+from .._typing import NamedTuple
 
 __all__ = ["SearchTargets"]
 

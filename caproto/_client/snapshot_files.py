@@ -4,10 +4,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._numbers import counted
+from .._typing import NamedTuple
 from .snapshot_columns import COLUMNS, SnapshotColumns
 from .snapshot_frames import (
     Parts,

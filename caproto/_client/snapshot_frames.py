@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .. import _errors
 from .._errors import CaprotoError, CaprotoNotImplementedError, CaprotoTypeError, CaprotoValueError
 from .._protocol.dbr import AlarmSeverity, AlarmStatus
+from .._typing import NamedTuple
 from .snapshot_columns import SnapshotColumns, plain_value
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Collection, Hashable, Iterable
-from typing import NamedTuple
 
 from .._addresses import Address
 from .._errors import CaprotoError
 from .._protocol.client_channel import ClientChannel
 from .._protocol.commands import EventAddRequest, event_payload
 from .._protocol.dbr import SubscriptionType
+from .._typing import NamedTuple
 from .arguments import DataType, Mask, check_count, check_data_type, check_mask, data_type_key
 from .callbacks import Callbacks, Entry, Function, call
 from .deliveries import Call, Target

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntFlag
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from .._errors import CaprotoNotImplementedError, CaprotoTypeError
 from .._protocol import names
+from .._typing import NamedTuple
 
 __all__ = [
     "ArrayFilter",

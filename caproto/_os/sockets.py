@@ -21,16 +21,23 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Final, Protocol
 
 from .._addresses import Address, warn
 from .._errors import CaprotoNetworkError
+from .._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final, Protocol
+
+    class Pollable(Protocol):
+        """A socket, or something that has one."""
+
+        def fileno(self) -> int: ...
 
 __all__ = [
     "READABLE",
     "WRITABLE",
     "Address",
-    "Pollable",
     "WakeUp",
     "abort",
     "bcast_socket",
@@ -52,12 +59,6 @@ LONGEST_SLEEP: Final = 1e6
 #: For `poll`. The values of POLLIN and POLLOUT, written out because Windows has no select.poll.
 READABLE: Final = 0x001
 WRITABLE: Final = 0x004
-
-
-class Pollable(Protocol):
-    """A socket, or something that has one."""
-
-    def fileno(self) -> int: ...
 
 
 @contextmanager

@@ -15,14 +15,15 @@ import sys
 from array import array
 from collections import UserList
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .. import _imports
 from .._errors import CaprotoRuntimeError, CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from .._typing import TYPE_CHECKING, NamedTuple
 from .constants import MAX_STRING_SIZE
 from .dbr import LAYOUTS, ChannelType, Layout
 
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
     _Numbers = array[Any]
     _Texts = UserList[bytes]
 else:
@@ -37,7 +38,7 @@ _MACHINE_ORDER = "<" if sys.byteorder == "little" else ">"
 #: The types of payloads.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 #: Makes an array of the payload of a message and its element count.
-Viewer = Callable[[Buffer, int], Any]
+Viewer: TypeAlias = "Callable[[Buffer, int], Any]"
 
 _CTRL_STRING, _TIME_STRING = LAYOUTS[ChannelType.CTRL_STRING], LAYOUTS[ChannelType.TIME_STRING]
 

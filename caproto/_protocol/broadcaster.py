@@ -10,7 +10,6 @@ clock, and it is not thread-safe.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from .._addresses import Address
 from .._errors import (
@@ -19,6 +18,7 @@ from .._errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
+from .._typing import TYPE_CHECKING
 from .commands import (
     DATAGRAM_COMMANDS,
     Beacon,

@@ -10,10 +10,10 @@ may have very many channels, so they are small. Like the circuit they are not th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Protocol, SupportsIndex
 
 from .._addresses import Address
 from .._errors import CaprotoTypeError, LocalProtocolError, ProtocolError
+from .._typing import TYPE_CHECKING
 from .channel_facts import DESCRIPTIVE_TYPES, UNKNOWN
 from .commands import EventAddRequest
 from .dbr import CHANNEL_TYPES, LAYOUTS, AccessRights, ChannelType
@@ -23,32 +23,34 @@ from .states import NEW_CHANNEL, OPEN_CHANNEL, Command
 from .text import check_encoding, encode_as
 from .type_names import resolve_data_type
 
+if TYPE_CHECKING:
+    from typing import ClassVar, Protocol, SupportsIndex
+
+    class Circuit(Protocol):
+        """A circuit, as its channels see it; see :class:`~caproto.VirtualCircuit`."""
+
+        priority: int | None
+        peer_version: int
+
+        @property
+        def address(self) -> Address:
+            """The peer."""
+
+        @property
+        def subscriptions(self) -> Mapping[int, EventAddRequest]:
+            """The live subscriptions, by their ids."""
+
+        def new_channel_id(self) -> int:
+            """Return a cid that no live channel of the circuit has."""
+
+        def new_ioid(self) -> int:
+            """Return an id that no live operation or subscription of the circuit has."""
+
+        def add_channel(self, channel: Channel) -> None:
+            """Register a new channel."""
+
 #: More ids than this are kept in a set: to change a long tuple takes long.
 _FEW = 8
-
-
-class Circuit(Protocol):
-    """A circuit, as its channels see it; see :class:`~caproto.VirtualCircuit`."""
-
-    priority: int | None
-    peer_version: int
-
-    @property
-    def address(self) -> Address:
-        """The peer."""
-
-    @property
-    def subscriptions(self) -> Mapping[int, EventAddRequest]:
-        """The live subscriptions, by their ids."""
-
-    def new_channel_id(self) -> int:
-        """Return a cid that no live channel of the circuit has."""
-
-    def new_ioid(self) -> int:
-        """Return an id that no live operation or subscription of the circuit has."""
-
-    def add_channel(self, channel: Channel) -> None:
-        """Register a new channel."""
 
 
 class Channel:

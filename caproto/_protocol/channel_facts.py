@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
+from .._typing import NamedTuple
 from .arrays import Buffer
 from .dbr import CHANNEL_TYPES, LAYOUTS, ChannelType, DbrMetadata
 from .text import decode_text

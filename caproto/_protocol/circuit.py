@@ -15,7 +15,6 @@ reading thread touches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from .._addresses import Address
 from .._errors import (
@@ -27,6 +26,7 @@ from .._errors import (
     RemoteProtocolError,
 )
 from .._numbers import counted
+from .._typing import TYPE_CHECKING
 from .channel import Channel
 from .circuit_rules import HANDLERS, CircuitRules, Handlers
 from .commands import (
@@ -60,6 +60,8 @@ from .replies import LAST_TYPE, Deviation
 from .roles import CLIENT, DISCONNECTED, SERVER, Role, State
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .._log import ObjectLogger
 
 #: Payloads up to this size (bytes) are joined with their neighbours; copying more costs more

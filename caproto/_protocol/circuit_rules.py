@@ -16,9 +16,9 @@ change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from .._errors import ProtocolError, RemoteProtocolError
+from .._typing import TYPE_CHECKING
 from .channel import Channel, add_subscription, drop_subscription
 from .channel_facts import facts_of_channel
 from .circuit_tables import CircuitTables
@@ -81,6 +81,9 @@ from .states import (
     STEADY,
 )
 from .status import CAStatus
+
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
 _LAST_NATIVE_TYPE = int(ChannelType.DOUBLE)
 #: Types above this carry units, limits or names of states.
@@ -439,7 +442,7 @@ class CircuitRules(CircuitTables):
             del self.pending[ioid]
 
 
-Handlers = dict[type, Callable[[CircuitRules, Any], None]]
+Handlers: TypeAlias = "dict[type, Callable[[CircuitRules, Any], None]]"
 
 #: Role of the sender -> class of the command -> handler, whichever end we are.
 HANDLERS: dict[Role, Handlers] = {

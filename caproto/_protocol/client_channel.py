@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import SupportsIndex
 
 from .._errors import CaprotoKeyError, CaprotoValueError
+from .._typing import TYPE_CHECKING
 from .channel import Channel
 from .commands import (
     ClearChannelRequest,
@@ -25,6 +25,9 @@ from .dbr import CHANNEL_TYPES, ChannelType, SubscriptionType
 from .headers import MARKER
 from .message import name_payload, u16, u32
 from .payload import encode
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
 
 _DEFAULT_MASK = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_ALARM
 _DEFAULT_EVENT = event_payload(0.0, 0.0, 0.0, _DEFAULT_MASK)

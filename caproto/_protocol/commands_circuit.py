@@ -5,10 +5,10 @@ See ``_commands``.
 from __future__ import annotations
 
 import struct
-from typing import SupportsIndex
 
 from .._errors import CaprotoTypeError, RemoteProtocolError
 from .._numbers import counted
+from .._typing import TYPE_CHECKING
 from .dbr import AccessRights
 from .headers import (
     ExtendedMessageHeader,
@@ -35,6 +35,9 @@ from .message import (
 )
 from .roles import REQUEST, RESPONSE
 from .status import CAStatus, status_from_number
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
 
 #: The access bits that have a meaning.
 _ACCESS = tuple(AccessRights(bits) for bits in range(4))

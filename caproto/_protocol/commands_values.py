@@ -5,9 +5,9 @@ See ``_commands``.
 from __future__ import annotations
 
 import struct
-from typing import SupportsIndex
 
 from .._errors import CaprotoValueError, RemoteProtocolError
+from .._typing import TYPE_CHECKING
 from .dbr import SubscriptionType
 from .message import (
     DataMessage,
@@ -23,7 +23,11 @@ from .presentation import wrapped
 from .responses import ValueResponse
 from .roles import REQUEST, RESPONSE
 from .status import CAStatus
-from .text import Printer
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
+
+    from .text import Printer
 
 #: The payload of an EventAddRequest: three unused limits, the mask, padding.
 _EVENT_MASK = struct.Struct(">fffHxx")

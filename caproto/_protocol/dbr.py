@@ -15,13 +15,18 @@ import math
 import re
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import CaprotoAttributeError, CaprotoTypeError, CaprotoValueError
+from .._typing import TYPE_CHECKING, NamedTuple
 from .constants import MAX_ENUM_STATES, MAX_ENUM_STRING_SIZE
 from .enums import ClosedIntEnum, OpenIntEnum, ReadableIntFlag
-from .text import Printer, decode_text, print_lines
+from .text import decode_text, print_lines
 from .timestamp import Moment, TimeStamp
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .text import Printer
 
 __all__ = [
     "AccessRights",

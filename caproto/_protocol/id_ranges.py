@@ -11,8 +11,8 @@ numpy is imported by those who make a range, not by those who ask whether there 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
 
+from .._typing import TYPE_CHECKING
 from .commands import (
     EventAddRequest,
     EventAddResponse,
@@ -26,6 +26,8 @@ from .headers import HEADER
 from .roles import Direction
 
 if TYPE_CHECKING:
+    from typing import ClassVar
+
     import numpy
     from numpy.typing import NDArray
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, SupportsIndex, TypeVar
 
 from .._addresses import Address
 from .._errors import CaprotoTypeError, CaprotoValueError, RemoteProtocolError
+from .._typing import TYPE_CHECKING
 from .channel_facts import UNKNOWN, ChannelFacts
 from .constants import MAX_NAME_SIZE, MAX_PRIORITY
 from .dbr import CHANNEL_TYPES, LAYOUTS, ChannelType, DbrMetadata
@@ -35,16 +35,18 @@ from .roles import Direction
 from .status import CAStatus, status_from_number
 from .text import decode_text, encode_text
 
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Protocol, SupportsIndex, TypeVar
+
+    AnyMessage = TypeVar("AnyMessage", bound="Message")
+
+    class HeaderField(Protocol):
+        """An attribute that reads one of the six numbers."""
+
+        def __get__(self, instance: Message, owner: type[Message] | None = None) -> int:
+            """Return the number."""
+
 Payload = bytes | memoryview
-
-AnyMessage = TypeVar("AnyMessage", bound="Message")
-
-
-class HeaderField(Protocol):
-    """An attribute that reads one of the six numbers."""
-
-    def __get__(self, instance: Message, owner: type[Message] | None = None) -> int:
-        """Return the number."""
 
 
 def header_field(index: int, meaning: str) -> HeaderField:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from reprlib import repr as short_repr
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from .. import _imports
 from .._errors import CaprotoTypeError, CaprotoValueError
+from .._typing import NamedTuple
 
 __all__ = [
     "ArraySection",

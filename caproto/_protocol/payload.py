@@ -17,15 +17,18 @@ from array import array
 from collections.abc import Callable, Sequence
 from ctypes import c_float
 from reprlib import repr as short_repr
-from typing import Any
 
 from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError, RemoteProtocolError
 from .._numbers import counted
+from .._typing import TYPE_CHECKING
 from . import arrays
 from .arrays import Buffer, short_payload, texts
 from .constants import MAX_STRING_SIZE
 from .dbr import CHANNEL_TYPES, LAYOUTS, ChannelType, DbrMetadata, Layout, TimeStamp
 from .text import decode_text, encode_text
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "data_view",

@@ -7,12 +7,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from .._typing import TYPE_CHECKING
 from .dbr import AlarmSeverity, AlarmStatus, ChannelType
 from .payload import shortest
 from .text import decode_text
 from .timestamp import TimeStamp
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "alarm_words", "array_words", "evaluable", "fill_lines", "html_of", "number_text",

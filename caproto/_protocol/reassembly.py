@@ -5,7 +5,9 @@ begins in the middle of connections.
 """
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from .._typing import NamedTuple
 
 #: Segments (and bytes) that wait for one that is missing. With more, it is given up.
 MOST_WAITING: Final = 256

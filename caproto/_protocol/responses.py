@@ -5,9 +5,8 @@ carries, and as its channel knew (units, names of states) when it came; nothing 
 """
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from .._errors import ReadError, RemoteProtocolError
+from .._typing import TYPE_CHECKING
 from .channel_facts import ChannelFacts
 from .dbr import LAYOUTS, ChannelType, Layout
 from .message import DataMessage
@@ -26,8 +25,13 @@ from .presentation import (
     wrapped,
 )
 from .status import CAStatus
-from .text import Printer, decode_text, print_lines
+from .text import decode_text, print_lines
 from .timestamp import TimeStamp
+
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
+
+    from .text import Printer
 
 __all__ = ["EnumValue", "ValueResponse", "value_words"]
 

@@ -5,7 +5,12 @@ Members are singletons: compare them with ``is``.
 from __future__ import annotations
 
 import enum
-from typing import Final
+
+from .._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 __all__ = [
     "AWAIT_CREATE_CHAN_RESPONSE",

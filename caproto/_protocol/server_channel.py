@@ -1,8 +1,7 @@
 """The server's end of a channel: it composes responses."""
 from __future__ import annotations
 
-from typing import SupportsIndex
-
+from .._typing import TYPE_CHECKING
 from .channel import Channel
 from .commands import (
     AccessRightsResponse,
@@ -19,6 +18,9 @@ from .commands import (
 )
 from .constants import DEFAULT_PROTOCOL_VERSION
 from .status import CAStatus
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
 
 
 class ServerChannel(Channel):

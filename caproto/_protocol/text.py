@@ -6,24 +6,26 @@ printed and stored. Such a text remembers where it came from, and is sent as the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from .._errors import CaprotoValueError
+from .._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Printer(Protocol):
+        """What IPython hands to ``_repr_pretty_``."""
+
+        def text(self, text: str, /) -> object:
+            """Print *text*."""
+
+        def break_(self) -> object:
+            """Begin a new line."""
 
 __all__ = [
-    "Latin1Text", "Printer", "check_encoding", "decode_text", "encode_as", "encode_text",
+    "Latin1Text", "check_encoding", "decode_text", "encode_as", "encode_text",
     "print_lines",
 ]
-
-
-class Printer(Protocol):
-    """What IPython hands to ``_repr_pretty_``."""
-
-    def text(self, text: str, /) -> object:
-        """Print *text*."""
-
-    def break_(self) -> object:
-        """Begin a new line."""
 
 
 def print_lines(printer: Printer, lines: Iterable[str]) -> None:

@@ -12,15 +12,16 @@ import math
 import re
 from collections.abc import Callable
 from time import time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .._errors import CaprotoTypeError, CaprotoValueError
 from .._numbers import is_real, whole
+from .._typing import TYPE_CHECKING, NamedTuple
 from .constants import EPICS_EPOCH
 
 if TYPE_CHECKING:
     from datetime import datetime
     from types import ModuleType
+    from typing import Any, TypeAlias
 
     import numpy
 

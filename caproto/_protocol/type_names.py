@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import operator
-from typing import SupportsIndex
 
 from .._errors import CaprotoValueError
+from .._typing import TYPE_CHECKING
 from .dbr import CHANNEL_TYPES, FAMILIES, ChannelType, field_types, native_type, native_types
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
 
 __all__ = ["resolve_data_type"]
 

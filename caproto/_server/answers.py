@@ -5,8 +5,6 @@ about, and what messages the client can take; it returns the message.
 """
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .._errors import CaprotoError, Forbidden, SkipWrite
 from .._log import CHANNEL_LOGGER, adapter
 from .._protocol.commands import (
@@ -26,6 +24,7 @@ from .._protocol.headers import MARKER
 from .._protocol.message import Message
 from .._protocol.payload import payload_size
 from .._protocol.status import CAStatus
+from .._typing import NamedTuple
 from .conversions import Elements
 from .directory import View
 from .open_channel import OpenChannel

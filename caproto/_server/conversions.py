@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeGuard, overload
+from typing import Any, Protocol, TypeGuard, overload
 
 from .._errors import CaprotoValueError
 from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType
 from .._protocol.text import Latin1Text, decode_text, encode_text
+from .._typing import NamedTuple
 
 __all__ = [
     "CONVERTERS",

@@ -27,7 +27,7 @@ the ``clock`` of each `ChannelData`; nothing else depends on time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from .._errors import CaprotoKeyError, CaprotoValueError, RemoteProtocolError
 from .._log import CHANNEL_LOGGER, adapter
@@ -75,6 +75,7 @@ from .._protocol.headers import MARKER, MessageHeader
 from .._protocol.message import Message, Payload
 from .._protocol.roles import SERVER
 from .._protocol.status import CAStatus
+from .._typing import NamedTuple
 from .answers import (
     Reach,
     call_getter,

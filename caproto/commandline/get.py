@@ -4,16 +4,17 @@ Linked as ``caget`` it calls itself so in its messages.
 """
 from __future__ import annotations
 
-import sys
-
-from .._catools.entry import TYPE_CHECKING, entry
+from .._catools.entry import entry
+from .._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from .._catools.options import Options
     from .._catools.program import Tool
     from .._catools.settings import Settings
 
-__all__ = ["main"]
+__all__ = ["main", "script"]
 
 
 def _work(settings: Settings, names: list[str]) -> int:
@@ -80,5 +81,13 @@ def _tool() -> Tool:
 main = entry(_tool)
 
 
+def script() -> NoReturn:
+    """Run the tool as the whole of a process, which it ends."""
+    status = main()
+    from .._catools.program import end_process
+
+    end_process(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import sys
 
-from .._catools.entry import TYPE_CHECKING, entry
+from .._catools.entry import entry
+from .._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .._catools.program import Tool

@@ -12,7 +12,7 @@ It needs dpkt: ``pip install 'caproto[shark]'``. ``caproto-shark`` is the same a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from .._addresses import Address
 from .._environment import ClientConfiguration
@@ -33,6 +33,7 @@ from .._protocol.framing import CIRCUIT_CONSTRUCTORS, Framer, read_datagram
 from .._protocol.headers import HEADER
 from .._protocol.reassembly import Gap, Reassembly
 from .._protocol.roles import CLIENT, SERVER, Role
+from .._typing import NamedTuple
 
 __all__ = ["Seen", "shark"]
 

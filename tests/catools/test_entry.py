@@ -31,7 +31,7 @@ def test_before_that_nothing_is_imported_that_takes_long(tool):
     )
     assert {*done.stdout.split()} == {
         "__future__", "caproto", "caproto._errors", "caproto._faces", "caproto._imports",
-        "caproto._catools", "caproto._catools.entry", "caproto.commandline",
+        "caproto._typing", "caproto._catools", "caproto._catools.entry", "caproto.commandline",
         f"caproto.commandline.{tool}",
     }
 

@@ -187,3 +187,29 @@ def test_messages_that_cannot_be_written_change_no_status(redirection):
         stdout=subprocess.PIPE, timeout=60, env=clean_environ(),
     )
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("threads", ["", "import threading"], ids=["at once", "as usual"])
+def test_the_end_of_a_process(threads):
+    """It keeps the status, all output, and what is to be done at the exit."""
+    code = f"""if True:
+        import atexit
+        {threads}
+        from caproto._catools.program import end_process
+        atexit.register(print, "functions", flush=True)
+        print("output", end=" ")
+        end_process(7)
+        """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "output functions\n", "")
+
+
+def test_the_end_of_a_process_waits_for_threads():
+    code = """if True:
+        import threading, time
+        from caproto._catools.program import end_process
+        threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+        end_process(0)
+        """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "thread\n", "")

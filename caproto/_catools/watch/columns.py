@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..._typing import NamedTuple
 from .cells import fit
 from .rows import CONNECTED, Row
 from .sparkline import sparkline

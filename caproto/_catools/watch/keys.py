@@ -1,7 +1,7 @@
 """Keys: what each does; the table, its help and the manual have them from here."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..._typing import NamedTuple
 
 __all__ = ["KEYS", "Key", "help_text", "key_line"]
 

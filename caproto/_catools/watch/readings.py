@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..._client.metadata import Metadata
 from ..._errors import CaprotoError
@@ -11,6 +11,7 @@ from ..._protocol.dbr import LAYOUTS, ChannelType
 from ..._protocol.payload import elements_of, shortest
 from ..._protocol.presentation import alarm_words, number_text, reads_as_text
 from ..._protocol.text import decode_text
+from ..._typing import NamedTuple
 from ..settings import Settings
 from ..values import Reading, signed, value_texts
 from .cells import printable

@@ -12,7 +12,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from ... import _locks
 from ..._client.registration import RegistrationAction
@@ -27,6 +26,7 @@ from ..._os.sockets import Address, WakeUp
 from ..._protocol.broadcaster import Broadcaster
 from ..._protocol.commands import Message, SearchResponse
 from ..._protocol.roles import CLIENT
+from ..._typing import NamedTuple
 from .. import _waiting
 from .._service_thread import ServiceThread
 from .._transport import Waker, serve_socket

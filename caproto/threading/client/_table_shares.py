@@ -5,7 +5,7 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy
 
@@ -16,6 +16,7 @@ from ..._protocol.columns import fits_short_header
 from ..._protocol.constants import EXTENDED_HEADER_VERSION
 from ..._protocol.dbr import AccessRights
 from ..._protocol.payload import payload_size
+from ..._typing import NamedTuple
 from ._circuit import ClientCircuit
 from ._home import ClientPV
 

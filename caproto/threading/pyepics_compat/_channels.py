@@ -13,13 +13,14 @@ import functools
 import logging
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ... import _locks
 from ..._client.arguments import check_names
 from ..._errors import CaprotoError, CaprotoTimeoutError
 from ..._protocol.client_channel import ClientChannel
 from ..._protocol.dbr import AccessRights
+from ..._typing import NamedTuple
 from ..client import PV as ClientPV
 from ..client import Batch, Context
 from ._values import Known, decode, type_name, type_number
