@@ -293,7 +293,7 @@ class Framer:
             return self._view[:self._skip]
         if self._fields is not None:
             return memoryview(self._body)[self._received:]
-        return self._view[self._filled:]
+        return self._view[self._filled:] if self._filled else self._view
 
     def buffer_updated(self, nbytes: int) -> list[Message]:
         """Return the commands that *nbytes* more bytes in the buffer complete, in order.
@@ -324,6 +324,9 @@ class Framer:
             )
         except RemoteProtocolError as error:
             self.error = error
+            return commands
+        if start == len(data):  # nearly always
+            self._filled = 0
             return commands
         rest = data[start:]
         self._skip = max(0, start - len(data))
