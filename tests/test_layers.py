@@ -142,7 +142,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threading.client._table_monitors",
         "threading.client._table_operations",
     ),
-    ("threading.client._pv",),
+    ("threading.client._pv", "threading.client._table_reads", "threading.client._table_writes"),
     (
         "threading.client._batch",
         "threading.client._ensure_connected",

@@ -46,8 +46,9 @@ from .._waiting import Deadline
 from ._home import Home
 from ._pv import PV
 from ._table_monitors import Live, LiveCallback, Recording, TableMonitor
-from ._table_operations import read_columns, write_columns
+from ._table_reads import read_columns
 from ._table_shares import Shares
+from ._table_writes import write_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

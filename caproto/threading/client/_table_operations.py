@@ -1,24 +1,23 @@
-"""How a table is read and written: by columns where it can be, and the rest PV by PV.
+"""ColumnOperation: the requests of one read or write of a table, by columns.
 
 Importing this module imports numpy.
 """
 from __future__ import annotations
 
 import functools
-from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy
 
 from ..._client.arguments import waited
 from ..._client.circuit_columns import ColumnRequest
 from ..._client.circuit_session import CircuitSession
-from ..._client.column_requests import ColumnRead, ColumnRequests
-from ..._client.columns import Form, Rows, TableForm
+from ..._client.column_requests import ColumnRequests
+from ..._client.columns import Rows
 from ..._client.descriptions import CircuitState
-from ..._client.operations import NORMAL, Operation, Read, Write, failure, no_reply, refusal
+from ..._client.operations import Read, Write, failure, no_reply, refusal
 from ..._client.pvs import carrier_of
 from ..._errors import (
     CaprotoError,
@@ -26,299 +25,15 @@ from ..._errors import (
     ContextDisconnectedError,
     DisconnectedError,
 )
-from ..._protocol.columns import payloads_of
-from ..._protocol.commands import (
-    ReadNotifyRequest,
-    WriteNotifyRequest,
-    WriteNotifyResponse,
-    WriteRequest,
-)
-from ..._protocol.message import DataMessage
-from .._waiting import Alarm, Deadline, OneShot, Waiter
+from .._waiting import Alarm, Deadline, OneShot
 from ._circuit import ClientCircuit
-from ._gathering import GatheredRead, GatheredWrite, Gathering
 from ._home import ClientPV, home_of
-from ._sending import Sending, send_all
-from ._table_shares import Share, Shares
+from ._table_shares import Share
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 
-def read_columns(
-    form: TableForm,
-    pvs: Sequence[ClientPV],
-    shares: tuple[Sequence[Share], Rows],
-    lock: RLock,
-    deadline: Deadline,
-) -> tuple[ColumnRead, dict[str, CaprotoError]]:
-    """Read each PV of a table.
-
-    What can be read now is read by columns, with one round trip for each circuit. The others, and
-    those that are lost with their circuits, are read one by one as their PVs get connected.
-
-    Returns
-    -------
-    read : ColumnRead
-        With the columns.
-    errors : dict of str to CaprotoError
-        Why there is no value for some names.
-    """
-    read = ColumnRead(form, lock)
-    errors: dict[str, CaprotoError] = {}
-    columns = ColumnOperation(read, pvs, "read", deadline)
-    try:
-        rest = columns.send(shares, _reads)
-        if not len(rest):
-            columns.wait()
-        single = SingleReads(read, form, pvs, deadline)
-        if len(rest) or single.awaited and not deadline.expired:
-            errors = single.run(rest.tolist())
-    finally:  # also after a Ctrl-C
-        late = columns.stop()
-    errors.update(columns.errors(late))
-    return read, errors
-
-
-class SingleReads:
-    """Reads of a table that cannot be made by columns, or were lost with their circuits.
-
-    Parameters
-    ----------
-    read : ColumnRead
-        What is under way by columns.
-    form, pvs, deadline
-        As for `read_columns`.
-    """
-
-    def __init__(
-        self, read: ColumnRead, form: TableForm, pvs: Sequence[ClientPV], deadline: Deadline
-    ) -> None:
-        self._read = read
-        self._form = form
-        self._pvs = pvs
-        self._deadline = deadline
-        self._rows: list[int] = []
-
-    def run(self, rows: Sequence[int]) -> dict[str, CaprotoError]:
-        """Read these rows, and those that are lost meanwhile, until all columns have come.
-
-        Returns
-        -------
-        dict of str to CaprotoError
-            Why there is no value for some names.
-        """
-        outcomes = Gathering(self._deadline, self).run(self._reads(rows))
-        errors: dict[str, CaprotoError] = {}
-        for row, outcome in zip(self._rows, outcomes, strict=True):
-            if isinstance(outcome, DataMessage):
-                problem = self._take(row, outcome)
-            else:
-                assert isinstance(outcome, CaprotoError)
-                problem = outcome
-            if problem is not None:
-                errors[self._form.names[row]] = problem
-        return errors
-
-    def _take(self, row: int, response: DataMessage) -> CaprotoError | None:
-        """Take a value; return why it cannot be."""
-        try:
-            self._read.columns.store_one(row, response)
-        except CaprotoError as error:
-            return failure(self._pvs[row], "read", error, response.sender_address)
-        return None
-
-    def _reads(self, rows: Sequence[int]) -> list[GatheredRead]:
-        self._rows += rows
-        forms = [(row, self._form.of(row).data_type) for row in rows]
-        return [
-            GatheredRead(self._pvs[row], None, self._deadline, data_type, self._form.count)
-            for row, data_type in forms
-        ]
-
-    # ---- what its Gathering asks; see `Others`
-
-    @property
-    def awaited(self) -> bool:
-        """Whether some rows are to come by columns, or were lost and not read again yet."""
-        return bool(self._read.left or self._read.lost_rows)
-
-    def lost(self, waiter: Waiter) -> list[GatheredRead]:
-        """Repeat those that were lost, until the deadline: a read changes nothing."""
-        return [] if self._deadline.expired else self._reads(self._read.take_lost(waiter))
-
-
-def write_columns(
-    form: TableForm,
-    pvs: Sequence[ClientPV],
-    shares: Shares,
-    parts: Sequence[tuple[Form, Rows, NDArray[Any]]],
-    wait: bool,
-    lock: RLock,
-    deadline: Deadline,
-) -> tuple[NDArray[numpy.bool_], dict[str, CaprotoError]]:
-    """Write values to rows of a table; each is sent once at most.
-
-    Parameters
-    ----------
-    form, pvs, lock, deadline
-        As for `read_columns`.
-    shares : Shares
-    parts : sequence of (Form, rows, values)
-        What to write.
-    wait : bool
-        Whether to wait for the confirmations.
-
-    Returns
-    -------
-    ok : numpy.ndarray of bool
-    errors : dict of str to CaprotoError
-    """
-    written = ColumnRequests(len(form), lock)
-    command = WriteNotifyRequest.ID if wait else WriteRequest.ID
-    asked = numpy.zeros(len(form), numpy.bool_)
-    places = numpy.zeros(len(form), numpy.intp)  # of the value of each row, in its part
-    for _, rows, _ in parts:
-        asked[rows] = True
-        places[rows] = numpy.arange(len(rows))
-
-    def compose(share: Share) -> list[ColumnRequest]:
-        return [
-            ColumnRequest(command, one.plain, one.count, sids[there], rows[there],
-                          payloads_of(values[places[rows[there]]], one.plain))
-            for one, rows, sids in share.parts
-            for form_of_values, _, values in parts
-            if form_of_values is one
-            for there in (asked[rows],)
-            if there.any()
-        ]  # fmt: skip
-
-    columns = ColumnOperation(
-        written, pvs, "write", deadline, replies=wait, most=MOST_WRITES if wait else None
-    )
-    try:
-        rest = columns.send(shares.now(), compose)
-        late_rows = {pvs[row]: row for row in rest.tolist() if asked[row]}
-
-        def write(late: Sequence[ClientPV]) -> tuple[set[ClientPV], set[ClientPV]]:
-            rows = numpy.array(sorted(late_rows[pv] for pv in late), numpy.intp)
-            usable, others = shares.among(rows)
-            again = columns.send((usable, others[:0]), compose)
-            return {pvs[row] for row in others.tolist()}, {pvs[row] for row in again.tolist()}
-
-        errors = _write_late(
-            [_write(pv, parts, row, wait, deadline) for pv, row in late_rows.items()],
-            write if wait else None, deadline,
-        )  # fmt: skip
-        columns.wait()
-    finally:  # also after a Ctrl-C
-        late = columns.stop()
-    errors.update(columns.errors(late))
-    ok = asked
-    for name in errors:
-        ok[form.index[name]] = False
-    return ok, errors
-
-
-def _write_late(
-    writes: Sequence[GatheredWrite],
-    by_columns: ByColumns | None,
-    deadline: Deadline,
-) -> dict[str, CaprotoError]:
-    """Write to PVs that are not connected yet, or may not be written; return the errors.
-
-    With *by_columns* and confirmations, or without both.
-    """
-    if by_columns is not None:
-        gathering = Gathering(deadline)
-        gathering.sending = LateWrites(deadline, gathering, by_columns)
-        outcomes = gathering.run(writes)
-        return {
-            write.pv.name: outcome
-            for write, outcome in zip(writes, outcomes, strict=True)
-            if isinstance(outcome, CaprotoError)
-        }
-    return {
-        operation.pv.name: error.with_traceback(None)
-        for operation, error in send_all(writes, deadline)
-    }
-
-
-#: The outcome of a write that goes by columns; what becomes of it is seen there.
-_BY_COLUMNS = WriteNotifyResponse.from_wire((WriteNotifyResponse.ID, 0, 0, 0, NORMAL, 0), b"")
-
-
-#: Writes to some PVs by columns, and waits while too many writes are under way. Returns those for
-#: which it cannot be done, and those for which it is to be done again, because channels changed.
-ByColumns: TypeAlias = Callable[[Sequence[ClientPV]], tuple[set[ClientPV], set[ClientPV]]]
-
-
-class LateWrites(Sending):
-    """Sends writes to PVs that get connected: by columns, so that they are counted.
-
-    Parameters
-    ----------
-    deadline : Deadline
-    gathering : Gathering
-        Collects the outcomes of those that cannot be sent, because the server does not allow it.
-    by_columns : ByColumns
-    """
-
-    def __init__(
-        self,
-        deadline: Deadline,
-        gathering: Gathering,
-        by_columns: ByColumns,
-    ) -> None:
-        super().__init__(deadline, gathering.finish, gathering.awaited)
-        self._gathering = gathering
-        self._by_columns = by_columns
-
-    def _send(self, requests: Sequence[Operation]) -> None:
-        # Before: those that get connected meanwhile are not for the others.
-        connected = {request.pv for request in requests if request.pv.connected}
-        others, again = self._by_columns([request.pv for request in requests])
-        alone = []
-        for request in requests:
-            if request.pv in again:
-                self.again(request)
-            elif request.pv not in others:
-                self._gathering.finish(request, _BY_COLUMNS)
-            elif request.pv in connected:
-                alone.append(request)
-            else:
-                self._add(request)
-        super()._send(alone)
-
-
-def _write(
-    pv: ClientPV,
-    parts: Sequence[tuple[Form, Rows, NDArray[Any]]],
-    row: int,
-    wait: bool,
-    deadline: Deadline,
-) -> GatheredWrite:
-    """Make the write of one row, in the type in which it would go by columns."""
-    for form, rows, values in parts:
-        place = int(numpy.searchsorted(rows, row))
-        if place < len(rows) and rows[place] == row:
-            value = values[place]
-            # A number or bytes of Python, which are quick to encode; or an array.
-            data = value if value.ndim else value.item()
-            return GatheredWrite(pv, None, deadline, data, form.plain, form.count, wait)
-    raise KeyError(row)
-
-
-def _reads(share: Share) -> list[ColumnRequest]:
-    return [
-        ColumnRequest(ReadNotifyRequest.ID, form.data_type, form.count, sids, rows)
-        for form, rows, sids in share.parts
-    ]
-
-
-#: Writes of tables that may await their completion on one circuit. An IOC queues at most 2,000
-#: completions in all (``callbackQueueSize``), and forgets those beyond.
-MOST_WRITES = 1000
 #: How many must be finished before more are sent. All that may be under way are sent at once: in
 #: four parts, 1,000 take 25 % longer.
 PART = 250
