@@ -91,6 +91,13 @@ class CircuitColumns:
                 self._circuit.add_range(one)
             self._send(compose(command, data_type, count, sids, first, payloads))
 
+    def foresee(self, sink: ColumnSink) -> None:
+        """Prepare for the replies to writes that were just sent for *sink*."""
+        from .._protocol.columns import foresee
+
+        for one in self._of(sink):
+            foresee(one)
+
     def writes(self) -> tuple[int, list[ColumnSink]]:
         """Count the writes whose confirmation is to come; return also who waits for them."""
         numbers = [

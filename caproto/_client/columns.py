@@ -440,7 +440,7 @@ def check_values(
             array, every = _array(values), (len(form), *element)
         if array.shape not in ((), element, every):
             raise _wrong_shape(array.shape, form)
-        if array.shape == every and not form.mixed:
+        if array.shape == every and not form.mixed and len(chosen) < len(form):
             array = array[chosen]  # the others may be anything
         array, shape = _converted(array, one), (len(chosen), *element)
         yield one, chosen, array if array.shape == shape else numpy.broadcast_to(array, shape)

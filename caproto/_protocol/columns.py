@@ -33,13 +33,11 @@ if TYPE_CHECKING:
 _COMMANDS = frozenset({EventAddRequest.ID, ReadNotifyRequest.ID, WriteNotifyRequest.ID})
 #: The status of a success, as it is in memory.
 _NORMAL = numpy.frombuffer(b"\0\0\0\1", "=u4")[0]
-#: Requests as they are composed here.
-_REQUEST = (
-    ("command", ">u2"), ("size", ">u2"), ("data_type", ">u2"), ("data_count", ">u2"),
-    ("sid", ">u4"), ("id", ">u4"),
-)  # fmt: skip
+#: Messages as they are composed here; ``head`` has what is the same in all: the command, the size
+#: of the payload, data type and count.
+_MESSAGE = (("head", "V8"), ("parameter1", ">u4"), ("id", ">u4"))
 #: What the long header of large requests has in addition.
-_LONG_REQUEST = (*_REQUEST, ("long_size", ">u4"), ("long_count", ">u4"))
+_LONG_MESSAGE = (*_MESSAGE, ("long_size", ">u4"), ("long_count", ">u4"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -111,6 +109,12 @@ def split_columns(
     """
     if not ranges:
         return split(data, constructors, empty_constructors, sender, out, limit)
+    for one in ranges:
+        if one.foreseen:
+            block = _foreseen_block(data, one, sender)
+            if block is not None:
+                out.append(block)
+                return HEADER.size * len(block.offsets), HEADER.size
     unpack, total = HEADER.unpack_from, len(data)
     done = start = 0  # what was appended, and what was looked at
     while start + 16 <= total:
@@ -149,6 +153,29 @@ def split_columns(
     tail = data[done:] if done else data
     begun, needed = split(tail, constructors, empty_constructors, sender, out, limit)
     return done + begun, needed
+
+
+def foresee(one: IdRange) -> None:
+    """Compose the replies to writes that come if all goes well; while the server works on them.
+
+    To compare what comes with them takes a tenth of the time of taking it apart.
+    """
+    if fits_short_header(0, one.data_count):
+        normal = numpy.full(one.size, 1, numpy.uint32)
+        one.foreseen = requests(one.command, one.data_type, one.data_count, normal, one.first)
+
+
+def _foreseen_block(data: bytes, one: IdRange, sender: Address | None) -> Block | None:
+    """Make a block of *data* if it holds the foreseen replies that come next, and only those."""
+    whole = len(data) & -HEADER.size
+    if not whole or not one.foreseen.startswith(data[:whole], one.seen):
+        one.foreseen = b""  # others have come in between, or in another order
+        return None
+    offsets = numpy.arange(one.seen // HEADER.size, (one.seen + whole) // HEADER.size)
+    one.seen += whole
+    records = numpy.frombuffer(data, f"V{HEADER.size}", len(offsets))
+    fields = (one.command, 0, one.data_type, one.data_count)
+    return _block(one, records, offsets, fields, sender)
 
 
 def _run(data: bytes, start: int, size: int) -> tuple[Records, Ids]:
@@ -246,18 +273,23 @@ def requests(
     """
     size = 0 if payloads is None else payloads.dtype.itemsize
     long = not fits_short_header(size, data_count)
-    block = numpy.empty(len(sids), _request_type(long, size))
+    block = numpy.empty(len(sids), _message_type(long, size))
     if payloads is not None:
         block["payload"] = payloads
-    block["command"], block["data_type"] = command, data_type
     if long:
-        block["size"], block["data_count"] = MARKER, 0
+        block["head"] = _head(command, MARKER, data_type, 0)
         block["long_size"], block["long_count"] = size, data_count
     else:
-        block["size"], block["data_count"] = size, data_count
-    block["sid"] = sids
+        block["head"] = _head(command, size, data_type, data_count)
+    block["parameter1"] = sids
     block["id"] = numpy.arange(first, first + len(sids))
     return block.tobytes()
+
+
+@functools.lru_cache(maxsize=64)
+def _head(command: int, size: int, data_type: int, data_count: int) -> numpy.void:
+    head: numpy.void = numpy.void(HEADER.pack(command, size, data_type, data_count, 0, 0)[:8])
+    return head
 
 
 def fits_short_header(size: int, data_count: int) -> bool:
@@ -266,10 +298,10 @@ def fits_short_header(size: int, data_count: int) -> bool:
 
 
 @functools.lru_cache
-def _request_type(long: bool, size: int) -> numpy.dtype[Any]:
-    """Return the type of a request with a payload of *size* bytes."""
+def _message_type(long: bool, size: int) -> numpy.dtype[Any]:
+    """Return the type of a message with a payload of *size* bytes."""
     payload = [("payload", f"V{size}")] if size else []
-    return numpy.dtype([*(_LONG_REQUEST if long else _REQUEST), *payload])
+    return numpy.dtype([*(_LONG_MESSAGE if long else _MESSAGE), *payload])
 
 
 def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:
@@ -282,6 +314,8 @@ def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:
         A plain type.
     """
     wire = numpy.ascontiguousarray(values, LAYOUTS[data_type].dtype)
+    if wire.ndim == 1 and not wire.itemsize % 8:
+        return wire.view(f"V{wire.itemsize}")
     raw = wire.view(numpy.uint8).reshape(len(wire), -1)
     padding = -raw.shape[1] % 8
     if padding:

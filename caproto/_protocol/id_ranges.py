@@ -79,6 +79,10 @@ class IdRange:
         The numbers of the commands that answer.
     closed : bool
         Whether its circuit has forgotten it.
+    foreseen : bytes
+        The replies that will come if all goes well; see ``columns.foresee``. Empty if not known.
+    seen : int
+        How many bytes of them have come.
     lost : list of int
         Positions of requests whose channel is gone; `take_lost` empties it.
     """
@@ -90,10 +94,12 @@ class IdRange:
         "data_count",
         "data_type",
         "first",
+        "foreseen",
         "live",
         "lost",
         "replies",
         "rows",
+        "seen",
         "sids",
         "size",
         "used",
@@ -115,6 +121,8 @@ class IdRange:
         self.live: NDArray[numpy.bool_] = numpy.zeros(size, numpy.bool_)
         self.replies = _REPLIES[command]
         self.closed = False
+        self.foreseen = b""
+        self.seen = 0
         self.lost: list[int] = []
         self._by_sid: dict[int, int] | None = None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy
 
@@ -29,10 +28,6 @@ from .._waiting import Alarm, Deadline, OneShot
 from ._circuit import ClientCircuit
 from ._home import ClientPV, home_of
 from ._table_shares import Share
-
-if TYPE_CHECKING:
-    pass
-
 
 #: How many must be finished before more are sent. All that may be under way are sent at once: in
 #: four parts, 1,000 take 25 % longer.
@@ -150,6 +145,11 @@ class ColumnOperation:
                 if not sink.wait_for(alarm, max(sink.left - finished, 0)):
                     return True
         return alarm.wait(self._deadline.remaining())
+
+    def foresee(self) -> None:
+        """Prepare for the replies to writes, while the servers work on them."""
+        for circuit in self._circuits:
+            circuit.act(lambda session: session.columns.foresee(self._requests), self._deadline)
 
     def wait(self) -> None:
         """Wait until all have been answered, or for the deadline."""

@@ -6,27 +6,19 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..._client.circuit_columns import ColumnRequest
 from ..._client.column_requests import ColumnRead
 from ..._client.columns import Rows, TableForm
 from ..._client.operations import failure
-from ..._errors import (
-    CaprotoError,
-)
-from ..._protocol.commands import (
-    ReadNotifyRequest,
-)
+from ..._errors import CaprotoError
+from ..._protocol.commands import ReadNotifyRequest
 from ..._protocol.message import DataMessage
 from .._waiting import Deadline, Waiter
 from ._gathering import GatheredRead, Gathering
 from ._home import ClientPV
 from ._table_operations import ColumnOperation
 from ._table_shares import Share
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_columns(

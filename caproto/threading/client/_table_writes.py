@@ -14,15 +14,9 @@ from ..._client.circuit_columns import ColumnRequest
 from ..._client.column_requests import ColumnRequests
 from ..._client.columns import Form, Rows, TableForm
 from ..._client.operations import NORMAL, Operation
-from ..._errors import (
-    CaprotoError,
-)
+from ..._errors import CaprotoError
 from ..._protocol.columns import payloads_of
-from ..._protocol.commands import (
-    WriteNotifyRequest,
-    WriteNotifyResponse,
-    WriteRequest,
-)
+from ..._protocol.commands import WriteNotifyRequest, WriteNotifyResponse, WriteRequest
 from .._waiting import Deadline
 from ._gathering import GatheredWrite, Gathering
 from ._home import ClientPV
@@ -65,29 +59,18 @@ def write_columns(
     """
     written = ColumnRequests(len(form), lock)
     command = WriteNotifyRequest.ID if wait else WriteRequest.ID
-    asked = numpy.zeros(len(form), numpy.bool_)
-    places = numpy.zeros(len(form), numpy.intp)  # of the value of each row, in its part
-    for _, rows, _ in parts:
-        asked[rows] = True
-        places[rows] = numpy.arange(len(rows))
+    values = Values(form, parts)
 
     def compose(share: Share) -> list[ColumnRequest]:
-        return [
-            ColumnRequest(command, one.plain, one.count, sids[there], rows[there],
-                          payloads_of(values[places[rows[there]]], one.plain))
-            for one, rows, sids in share.parts
-            for form_of_values, _, values in parts
-            if form_of_values is one
-            for there in (asked[rows],)
-            if there.any()
-        ]  # fmt: skip
+        return values.requests(share, command)
 
     columns = ColumnOperation(
         written, pvs, "write", deadline, replies=wait, most=MOST_WRITES if wait else None
     )
     try:
         rest = columns.send(shares.now(), compose)
-        late_rows = {pvs[row]: row for row in rest.tolist() if asked[row]}
+        columns.foresee()
+        late_rows = {pvs[row]: row for row in rest.tolist() if values.asked[row]}
 
         def write(late: Sequence[ClientPV]) -> tuple[set[ClientPV], set[ClientPV]]:
             rows = numpy.array(sorted(late_rows[pv] for pv in late), numpy.intp)
@@ -99,14 +82,56 @@ def write_columns(
             [_write(pv, parts, row, wait, deadline) for pv, row in late_rows.items()],
             write if wait else None, deadline,
         )  # fmt: skip
+        ok = values.asked
         columns.wait()
     finally:  # also after a Ctrl-C
         late = columns.stop()
     errors.update(columns.errors(late))
-    ok = asked
     for name in errors:
         ok[form.index[name]] = False
     return ok, errors
+
+
+class Values:
+    """The values that are to be written, by form.
+
+    Parameters
+    ----------
+    form : TableForm
+    parts : sequence of (Form, rows, values)
+
+    Attributes
+    ----------
+    asked : numpy.ndarray of bool
+        Which rows are to be written.
+    """
+
+    def __init__(
+        self, form: TableForm, parts: Sequence[tuple[Form, Rows, NDArray[Any]]]
+    ) -> None:
+        self._form = form
+        self._parts = parts
+        self.asked: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
+        for _, rows, _ in parts:
+            self.asked[rows] = True
+
+    def requests(self, share: Share, command: int) -> list[ColumnRequest]:
+        """Make the requests for the PVs of one circuit."""
+        requests = []
+        for form, rows, sids in share.parts:
+            for form_of_values, asked, values in self._parts:
+                if form_of_values is not form:
+                    continue
+                if not len(rows) == len(asked) == len(self._form):  # not all of the table
+                    there = self.asked[rows]
+                    rows, sids = rows[there], sids[there]
+                    values = values[numpy.searchsorted(asked, rows)]
+                if len(rows):
+                    payloads = payloads_of(values, form.plain)
+                    requests.append(
+                        ColumnRequest(command, form.plain, form.count, sids, rows, payloads)
+                    )
+        return requests
 
 
 def _write_late(
