@@ -13,6 +13,7 @@ import caproto as ca
 from caproto import CLIENT, SERVER, ChannelType, RemoteProtocolError, VirtualCircuit
 from caproto._protocol.columns import (
     cancellations,
+    foresee,
     least_size,
     payloads_of,
     record_type,
@@ -104,6 +105,47 @@ def test_a_breach_of_the_protocol_ends_both_at_the_same_message(before, fault, a
     ranges = [a_range(1, 0, 10), a_range(15, 12, 10), a_range(19, 22, 10)]
     data = before + fault + after
     assert by_id(take_apart(data, ranges, [])) == by_id(take_apart(data, [], []))
+
+
+def confirmations(start: int, stop: int) -> bytes:
+    return b"".join(message(19, number, b"") for number in range(start, stop))
+
+
+first_ones = st.integers(0, 10).map(lambda stop: confirmations(0, stop))
+last_ones = st.integers(0, 10).map(lambda start: confirmations(start, 10))
+
+
+@given(st.one_of(st.just(b""), stream), first_ones, st.one_of(st.just(b""), stream), last_ones,
+       stream, st.lists(st.integers(0, 1 << 12), max_size=6))  # fmt: skip
+def test_foreseen_replies_are_the_same_messages(before, first, between, rest, after, cuts):
+    data = before + first + between + rest + after
+    writes = a_range(19, 0, 10)
+    foresee(writes)
+    together = take_apart(data, [writes, a_range(15, 12, 10)], cuts)
+    assert by_id(together) == by_id(take_apart(data, [], []))
+
+
+@pytest.mark.parametrize("cuts", [[], [80], [83], [16, 32, 100]])
+def test_foreseen_replies_are_blocks(cuts):
+    """In whatever pieces they come; and the ids after those that came before."""
+    writes = a_range(19, 7, 10)
+    foresee(writes)
+    data = confirmations(7, 17)
+    blocks = take_apart(data, [writes], cuts)
+    assert all(isinstance(one, Block) for one in blocks) and len(blocks) == len(cuts) + 1
+    assert [n for one in blocks for n in one.offsets.tolist()] == [*range(10)]
+    for one in blocks:
+        assert one.fields[5] == 7 + one.offsets[0]
+        one.settle()
+        assert len(one.offsets) == len(one.records)
+    assert not writes.live.any() and writes.seen == len(data)
+
+
+def test_nothing_is_foreseen_of_messages_with_long_headers():
+    many = IdRange(19, 0, 70_000, 1, 2)
+    many.fill(np.zeros(2, np.uint32), np.arange(2))
+    foresee(many)
+    assert many.foreseen == b""
 
 
 def recorded(session: str) -> list[bytes]:
