@@ -116,6 +116,10 @@ class SnapshotColumns:
                     f"{counted(len(names), 'name')}, but {counted(len(column), 'element')}"
                 )
             column.flags.writeable = False
+        if not callable(errors) and not isinstance(errors, Mapping):
+            raise CaprotoTypeError(
+                f"errors must be a mapping of names to errors, or callable, not {errors!r}"
+            )
         if values.dtype == object:
             for value in values:
                 if isinstance(value, numpy.ndarray):

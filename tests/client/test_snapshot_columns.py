@@ -66,6 +66,13 @@ def test_a_list_of_names_becomes_a_tuple():
         TableSnapshot("n", **columns, errors={})
 
 
+@pytest.mark.parametrize("wrong", [[1], None, 5, "n0"])
+def test_errors_that_are_no_mapping_are_refused(wrong):
+    columns = {name: getattr(snapshot([1.0]), name) for name in COLUMNS}
+    with pytest.raises(CaprotoTypeError, match="errors must be a mapping of names to errors"):
+        TableSnapshot(("n0",), **columns, errors=wrong)
+
+
 def test_arrays_among_objects_are_read_only_too():
     snap = snapshot(objects(1.5, numpy.array([1, 2])))
     for value in (snap.values[1], snap["n1"], snap.to_dict()["n1"]):
