@@ -14,6 +14,7 @@ from ..threading.client._gathering import Outcome, read_each
 from .access import facts_of, not_found, start
 from .extras import Extras
 from .forms import Form, form_of
+from .messages import say
 from .monitoring import wait_for
 from .options import UsageError
 from .reasons import connect_some
@@ -57,7 +58,9 @@ def get(settings: Settings, extras: Extras, names: list[str]) -> int:
         if extras.condition:
             return wait_for(context, names, settings, extras, form)
         pvs, missing = usable_pvs(context, names, settings, extras, form)
-        samples, errors = read_samples([pv for pv in pvs if pv not in missing], settings)
+        connected = [pv for pv in pvs if pv not in missing]
+        shown = settings.exact and extras.output != "lines"
+        samples, errors = read_samples(connected, settings, with_metadata=shown)
         found = iter(samples)
         for place, pv in enumerate(pvs):
             if pv in missing:
@@ -97,9 +100,11 @@ def report_missing(missing: Mapping[PV, CaprotoError], form: Form) -> None:
 
 
 def read_samples(
-    pvs: Sequence[PV], settings: Settings, event: str = "value"
+    pvs: Sequence[PV], settings: Settings, event: str = "value", with_metadata: bool = False
 ) -> tuple[list[Sample], list[CaprotoError]]:
     """Read PVs and their metadata, all at once.
+
+    If metadata cannot be read, only that is missing; *with_metadata* it is an error, too.
 
     Returns
     -------
@@ -117,20 +122,31 @@ def read_samples(
         count = min(settings.count or room, room) if padded or settings.count else None
         wanted += [(pv, ("control", 1)), (pv, (sampled_type(native, settings), count))]
     outcomes = read_each(wanted, deadline)
+    controls, values = outcomes[::2], outcomes[1::2]
     samples = [
         _sample(pv, control, outcome, event)
-        for pv, control, outcome in zip(pvs, outcomes[::2], outcomes[1::2])
+        for pv, control, outcome in zip(pvs, controls, values)
     ]
-    return samples, [outcome for outcome in outcomes[1::2] if isinstance(outcome, CaprotoError)]
+    errors = [outcome for outcome in values if isinstance(outcome, CaprotoError)]
+    if with_metadata:
+        for pv, control, outcome in zip(pvs, controls, values):
+            if isinstance(control, CaprotoError) and isinstance(outcome, DataMessage):
+                say(f"{pv.name}: its metadata: {_text(pv, control)}")
+                errors.append(control)
+    return samples, errors
 
 
 def _sample(pv: PV, control: Outcome, outcome: Outcome, event: str) -> Sample:
     native, room = facts_of(pv)
     host = host_of(pv)
     if not isinstance(outcome, DataMessage):
-        text = str(outcome).removeprefix(f"{pv.name!r}: ")
-        return Sample(pv.name, "error", None, native, room, host=host, text=text)
+        return Sample(pv.name, "error", None, native, room, host=host, text=_text(pv, outcome))
     about = Metadata()
     if isinstance(control, DataMessage) and LAYOUTS[control.data_type].family == "control":
         about = metadata_from(control.metadata)
     return Sample(pv.name, event, Reading.from_response(outcome), native, room, about, host)
+
+
+def _text(pv: PV, outcome: Outcome) -> str:
+    """Return what an error says, without the name, which stands before it."""
+    return str(outcome).removeprefix(f"{pv.name!r}: ")

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+import caproto as ca
+from tests.harness.fake_server import FakeServer
 from tests.harness.ioc_process import clean_environ
 
 
@@ -55,6 +57,29 @@ def test_statuses(ioc, call):
     ):
         words = [ioc.pv(one) if one in ("double", "noaccess") else one for one in arguments]
         assert call("get", *words, ioc=ioc).status == status, arguments
+
+
+def test_metadata_that_cannot_be_read_are_an_error_where_all_must_be_exact(call):
+    """Otherwise they are missing: the value is there."""
+
+    def refuse(connection, command):
+        if command.data_type == ca.ChannelType.CTRL_DOUBLE:
+            status = ca.CAStatus.ECA_GETFAIL
+            connection.send(
+                ca.ReadNotifyResponse([0.0], command.data_type, 1, status, command.ioid)
+            )
+        else:
+            connection.server.usual(connection, command)
+
+    with FakeServer({"x": 2.5}) as server:
+        server.on[ca.ReadNotifyRequest] = refuse
+        done = call("get", "--json", "x", ioc=server)
+        assert (done.status, done.err, done.objects[0]["value"]) == (0, "", 2.5)
+        done = call("get", "--json", "--strict", "x", ioc=server)
+        assert (done.status, done.objects[0]["value"]) == (2, 2.5)
+        assert done.err.startswith("x: its metadata: ") and "ECA_GETFAIL" in done.err
+        done = call("get", "--strict", "x", ioc=server)  # which shows none
+        assert (done.status, done.err) == (0, "")
 
 
 def test_what_is_wrong_in_the_environment_is_said_once(ioc, call, monkeypatch, caplog):
