@@ -206,12 +206,17 @@ def _shown(value: object) -> str:
     return str(getattr(value, "name", value))
 
 
+def _is_in(message: str, value: object) -> bool:
+    """Tell whether a message has this fact already; a name must be in quotes there."""
+    return (repr(value) if isinstance(value, str) else _shown(value)) in message
+
+
 class LogFormatter(logging.Formatter):
     """One line per record, the context before the message.
 
     ``[D 20:01:02.123 ch] x 10.0.0.3:5064 --->>> ReadNotifyRequest(…)``
 
-    The name of a PV that the message has in quotes is not repeated.
+    What the message has already is not repeated: the name of a PV in quotes, an address.
 
     Parameters
     ----------
@@ -262,11 +267,13 @@ class LogFormatter(logging.Formatter):
 
     def _own_line(self, record: logging.LogRecord, start: str, end: str) -> str:
         message = super().format(record)
-        label = self._label(record, start, end)
         values = [getattr(record, fact, None) for fact in self.FACTS]
-        if repr(values[0]) in message:
-            values[0] = None  # the name is in the message, for handlers of other kinds
-        return " ".join([label, *(_shown(value) for value in values if value), message])
+        # Messages have names and addresses, too, for handlers of other kinds.
+        facts = [_shown(value) for value in values if value and not _is_in(message, value)]
+        return self._joined(self._label(record, start, end), facts, message)
+
+    def _joined(self, label: str, facts: list[str], message: str) -> str:
+        return " ".join([label, *facts, message])
 
     def _label(self, record: logging.LogRecord, start: str, end: str) -> str:
         return (
@@ -276,7 +283,7 @@ class LogFormatter(logging.Formatter):
 
 
 class _MessageFormatter(LogFormatter):
-    """One line per record, as a message of a program: ``caproto-get: x was lost``."""
+    """One line per record, as a message of a program: ``caproto-get: x: Not sent: …``."""
 
     FACTS = ("pv", "their_address")
 
@@ -286,6 +293,9 @@ class _MessageFormatter(LogFormatter):
 
     def _label(self, record: logging.LogRecord, start: str, end: str) -> str:
         return f"{self._program}:"
+
+    def _joined(self, label: str, facts: list[str], message: str) -> str:
+        return super()._joined(label, [f"{' '.join(facts)}:"] if facts else [], message)
 
 
 if TYPE_CHECKING:

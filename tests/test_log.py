@@ -24,6 +24,7 @@ from caproto._log import (
     LogFormatter,
     PVFilter,
     RoleFilter,
+    _MessageFormatter,
     adapter,
     color_logs,
     config_caproto_logging,
@@ -300,6 +301,19 @@ def test_the_loggers_at_debug_are_known_while_they_live() -> None:
 def test_a_line_names_the_pv_once(message: str, line: str) -> None:
     text = LogFormatter().format(record(msg=message, pv="x:y"))
     assert text.partition("] ")[2] == line
+
+
+@pytest.mark.parametrize(("message", "line"), [
+    ("Lost connection to 10.0.0.1:5064", "Lost connection to 10.0.0.1:5064"),
+    ("The server responds again", "10.0.0.1:5064{colon} The server responds again"),
+    ("'x' failed", "10.0.0.1:5064{colon} 'x' failed"),
+    ("Not sent", "x 10.0.0.1:5064{colon} Not sent"),
+])
+def test_a_line_names_the_server_once(message: str, line: str) -> None:
+    pv = "x" if "x" in line else None
+    facts = record(msg=message, their_address=("10.0.0.1", 5064), pv=pv)
+    assert LogFormatter().format(facts).partition("] ")[2] == line.format(colon="")
+    assert _MessageFormatter("get").format(facts) == "get: " + line.format(colon=":")
 
 
 class Failing(logging.Handler):

@@ -196,7 +196,7 @@ class NameServer:
     def _report(self) -> None:
         problem = self._session.take_report()
         if problem:
-            self._log.warning("The name server is not available: %s", problem)
+            _log_problem(self._log, self.address, problem)
 
     def _resume_at(self) -> float | None:
         """When to connect again; None if never."""
@@ -204,6 +204,10 @@ class NameServer:
             return None
         with self._lock:
             return _waiting.now() + self._session.pause()
+
+
+def _log_problem(log: Logger, address: Address, problem: str) -> None:
+    log.warning("The name server %s:%d is not available: %s", *address, problem)
 
 
 def _serve(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> None:
@@ -266,9 +270,7 @@ class NameServers:
                 problem = describe(error)
                 if problem != self._failures.get(address):
                     self._failures[address] = problem
-                    self._log.warning(
-                        "The name server %s:%d is not available: %s", *address, problem
-                    )
+                    _log_problem(self._log, address, problem)
             else:
                 self._running[address] = server
                 self._failures.pop(address, None)
