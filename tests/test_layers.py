@@ -60,7 +60,6 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "_client.announcements",
-        "_client.explanation",
         "_client.interfaces",
         "_client.metadata",
         "_client.results",
@@ -74,7 +73,12 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.snapshot_difference",
         "_client.snapshot_frames",
     ),
-    ("_client.routing", "_client.snapshot_files", "_client.subscriptions"),
+    (
+        "_client.explanation",
+        "_client.routing",
+        "_client.snapshot_files",
+        "_client.subscriptions",
+    ),
     ("_client.table_snapshot",),
     ("_client.circuit_columns", "_client.columns", "_client.info"),
     ("_client.column_requests", "_client.table_state"),

@@ -15,20 +15,29 @@ from .interfaces import PV, Refusal, Subscription
 
 
 class CircuitState(enum.Enum):
-    """The states of a circuit; each value, followed by the address, describes it."""
+    """The states of a circuit, in words."""
 
-    CONNECTING = "connecting to"
-    CONNECTED = "connected to"
-    UNRESPONSIVE = "no response from"
-    CLOSING = "closing the circuit to"
-    DEAD = "disconnected from"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    UNRESPONSIVE = "no response"
+    CLOSING = "closing the circuit"
+    DEAD = "disconnected"
+
+
+_AWAY = (CircuitState.UNRESPONSIVE, CircuitState.DEAD)
+
+
+def describe_circuit(state: CircuitState, address: Address) -> str:
+    """Describe a circuit in *state* to this *address*."""
+    host, port = address
+    return f"{state.value} {'from' if state in _AWAY else 'to'} {host}:{port}"
 
 
 def describe_channel(state: CircuitState, channel: ClientChannel) -> str:
     """Describe the state of *channel*, on a circuit in *state*."""
     host, port = channel.circuit.address
     if state is not CircuitState.CONNECTED:
-        return f"{state.value} {host}:{port}"
+        return describe_circuit(state, channel.circuit.address)
     if channel.states[CLIENT] is MUST_CLOSE:
         return "idle"  # and about to leave the circuit
     if channel.states[CLIENT] is CLOSED:

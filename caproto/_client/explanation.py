@@ -12,6 +12,7 @@ from .._environment import ClientConfiguration
 from .._numbers import counted
 from .._typing import NamedTuple
 from .backoff import Failure, Loss
+from .descriptions import CircuitState, describe_circuit
 from .search_plan import SearchStatus
 from .tables import terminal_width
 
@@ -47,7 +48,7 @@ class CircuitReport(NamedTuple):
     """The circuit that has the PV."""
 
     address: Address
-    #: 'connecting to', 'connected to', 'no response from' ...
+    #: 'connecting', 'connected', 'no response', 'closing the circuit' or 'disconnected'.
     state: str
     #: Seconds since the server sent anything.
     last_heard: float
@@ -183,8 +184,8 @@ class Explanation(NamedTuple):
 
     @staticmethod
     def _circuit_lines(circuit: CircuitReport) -> Iterator[str]:
-        host, port = circuit.address
-        yield f"{circuit.state} {host}:{port}, last heard {circuit.last_heard:.1f} s ago"
+        text = describe_circuit(CircuitState(circuit.state), circuit.address)
+        yield f"{text}, last heard {circuit.last_heard:.1f} s ago"
         operations = counted(circuit.operations, "operation")
         yield f"protocol 4.{circuit.version}, {operations} without reply"
         if circuit.backlog or circuit.pauses:
@@ -280,12 +281,15 @@ def _refused(report: Explanation) -> bool:
 
 
 def _unresponsive(report: Explanation) -> bool:
-    return report.circuit is not None and report.circuit.state == "no response from"
+    circuit = report.circuit
+    return circuit is not None and circuit.state == CircuitState.UNRESPONSIVE.value
 
 
 def _not_created(report: Explanation) -> bool:
     circuit = report.circuit
-    return circuit is not None and not circuit.created and circuit.state == "connected to"
+    if circuit is None or circuit.created:
+        return False
+    return circuit.state == CircuitState.CONNECTED.value
 
 
 def _no_access(report: Explanation) -> bool:

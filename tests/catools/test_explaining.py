@@ -21,6 +21,7 @@ def test_for_programs(ioc, call):
     assert missing["destinations"] == [{"address": f"127.0.0.1:{ioc.port}", "error": None}]
     assert missing["hints"] and missing["reason"].startswith("not connected: searching")
     assert found["connected"] and found["circuit"]["access"] == "READ|WRITE"
+    assert found["circuit"]["state"] == "connected"
     assert found["host"] == f"127.0.0.1:{ioc.port}" and found["reason"] is None
 
 

@@ -52,10 +52,15 @@ class FakePV:
     log = LOG
 
 
-@pytest.mark.parametrize("state", [s for s in CircuitState if s is not CircuitState.CONNECTED])
-def test_without_a_circuit_that_works_there_is_nothing_else_to_say(state, channel):
+@pytest.mark.parametrize("state, words", [
+    (CircuitState.CONNECTING, "connecting to"),
+    (CircuitState.UNRESPONSIVE, "no response from"),
+    (CircuitState.CLOSING, "closing the circuit to"),
+    (CircuitState.DEAD, "disconnected from"),
+])
+def test_without_a_circuit_that_works_there_is_nothing_else_to_say(state, words, channel):
     create(channel)
-    assert describe_channel(state, channel) == f"{state.value} 10.0.0.1:5064"
+    assert describe_channel(state, channel) == f"{words} 10.0.0.1:5064"
 
 
 def test_a_channel_from_its_creation_to_its_end(channel):

@@ -28,7 +28,7 @@ def search(**changes) -> SearchReport:
 
 
 CIRCUIT = CircuitReport(
-    address=SERVER, state="connected to", last_heard=1.0, version=13, operations=2, backlog=0,
+    address=SERVER, state="connected", last_heard=1.0, version=13, operations=2, backlog=0,
     pauses=0, created=True, rights="READ",
 )
 

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from ..._addresses import Address
 from ..._client.circuit_session import CircuitSession
-from ..._client.descriptions import CircuitState
+from ..._client.descriptions import CircuitState, describe_circuit
 from ..._client.interfaces import PV, Subscription
 from ..._client.operations import Operation
 from ..._numbers import counted
@@ -161,10 +161,10 @@ class VirtualCircuitManager:
             self._circuit.join(CLOSE_TIME)
 
     def __repr__(self) -> str:
-        host, port = self.address
-        routes = self._circuit.session.routes
+        session = self._circuit.session
+        routes = session.routes
         return (
-            f"<VirtualCircuitManager: {self._circuit.session.state.value} {host}:{port}, "
+            f"<VirtualCircuitManager: {describe_circuit(session.state, self.address)}, "
             f"priority {self.circuit.priority}, {counted(len(routes.pvs), 'PV')}, "
             f"{counted(len(routes.subscriptions), 'subscription')}>"
         )
