@@ -15,13 +15,13 @@ from reprlib import repr as short_repr
 from .._errors import CaprotoValueError
 from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.dbr import ChannelType
-from .._protocol.text import encode_text
+from .._protocol.text import decode_text, encode_text
 from .number_forms import JsonNumber
-from .values import unescaped
+from .values import escaped, unescaped
 
 __all__ = [
     "JSON_KINDS", "checked_string", "checked_text", "element_from_json", "number_from_word",
-    "state_number", "unknown_state",
+    "state_number", "state_with_name", "unknown_state",
 ]
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,99}|0[xX][0-9a-fA-F]{1,99})", re.ASCII)
@@ -140,8 +140,12 @@ def checked_text(word: str) -> bytes:
             )
     raw = unescaped(word)
     if b"\0" in raw:
-        raise CaprotoValueError(f"{short_repr(word)} has a zero byte, where receivers would cut it")
+        raise _cut_at_zero(word)
     return raw
+
+
+def _cut_at_zero(text: str) -> CaprotoValueError:
+    return CaprotoValueError(f"{short_repr(text)} has a zero byte, where receivers would cut it")
 
 
 def checked_string(word: str) -> bytes:
@@ -166,10 +170,38 @@ def _check_size(text: str, raw: bytes) -> None:
 
 def unknown_state(word: str, states: Sequence[str]) -> CaprotoValueError:
     """Make the error about a state that a PV does not have."""
-    known = ", ".join(filter(None, states))
+    known = ", ".join(_shown(name) for name in states if name)
     return CaprotoValueError(
         f"{short_repr(word)} is not a state" + (f"; there are {known}" if known else "")
     )
+
+
+def state_with_name(word: str, states: Sequence[str], escapes: bool = False) -> int | None:
+    """Return the number of the state of this name; None if there is none.
+
+    Parameters
+    ----------
+    word : str
+        The name as it is, or as JSON has it; not empty, which is no name.
+    states : sequence of str
+        The names of the states; surrogates stand for bytes that are not UTF-8.
+    escapes : bool
+        Whether *word* may also have escape sequences, as the tools print them.
+    """
+    if not word:
+        return None
+    forms = [states, [_shown(name) for name in states]]
+    if escapes:
+        forms.append([escaped(encode_text(name)) for name in states])
+    for names in forms:
+        if word in names:
+            return names.index(word)
+    return None
+
+
+def _shown(name: str) -> str:
+    """Write the name of a state as JSON has it: Latin-1 if it is not UTF-8."""
+    return decode_text(encode_text(name))
 
 
 def state_number(number: int, states: Sequence[str]) -> int:
@@ -197,7 +229,10 @@ def state_number(number: int, states: Sequence[str]) -> int:
 def _text(value: object, native: ChannelType, states: Sequence[str]) -> object:
     if not isinstance(value, str):
         return None
-    _check_size(value, encode_text(value))
+    raw = encode_text(value)
+    if b"\0" in raw:
+        raise _cut_at_zero(value)
+    _check_size(value, raw)
     return value
 
 
@@ -213,9 +248,10 @@ def _real(value: object, native: ChannelType, states: Sequence[str]) -> object:
 
 def _state(value: object, native: ChannelType, states: Sequence[str]) -> object:
     if isinstance(value, str):
-        if not value or value not in states:
+        state = state_with_name(value, states)
+        if state is None:
             raise unknown_state(value, states)
-        return states.index(value)
+        return state
     number = _number(value, native, states)
     return None if number is None else state_number(int(number), states)
 

@@ -205,7 +205,8 @@ def _constant(node: ast.Constant) -> Part:
 def _name(node: ast.Name) -> Part:
     name = node.id
     if name not in NAMES and name not in _CONSTANTS:
-        raise SyntaxError(f"there is no {name!r}; there are {', '.join((*NAMES, *_CONSTANTS))}")
+        known = ", ".join((*NAMES, *_CONSTANTS))
+        raise SyntaxError(f"there is no {name!r}; there are {known}, and texts stand in quotes")
     return lambda facts: facts[name]
 
 

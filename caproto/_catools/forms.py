@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from .._client.metadata import LIMITS
+from .._protocol.text import encode_text
 from .._protocol.timestamp import TimeStamp
 from .extras import Extras
 from .lines import coloured, line_of, name_column
@@ -23,6 +23,7 @@ from .settings import Settings
 from .template import Template
 from .times import UNDEFINED, Stamps
 from .typenames import native_name
+from .values import shown
 
 __all__ = ["Form", "form_of", "json_line", "json_object"]
 
@@ -82,9 +83,11 @@ class Lines:
         words = [name_column(sample.name, self._settings)]
         if sample.arrival is not None:
             words.append(self._write(sample.arrival))
-        stars = "" if sample.event == "metadata" else "*** "
-        colour = 0 if sample.event == "metadata" or not self._settings.colour else _INVALID
-        return self._settings.separator.join([*words, coloured(stars + sample.text, colour)])
+        if sample.event == "metadata":
+            note = shown(encode_text(sample.text), self._settings)
+        else:
+            note = coloured(f"*** {sample.text}", _INVALID if self._settings.colour else 0)
+        return self._settings.separator.join([*words, note])
 
 
 class Json:
@@ -188,9 +191,6 @@ def form_of(settings: Settings, extras: Extras) -> Form:
     UsageError
         The template cannot be read, or the separator cannot be one of CSV.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Whatever a locale says: texts may be anything, also bytes that are no UTF-8.
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     return _FORMS[extras.output](settings, extras)
 
 

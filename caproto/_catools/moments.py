@@ -58,6 +58,12 @@ def check_time_format(form: str, option: str = "--time-format") -> None:
 def _zone(name: str) -> tzinfo | None:
     """Return a time zone; None for that of this host."""
     if name == "local":
+        try:
+            datetime.now().astimezone()
+        except ValueError:
+            raise UsageError(
+                "the time zone of this host (TZ) is a day or more from UTC; use --time-zone"
+            ) from None
         return None
     from zoneinfo import ZoneInfo
 
@@ -97,7 +103,10 @@ def stamp_writer(extras: Extras, form: str = "") -> Callable[[TimeStamp], str]:
 def _with_posix_seconds(form: str, time: datetime) -> str:
     """Replace ``%s``, for which `strftime` takes any time for one of this host's zone."""
     seconds = str(math.floor(time.timestamp()))
-    return re.sub("%(.)", lambda found: seconds if found[1] == "s" else found[0], form)
+    # With a flag or a width, which the system's may have, too.
+    return re.sub(
+        r"%([-_0^#+]*\d*)(.)", lambda found: seconds if found[2] == "s" else found[0], form
+    )
 
 
 def moment(stamp: TimeStamp, zone: tzinfo | None) -> datetime:

@@ -130,6 +130,7 @@ class _Watch:
 
     def samples(self) -> Iterator[Sample]:
         """Yield samples until an end is reached, and then what is wrong."""
+        is_exact = self._settings.exact and self._condition is None
         waiting = True
         while not (self._is_over or self._end.expired):
             ends = (self._end.remaining(), self._patience.remaining() if waiting else None)
@@ -139,7 +140,9 @@ class _Watch:
             if waiting and not self._is_over and self._patience.expired:
                 waiting = False
                 yield from self._not_found()
-        is_exact = self._settings.exact and self._condition is None
+            if is_exact and self._extras.updates and self._none_can_come():
+                self._note_problems()
+                return
         has_all_updates = self._is_over
         if has_all_updates and is_exact:
             yield from self._others()
@@ -151,6 +154,9 @@ class _Watch:
             yield from self._too_late()
         if is_exact:
             yield from self._disconnected()
+        self._note_problems()
+
+    def _note_problems(self) -> None:
         self.errors += [
             ReadError(f"{name}: {self._problems[name]}")
             for name in self._problems if name in self._without_value
@@ -265,21 +271,28 @@ class _Watch:
         known = self._missing | self._problems.keys()
         return [name for name in self._places if name in self._without_value - known]
 
+    def _none_can_come(self) -> bool:
+        """Whether each PV is missing, or sends no updates."""
+        return self._without_value == self._places.keys() and not self._silent()
+
     def _without_any_value(self) -> Iterator[Sample]:
         return self._fail(dict.fromkeys(self._silent(), "no value has come"), ReadError)
 
     def _unmet(self, limit: str) -> Iterator[Sample]:
         """Report of which PVs the condition was not true within a limit."""
-        condition, reasons = self._condition, {}
+        condition, reasons, lost = self._condition, {}, {}
         assert condition is not None
         for place, name in enumerate(self._names):
-            sample = self.newest.get(place)
+            sample, text = self.newest.get(place), f"{condition.text!r} was not true within {limit}"
             try:
-                if sample is None or not condition.holds(sample, self._settings):
-                    reasons[name] = f"{condition.text!r} was not true within {limit}"
+                if sample is None and name not in self._without_value:
+                    lost[name] = f"{text}, and it is disconnected"
+                elif sample is None or not condition.holds(sample, self._settings):
+                    reasons[name] = text
             except Failed as failure:
                 reasons[name] = str(failure)
-        return self._fail(reasons, CaprotoTimeoutError)
+        yield from self._fail(reasons, CaprotoTimeoutError)
+        yield from self._fail(lost, DisconnectedError)
 
     def _disconnected(self) -> Iterator[Sample]:
         """Report the PVs that were connected, and are not at the end."""

@@ -153,6 +153,8 @@ def sample_value(sample: Sample, settings: Settings) -> Value | None:
         return decode_text(bytes(elements).partition(b"\0")[0])
     if reading.native is ChannelType.STRING:
         values: list[Scalar] = [decode_text(text) for text in elements]
+        if sample.room == 1 and not values:  # an empty text of a long string
+            return ""
     elif reading.native is ChannelType.FLOAT:
         values = [float(shortest(number)) for number in elements]
     else:

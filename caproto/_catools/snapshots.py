@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy
 from numpy.typing import NDArray
 
+from .._client.operations import Write
 from .._errors import CaprotoError
 from .._protocol.commands import ReadNotifyResponse
 from ..threading._waiting import Deadline
@@ -64,6 +65,17 @@ class SnapshotClient:
             errors.update(results.errors)
             self._progress.show("writing", done, len(connected))
         self._progress.clear()
+        return errors
+
+    def refused(self, values: Mapping[str, object]) -> dict[str, CaprotoError]:
+        """Return what would keep connected PVs from being written before anything is sent."""
+        errors: dict[str, CaprotoError] = {}
+        for pv, value in zip(self._context.get_pvs(*values), values.values(), strict=True):
+            if pv.channel is not None:
+                try:
+                    Write(pv, None, Deadline(None), value, None, None, False).compose(pv.channel, 0)
+                except CaprotoError as error:
+                    errors[pv.name] = error
         return errors
 
     def _connect(self, names: Sequence[str]) -> dict[str, CaprotoError]:

@@ -100,9 +100,11 @@ def _restore(client: SnapshotClient, request: _Request) -> int:
     changes = present.select(readable).diff(saved.select(readable), **request.tolerances())
     names = readable if "all" in request.given else changes.names
     if "dry-run" in request.given:
+        errors = client.refused({name: saved[name] for name in names})
         print(_text(changes))
-        print(f"{len(names)} of {len(saved)} PVs would be written")
-        return int(len(readable) < len(saved))
+        _report(errors)
+        print(f"{len(names) - len(errors)} of {len(saved)} PVs would be written")
+        return int(bool(errors) or len(readable) < len(saved))
     errors = client.write({name: saved[name] for name in names})
     print(_text(changes))  # after the write, which a reader that has gone does not prevent
     _report(errors)

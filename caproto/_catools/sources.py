@@ -149,7 +149,14 @@ def _without_comment(words: list[str]) -> list[str]:
 
 
 def _check_name(name: str, line: _Line) -> None:
-    """Raise UsageError for a line of CSV. In braces, those of a filter, a name may have commas."""
+    """Raise UsageError for a line of CSV, or of a list of JSON.
+
+    In braces, those of a filter, a name may have commas.
+    """
+    if name.startswith(("[{", '["')) or name == "[":
+        raise UsageError(
+            f"{line.place}: this is a list of JSON; each of its objects must have a line of its own"
+        )
     if "," in name.partition("{")[0]:
         raise UsageError(
             f"{line.place}: {name!r} has a comma: a line is NAME or NAME VALUE, with blanks, or "

@@ -78,7 +78,7 @@ def _written(content: object, form: str) -> str:
     _Misfit
         The format is not one for its type.
     """
-    kind, conversions = _KINDS[type(content)]
+    kind, conversions = _KINDS[str if isinstance(content, str) else type(content)]
     if form[-1:].isalpha() and form[-1] not in conversions:
         raise _Misfit(form, kind)
     try:

@@ -28,7 +28,7 @@ class Braces(NamedTuple):
         ------
         UsageError
         """
-        for digits in re.findall("[0-9]+", self.form):
+        for digits in re.findall(r"\d+", self.form):
             if len(digits) > _MOST_DIGITS:
                 raise UsageError(
                     f"--format: {{{self.field}:{self.form}}}: widths and precisions have at most "

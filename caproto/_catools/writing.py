@@ -91,11 +91,17 @@ def _states(pv: PV, words: Sequence[str], settings: Settings, exact: bool) -> Da
     names = state_names(pv, settings)
     numbers: list[float] = []
     if exact:
-        from .exact_values import state_number, unknown_state
+        from .exact_values import state_number, state_with_name, unknown_state
     for word in words:
-        # With --strict an empty word, perhaps of a variable that is not set, names no state.
-        if settings.enum_input != "number" and word in names and (word or not exact):
-            numbers.append(names.index(word))
+        state: int | None = None
+        if settings.enum_input != "number":
+            # With --strict an empty word, perhaps of a variable that is not set, names no state.
+            if exact:
+                state = state_with_name(word, names, escapes=True)
+            elif word in names:
+                state = names.index(word)
+        if state is not None:
+            numbers.append(state)
             continue
         is_number = word.isdecimal() and word.isascii() and len(word) <= _MOST_DIGITS
         if settings.enum_input == "name" or not is_number:

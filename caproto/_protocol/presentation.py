@@ -70,8 +70,9 @@ def number_text(number: float, precision: int | None) -> str:
 
 def _element_words(element: Any, native: ChannelType) -> str:
     """Write one element of an array, shorter than it is if that loses little."""
-    if isinstance(element, bytes):
-        return text_words(decode_text(element), ELEMENT_WIDTH)
+    if isinstance(element, bytes | str):
+        text = element if isinstance(element, str) else decode_text(element)
+        return text_words(text, ELEMENT_WIDTH)
     if native is ChannelType.FLOAT:
         return shortest(element)
     whole = repr(element)

@@ -4,6 +4,8 @@ Linked as ``caget`` it calls itself so in its messages.
 """
 from __future__ import annotations
 
+import sys
+
 from .._catools.entry import entry
 from .._typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from .._catools.program import Tool
     from .._catools.settings import Settings
 
-__all__ = ["main", "script"]
+__all__ = ["main"]
 
 
 def _work(settings: Settings, names: list[str]) -> int:
@@ -82,7 +84,7 @@ main = entry(_tool)
 
 
 def script() -> NoReturn:
-    """Run the tool as the whole of a process, which it ends."""
+    """Run the tool as the whole of a process, which it ends: what the shell calls."""
     status = main()
     from .._catools.program import end_process
 
@@ -90,4 +92,4 @@ def script() -> NoReturn:
 
 
 if __name__ == "__main__":
-    script()
+    sys.exit(main())

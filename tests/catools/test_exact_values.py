@@ -15,6 +15,8 @@ from caproto._catools.exact_values import (
     element_from_json,
     number_from_word,
     state_number,
+    state_with_name,
+    unknown_state,
 )
 from caproto._catools.number_forms import JsonNumber
 
@@ -94,6 +96,25 @@ def test_states():
     for number, states in ((4, STATES), (70000, STATES), (-1, STATES), (65536, [])):
         with pytest.raises(CaprotoValueError, match=f"{number} is not the number of a state, 0 to"):
             state_number(number, states)
+
+
+def test_states_by_name():
+    """As they are, as JSON has them, and with escapes as the tools print them."""
+    names = ["off", "gr\udcfcn", "µm", "", "two words"]
+    for word, state in (("off", 0), ("gr\udcfcn", 1), ("grün", 1), ("µm", 2), ("two words", 4)):
+        assert state_with_name(word, names) == state
+    assert state_with_name(r"\xc2\xb5m", names, escapes=True) == 2
+    assert state_with_name(r"gr\xfcn", names, escapes=True) == 1
+    for word in ("", "on", r"\xc2\xb5m"):
+        assert state_with_name(word, names) is None
+    assert "there are off, grün, µm, two words" in str(unknown_state("x", names))
+
+
+@pytest.mark.parametrize("text", ["ab\0", "\0", "a\0b"])
+def test_a_zero_byte_in_json_is_refused(text):
+    """Receivers would take it for the end; at the end it would be lost."""
+    with pytest.raises(CaprotoValueError, match="zero byte"):
+        element_from_json(text, STRING, ())
 
 
 #: What JSON has, and the types to which it may be written.

@@ -70,15 +70,6 @@ def test_json_of_a_name_that_is_no_utf8():
     assert json.loads(line.encode()) == {"name": "\udcffx\u00b5"}
 
 
-def test_bytes_that_are_no_utf8_can_be_printed(capfdbinary, monkeypatch):
-    with open(1, "w", closefd=False) as stdout:
-        monkeypatch.setattr("sys.stdout", stdout)
-        for output in ("lines", "json", "csv", "template"):
-            form(output)
-            print("\udcff", file=stdout, flush=True)
-    assert capfdbinary.readouterr().out == b"\xff\n" * 4
-
-
 def test_csv_is_quoted():
     made = form("csv")
     written = "\n".join(map(made.write, (NUMBER, STATE, LOST, MISSING)))
@@ -136,3 +127,9 @@ def test_colours_of_alarms():
     assert "\x1b[35m*** disconnected\x1b[0m" in form("lines", colour=True).write(LOST)
     calm = NUMBER._replace(reading=Reading(20, 1, bytes(16) + struct.pack(">d", 7.5)))
     assert "\x1b" not in form("lines", colour=True).write(calm)
+
+
+def test_metadata_in_lines_are_written_as_texts_are():
+    sample = Sample("x", "metadata", text="units: µm -> kg")
+    assert form("lines", utf8=True).write(sample).endswith("units: µm -> kg")
+    assert form("lines", utf8=False).write(sample).endswith(r"units: \xc2\xb5m -> kg")

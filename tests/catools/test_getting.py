@@ -134,6 +134,19 @@ def test_a_name_that_no_pv_can_have_costs_only_itself(ioc, call, tmp_path):
     )
 
 
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_a_name_that_is_no_text_costs_only_itself(ioc, form, tmp_path):
+    """JSON can have half a character; it is written as an escape sequence."""
+    names = tmp_path / "names"
+    names.write_text('{"name": "\\ud800x"}\n' + ioc.pv("double"))
+    done = subprocess.run(
+        [sys.executable, "-m", "caproto.commandline.get", form, "--from", str(names)],
+        env=clean_environ(**ioc.environ), capture_output=True, text=True, timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\\ud800x" in done.stdout and "3.14" in done.stdout
+
+
 def test_names_from_standard_input(ioc, call):
     done = call("get", "--from", "-", ioc=ioc, stdin="# none\n")
     assert done.status == 1 and "none in standard input" in done.err

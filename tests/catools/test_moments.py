@@ -52,6 +52,7 @@ def test_zones_and_formats():
         (extras(time_format="%H:%M"), "15:15"),
         (extras(zone="America/New_York", time_format="%H:%M %Z"), "10:15 EDT"),
         (extras(zone="America/New_York", time_format="%s %%s"), "1741529716 %s"),
+        (extras(zone="Asia/Tokyo", time_format="%-s %_s %010s %%-s"), "1741529716 " * 3 + "%-s"),
     ):
         assert stamp_writer(settings)(STAMP) == text
     assert stamp_writer(extras(age=True), "%H")(STAMP) == "15"
@@ -97,3 +98,12 @@ def test_zones_that_do_not_exist():
     check_zone("Europe/Berlin")
     with pytest.raises(UsageError, match="'Europe/Atlantis' is unknown"):
         check_zone("Europe/Atlantis")
+
+
+def test_a_zone_of_this_host_that_is_a_day_from_utc(monkeypatch):
+    """The system knows it, but not Python."""
+    monkeypatch.setenv("TZ", "XXX-24")
+    time.tzset()
+    with pytest.raises(UsageError, match="the time zone of this host .TZ. is a day or more"):
+        stamp_writer(extras(time_format="%H"))
+    assert stamp_writer(extras(time_format="%H", zone="UTC"))(STAMP) == "14"

@@ -254,6 +254,26 @@ def test_with_exact_statuses_the_last_update_is_no_end_while_a_pv_is_not_found(i
     assert (done.status, len(done.lines)) == (2, 1)
 
 
+@pytest.mark.parametrize(("name", "status"), [("nonsense", 1), ("noaccess", 2)])
+def test_with_exact_statuses_it_ends_if_no_pv_can_send_an_update(ioc, call, name, status):
+    name = ioc.pv(name) if name == "noaccess" else name
+    done = call("monitor", "--strict", "--json", "--count", "1", "-w", "0.3", name, ioc=ioc)
+    assert done.status == status and len(done.objects) == 1
+
+
+def test_a_condition_of_a_pv_that_is_disconnected_at_the_end(own_ioc):
+    command = [sys.executable, "-m", "caproto.commandline.monitor", "--until", "> 1e9"]
+    process = subprocess.Popen(
+        [*command, "--duration", "2", own_ioc.pv("double")], text=True,
+        env=clean_environ(**own_ioc.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdout.readline()
+    own_ioc.kill()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "'> 1e9' was not true within 2 s, and it is disconnected" in errors
+
+
 def test_a_closed_pipe(ioc):
     done = subprocess.run(
         f"{sys.executable} -m caproto.commandline.monitor --json {ioc.pv('fast_counter')} "

@@ -71,3 +71,11 @@ def test_types_that_are_asked_for():
     )
     typed = settings(form="typed", data_type=int(ChannelType.CTRL_LONG))
     assert sampled_type(ChannelType.DOUBLE, typed) == ChannelType.CTRL_LONG
+
+
+def test_an_empty_text_is_a_text_where_there_is_one_element():
+    """Servers send none of an empty long string."""
+    empty = Reading(0, 0, b"")
+    settings = Settings("caproto-get")
+    assert sample_value(Sample("x", reading=empty, room=1), settings) == ""
+    assert sample_value(Sample("x", reading=empty, room=3), settings) == []

@@ -74,6 +74,24 @@ def test_save_diff_restore(file, tool, write):
     assert tool("restore", file, "--all")[1][-1] == f"8 of 8 PVs written from {file}"
 
 
+def test_what_may_not_be_written_is_no_success_of_a_dry_run(tool):
+    assert tool("save", "x.npz", NAMES[0], READ_ONLY)[0] == 0
+    status, lines, errors = tool("restore", "x.npz", "--all", "--dry-run")
+    assert (status, lines[-1]) == (1, "1 of 2 PVs would be written")
+    assert [error for error in errors if READ_ONLY in error and "no write access" in error]
+    status, lines, errors = tool("restore", "x.npz", "--all")
+    assert (status, lines[-1]) == (1, "1 of 2 PVs written from x.npz")
+
+
+def test_long_texts_in_arrays_are_compared(tool, write):
+    """With more than eight letters."""
+    assert write({"settings:labels": ["a long text of many letters", "b"]}).ok
+    assert tool("save", "texts.npz", "settings:labels")[0] == 0
+    assert write({"settings:labels": ["another text", "b"]}).ok
+    status, lines, errors = tool("diff", "texts.npz")
+    assert (status, errors) == (1, []) and "'another text'" in "".join(lines)
+
+
 def test_a_name_that_no_pv_can_have_costs_only_itself(tool):
     status, lines, errors = tool("save", "some.npz", NAMES[0], 992 * "x", NAMES[1])
     assert (status, lines) == (1, ["2 of 3 PVs saved in some.npz"])

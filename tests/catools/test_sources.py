@@ -113,3 +113,12 @@ def test_what_cannot_be_read(file, monkeypatch, tmp_path):
     ):
         with pytest.raises(UsageError, match=message):
             assignments_from([file(text)])
+
+
+@pytest.mark.parametrize("text", ['[{"name": "x", "value": 1}]', '["x", "y"]', "[\n"])
+def test_a_list_of_json_is_refused(text, tmp_path):
+    file = tmp_path / "list.json"
+    file.write_text(text)
+    for read in (names_from, assignments_from):
+        with pytest.raises(UsageError, match="line 1: this is a list of JSON; each of its objects"):
+            read([str(file)])

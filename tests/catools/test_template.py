@@ -14,6 +14,7 @@ from caproto._catools.settings import Failed, Settings
 from caproto._catools.template import Template, refuse_fields_of_updates
 from caproto._catools.values import Reading
 from caproto._client.metadata import Metadata
+from caproto._protocol.text import decode_text
 
 STAMP = TimeStamp.from_posix_nanoseconds(1741529716_500000000)
 FRONT = struct.pack(">hhII", 4, 1, *STAMP)
@@ -128,3 +129,18 @@ def test_widths_of_times():
         with pytest.raises(UsageError, match="--format: .* at most 3 digits"):
             fill(f"{{time:{form}}}")
     assert fill("{time:%%9000d}") == "%9000d"
+
+
+def test_texts_in_latin_1():
+    """They are a class of their own, to be sent as they came."""
+    about = Metadata(units=decode_text(b"\xb5m"))
+    assert fill("{value:.1f} {units:>3}", SAMPLE._replace(room=1, about=about)).endswith(" µm")
+    text = Sample("x", reading=Reading(0, 1, b"gr\xfcn".ljust(40, b"\0")))
+    assert fill("{value:>5s}", text) == " grün"
+
+
+@pytest.mark.parametrize("width", ["99999", "\u0669" * 8, "." + "\u0669" * 8 + "f"])
+def test_widths_that_no_line_can_have(width):
+    """Python takes the digits of any script."""
+    with pytest.raises(UsageError, match="widths and precisions have at most 4 digits"):
+        fill(f"{{value:{width}}}")
