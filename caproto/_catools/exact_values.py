@@ -182,7 +182,7 @@ def state_with_name(word: str, states: Sequence[str], escapes: bool = False) -> 
     Parameters
     ----------
     word : str
-        The name as it is, or as JSON has it; not empty, which is no name.
+        The name as it is, or as JSON has it. An empty word is the name of none.
     states : sequence of str
         The names of the states; surrogates stand for bytes that are not UTF-8.
     escapes : bool
