@@ -209,7 +209,9 @@ def _argument_addresses(value: object, default_port: int, what: str) -> tuple[Ad
     return read_addresses(value, default_port, what, reject)
 
 
-def _variable_addresses(text: str, default_port: int, name: str) -> tuple[Address, ...]:
+def variable_addresses(text: str, default_port: int, name: str) -> tuple[Address, ...]:
+    """Read the addresses in the *text* of the variable *name*; log those that cannot be read."""
+
     def reject(error: CaprotoValueError) -> None:
         warn("%s: %s; skipped", name, error)
 
@@ -349,9 +351,9 @@ class ClientConfiguration(Settings):
             )
             period = MINIMUM_SEARCH_PERIOD
         return cls(
-            addr_list=_variable_addresses(values["EPICS_CA_ADDR_LIST"], port, "EPICS_CA_ADDR_LIST"),
+            addr_list=variable_addresses(values["EPICS_CA_ADDR_LIST"], port, "EPICS_CA_ADDR_LIST"),
             auto_addr_list=values["EPICS_CA_AUTO_ADDR_LIST"],
-            name_servers=_variable_addresses(
+            name_servers=variable_addresses(
                 values["EPICS_CA_NAME_SERVERS"], port, "EPICS_CA_NAME_SERVERS"
             ),
             server_port=port,
@@ -475,7 +477,7 @@ class ServerConfiguration(Settings):
         values = get_environment_variables(environ)
 
         def hosts(name: str) -> tuple[str, ...]:
-            return _hosts(_variable_addresses(values[name], SERVER_PORT, name))
+            return _hosts(variable_addresses(values[name], SERVER_PORT, name))
 
         interfaces = hosts("EPICS_CAS_INTF_ADDR_LIST") or (ANY_INTERFACE,)
         if ANY_INTERFACE in interfaces and len(interfaces) > 1:
@@ -486,7 +488,7 @@ class ServerConfiguration(Settings):
             ignore_addr_list=hosts("EPICS_CAS_IGNORE_ADDR_LIST"),
             server_port=values["EPICS_CAS_SERVER_PORT"],
             auto_beacon_addr_list=values["EPICS_CAS_AUTO_BEACON_ADDR_LIST"],
-            beacon_addr_list=_variable_addresses(
+            beacon_addr_list=variable_addresses(
                 values["EPICS_CAS_BEACON_ADDR_LIST"],
                 values["EPICS_CAS_BEACON_PORT"],
                 "EPICS_CAS_BEACON_ADDR_LIST",

@@ -5,12 +5,18 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
+from typing import Any
 
-from .._environment import ClientConfiguration, ServerConfiguration
+from .._addresses import Address
+from .._environment import get_environment_variables, variable_addresses
 from .._os import repeater as _repeater
 from .._os.signals import EndSignals
+from .._protocol.constants import REPEATER_PORT
 
 __all__ = ["run", "spawn_repeater"]
+
+_PORT = "EPICS_CA_REPEATER_PORT"
 
 
 def run(host: str = _repeater.ALL_INTERFACES, *, port: int | None = None) -> None:
@@ -28,10 +34,11 @@ def run(host: str = _repeater.ALL_INTERFACES, *, port: int | None = None) -> Non
     CaprotoNetworkError
         With errno EADDRINUSE if the port is taken: presumably another repeater runs.
     """
+    values = get_environment_variables()  # once: each time logs what cannot be read
     if port is None:
-        port = _default_port()
+        port = values[_PORT]
     with EndSignals() as end:  # from the first on: whoever sees the socket may ask us to end
-        _repeater.Repeater(port, _multicast_groups(), host).run(until=end.wake)
+        _repeater.Repeater(port, _multicast_groups(values), host).run(until=end.wake)
 
 
 def spawn_repeater() -> int:
@@ -49,17 +56,16 @@ def spawn_repeater() -> int:
     CaprotoRuntimeError, CaprotoNetworkError
         If no process can be started.
     """
-    return _repeater.spawn_repeater(_default_port())
+    return _repeater.spawn_repeater(get_environment_variables()[_PORT])
 
 
-def _default_port() -> int:
-    return ClientConfiguration.from_environment().repeater_port
-
-
-def _multicast_groups() -> list[str]:
+def _multicast_groups(values: Mapping[str, Any]) -> list[str]:
     """List the multicast groups that servers send beacons to, from the environment."""
-    addresses = ServerConfiguration.from_environment().beacon_addr_list
-    addresses = addresses or ClientConfiguration.from_environment().addr_list
+
+    def addresses_in(name: str) -> tuple[Address, ...]:
+        return variable_addresses(values[name], REPEATER_PORT, name)
+
+    addresses = addresses_in("EPICS_CAS_BEACON_ADDR_LIST") or addresses_in("EPICS_CA_ADDR_LIST")
     groups = []
     for host, _ in addresses:
         try:

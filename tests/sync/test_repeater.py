@@ -61,6 +61,22 @@ def test_a_taken_port_is_an_error(port):
             run()
 
 
+def test_a_wrong_variable_is_reported_once(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("0.0.0.0", port))  # so it ends at once
+        ended = subprocess.run(
+            [sys.executable, "-c", _RUN.format(arguments=f"port={port}")],
+            env=clean_environ(
+                EPICS_CA_REPEATER_PORT="x", EPICS_CAS_BEACON_ADDR_LIST="1:2:3",
+                EPICS_CA_ADDR_LIST="4:5:6",
+            ),
+            capture_output=True, text=True, timeout=20,
+        )
+    assert "the repeater cannot have port" in ended.stderr
+    for name in ("EPICS_CA_REPEATER_PORT", "EPICS_CAS_BEACON_ADDR_LIST", "EPICS_CA_ADDR_LIST"):
+        assert ended.stderr.count(f" {name}") == 1, ended.stderr
+
+
 def test_it_starts_one_that_goes_on(port):
     process_id = spawn_repeater()
     try:
