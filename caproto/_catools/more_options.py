@@ -194,9 +194,7 @@ def _refuse(
 
 _COMMON = {
     "from": Option("FILE", "Take names from a file, too; - is standard input", _add_source),
-    "strict": Option(
-        "", "Exit status 0: all done, 1: time was up, 2: failed; put waits as with -c", _set_strict
-    ),
+    "strict": Option("", "Exit status 0: all done, 1: time was up, 2: failed", _set_strict),
     "v": Option(
         "", "Log to standard error: PVs and searches; -vv: circuits, too; -vvv: every command",
         _increase_verbosity, "verbose",
@@ -270,9 +268,18 @@ PUT = _with_exclusions({
     ),
     "quiet": Option("", "Print no values", _extra("quiet", True)),
     **_VALUES, **_TIMES, **_COMMON,
+    "strict": Option(
+        "", "Exit status 0: all done, 1: time was up, 2: failed; wait as with -c", _set_strict
+    ),
     "from": Option("FILE", "Take lines 'NAME VALUE' or JSON from a file; - is stdin", _add_source),
 })
-INFO = _with_exclusions({**_JSON, **_PARTIAL, **_COMMON})
+INFO = _with_exclusions({
+    **_JSON, **_PARTIAL,
+    "all-or-nothing": _PARTIAL["all-or-nothing"]._replace(
+        meaning="Do nothing unless all PVs are connected (default, but for --json)"
+    ),
+    **_COMMON,
+})
 EXPLAIN: Mapping[str, Option] = {**_JSON, **_COMMON}
 REPEATER: Mapping[str, Option] = {
     "port": Option(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from caproto._catools.help import EXAMPLES
-from caproto._catools.options import HELP
+from caproto._catools.options import HELP, spellings
 from tests.harness.ioc_process import DemoIOC, clean_environ
 
 
@@ -24,6 +24,19 @@ def test_every_option_is_listed_and_the_lines_fit(call):
         assert max(map(len, done.lines)) < 80
         assert EXAMPLES[f"caproto-{tool}"] in f"{done.out}\n" and "Exit status: 0" in done.out
     assert set(HELP) == {"h", "V"}
+
+
+def test_meanings_are_those_of_the_tool():
+    """They mention no option that it lacks, and no other tool."""
+    for tool in ("get", "put", "monitor", "info", "explain", "snapshot", "repeater", "shark"):
+        made = importlib.import_module(f"caproto.commandline.{tool}")._tool()
+        options = {**made.options, **made.more()}
+        known = {typed for name, option in options.items() for typed in spellings(name, option)}
+        known |= {"-vv", "-vvv"}
+        for option in options.values():
+            mentioned = set(re.findall(r"(?<!\S)--?[a-zA-Z#][-a-z]*", option.meaning))
+            assert mentioned <= known, (tool, option.meaning)
+            assert not re.search(r"\b(get|put|monitor|info|explain)\b", option.meaning)
 
 
 def test_the_examples_print_what_they_show(tmp_path):
