@@ -14,7 +14,7 @@ from .typenames import TYPE_NUMBERS
 __all__ = [
     "CONNECTION", "COUNT", "ENUM", "GET_FORMS", "HELP", "INTEREST", "MONITORING", "NUMBERS",
     "PUT_FORMS", "SEPARATOR", "TEXT",
-    "Inquiry", "Option", "Options", "UsageError", "parse", "spellings",
+    "Inquiry", "Option", "Options", "UsageError", "parse", "refusing", "spellings",
 ]
 
 _HIGHEST_PRIORITY, _HIGHEST_PRECISION = 99, 18
@@ -178,6 +178,24 @@ def _apply(settings: Settings, option: Option, argument: str) -> None:
         if settings.exact:  # the status will say whether all was done as it was asked for
             raise UsageError(f"{complaint.problem}. {settings.hint}") from None
         say(complaint)
+
+
+def refusing(options: Options) -> Options:
+    """Make options refuse wrong values, for a tool that is not modelled on one of EPICS."""
+    return {
+        name: option._replace(apply=_apply_exactly(option)) for name, option in options.items()
+    }
+
+
+def _apply_exactly(option: Option) -> Callable[[Settings, str], None]:
+    def apply(settings: Settings, argument: str) -> None:
+        exact, settings.exact = settings.exact, True
+        try:
+            _apply(settings, option, argument)
+        finally:
+            settings.exact = exact
+
+    return apply
 
 
 # ---- what options do

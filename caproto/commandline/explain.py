@@ -7,7 +7,6 @@ from .._catools.entry import entry
 from .._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .._catools.options import Options
     from .._catools.program import Tool
     from .._catools.settings import Settings
 
@@ -21,23 +20,17 @@ def _work(settings: Settings, names: list[str]) -> int:
     return explain(settings, settings.extras or Extras(), names)
 
 
-def _more() -> Options:
-    from .._catools.more_options import EXPLAIN
-
-    return EXPLAIN
-
-
 def _tool() -> Tool:
-    from .._catools.options import CONNECTION, HELP
+    from .._catools.more_options import EXPLAIN
+    from .._catools.options import CONNECTION, HELP, refusing
     from .._catools.program import Tool
 
     return Tool(
         name="caproto-explain",
         usage="[options] PV ...",
         about="Prints why PVs are not connected: what was searched where, and what to check.",
-        options={**HELP, **CONNECTION},
+        options={**HELP, **refusing(CONNECTION), **EXPLAIN},
         work=_work,
-        more=_more,
     )
 
 

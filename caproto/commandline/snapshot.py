@@ -27,7 +27,7 @@ __all__ = ["main"]
 
 def _tool() -> Tool:
     from .._catools.more_options import SNAPSHOT
-    from .._catools.options import CONNECTION, HELP
+    from .._catools.options import CONNECTION, HELP, refusing
     from .._catools.program import Tool
     from .._catools.snapshotting import COMMANDS, snapshot
 
@@ -40,7 +40,7 @@ def _tool() -> Tool:
         "FILE ends in .npz or .parquet. Without a PV, all PVs of the file are meant.",
         options={
             **HELP,
-            "w": CONNECTION["w"]._replace(
+            "w": refusing(CONNECTION)["w"]._replace(
                 meaning="Time to wait for the next PV or reply, 0: without end (default: 1)"
             ),
             **SNAPSHOT,

@@ -162,3 +162,14 @@ def test_with_exact_statuses_nothing_is_ignored():
         with pytest.raises(UsageError) as caught:
             parse(settings, {**CONNECTION, **COUNT, **SEPARATOR}, words, anywhere=True)
         assert str(caught.value) == said + settings.hint  # which says nothing of "ignored"
+
+
+@pytest.mark.parametrize("tool, status, words", [
+    ("explain", 1, ["-w", "abc"]), ("explain", 1, ["--timeout=-1"]), ("explain", 1, ["-p", "100"]),
+    ("explain", 1, ["-p", "5x"]), ("explain", 2, ["--strict", "-w", "abc"]),
+    ("snapshot", 2, ["-w", "abc", "save", "x.npz"]),
+])
+def test_tools_without_an_epics_model_refuse_wrong_values(tool, status, words, call):
+    done = call(tool, *words, "nonsense")
+    assert (done.status, done.out) == (status, "")
+    assert done.err.endswith(f". ('caproto-{tool} -h' for help.)\n") and done.err.count("\n") == 1
