@@ -206,7 +206,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_catools.informing", "_catools.putting", "_catools.snapshots"),
     ("_catools.snapshotting",),
     # ... and of the table of one of them
-    ("_catools.watch", "_catools.watch.cells", "_catools.watch.keys", "_catools.watch.sparkline"),
+    ("_catools.watch", "_catools.watch.cells", "_catools.watch.ending", "_catools.watch.keys",
+     "_catools.watch.sparkline"),
     ("_catools.watch.readings",),
     ("_catools.watch.rows",),
     ("_catools.watch.columns", "_catools.watch.source"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 
 from textual.app import App, ComposeResult
@@ -13,6 +14,7 @@ from textual.widgets import Static
 
 from ..._errors import CaprotoError
 from .cells import printable
+from .ending import Ending
 from .grid import Grid, Titles
 from .keys import KEYS, help_text, key_line
 from .rows import Row
@@ -35,6 +37,8 @@ class WatchApp(App[None]):
     ----------
     source : Source
     table : Table
+    ending : Ending
+        What has signals end the app.
     """
 
     TITLE = "caproto-monitor"
@@ -57,10 +61,11 @@ class WatchApp(App[None]):
         Binding("ctrl+z", "suspend_process"),
     ]
 
-    def __init__(self, source: Source, table: Table) -> None:
+    def __init__(self, source: Source, table: Table, ending: Ending) -> None:
         super().__init__(ansi_color=True)
         self._source = source
         self._table = table
+        self._ending = ending
         self._summary = Static(markup=False, id="summary")
         self._message = Static(markup=False, id="message")
         self._message_end = 0.0  # of its time on the screen, on the monotonic clock
@@ -83,8 +88,12 @@ class WatchApp(App[None]):
         # After Ctrl-Z the shell has used the screen.
         self.app_resume_signal.subscribe(self, lambda _app: self.screen.refresh(layout=True))
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+        def end(status: int) -> None:
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(partial(self.exit, return_code=status))
+
+        self._ending.call_at_signals(end)
 
     async def on_event(self, event: Event) -> None:
         """Do what a key asks for, all of it before the next one."""

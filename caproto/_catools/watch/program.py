@@ -66,13 +66,16 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
             f"{settings.tool} --watch needs the package textual: pip install 'caproto[tui]'"
         ) from None
     from .app import WatchApp
+    from .ending import Ending
     from .source import Source
     from .table import Table
 
-    with CleanUp(), start(settings, names) as context:  # the terminal must be as before
+    terminal = (sys.stdin.fileno(), sys.stderr.fileno())  # those that textual uses
+    # The terminal must be as before.
+    with Ending(terminal) as ending, CleanUp(), start(settings, names) as context:
         source, table = Source(context, settings), Table()
         table.add(source.add(names))
-        app = WatchApp(source, table)
+        app = WatchApp(source, table, ending)
         logging.disable()  # it would write over the table
         try:
             app.run()

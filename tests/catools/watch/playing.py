@@ -8,6 +8,7 @@ from textual.events import Key
 
 from caproto._catools.settings import Settings
 from caproto._catools.watch.app import WatchApp
+from caproto._catools.watch.ending import Ending
 from caproto._catools.watch.source import Source
 from caproto._catools.watch.table import Table
 from caproto.threading.client import Context
@@ -16,16 +17,17 @@ from caproto.threading.client import Context
 def play(ioc, names, script, size=(120, 16)):
     """Run ``await script(user)`` with a table of these PVs; return the app after its end."""
 
-    async def run():
+    async def run(ending):
         with Context(configuration=ioc.configuration) as context:
             source, table = Source(context, Settings("caproto-monitor")), Table()
             table.add(source.add(names))
-            app = WatchApp(source, table)
+            app = WatchApp(source, table, ending)
             async with app.run_test(size=size) as pilot:
                 await script(User(app, table, pilot))
             return app
 
-    return asyncio.run(run())
+    with Ending(()) as ending:
+        return asyncio.run(run(ending))
 
 
 class User:
