@@ -53,9 +53,9 @@ class TableState:
     Attributes
     ----------
     connected : numpy.ndarray of bool
-        Whether the PVs are connected.
-    followers : tuple of Follower
-        Its monitors that were not closed.
+        Whether the PVs are connected. May be read without the lock.
+    followers : dict with Follower as keys
+        Its monitors that were not closed. Changed in single steps, without the lock.
     latest : Columns or None
         What was last read, or came last to monitors that were closed. Its arrays do not change.
     """
@@ -64,28 +64,12 @@ class TableState:
         self.form = form
         self.lock = lock
         self.connected: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
-        self.followers: tuple[Follower, ...] = ()
+        self.followers: dict[Follower, None] = {}
         self.latest: Columns | None = None  # until the first of them
-
-    def follow(self, follower: Follower) -> None:
-        """Add a monitor."""
-        with self.lock:
-            self.followers = (*self.followers, follower)
-
-    def unfollow(self, follower: Follower) -> None:
-        """Remove a monitor."""
-        with self.lock:
-            self.followers = tuple(one for one in self.followers if one is not follower)
 
     def connections(self, rows: Rows, pvs: Sequence[Connectable]) -> None:
         """Note whether *pvs* in these rows are connected now, and tell the monitors."""
         with self.lock:  # asked for under the lock: the last one to note it is right
             self.connected[rows] = [pv.connected for pv in pvs]
-        for one in self.followers:
+        for one in list(self.followers):
             one.connections(rows, pvs)
-
-    def connected_now(self) -> NDArray[numpy.bool_]:
-        """Return a copy of `connected`."""
-        with self.lock:
-            copy: NDArray[numpy.bool_] = self.connected.copy()
-            return copy

@@ -26,17 +26,23 @@ def pv(connected: bool) -> SimpleNamespace:
 def test_connections_are_noted_and_passed_on():
     state = TableState(TableForm(["a", "b", "c"], "time", float, 1), threading.Lock())
     follower = Follower()
-    state.follow(follower)
+    state.followers[follower] = None
     state.connections(np.array([2, 0]), [pv(True), pv(False)])
-    assert state.connected_now().tolist() == [False, False, True]
+    assert state.connected.tolist() == [False, False, True]
     assert follower.told == [[2, 0]]
-    state.unfollow(follower)
+    del state.followers[follower]
     state.connections(np.array([2]), [pv(False)])
-    assert follower.told == [[2, 0]] and not state.connected_now().any()
-    assert not state.followers
+    assert follower.told == [[2, 0]] and not state.connected.any()
 
 
-def test_what_is_given_is_a_copy():
+def test_a_monitor_may_be_closed_while_the_others_are_told():
+    class Closing(Follower):
+        def connections(self, rows, pvs) -> None:
+            super().connections(rows, pvs)
+            state.followers.clear()
+
     state = TableState(TableForm(["a"], "time", float, 1), threading.Lock())
-    state.connected_now()[0] = True
-    assert not state.connected_now()[0]
+    first, second = Closing(), Follower()
+    state.followers.update({first: None, second: None})
+    state.connections(np.array([0]), [pv(True)])
+    assert first.told == second.told == [[0]] and not state.followers

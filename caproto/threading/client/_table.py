@@ -45,6 +45,7 @@ from ..._protocol.dbr import AccessRights
 from .._waiting import Deadline
 from ._home import Home
 from ._pv import PV
+from ._reentry import must_not_wait, refusal
 from ._table_monitors import Live, LiveCallback, Recording, TableMonitor
 from ._table_reads import read_columns
 from ._table_shares import Shares
@@ -130,7 +131,8 @@ class Table:
     @property
     def connected(self) -> NDArray[numpy.bool_]:
         """Which PVs are connected (a copy)."""
-        return self._core.state.connected_now()
+        connected: NDArray[numpy.bool_] = self._core.state.connected.copy()
+        return connected
 
     def __repr__(self) -> str:
         kinds = ", ".join(dict.fromkeys(form.name for form in self._form.forms))
@@ -423,7 +425,7 @@ class Table:
 
     def close(self) -> None:
         """End the monitors of this table. It can be used again."""
-        for follower in self._core.state.followers:
+        for follower in list(self._core.state.followers):
             follower.close()
 
 
@@ -459,6 +461,7 @@ class Core:
 
     def enlist(self, table: Table) -> None:
         """Have the PVs report their connections, until nothing refers to *table* any more."""
+        self._home.check_reentry("Context.table")
         self._end_note = self._home.searches.note_at_end_of(table, self.retire)
         with self._home.lock:
             self._home.table.enlist(self._pvs, self)
@@ -468,7 +471,7 @@ class Core:
         """Forget the connections in the child of a fork; its lock may be held by no thread."""
         self.state.lock = self._home.columns_lock
         self.state.connected[:] = False
-        for follower in self.state.followers:
+        for follower in list(self.state.followers):
             follower.context_closed()
 
     def retire(self) -> None:
@@ -479,8 +482,10 @@ class Core:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of what was last read, or came last to a monitor."""
+        if must_not_wait(self._home.locks):
+            raise refusal(f"Table.{name}")
         latest = self.state.latest
-        updates = [one.updates for one in self.state.followers]
+        updates = [one.updates for one in list(self.state.followers)]
         live = [one for one in updates if isinstance(one, LatestUpdates)]
         for one in live[1:]:
             with self.state.lock:
@@ -494,7 +499,7 @@ class Core:
     def changed(self, pvs: Sequence[PV]) -> None:
         """Note that these PVs are connected, or not any more, or that the Context is closed."""
         if self._home.closed:
-            for follower in self.state.followers:
+            for follower in list(self.state.followers):
                 follower.context_closed()
         self.state.connections(self._rows[self._ids.searchsorted(_identities(pvs))], pvs)
 

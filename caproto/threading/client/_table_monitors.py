@@ -27,6 +27,7 @@ from ..._protocol.message import DataMessage
 from .. import _lifetime, _waiting
 from .._service_thread import ServiceThread
 from .._waiting import Alarm, Deadline
+from . import _reentry
 from ._circuit import ClientCircuit
 from ._home import ClientPV, Home
 
@@ -82,17 +83,23 @@ class TableSubscriptions:
         Until `close`, or until nothing refers to *monitor* any more.
         """
         self._home.check_open()
-        self._end_note = self._home.searches.note_at_end_of(monitor, self.close)
-        self._state.follow(self)
+        self._end_note = self._home.searches.note_at_end_of(monitor, self._close_now)
+        self._state.followers[self] = None
         self._subscribe_all(numpy.arange(len(self._pvs)), self._pvs)
         self._home.announce([pv for pv in self._pvs if self._home.table.at_rest(pv)])
 
     def close(self) -> None:
-        """End the subscriptions. May be called twice, from any thread."""
+        """End the subscriptions; inside another call of ours, after it."""
+        if _reentry.must_not_wait(self._home.locks):
+            self._home.searches.note(self._close_now)
+        else:
+            self._close_now()
+
+    def _close_now(self) -> None:
         self.context_closed()
         for circuit in self.circuits:
             circuit.note(functools.partial(self._cancel, circuit))
-        self._state.unfollow(self)
+        self._state.followers.pop(self, None)
         self._end_note = None  # last: if this is interrupted, `Table.close` or the end repeats it
 
     # ---- for background threads
@@ -180,7 +187,11 @@ class TableMonitor:
         self._subscriptions.start(self)
 
     def close(self) -> None:
-        """End the subscriptions. May be called twice, from any thread."""
+        """End the subscriptions. May be called twice, from any thread.
+
+        A signal handler or finalizer that interrupts another call may call it, too; the
+        subscriptions end after that call then.
+        """
         self._subscriptions.close()
         self.table = None
 
@@ -213,9 +224,17 @@ class TableMonitor:
         self._home.check_reentry(f"{type(self).__name__}: a wait for updates")
         while not ready() and not self.closed:
             waiter = Alarm()
-            if self._updates.wait_for(waiter, ready) and not waiter.wait(deadline.remaining()):
-                break
+            if self._updates.wait_for(waiter, ready):
+                woken = waiter.wait(deadline.remaining())
+                _reentry.enter(self._home.locks)  # a signal handler may have made calls meanwhile
+                if not woken:
+                    break
         return ready()
+
+    def _check_reentry(self, call: str) -> None:
+        """Raise ReentrantCallError if this thread is inside another call of ours."""
+        if _reentry.must_not_wait(self._home.locks):
+            raise _reentry.refusal(f"{type(self).__name__}.{call}")
 
 
 class Live(TableMonitor):
@@ -252,6 +271,7 @@ class Live(TableMonitor):
             Of a PV that is not connected, or that the server refuses, the value is the last one
             that came, ``ok`` is False, and ``errors`` says why.
         """
+        self._check_reentry("snapshot")
         return self._snapshot()[0]
 
     def _snapshot(self) -> tuple[TableSnapshot, int]:
@@ -284,7 +304,9 @@ class Live(TableMonitor):
             In ascending order. A change is an update, a refusal, or a connection that was lost or
             made.
         """
-        return self._updates.changed(check_whole("since", since))
+        since = check_whole("since", since)
+        self._check_reentry("changed")
+        return self._updates.changed(since)
 
     def wait(self, timeout: float | None = None, *, since: int | None = None) -> bool:
         """Wait until something has changed.
@@ -334,6 +356,7 @@ class Live(TableMonitor):
             raise CaprotoValueError(
                 f"{name!r} is not a column: 'values', 'timestamps', 'severity' or 'status'"
             )
+        self._check_reentry("column")
         return self._updates.column(name)
 
     def __repr__(self) -> str:

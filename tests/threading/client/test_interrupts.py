@@ -6,6 +6,7 @@ subscriptions; and nothing is left behind.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import itertools
 import threading
@@ -14,9 +15,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from caproto import ReentrantCallError
+from caproto._client.columns import Columns
+from caproto.threading import _waiting
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import PV, Batch, Context
 from caproto.threading.client._info import fetch_metadata
+from caproto.threading.client._table_monitors import Live
 from tests.harness.fake_server import FakeServer
 from tests.harness.interrupts import (
     collect_at_each_allocation,
@@ -174,6 +178,153 @@ def test_an_interrupt_while_a_monitor_is_collected(world: World, kind: str) -> N
         if not struck:
             break
     assert line > 2
+
+
+@pytest.mark.parametrize("kind", ["monitor", "record"])
+def test_a_handler_that_closes_a_monitor_ends_the_wait_that_it_interrupts(
+    world: World, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    struck: list[str] = []
+    waited: list[bool] = []
+
+    def wait(alarm: _waiting.Alarm, _timeout: float | None) -> bool:
+        waited.append(bool(struck))
+        if not struck:
+            monitor.close()
+        assert _waiting.Latched.wait(alarm, 5), f"the close at {struck} wakes nobody"
+        return True
+
+    def close(where: str) -> None:
+        struck.append(where)
+        monitor.close()
+
+    for line in itertools.count(1):
+        monitor = getattr(world.table, kind)()
+        if kind == "record":
+            came = 0
+            while came < 2:
+                came += len(next(monitor))
+            call = functools.partial(next, monitor, None)
+        else:
+            while not monitor.snapshot().ok.all():
+                assert monitor.wait(5)
+            call = monitor.wait
+        struck.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(_waiting.Alarm, "wait", wait, raising=False)
+            strike(call, line, close)
+        wait_for(lambda one=monitor: one.closed)
+        if not struck or waited and not waited[-1]:
+            break
+    assert line > 20 and any(waited)
+
+
+def test_a_monitor_that_is_made_inside_the_close_of_another_one_is_a_monitor(world: World) -> None:
+    made: list[Live] = []
+    for line in itertools.count(1):
+        first, other = world.table.monitor(), world.table.monitor()
+        made.clear()
+        where = strike(first.close, line, lambda _where: made.append(world.table.monitor()))
+        wait_for(lambda one=first: one.closed)
+        assert not other.closed, where
+        world.table.close()
+        assert other.closed and all(one.closed for one in made), where
+        if not made:
+            break
+    assert line > 10
+
+
+class TableHandler:
+    """A signal handler that uses a table, in all ways."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.outcomes: dict[str, set[str]] = {}
+        live = self.live = world.table.monitor()
+        self.calls: dict[str, Callable[[], object]] = {
+            "Live.snapshot": live.snapshot,
+            "Live.changed": lambda: live.changed(0),
+            "Live.column": lambda: live.column("values"),
+            "Table.values": lambda: world.table.values,
+            "Table.status": lambda: world.table.status,
+            "Context.table": lambda: world.ctx.table(["x"]),
+            "always": self.always,
+        }
+
+    def __call__(self) -> None:
+        for name, call in self.calls.items():
+            outcomes = self.outcomes.setdefault(name, set())
+            try:
+                call()
+                outcomes.add("")
+            except ReentrantCallError as error:
+                outcomes.add(str(error).partition(" waits ")[0])
+
+    def always(self) -> None:
+        table = self.world.table
+        assert len(table.connected) == 2 and "Table of 2 PVs" in repr(table)
+        with table.monitor(), table.record():
+            assert repr(self.live)
+
+
+@pytest.mark.parametrize("call", ["snapshot", "read"])
+def test_a_handler_that_uses_a_table_gets_an_answer_or_a_reason(world: World, call: str) -> None:
+    handler = TableHandler(world)
+    interrupted = handler.live.snapshot if call == "snapshot" else world.table.read
+    for _where in enter_each_line(interrupted, handler):
+        pass
+    always = handler.outcomes.pop("always")
+    assert always == {""}
+    assert handler.outcomes == {name: {"", name} for name in handler.outcomes}
+    wait_for(lambda: world.server.wished("x") == 1, message="the handlers' monitors were closed")
+    handler.live.close()
+    world.whole("all that")
+
+
+USES: dict[str, Callable[[Live], object]] = {
+    "snapshot": lambda live: live.snapshot(),
+    "changed": lambda live: live.changed(0),
+    "column": lambda live: live.column("values"),
+    "values": lambda live: live.table.values,  # type: ignore[attr-defined]
+    "close": lambda live: live.close(),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_calls_on_two_contexts_that_interrupt_each_other_do_not_wait_for_each_other(
+    start_server: Callable[..., FakeServer], monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """Each holds the lock of its table when it is interrupted, and the handler wants the other."""
+    server = start_server({"x": 1.5})
+    contexts = [Context(configuration=server.configuration, timeout=5) for _ in range(2)]
+    lives = [ctx.table(["x"]).monitor() for ctx in contexts]
+    others = {live._updates.columns: other for live, other in zip(lives, lives[::-1], strict=True)}
+    both_inside, copy = threading.Barrier(2), Columns.copy
+    refused: list[ReentrantCallError] = []
+
+    def interrupted_copy(columns: Columns) -> Columns:
+        other = others.pop(columns, None)
+        if other is not None:
+            both_inside.wait(10)
+            try:
+                USES[use](other)
+            except ReentrantCallError as error:
+                refused.append(error)
+        return copy(columns)
+
+    monkeypatch.setattr(Columns, "copy", interrupted_copy)
+    threads = [threading.Thread(target=live.snapshot, daemon=True) for live in lives]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive(), "a deadlock"
+    if use == "close":
+        wait_for(lambda: all(live.closed for live in lives))
+    else:
+        assert len(refused) == 2
+    for ctx in contexts:
+        ctx.disconnect()
 
 
 class Handler:
