@@ -12,12 +12,12 @@ from .options import Inquiry, Option, UsageError, flag
 from .settings import Settings, parse_seconds
 
 __all__ = [
-    "EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "REPEATER", "SHARK", "SHELLS", "SNAPSHOT",
-    "extras_of",
+    "EXPLAIN", "GET", "INFO", "MONITOR", "PUT", "REPEATER", "SHARK", "SNAPSHOT", "extras_of",
 ]
 
-SHELLS = ("bash", "zsh", "fish")
-_COLOURS: Mapping[str, bool] = {"always": True, "never": False}
+_SHELLS = ("bash", "zsh", "fish")
+#: None: as it is on this terminal.
+_COLOURS: Mapping[str, bool | None] = {"auto": None, "always": True, "never": False}
 #: What is printed instead of lines, by the option for it.
 _OUTPUTS: Mapping[str, str] = {"--json": "json", "--csv": "csv", "--format": "template"}
 #: Options of which each excludes those of its line.
@@ -108,6 +108,13 @@ def _give_port(name: str) -> Callable[[Settings, str], None]:
     return apply
 
 
+def _check_word(option: str, argument: str, words: Sequence[str], settings: Settings) -> None:
+    """Refuse an argument that is none of some words."""
+    if argument not in words:
+        choice = f"{', '.join(words[:-1])} or {words[-1]}"
+        raise UsageError(f"--{option} must be {choice}, not {argument!r}. {settings.hint}")
+
+
 def _set_updates(settings: Settings, argument: str) -> None:
     updates = int(argument) if _is_whole(argument) and len(argument) <= _MOST_DIGITS else 0
     if not updates:
@@ -142,11 +149,9 @@ def _set_time_format(settings: Settings, argument: str) -> None:
 
 
 def _set_colour(settings: Settings, argument: str) -> None:
-    if argument not in (*_COLOURS, "auto"):
-        raise UsageError(
-            f"--color must be auto, always or never, not {argument!r}. {settings.hint}"
-        )
-    settings.colour = _COLOURS.get(argument, settings.colour)
+    _check_word("color", argument, tuple(_COLOURS), settings)
+    colour = _COLOURS[argument]
+    settings.colour = settings.colour if colour is None else colour
 
 
 def _set_strict(settings: Settings, argument: str) -> None:
@@ -159,10 +164,7 @@ def _increase_verbosity(settings: Settings, argument: str) -> None:
 
 
 def _ask_completion(settings: Settings, argument: str) -> None:
-    if argument not in SHELLS:
-        raise UsageError(
-            f"--completion must be {', '.join(SHELLS)}, not {argument!r}. {settings.hint}"
-        )
+    _check_word("completion", argument, _SHELLS, settings)
     raise Inquiry(f"completion {argument}")
 
 

@@ -51,6 +51,16 @@ def test_wrong_values_are_refused():
             read(*words, options={**GET, **MONITOR})
 
 
+@pytest.mark.parametrize("word, message", [
+    ("--color", "--color must be auto, always or never, not 'x'."),
+    ("--completion", "--completion must be bash, zsh or fish, not 'x'."),
+])
+def test_the_words_to_choose_from_are_named(word, message):
+    with pytest.raises(UsageError) as caught:
+        read(word, "x")
+    assert str(caught.value) == f"{message} ('caproto-get -h' for help.)"
+
+
 def test_an_empty_condition_is_refused():
     for word in ("--wait-for", "--until"):
         with pytest.raises(UsageError, match="empty"):
