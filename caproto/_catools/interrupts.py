@@ -1,29 +1,41 @@
-"""Interrupts by Ctrl-C: where they must not end a tool at once."""
+"""Interrupts by Ctrl-C and SIGTERM: where they must not end a tool at once."""
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import NoReturn
 
 __all__ = ["CleanUp", "end_by_interrupt"]
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: for what is done at the end, the same as Ctrl-C."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
 
 
 class CleanUp:
     """While entered, Ctrl-C raises KeyboardInterrupt, so that what must be done at the end is done.
 
-    It does so if Ctrl-C would else end the process at once; a handler of the program that has
-    called the tool is left alone.
+    SIGTERM does so, too, and ends the process at the exit. Only signals that would else end the
+    process at once are handled; a handler of the program that has called the tool is left alone.
     """
 
+    _HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
+
     def __init__(self) -> None:
-        self._in_force = False
+        self._in_force: list[signal.Signals] = []
 
     def __enter__(self) -> None:
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            self._in_force = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._HANDLERS.items():
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    self._in_force.append(number)
+                    signal.signal(number, handler)
 
     def __exit__(
         self,
@@ -31,8 +43,10 @@ class CleanUp:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._in_force:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in self._in_force:
+            signal.signal(number, signal.SIG_DFL)
+        if kind is _Terminated:
+            _end_by(signal.SIGTERM)
 
 
 def end_by_interrupt() -> None:
@@ -40,9 +54,13 @@ def end_by_interrupt() -> None:
 
     A shell then ends its loop, too, instead of going on with the next command.
     """
+    _end_by(signal.SIGINT)
+
+
+def _end_by(number: signal.Signals) -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):  # whoever read it has gone
         pass
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGINT)
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

@@ -27,12 +27,34 @@ def test_it_is_an_exception_inside():
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
-def test_a_handler_of_the_program_stays():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_handler_of_the_program_stays(number):
     came = []
-    signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    with CleanUp():
-        signal.raise_signal(signal.SIGINT)
+    before = signal.signal(number, lambda *_: came.append(True))
+    try:
+        with CleanUp():
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
     assert came == [True]
+
+
+def test_a_request_to_end_is_met_after_what_must_be_done():
+    code = """if True:
+        import signal
+        from caproto._catools.interrupts import CleanUp
+        with CleanUp():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                print("done")
+        print("more")
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=clean_environ(),
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "done\n", "")
 
 
 def test_in_another_thread_it_changes_nothing():

@@ -24,7 +24,8 @@ def test_as_recorded(case: Case, player: Player) -> None:
     player.check(case, "monitor")
 
 
-def test_ctrl_c_prints_the_statistics(ioc: SoftIOC) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_has_the_statistics_printed(ioc: SoftIOC, ending: signal.Signals) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "caproto.commandline.monitor", "--stats", ioc.pv("double")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -32,9 +33,9 @@ def test_ctrl_c_prints_the_statistics(ioc: SoftIOC) -> None:
     )
     try:
         assert child.stdout is not None and child.stdout.readline().startswith(ioc.pv("double"))
-        child.send_signal(signal.SIGINT)
+        child.send_signal(ending)
         out, errors = child.communicate(timeout=20)
     finally:
         child.kill()
-    assert (child.returncode, errors) == (-signal.SIGINT, "")
+    assert (child.returncode, errors) == (-ending, "")
     assert "updates" in out.splitlines()[0] and out.splitlines()[1].split()[1] == "1"

@@ -44,15 +44,17 @@ class Ending:
         self._terminal = tuple(terminal)
         self._handlers: dict[int, Any] = {}  # as they were before
         self._status = 0  # to end with
+        self._end: Callable[[int], object] | None = None
         self._is_over = False
         self._wakeup = WakeUp()
         self._thread = threading.Thread(target=self._watch, name="ca-terminal", daemon=True)
 
     def __enter__(self) -> Self:
-        handlers = {number: signal.getsignal(number) for number in self.NUMBERS}
-        # What a shell or nohup has made the process deaf to is left so.
-        self._handlers = {n: what for n, what in handlers.items() if what is not signal.SIG_IGN}
         self._thread.start()
+        for number in self.NUMBERS:
+            # What a shell or nohup has made the process deaf to is left so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._signalled)
         return self
 
     def __exit__(
@@ -69,21 +71,22 @@ class Ending:
         self._wakeup.close()
 
     def call_at_signals(self, end: Callable[[int], object]) -> None:
-        """Have each signal call a function with the exit status.
+        """Have each signal call a function with the exit status; one that has come does so now.
 
         Parameters
         ----------
         end : callable
             Called in the main thread, between any two lines of it.
         """
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self._status = 128 + number
-            self._wakeup.set()
+        self._end = end
+        if self._status:
             end(self._status)
 
-        for number in self._handlers:
-            signal.signal(number, handle)
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self._status = 128 + number
+        self._wakeup.set()
+        if self._end is not None:
+            self._end(self._status)
 
     def _watch(self) -> None:
         poller = select.poll()

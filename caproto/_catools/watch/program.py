@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from ..access import name_problem, start
 from ..extras import Extras
-from ..interrupts import CleanUp
 from ..options import UsageError
 from ..settings import Failed, Settings
 from ..sources import names_from
@@ -71,8 +70,7 @@ def watch_table(settings: Settings, names: Sequence[str]) -> int:
     from .table import Table
 
     terminal = (sys.stdin.fileno(), sys.stderr.fileno())  # those that textual uses
-    # The terminal must be as before.
-    with Ending(terminal) as ending, CleanUp(), start(settings, names) as context:
+    with Ending(terminal) as ending, start(settings, names) as context:
         source, table = Source(context, settings), Table()
         table.add(source.add(names))
         app = WatchApp(source, table, ending)

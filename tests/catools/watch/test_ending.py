@@ -86,6 +86,14 @@ def test_after_a_hang_up_by_hand_the_terminal_is_as_before(ioc):
         assert termios.tcgetattr(window.theirs) == window.before
 
 
+def test_a_signal_that_comes_before_the_app_ends_it_when_it_begins():
+    statuses = []
+    with Ending(()) as ending:
+        signal.raise_signal(signal.SIGTERM)
+        ending.call_at_signals(statuses.append)
+    assert statuses == [143]
+
+
 def test_handlers_are_put_back():
     before = [signal.getsignal(number) for number in Ending.NUMBERS]
     statuses = []
