@@ -44,7 +44,7 @@ from .._waiting import Alarm, Deadline
 from ._callback_queue import CallbackQueue
 from ._circuit import ClientCircuit
 from ._circuit_manager import VirtualCircuitManager
-from ._reentry import must_not_wait, refusal
+from ._reentry import enter, must_not_wait, refusal
 from ._shared_broadcaster import SharedBroadcaster, searches_of
 
 _pv_log = logging.getLogger(CHANNEL_LOGGER)  # of all PVs
@@ -241,6 +241,7 @@ class Home:
         bool
             False if it is *ready* already; then *waiter* is not called.
         """
+        enter(self.locks)  # a signal handler may have used other Contexts meanwhile
         with self.lock:
             self.check_open(pv)
             if ready():
@@ -251,6 +252,7 @@ class Home:
 
     def unwatch(self, pv: ClientPV, waiter: Waiter) -> None:
         """Do not call *waiter* any more."""
+        enter(self.locks)
         with self.lock:
             self.table.unwatch(pv, waiter)
 

@@ -206,8 +206,9 @@ class Table:
         deadline = self._deadline(timeout)
         self._home.check_open()
         self._home.check_reentry("Table.read")
-        lock = self._home.columns_lock
-        read, errors = read_columns(self._form, self.pvs, self._readable.now(), lock, deadline)
+        read, errors = read_columns(
+            self._home, self._form, self.pvs, self._readable.now(), deadline
+        )
         self._core.state.latest = read.columns
         return read.columns.snapshot(self.connected, errors)
 
@@ -251,9 +252,8 @@ class Table:
         deadline = self._deadline(timeout)
         self._home.check_open()
         self._home.check_reentry("Table.write")
-        lock = self._home.columns_lock
         ok, errors = write_columns(
-            self._form, self.pvs, self._writable, parts, wait, lock, deadline
+            self._home, self._form, self.pvs, self._writable, parts, wait, deadline
         )
         return TableWritten(self.names, ok, errors)
 

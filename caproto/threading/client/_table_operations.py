@@ -26,7 +26,8 @@ from ..._errors import (
 )
 from .._waiting import Alarm, Deadline, OneShot
 from ._circuit import ClientCircuit
-from ._home import ClientPV, home_of
+from ._home import ClientPV, Home, home_of
+from ._reentry import enter
 from ._table_shares import Share
 
 #: How many must be finished before more are sent. All that may be under way are sent at once: in
@@ -37,8 +38,12 @@ PART = 250
 class ColumnOperation:
     """Sends the requests of a table to its circuits, and says what became of them. Used once.
 
+    Each step notes its locks again (`_reentry.enter`): a signal handler may have used other
+    Contexts while the step before waited.
+
     Parameters
     ----------
+    home : Home
     requests : ColumnRequests
         Takes the replies.
     pvs : sequence of PV
@@ -53,6 +58,7 @@ class ColumnOperation:
 
     def __init__(
         self,
+        home: Home,
         requests: ColumnRequests,
         pvs: Sequence[ClientPV],
         verb: str,
@@ -60,6 +66,7 @@ class ColumnOperation:
         replies: bool = True,
         most: int | None = None,
     ) -> None:
+        self._home = home
         self._replies = replies
         self._most = most
         self._unsent: list[Rows] = []
@@ -105,6 +112,7 @@ class ColumnOperation:
         None if the channels of the circuit have changed.
         """
         least = self._least
+        enter(self._home.locks)
         if self._replies:
             self._requests.expect(request.rows)
         self._circuits[share.circuit] = None  # first, because it may be interrupted
@@ -119,6 +127,7 @@ class ColumnOperation:
             ),
             self._deadline,
         )
+        enter(self._home.locks)
         if self._replies and sent != len(request.rows):
             self._requests.unsent(request.rows[sent or 0 :])
         return sent
@@ -158,12 +167,14 @@ class ColumnOperation:
     def _wait(self, left: int) -> bool:
         """Wait until at most *left* replies are awaited; False if the deadline comes first."""
         waiter = OneShot()
+        enter(self._home.locks)
         if not self._requests.wait_for(waiter, max(left, 0)):
             return True
         return waiter.wait(self._deadline.remaining())
 
     def stop(self) -> Rows:
         """Withdraw what is under way; return the rows that had no reply."""
+        enter(self._home.locks)
         late = self._requests.close()
         if len(late):
             for circuit in self._circuits:

@@ -4,7 +4,6 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-from _thread import RLock
 from collections.abc import Sequence
 
 from ..._client.circuit_columns import ColumnRequest
@@ -16,16 +15,17 @@ from ..._protocol.commands import ReadNotifyRequest
 from ..._protocol.message import DataMessage
 from .._waiting import Deadline, Waiter
 from ._gathering import GatheredRead, Gathering
-from ._home import ClientPV
+from ._home import ClientPV, Home
+from ._reentry import enter
 from ._table_operations import ColumnOperation
 from ._table_shares import Share
 
 
 def read_columns(
+    home: Home,
     form: TableForm,
     pvs: Sequence[ClientPV],
     shares: tuple[Sequence[Share], Rows],
-    lock: RLock,
     deadline: Deadline,
 ) -> tuple[ColumnRead, dict[str, CaprotoError]]:
     """Read each PV of a table.
@@ -40,14 +40,14 @@ def read_columns(
     errors : dict of str to CaprotoError
         Why there is no value for some names.
     """
-    read = ColumnRead(form, lock)
+    read = ColumnRead(form, home.columns_lock)
     errors: dict[str, CaprotoError] = {}
-    columns = ColumnOperation(read, pvs, "read", deadline)
+    columns = ColumnOperation(home, read, pvs, "read", deadline)
     try:
         rest = columns.send(shares, _reads)
         if not len(rest):
             columns.wait()
-        single = SingleReads(read, form, pvs, deadline)
+        single = SingleReads(home, read, form, pvs, deadline)
         if len(rest) or single.awaited and not deadline.expired:
             errors = single.run(rest.tolist())
     finally:  # also after a Ctrl-C
@@ -63,13 +63,19 @@ class SingleReads:
     ----------
     read : ColumnRead
         What is under way by columns.
-    form, pvs, deadline
+    home, form, pvs, deadline
         As for `read_columns`.
     """
 
     def __init__(
-        self, read: ColumnRead, form: TableForm, pvs: Sequence[ClientPV], deadline: Deadline
+        self,
+        home: Home,
+        read: ColumnRead,
+        form: TableForm,
+        pvs: Sequence[ClientPV],
+        deadline: Deadline,
     ) -> None:
+        self._home = home
         self._read = read
         self._form = form
         self._pvs = pvs
@@ -121,6 +127,7 @@ class SingleReads:
 
     def lost(self, waiter: Waiter) -> list[GatheredRead]:
         """Repeat those that were lost, until the deadline: a read changes nothing."""
+        enter(self._home.locks)
         return [] if self._deadline.expired else self._reads(self._read.take_lost(waiter))
 
 

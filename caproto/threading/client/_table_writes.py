@@ -4,7 +4,6 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-from _thread import RLock
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +18,7 @@ from ..._protocol.columns import payloads_of
 from ..._protocol.commands import WriteNotifyRequest, WriteNotifyResponse, WriteRequest
 from .._waiting import Deadline
 from ._gathering import GatheredWrite, Gathering
-from ._home import ClientPV
+from ._home import ClientPV, Home
 from ._sending import Sending, send_all
 from ._table_operations import ColumnOperation
 from ._table_shares import Share, Shares
@@ -32,19 +31,19 @@ if TYPE_CHECKING:
 #: completions in all (``callbackQueueSize``), and forgets those beyond.
 MOST_WRITES = 1000
 def write_columns(
+    home: Home,
     form: TableForm,
     pvs: Sequence[ClientPV],
     shares: Shares,
     parts: Sequence[tuple[Form, Rows, NDArray[Any]]],
     wait: bool,
-    lock: RLock,
     deadline: Deadline,
 ) -> tuple[NDArray[numpy.bool_], dict[str, CaprotoError]]:
     """Write values to rows of a table; each is sent once at most.
 
     Parameters
     ----------
-    form, pvs, lock, deadline
+    home, form, pvs, deadline
         As for `read_columns`.
     shares : Shares
     parts : sequence of (Form, rows, values)
@@ -57,7 +56,7 @@ def write_columns(
     ok : numpy.ndarray of bool
     errors : dict of str to CaprotoError
     """
-    written = ColumnRequests(len(form), lock)
+    written = ColumnRequests(len(form), home.columns_lock)
     command = WriteNotifyRequest.ID if wait else WriteRequest.ID
     values = Values(form, parts)
 
@@ -65,7 +64,7 @@ def write_columns(
         return values.requests(share, command)
 
     columns = ColumnOperation(
-        written, pvs, "write", deadline, replies=wait, most=MOST_WRITES if wait else None
+        home, written, pvs, "write", deadline, replies=wait, most=MOST_WRITES if wait else None
     )
     try:
         rest = columns.send(shares.now(), compose)

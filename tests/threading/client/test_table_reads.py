@@ -28,7 +28,7 @@ def test_shares_that_are_out_of_date_are_read_pv_by_pv(ctx, server):
         ca.AccessRightsResponse(server.connection.channel("x").cid, ca.AccessRights(1))
     )
     pvs[0].read()  # so it has come
-    read, errors = read_columns(form, pvs, old, threading.RLock(), Deadline(5))
+    read, errors = read_columns(ctx._home, form, pvs, old, Deadline(5))
     assert read.columns.values.tolist() == [1.5, 2.5] and not errors
 
 
