@@ -1,13 +1,15 @@
 """Completion: what makes bash, zsh and fish complete the options of a tool and names of PVs.
 
-Where a tool has commands, the first word is completed as one of them, and the next as a file. Names
-of PVs come from the file that the variable CAPROTO_PV_NAMES names, one a line, and from the earlier
-commands of the shell.
+Where a tool has commands, the first word is completed as one of them, and the next as a file. Where
+a value follows the PV, nothing is completed there. Names of PVs come from the file that the
+variable CAPROTO_PV_NAMES names, one a line, and from the earlier commands of the shell.
 """
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from .._typing import NamedTuple
 from .options import Option, Options, spellings
 
 __all__ = ["VARIABLE", "script"]
@@ -34,7 +36,7 @@ _{function}() {{
     before=${{line%"$word"}}
     before=${{before%"${{before##*[![:space:]]}}"}}
     before=${{before##*[[:space:]]}}
-    local IFS=$'\n'
+{value}    local IFS=$'\n'
     case $before in
 {cases}    esac
     if [[ $word == -* ]]; then
@@ -68,8 +70,8 @@ _{function}_names() {{
     compadd -a names
 }}
 _{function}() {{
-    _arguments -s \
-{options}{commands}        '*:PV:_{function}_names'
+    _arguments -s {value}\
+{options}{commands}        '{place}:PV:_{function}_names'
 }}
 (( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit }}
 compdef _{function} {tool}
@@ -83,7 +85,7 @@ function __{function}_names
     history search --prefix caproto- | string split ' ' |
         string match -r '^[[:alpha:]][^=<>|&;"\']*[:._][^=<>|&;"\']*$'
 end
-{commands}complete -c {tool} -f{condition} -a '(__{function}_names | sort -u)'
+{commands}{value}complete -c {tool} -f{condition} -a '(__{function}_names | sort -u)'
 {options}"""
 
 
@@ -100,9 +102,63 @@ complete -c {tool} -F -n 'contains -- (commandline -poc)[-1] {words}'
 _FISH_NAMES = (
     "__fish_seen_subcommand_from {words}; and not contains -- (commandline -poc)[-1] {words}"
 )
+# Where a value follows the PV: whether there is a PV before the word that is to be completed.
+_BASH_VALUE = r"""    local -a words
+    local one argument=
+    read -ra words <<<"${{line%"$word"}}"
+    for one in "${{words[@]:1}}"; do
+        if [[ $argument ]]; then
+            argument=
+        elif [[ $one != -* ]]; then
+            COMPREPLY=()
+            return
+        elif [[ $one =~ {pattern} ]]; then
+            argument=follows
+        fi
+    done
+"""
+_FISH_VALUE = """\
+function __{function}_is_before_pv
+    set -l argument
+    for one in (commandline -poc)[2..]
+        if test -n "$argument"
+            set argument
+        else if not string match -q -- '-*' $one
+            return 1
+        else if string match -qr -- '{pattern}' $one
+            set argument follows
+        end
+    end
+    return 0
+end
+complete -c {tool} -f
+"""
+_FISH_BEFORE_PV = " -n __{function}_is_before_pv"
 
 
-def script(shell: str, tool: str, options: Options, commands: Sequence[str] = ()) -> str:
+class _Command(NamedTuple):
+    """A tool as a shell knows it."""
+
+    #: By which it was called, perhaps through a link.
+    name: str
+    #: The first words of its functions.
+    function: str
+    options: Options
+    #: One of them is the first word, and a file the second.
+    commands: Sequence[str]
+    #: Whether options may stand after the PV; else what follows it is a value.
+    options_anywhere: bool
+
+
+def script(
+    shell: str,
+    tool: str,
+    options: Options,
+    commands: Sequence[str] = (),
+    *,
+    called: str = "",
+    options_anywhere: bool = True,
+) -> str:
     """Write the completion of a tool.
 
     Parameters
@@ -110,22 +166,35 @@ def script(shell: str, tool: str, options: Options, commands: Sequence[str] = ()
     shell : str
         'bash', 'zsh' or 'fish'.
     tool : str
-        The name of the command.
+        The name of the tool.
     options : mapping of str to Option
     commands : sequence of str, optional
         One of them is the first word, and a file the second.
+    called : str, optional
+        What the tool is called by, if it is another name: that of a link.
+    options_anywhere : bool
+        Whether options may stand after the PV; else what follows it is a value.
     """
     template, write = _SHELLS[shell]
-    parts = write(tool, options, commands)
-    return template.format(
-        tool=tool, function=tool.replace("-", "_"), variable=VARIABLE, **parts
-    ).rstrip()
+    name, function = shlex.quote(called or tool), tool.replace("-", "_")
+    parts = write(_Command(name, function, options, commands, options_anywhere))
+    return template.format(tool=name, function=function, variable=VARIABLE, **parts).rstrip()
 
 
 # ---- the parts of the scripts
 
 
-def _for_bash(tool: str, options: Options, commands: Sequence[str]) -> dict[str, str]:
+def _awaiting(options: Options) -> str:
+    """Return a pattern, for bash and fish, of words after which the argument of an option comes."""
+    taking = [(name, option) for name, option in options.items() if option.argument]
+    typed = [word for name, option in taking for word in spellings(name, option)]
+    letters = "".join(word[1] for word in typed if len(word) == 2)
+    words = "|".join(word for word in typed if len(word) > 2)
+    return f"^(-[^-{letters}]*[{letters}]|{words})$"
+
+
+def _for_bash(command: _Command) -> dict[str, str]:
+    options, commands = command.options, command.commands
     cases = [
         f"        {'|'.join(spellings(name, option))}) {_bash_values(option)}; return ;;\n"
         for name, option in options.items() if option.argument
@@ -136,6 +205,8 @@ def _for_bash(tool: str, options: Options, commands: Sequence[str]) -> dict[str,
         "cases": "".join(cases),
         "commands": _BASH_COMMANDS.format("|".join(commands), r"\n".join(commands))
         if commands else "",
+        "value": "" if command.options_anywhere
+        else _BASH_VALUE.format(pattern=_awaiting(options)),
     }
 
 
@@ -148,12 +219,15 @@ def _bash_values(option: Option) -> str:
     return "COMPREPLY=($(compgen -W $'" + r"\n".join(choices) + "' -- \"$word\"))"
 
 
-def _for_zsh(tool: str, options: Options, commands: Sequence[str]) -> dict[str, str]:
-    lines = [line for name, option in options.items() for line in _zsh(name, option)]
+def _for_zsh(command: _Command) -> dict[str, str]:
+    commands = command.commands
+    lines = [line for name, option in command.options.items() for line in _zsh(name, option)]
     words = [f"'1:command:({' '.join(commands)})'", "'2:file:_files'"] if commands else []
     return {
         "options": "".join(f"        {line} \\\n" for line in lines),
         "commands": "".join(f"        {line} \\\n" for line in words),
+        "value": "" if command.options_anywhere else "-A '-*' ",
+        "place": "*" if command.options_anywhere else "1",
     }
 
 
@@ -173,14 +247,19 @@ def _zsh(name: str, option: Option) -> Iterator[str]:
         yield f"'*{typed}{attached}[{meaning}]{argument}'"
 
 
-def _for_fish(tool: str, options: Options, commands: Sequence[str]) -> dict[str, str]:
-    words = " ".join(commands)
+def _for_fish(command: _Command) -> dict[str, str]:
+    tool, function, options, commands, options_anywhere = command
+    words, pattern = " ".join(commands), _awaiting(options)
+    before_pv = "" if options_anywhere else _FISH_BEFORE_PV.format(function=function)
     return {
         "options": "".join(
-            f"complete -c {tool} {_fish(name, option)}\n" for name, option in options.items()
+            f"complete -c {tool}{before_pv} {_fish(name, option)}\n"
+            for name, option in options.items()
         ),
         "commands": _FISH_COMMANDS.format(tool=tool, words=words) if commands else "",
-        "condition": f" -n '{_FISH_NAMES.format(words=words)}'" if commands else "",
+        "condition": f" -n '{_FISH_NAMES.format(words=words)}'" if commands else before_pv,
+        "value": "" if options_anywhere
+        else _FISH_VALUE.format(tool=tool, function=function, pattern=pattern),
     }
 
 

@@ -198,4 +198,7 @@ def _answer(tool: Tool, name: str, question: str) -> str:
     from .completion import script
 
     options = {**tool.options, **tool.more()}
-    return script(question.split()[1], tool.name, options, tool.commands)
+    return script(
+        question.split()[1], tool.name, options, tool.commands,
+        called=name, options_anywhere=tool.options_anywhere,
+    )

@@ -5,12 +5,13 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from caproto._catools.completion import VARIABLE, script
-from caproto._catools.more_options import GET
-from caproto._catools.options import CONNECTION, GET_FORMS, HELP
+from caproto._catools.more_options import GET, PUT
+from caproto._catools.options import CONNECTION, GET_FORMS, HELP, PUT_FORMS
 
 OPTIONS = {**HELP, **CONNECTION, **GET_FORMS, **GET}
 
@@ -79,6 +80,60 @@ def test_commands_and_files_in_fish(tmp_path):
     assert found == [word for words in COMMANDS.values() for word in words]
 
 
+#: What a tool completes that takes all that follows the PV as the value.
+VALUES = {
+    "caproto-put --js": ["--json"],
+    "caproto-put -c -w 3 --color=never ran": ["random_walk:dt", "random_walk:x"],
+    "caproto-put -cw 3 --timeout 4 --qui": ["--quiet"],
+    "caproto-put other:pv --js": [],
+    "caproto-put -c -w 3 other:pv ran": [],
+    "caproto-put other:pv --color a": [],
+    "caproto-put other:pv nam": [],
+}
+
+
+def put_script(name):
+    options = {**HELP, **CONNECTION, **PUT_FORMS, **PUT}
+    return script(name, "caproto-put", options, options_anywhere=False)
+
+
+def test_no_options_after_the_pv_in_bash(tmp_path):
+    code = put_script("bash") + _TRY_BASH.replace("_caproto_get", "_caproto_put")
+    code += "".join(f"try '{line}'\n" for line in VALUES)
+    found = shell("bash", code, tmp_path).splitlines()
+    assert found == [" ".join(words) for words in VALUES.values()]
+
+
+def test_no_options_after_the_pv_in_fish(tmp_path):
+    code = put_script("fish")
+    code += "".join(f"\ncomplete -C '{line}' | string replace -r '\t.*' ''" for line in VALUES)
+    found = shell("fish", code, tmp_path).splitlines()
+    assert found == [word for words in VALUES.values() for word in words]
+
+
+@pytest.mark.parametrize("link", ["caget", "my get"])
+def test_the_name_of_a_link_is_completed(link, tmp_path):
+    def made(name):
+        return script(name, "caproto-get", OPTIONS, called=link)
+
+    assert link in shell("bash", f"{made('bash')}\ncomplete -p", tmp_path)
+    asked = f"complete -C '{link.replace(' ', chr(92) + ' ')} --js'"
+    assert shell("fish", f"{made('fish')}\n{asked}", tmp_path).startswith("--json\t")
+    code = f"compdef() {{ echo $2 }}\n{made('zsh')}"
+    assert shell("zsh", code, tmp_path) == f"{link}\n"
+
+
+def test_a_tool_completes_what_it_was_called():
+    program = "import sys; sys.argv[0] = '/opt/bin/caput'; from caproto.commandline.put import main"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; main()", "--completion", "zsh"],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert done.stdout.splitlines()[0] == "#compdef caput"
+    assert done.stdout.endswith("compdef _caproto_put caput\n")
+    assert "_arguments -s -A '-*'" in done.stdout  # no options after the PV
+
+
 def test_nothing_in_a_name_is_run(tmp_path):
     name = "a:$(touch${IFS}run)`touch${IFS}run`*"
     code = script("bash", "caproto-get", OPTIONS) + _TRY_BASH
@@ -116,9 +171,8 @@ def zsh(lines, setup, tmp_path):
     """Type lines and a tab into zsh; what it makes of each."""
     if shutil.which("zsh") is None:
         pytest.skip("needs zsh")
-    (tmp_path / "script").write_text(
-        script("zsh", "caproto-get", OPTIONS) + "\n" + snapshot_script("zsh")
-    )
+    scripts = (script("zsh", "caproto-get", OPTIONS), snapshot_script("zsh"), put_script("zsh"))
+    (tmp_path / "script").write_text("\n".join(scripts))
     (tmp_path / ".zshrc").write_text(_ZSH_SETUP + setup)
     controller, terminal = os.openpty()
     process = subprocess.Popen(
@@ -173,6 +227,10 @@ def test_zsh(tmp_path):
     assert found == [
         "caproto-snapshot save ", "caproto-snapshot -w 3 diff ",
         "caproto-snapshot save names.txt ", "caproto-snapshot save x.npz random_walk:",
+    ]
+    assert zsh(VALUES, "", tmp_path) == [
+        "caproto-put --json ", "caproto-put -c -w 3 --color=never random_walk:",
+        "caproto-put -cw 3 --timeout 4 --quiet ", *list(VALUES)[3:],
     ]
     assert not (tmp_path / "run").exists()
 
