@@ -1,7 +1,7 @@
 """Stream: what the threads of a client receive, on its way to the thread that handles it."""
 from __future__ import annotations
 
-from queue import Empty, Queue
+from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
 from typing import Generic, TypeVar
 
@@ -12,15 +12,25 @@ WAITING_ITEMS = 1000
 
 
 class Stream(Generic[Item]):
-    """Items on their way from the threads that receive them to the thread that calls `get`."""
+    """Items on their way from the threads that receive them to the thread that calls `get`.
+
+    Unlike ``queue.Queue``, these queues have no lock that a thread could hold when a signal handler
+    interrupts it and calls `end`.
+    """
 
     def __init__(self) -> None:
-        self._queue: Queue[Item | None] = Queue(WAITING_ITEMS)
+        self._queue: SimpleQueue[Item | None] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()  # an entry for each item that may come
+        for _ in range(WAITING_ITEMS):
+            self._room.put(None)
         self._over = False
 
     def put(self, item: Item) -> None:
         """Add an item; wait while there are too many, so that flow control sets in."""
-        if not self._over:
+        self._room.get()
+        if self._over:
+            self._room.put(None)  # for the next thread that waits
+        else:
             self._queue.put(item)
 
     def get(self, timeout: float | None) -> Item | None:
@@ -28,15 +38,14 @@ class Stream(Generic[Item]):
         if self._over:
             return None
         try:
-            return self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))
+            item = self._queue.get(timeout=timeout and min(timeout, TIMEOUT_MAX))
         except Empty:
             return None
+        self._room.put(None)
+        return item
 
     def end(self) -> None:
         """Let `get` return None from now on, and let go the threads that wait in `put`."""
         self._over = True
-        try:
-            while True:
-                self._queue.get_nowait()
-        except Empty:
-            self._queue.put(None)
+        self._queue.put(None)
+        self._room.put(None)

@@ -206,7 +206,8 @@ class Transport:
             clear = self.flush() and not self.outbox and not self._gate.locked()
 
     def abandon(self) -> None:
-        """Close our copies of the descriptors of another process."""
+        """Close our copies of the descriptors of another process, a thread of which may write."""
+        self.token, self._gate = RLock(), allocate_lock()
         if self._socket is not None:
             self._socket.close()
         self.wakeup.close()

@@ -177,6 +177,39 @@ class Alarm(OneShot):
                 super().answered(response)
 
 
+class Ending:
+    """The end of something: it comes once, and any number of threads may wait for it.
+
+    As ``threading.Event``, but without a lock, which a thread could hold when a signal handler or
+    a finalizer interrupts it: these may call any method.
+    """
+
+    __slots__ = ("_come", "_waiters")
+
+    def __init__(self) -> None:
+        self._come = False
+        self._waiters: list[Alarm] = []
+
+    def is_set(self) -> bool:
+        """Tell whether it has come."""
+        return self._come
+
+    def set(self) -> None:
+        """Let it come. All of it each time: the call before may have been interrupted."""
+        self._come = True  # first, for those that begin to wait meanwhile
+        for waiter in self._waiters.copy():
+            waiter.answered(None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most *timeout* seconds (None: without end); return whether it has come."""
+        waiter = Alarm()
+        self._waiters.append(waiter)
+        try:
+            return self._come or waiter.wait(timeout)
+        finally:
+            self._waiters.remove(waiter)
+
+
 class Poller:
     """Sleep until a socket is ready, another thread wakes us, or a deadline comes.
 

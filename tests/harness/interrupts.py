@@ -18,12 +18,17 @@ import gc
 import linecache
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import caproto
 from caproto import CaprotoError
+
+T = TypeVar("T")
 
 _ROOT = os.path.dirname(caproto.__file__) + os.sep
 #: More lines than any call has.
@@ -37,7 +42,9 @@ def _with_lines(filename: str) -> frozenset[int]:
     return frozenset(number for number, line in lines if line.lstrip().startswith("with "))
 
 
-def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> str | None:
+def strike(
+    call: Callable[[], Any], line: int, action: Callable[[str], Any], library: bool = False
+) -> str | None:
     """Run *call*, and *action* in front of its *line*-th line within caproto.
 
     Parameters
@@ -47,6 +54,8 @@ def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> 
         From 1 on.
     action : callable
         Called with the place, untraced, in the middle of the call. What it raises, the call gets.
+    library : bool
+        Count the lines of other code that caproto calls, too.
 
     Returns
     -------
@@ -61,7 +70,8 @@ def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> 
         nonlocal left, where, last
         filename = frame.f_code.co_filename
         if event != "line":
-            return trace if filename.startswith(_ROOT) else None
+            counted = filename.startswith(_ROOT) or (library and _called_by_us(frame))
+            return trace if counted else None
         again, last = last == (frame, frame.f_lineno), (frame, frame.f_lineno)
         if again or frame.f_lineno in _with_lines(filename):
             return trace
@@ -80,6 +90,15 @@ def strike(call: Callable[[], Any], line: int, action: Callable[[str], Any]) -> 
     finally:
         sys.settrace(before)
     return where
+
+
+def _called_by_us(frame: FrameType | None) -> bool:
+    """Tell whether *frame* is below one of caproto's."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_ROOT):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def interrupt_each_line(call: Callable[[], Any]) -> Iterator[str]:
@@ -109,17 +128,43 @@ def interrupt_each_line(call: Callable[[], Any]) -> Iterator[str]:
     raise AssertionError("the call does not end")
 
 
-def enter_each_line(call: Callable[[], Any], handler: Callable[[], Any]) -> Iterator[str]:
+def enter_each_line(
+    call: Callable[[], Any], handler: Callable[[], Any], library: bool = False
+) -> Iterator[str]:
     """Call *handler* in front of each line of *call* in turn, as a signal handler would be.
 
     What the handler raises is an error of the test, so it catches what it expects itself.
+    *library* is that of `strike`.
     """
     for line in range(1, _LIMIT):
-        where = strike(call, line, lambda _where: handler())
+        where = strike(call, line, lambda _where: handler(), library)
         if where is None:
             return
         yield where
     raise AssertionError("the call does not end")
+
+
+def in_time(call: Callable[[], T], seconds: float = 30.0) -> T:
+    """Return what *call* returns; AssertionError if it does not return, in a thread of its own."""
+    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put((call(), None))
+        except BaseException as error:
+            results.put((None, error))
+
+    thread = threading.Thread(target=run, name="in time", daemon=True)
+    thread.start()
+    try:
+        result, error = results.get(timeout=seconds)
+    except Empty:
+        stack = traceback.format_stack(sys._current_frames()[thread.ident or 0])
+        raise AssertionError(f"it hangs:\n{''.join(stack)}") from None
+    thread.join()
+    if error is not None:
+        raise error
+    return cast("T", result)
 
 
 def collect_at_each_allocation(

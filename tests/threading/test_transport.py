@@ -394,6 +394,14 @@ def test_abandoned_by_the_child_of_a_fork(pipe):
     pipe.transport.wakeup.set()  # harmless
 
 
+def test_abandoned_in_the_middle_of_a_write_it_has_no_writer(pipe):
+    """A signal handler may fork there; in the child the write never goes on."""
+    pipe.transport.queue([b"half"])
+    with pipe.transport.token:
+        pipe.transport.abandon()
+        assert not pipe.transport.token._is_owned()
+
+
 def test_hang_up_lets_the_peer_read_all_although_we_did_not(pipe):
     """With unread bytes in it, a socket that is merely closed would be reset."""
     pipe.peer.sendall(b"late update" * 100)

@@ -5,11 +5,13 @@ import math
 import socket
 import threading
 import time
+from queue import SimpleQueue
 
 import pytest
 
 from caproto._os.sockets import WakeUp
-from caproto.threading._waiting import Alarm, Deadline, OneShot, Poller, join_thread
+from caproto.threading._waiting import Alarm, Deadline, Ending, OneShot, Poller, join_thread
+from tests.harness.interrupts import enter_each_line, in_time
 
 
 class TestDeadline:
@@ -78,6 +80,46 @@ class TestReply:
         reply = OneShot()
         threading.Timer(0.01, reply.answered, [1]).start()
         assert reply.wait(1e300)
+
+
+class TestEnding:
+    def test_it_has_not_come(self):
+        ending = Ending()
+        assert not ending.is_set()
+        assert not ending.wait(0) and not ending.wait(0.01)
+
+    def test_it_came_before_the_wait(self):
+        ending = Ending()
+        ending.set()
+        ending.set()
+        assert ending.is_set() and ending.wait() and ending.wait(0)
+
+    def test_all_that_wait_are_woken(self):
+        ending = Ending()
+        woken: SimpleQueue[bool] = SimpleQueue()
+        for timeout in (None, 10, 1e300):
+            threading.Thread(target=lambda t=timeout: woken.put(ending.wait(t))).start()
+        ending.set()
+        assert [woken.get(timeout=10) for _ in range(3)] == [True] * 3
+
+    @pytest.mark.parametrize("call", [Ending.set, lambda ending: ending.wait(0.05)])
+    def test_its_methods_may_interrupt_each_other(self, call):
+        endings: list[Ending] = []
+
+        def begin() -> None:
+            endings.append(Ending())
+
+        def handler() -> None:
+            endings[-1].wait(0)
+            endings[-1].set()
+            assert endings[-1].wait()
+
+        def run() -> int:
+            begin()
+            lines = enter_each_line(lambda: call(endings[-1]), handler, library=True)
+            return len([begin() for _where in lines])
+
+        assert in_time(run) >= 2
 
 
 @pytest.fixture

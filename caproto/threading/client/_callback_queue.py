@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from _thread import RLock
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -45,7 +44,8 @@ class CallbackQueue:
     Attributes
     ----------
     lock : RLock
-        Protects the counters and the start of threads.
+        Held while threads are started or told to end; never by these threads themselves, so that
+        a finalizer in one of them may wait for whoever ends this queue.
     starved : bool
         Whether the last attempt to start a thread failed. The owner then puts something (an empty
         batch is enough) from time to time.
@@ -59,7 +59,7 @@ class CallbackQueue:
         self.lock = _locks.Lock()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._backlog = _Backlog()
-        self._over = threading.Event()  # set when nothing more will be run
+        self._over = _waiting.Ending()  # when nothing more will be run
         self._waits_for = predecessor._ends() if predecessor is not None else ()
         self._threads: list[threading.Thread] = []
         self._stopped = False
@@ -147,15 +147,14 @@ class CallbackQueue:
     def abandon(self) -> None:
         """Forget the threads: they do not exist in the child of a fork.
 
-        One of them may have held a lock in the moment of the fork, so the locks are replaced, too.
+        A thread may have held the lock in the moment of the fork, so it is replaced, too.
         """
         self.lock = _locks.Lock()
-        self._over = threading.Event()
         self._over.set()
         self._stopped = True
         self._threads = []
 
-    def _ends(self) -> tuple[threading.Event, ...]:
+    def _ends(self) -> tuple[_waiting.Ending, ...]:
         """Return what a successor has to wait for: our end, and what we wait for ourselves."""
         return tuple(end for end in (self._over, *self._waits_for) if not end.is_set())
 
@@ -165,9 +164,7 @@ class CallbackQueue:
         threads = [
             threading.Thread(
                 target=_run,
-                args=(
-                    alive, self._queue, self._backlog, self.lock, self._waits_for, self._over
-                ),
+                args=(alive, self._queue, self._backlog, self._waits_for, self._over),
                 name=f"ca-callback {self._name}",
                 daemon=True,
             )
@@ -190,6 +187,7 @@ class CallbackQueue:
                 self.starved = True
                 with self.lock:
                     self._threads = threads[:number]
+                with self._backlog.lock:
                     self._backlog.running -= len(threads) - number
                 return
         self._waits_for = ()
@@ -197,11 +195,12 @@ class CallbackQueue:
 
 
 class _Backlog:
-    """Counters shared between a CallbackQueue and its threads."""
+    """Counters shared between a CallbackQueue and its threads, which change them under the lock."""
 
-    __slots__ = ("discarded", "done", "below", "queued", "when_below", "running", "since")
+    __slots__ = ("below", "discarded", "done", "lock", "queued", "running", "since", "when_below")
 
     def __init__(self) -> None:
+        self.lock = _locks.Lock()
         self.when_below: Callable[[], None] | None = None
         self.below = 0  # below this it is called
         self.since = 0.0  # when what is running was queued
@@ -227,22 +226,21 @@ def _run(
     _alive: object,
     queue: SimpleQueue[Item | None],
     backlog: _Backlog,
-    lock: RLock,
-    predecessors: tuple[threading.Event, ...],
-    over: threading.Event,
+    predecessors: tuple[_waiting.Ending, ...],
+    over: _waiting.Ending,
 ) -> None:
     for end in predecessors:
         end.wait()
-    while _deliver_next(queue, backlog, lock):
+    while _deliver_next(queue, backlog):
         pass
-    with lock:
+    with backlog.lock:
         backlog.running -= 1
         last = not backlog.running
     if last:
         over.set()
 
 
-def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog, lock: RLock) -> bool:
+def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog) -> bool:
     """Run the callbacks of one batch; False at the end.
 
     A function of its own, so that the last response is not kept alive by local names while the
@@ -259,7 +257,7 @@ def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog, lock: RLoc
             target.deliver(argument)
         except Exception:  # our defect: errors of user callbacks were caught below
             log.exception("Delivery to %r failed", target)
-    with lock:
+    with backlog.lock:
         backlog.done += cost
         when_below = backlog.when_below if backlog.queued - backlog.done < backlog.below else None
     if when_below is not None:

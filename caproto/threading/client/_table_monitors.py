@@ -386,7 +386,7 @@ class LiveCallback(Live):
         function: Callable[[TableSnapshot, Rows], object],
         period: float,
     ) -> None:
-        self._over = threading.Event()
+        self._over = _waiting.Ending()
         super().__init__(home, state, pvs, mask, self._over.set)
         self._period = period
         self._callbacks = Callbacks()

@@ -13,6 +13,7 @@ import pytest
 
 from caproto._client.deliveries import Call, Deliveries
 from caproto.threading import _waiting
+from caproto.threading.client import _callback_queue
 from caproto.threading.client._callback_queue import CallbackQueue
 
 
@@ -309,6 +310,33 @@ def test_a_quiet_note_from_the_garbage_collector_arrives(delivery):
     assert seen == [1] * 300
 
 
+def test_it_is_stopped_wherever_its_thread_is(delivery):
+    """A finalizer in that thread may wait for another one that stops it."""
+    places = set()
+
+    def trace(frame, event, _argument):
+        if frame.f_code.co_filename != _callback_queue.__file__ or "ca-" not in own_name():
+            return None
+        if event == "line" and frame.f_lineno not in places:
+            places.add(frame.f_lineno)
+            other = threading.Thread(target=delivery.stop)
+            other.start()
+            other.join(10)
+            assert not other.is_alive(), frame.f_lineno
+        return trace
+
+    def own_name() -> str:
+        return threading.current_thread().name
+
+    threading.settrace(trace)
+    try:
+        delivery.put(((Call(print), None),), cost=1)
+        delivery.join(20)
+    finally:
+        threading.settrace(None)
+    assert delivery.over and len(places) > 5
+
+
 def test_put_after_stop_is_harmless(delivery):
     delivery.put(())
     delivery.stop()
@@ -334,7 +362,7 @@ def test_the_child_of_a_fork_does_not_wait_for_what_a_thread_of_the_parent_held(
     held, go_on = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with queue.lock, queue._over._cond:  # in the middle of a batch, and of the end
+        with queue.lock:
             held.set()
             assert go_on.wait(10)
 

@@ -21,6 +21,7 @@ from tests.harness.fake_server import FakeServer
 from tests.harness.interrupts import (
     collect_at_each_allocation,
     enter_each_line,
+    in_time,
     interrupt_each_line,
 )
 from tests.harness.leaks import open_sockets, our_threads
@@ -318,6 +319,44 @@ def test_a_context_may_be_disconnected_at_any_line_without_waiting(
         made.clear()
         wait_for(lambda: our_threads() <= threads, message=f"threads are left by {where}")
     made.pop().disconnect()
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("used", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_a_disconnect_may_interrupt_a_disconnect(
+    start_server: Callable[..., FakeServer], wait: bool, used: bool
+) -> None:
+    """Also between the lines of the library below ours."""
+    server = start_server({"x": 1.5})
+    made: list[Context] = []
+    outcomes: list[str] = []
+
+    def ready() -> None:
+        ctx = Context(configuration=server.configuration, timeout=5)
+        made.append(ctx)
+        if used:
+            (x,) = ctx.get_pvs("x", connection_state_callback=ignore)
+            x.read()
+            flush(x)
+
+    def handler() -> None:
+        try:
+            made[-1].disconnect(wait=wait)
+            outcomes.append("")
+        except ReentrantCallError as error:
+            outcomes.append(str(error))
+
+    def run() -> None:
+        ready()
+        for _where in enter_each_line(lambda: made[-1].disconnect(), handler, library=True):
+            ready()
+        made[-1].disconnect()
+
+    threads = our_threads()
+    in_time(run, 60)
+    wait_for(lambda: our_threads() <= threads)
+    refused = [text for text in outcomes if text]
+    assert len(refused) < len(outcomes) / 2 and bool(refused) == wait
 
 
 def test_a_finalizer_may_remove_its_callback_in_any_call(world: World) -> None:

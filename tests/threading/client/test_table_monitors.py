@@ -13,7 +13,7 @@ import caproto as ca
 from caproto import CaprotoTypeError, CaprotoValueError
 from caproto.threading.client import Context, ContextDisconnectedError
 from tests.harness.databases import counter_names, counters
-from tests.harness.interrupts import interrupt_each_line
+from tests.harness.interrupts import enter_each_line, in_time, interrupt_each_line
 
 pytestmark = pytest.mark.ioc
 
@@ -64,6 +64,20 @@ class TestLive:
         wait_for(lambda: server.wished("x") == server.wished("y") == 0)
         assert not live.wait(5) and "closed" in repr(live)
         live.close()
+
+    def test_a_close_may_interrupt_a_close(self, server, ctx):
+        table = ctx.table(["x"])
+        monitors = [table.monitor(lambda snap, changed: None)]
+
+        def close() -> None:
+            monitors[-1].close()
+
+        def run() -> None:
+            for _where in enter_each_line(close, close, library=True):
+                monitors.append(table.monitor(lambda snap, changed: None))
+
+        in_time(run)
+        assert len(monitors) > 10 and all(live.closed for live in monitors)
 
     def test_the_table_closes_its_monitors(self, server, ctx, wait_for):
         table = ctx.table(["x"])
