@@ -314,7 +314,7 @@ class AllUpdates(ColumnUpdates):
         self._known: NDArray[numpy.bool_] = numpy.zeros(len(state.form), numpy.bool_)
         self._gaps: NDArray[numpy.bool_] = numpy.zeros(len(state.form), numpy.bool_)
         self._forms = {form.data_type: form for form in state.form.forms}
-        # What came until each `cut` that was not taken yet, and since the last one.
+        # What came until each `cut`, empty if it was removed since, and since the last one.
         self._batches: deque[list[Updates]] = deque([[]])
         # Of what came since the last one: the memory, and when the oldest came.
         self._size = 0
@@ -402,30 +402,34 @@ class AllUpdates(ColumnUpdates):
     @property
     def ready(self) -> bool:
         """Whether updates wait."""
-        return bool(self._batches[0] or self._batches[-1])
+        return any(self._batches)
 
     def load(self, now: float) -> tuple[int, float]:
         """Return the memory that waiting updates take, and the age of the oldest, in seconds."""
         return self._size, now - self._since if self._batches[-1] else 0.0
 
-    def cut(self) -> bool:
-        """Count what has come as taken, for `take_cut`; return whether there is something."""
+    def cut(self) -> list[Updates] | None:
+        """Return the oldest updates that wait, up to now at most; None if there are none.
+
+        They are kept until the caller removes them from the list. Not by two threads at once.
+        """
         with self._state.lock:
+            while len(self._batches) > 1 and not self._batches[0]:  # it was removed
+                self._batches.popleft()
             if self._batches[-1]:
                 self._batches.append([])
                 self._size = 0
-            return len(self._batches) > 1
+            return self._batches[0] if len(self._batches) > 1 else None
 
-    def take_cut(self) -> Updates:
-        """Take what came until the first `cut`, as one. It is kept if Ctrl-C interrupts this.
-
-        Not by two threads at once.
-        """
-        parts = self._batches[0]
+    def join(self, batch: list[Updates]) -> None:
+        """Make one of the updates that `cut` has returned."""
+        parts = batch.copy()  # a signal handler may take them
         if len(parts) > 1:
             columns = zip(*(part.columns() for part in parts), strict=True)
-            parts[:] = [Updates(*map(numpy.concatenate, columns))]
-        return self._batches.popleft()[0]
+            joined = Updates(*map(numpy.concatenate, columns))
+            with self._state.lock:  # inside, a signal handler is refused
+                if batch:
+                    batch[:] = [joined]
 
 
 def _objects(values: NDArray[Any]) -> NDArray[Any]:

@@ -74,7 +74,11 @@ class World:
 
 def take_all(updates: AllUpdates):
     """Take what has come; None if that is nothing."""
-    return updates.take_cut() if updates.cut() else None
+    batch = updates.cut()
+    if batch is None:
+        return None
+    updates.join(batch)
+    return batch.pop()
 
 
 @pytest.fixture
@@ -273,14 +277,29 @@ class TestAll:
     def test_what_was_cut_is_kept_until_it_is_taken(self, world):
         """Those that come meanwhile are taken later; the load is theirs alone."""
         world.block(update(0, 1.0), update(1, 1.0))
-        assert world.all.cut() and world.all.ready and world.all.load(9.0) == (0, 0.0)
+        first = world.all.cut()
+        assert first and world.all.ready and world.all.load(9.0) == (0, 0.0)
         world.alone(update(2, 2.0))
-        assert world.all.cut()
+        assert world.all.cut() is first
         world.alone(update(3, 3.0))
-        assert world.all.take_cut().value.tolist() == [1.0, 1.0]
-        assert world.all.take_cut().value.tolist() == [2.0]
+        assert take_all(world.all).value.tolist() == [1.0, 1.0] and not first
+        assert take_all(world.all).value.tolist() == [2.0]
         assert world.all.ready and take_all(world.all).value.tolist() == [3.0]
         assert not world.all.ready
+
+    def test_what_was_taken_meanwhile_is_not_put_back(self, world):
+        world.alone(update(0, 1.0))
+        world.alone(update(1, 2.0))
+
+        class Interrupted(list):
+            def copy(self):
+                parts = super().copy()
+                self.clear()  # as by a signal handler
+                return parts
+
+        batch = Interrupted(world.all.cut())
+        world.all.join(batch)
+        assert batch == []
 
     def test_mixed_types_are_objects(self):
         world = World([float, str, float, float])

@@ -474,15 +474,24 @@ class Recording(TableMonitor):
         ContextDisconnectedError
             If the Context was disconnected, and the rest was taken.
         """
+        while (batch := self._next_batch()) is not None:
+            try:
+                return batch.pop()  # last, in one step: Ctrl-C must lose nothing
+            except IndexError:  # a signal handler that interrupted this has taken it
+                continue
+        self._home.check_open()
+        raise StopIteration
+
+    def _next_batch(self) -> list[Updates] | None:
+        """Return a list with the next `Updates`, which are taken out of it; None at the end."""
         self._wait(lambda: self._updates.ready, Deadline(self._timeout))
-        some = self._updates.cut()
+        batch = self._updates.cut()
         for circuit in self._subscriptions.circuits:
             if circuit.session.flow.held:
                 circuit.wake()
-        if not some:
-            self._home.check_open()
-            raise StopIteration
-        return self._updates.take_cut()  # last, in one step: Ctrl-C must lose nothing
+        if batch is not None:
+            self._updates.join(batch)
+        return batch
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -20,7 +20,7 @@ from caproto.threading import _waiting
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import PV, Batch, Context
 from caproto.threading.client._info import fetch_metadata
-from caproto.threading.client._table_monitors import Live
+from caproto.threading.client._table_monitors import Live, Recording
 from tests.harness.fake_server import FakeServer
 from tests.harness.interrupts import (
     collect_at_each_allocation,
@@ -217,6 +217,35 @@ def test_a_handler_that_closes_a_monitor_ends_the_wait_that_it_interrupts(
         if not struck or waited and not waited[-1]:
             break
     assert line > 20 and any(waited)
+
+
+def test_a_handler_may_take_what_an_interrupted_step_of_a_recording_has(world: World) -> None:
+    """Each update is given once, to one of the two."""
+    table = world.ctx.table(["x"])
+
+    def take(recording: Recording, came: list[float]) -> None:
+        with contextlib.suppress(ReentrantCallError):
+            for updates in recording:
+                came += updates.value.tolist()
+
+    for line in itertools.count(1):
+        came: list[float] = []
+        with table.record(timeout=0) as recording:
+            wait_for(lambda: world.server.wished("x") == 1)
+            world.server.post("x", 5.0)
+            world.server.post("x", 6.0)
+            waiting = recording._updates._batches[-1]
+            wait_for(lambda parts=waiting: sum(map(len, parts)) == 3)
+            step = functools.partial(take, recording, came)
+            where = strike(step, line, lambda _where, handler=step: handler())
+            assert came[1:] == [5.0, 6.0], where
+            world.server.post("x", 7.0)
+            wait_for(lambda one=recording: one._updates.ready)
+            assert next(recording).value.tolist() == [7.0], where
+        wait_for(lambda: world.server.wished("x") == 0)
+        if where is None:
+            break
+    assert line > 20
 
 
 def test_a_monitor_that_is_made_inside_the_close_of_another_one_is_a_monitor(world: World) -> None:
