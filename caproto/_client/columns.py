@@ -35,8 +35,8 @@ _FAMILIES = ("time", "status", "native")
 _TYPES: dict[object, ChannelType] = {
     float: ChannelType.DOUBLE, int: ChannelType.LONG, str: ChannelType.STRING,
     **{name.lower(): ChannelType[name] for name in
-       ("STRING", "INT", "FLOAT", "ENUM", "CHAR", "LONG", "DOUBLE")},
-    "short": ChannelType.INT,
+       ("STRING", "FLOAT", "ENUM", "CHAR", "LONG", "DOUBLE")},
+    "short": ChannelType.INT,  # not "int", which is longer for Python and numpy
 }  # fmt: skip
 #: Type of a column by its letter and size -> plain type on the wire.
 _BY_DTYPE = {
@@ -425,33 +425,78 @@ def check_values(
     CaprotoTypeError, CaprotoValueError
         They have another shape, or cannot be converted without loss.
     """
-    if numpy.ma.is_masked(values):
+    if _is_masked(values):
         raise CaprotoValueError(
             "values has masked elements; call its filled() to choose what to write for them"
         )
+    values = _in_order(values, form)
     element = () if form.count == 1 else (form.count,)
+    shared = not form.mixed or _is_for_all(values, form)
     for one in form.forms:
         chosen = form.select(one, rows)
         if not len(chosen):
             continue
-        if form.mixed:
-            array, every = _array(_chosen(values, form, chosen)), (len(chosen), *element)
-        else:
+        if shared:
             array, every = _array(values), (len(form), *element)
-        if array.shape not in ((), element, every):
-            raise _wrong_shape(array.shape, form)
+            shapes = [(), element, *([every] if not form.mixed else [])]
+        else:
+            array, every = _array(_chosen(values, form, chosen)), (len(chosen), *element)
+            shapes = [every]
+        if array.shape not in shapes:
+            raise _wrong_shape(array.shape if shared else (len(form), *array.shape[1:]), form)
         if array.shape == every and not form.mixed and len(chosen) < len(form):
             array = array[chosen]  # the others may be anything
         array, shape = _converted(array, one), (len(chosen), *element)
         yield one, chosen, array if array.shape == shape else numpy.broadcast_to(array, shape)
 
 
-def _chosen(values: object, form: TableForm, rows: Rows) -> object:
-    """Return the values of some rows, all of one form of several; or the one value for all."""
+def _is_masked(values: object) -> bool:
+    """Whether an array of numpy, or one in a list, has masked elements."""
+    if isinstance(values, list | tuple):
+        return any(isinstance(one, numpy.ma.MaskedArray) and _is_masked(one) for one in values)
+    return bool(numpy.ma.is_masked(values))
+
+
+def _in_order(values: object, form: TableForm) -> object:
+    """Return what pandas has by name in the order of the table; other values as they are.
+
+    Raises
+    ------
+    CaprotoValueError
+        The names are not those of the table.
+    """
+    index = getattr(values, "index", None)
+    if not hasattr(values, "reindex") or index is None or callable(index):
+        return values
+    labels = tuple(index)
+    if labels == form.names or not any(
+        isinstance(label, str) and label in form.index for label in labels
+    ):
+        return values
+    if sorted(map(str, labels)) != sorted(form.names):
+        raise CaprotoValueError(
+            "values has names of PVs as its index, but not each name of the table once; call its "
+            "reindex() with them"
+        )
+    return values.reindex(list(form.names))
+
+
+def _is_for_all(values: object, form: TableForm) -> bool:
+    """Whether this is one value for all PVs: a scalar, or one array where they are arrays."""
     if not isinstance(values, list | tuple):  # these may have values of several types
         values = _array(values)
         if not values.ndim:
-            return values
+            return True
+    elements = list(values)
+    return (
+        form.count > 1 and len(elements) == form.count and not any(map(numpy.ndim, elements))
+    )
+
+
+def _chosen(values: object, form: TableForm, rows: Rows) -> object:
+    """Return the values of some rows, all of one form of several."""
+    if not isinstance(values, list | tuple):
+        values = _array(values)
     if len(values) != len(form):
         raise _wrong_shape((len(values),), form)
     return [values[row] for row in rows.tolist()]
@@ -490,6 +535,8 @@ def _converted(array: NDArray[Any], form: Form) -> NDArray[Any]:
     if array.dtype == form.dtype:
         return numpy.array(array)
     array = _numbers(array, form)
+    if array.dtype.kind == "f":  # the limits of integers are no numbers of shorter types
+        array = array.astype(numpy.promote_types(array.dtype, numpy.float64))
     if form.dtype.kind == "f":
         fits = ~(numpy.isfinite(array) & (abs(array) > numpy.finfo(form.dtype).max))
     else:

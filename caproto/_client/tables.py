@@ -32,8 +32,8 @@ def terminal_width() -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Return *text* as one line of at most *width* columns."""
-    text = " ".join(text.split())
+    """Return *text* as one line of at most *width* columns; a line keeps its blanks."""
+    text = " ".join(text.split()) if len(text.splitlines()) > 1 else text.replace("\t", " ")
     return text if len(text) <= width else text[: max(width - 1, 0)] + CUT
 
 

@@ -60,7 +60,8 @@ class TestTypes:
 
     @pytest.mark.parametrize(
         "dtype",
-        ["banana", np.int64, np.complex64, 5, None.__class__, b"x", True, ChannelType.TIME_LONG],
+        ["banana", np.int64, np.complex64, 5, None.__class__, b"x", True, ChannelType.TIME_LONG,
+         "int"],
     )
     def test_what_channel_access_does_not_have(self, dtype):
         with pytest.raises(CaprotoValueError, match="is not a type of Channel Access"):
@@ -114,7 +115,7 @@ def test_a_recorded_value_is_the_same_in_a_block_and_alone(vector):
     _, _, data_type, count, _, _ = vector.fields
     layout = ca.ChannelType(data_type)
     family = "time" if data_type >= 14 else "status" if data_type >= 7 else "native"
-    plain = ca.ChannelType(data_type % 7).name.lower()
+    plain = ca.ChannelType(data_type % 7)
     if not count:
         return
     form = TableForm(["x"], family, plain, count).forms[0]
@@ -244,6 +245,52 @@ class TestValuesToWrite:
             for rows in (None, [0, 1], [2]):
                 with pytest.raises(CaprotoValueError, match=r"the table needs \(4,\), or one"):
                     self.parts(make(wrong), form, rows)
+
+    def test_arrays_of_several_types(self):
+        """One array for all, or one for each row: never one number for each row."""
+        form = TableForm(list("abcdef"), "time", [float] * 3 + [int] * 3, 3)
+        rows = [[n, n + 1, n + 2] for n in range(6)]
+        for values in (rows, np.array(rows)):
+            assert self.parts(values, form) == [([0, 1, 2], rows[:3]), ([3, 4, 5], rows[3:])]
+            assert self.parts(values, form, [0, 5]) == [([0], rows[:1]), ([5], rows[5:])]
+        for values in ([7, 8, 9], np.array([7, 8, 9])):
+            assert self.parts(values, form) == [
+                ([0, 1, 2], [[7, 8, 9]] * 3), ([3, 4, 5], [[7, 8, 9]] * 3)
+            ]
+        assert self.parts(5, form, [1, 3]) == [([1], [[5] * 3]), ([3], [[5] * 3])]
+        for values in ([1, 2, 3, 4, 5, 6], [1, 2], rows[:3], [row[:2] for row in rows]):
+            for rows_to_write in (None, [0, 1, 2], [3]):
+                with pytest.raises(CaprotoValueError, match=r"the table needs \(6, 3\), or one"):
+                    self.parts(values, form, rows_to_write)
+
+    @pytest.mark.filterwarnings("error")
+    def test_numbers_of_short_types_have_the_limits_of_the_table(self):
+        for dtype, kind, limit in ((np.float32, int, 2.0**31), (np.float16, "short", 2.0**15)):
+            form = TableForm(["a"], "time", kind, 1)
+            with pytest.raises(CaprotoValueError, match="values are out of the range of int"):
+                self.parts(np.array([limit], dtype), form)
+            assert self.parts(np.array([-limit], dtype), form) == [([0], [-int(limit)])]
+        assert self.parts(np.array([7], np.float16), TableForm(["a"], "time", "enum", 1)) == [
+            ([0], [7])
+        ]
+
+    def test_what_pandas_has_by_name(self):
+        import pandas
+        form = TableForm(["a", "b"], "time", float, 1)
+        for index, values in ((["a", "b"], [1.0, 2.0]), (["b", "a"], [2.0, 1.0]),
+                              ([5, 6], [1.0, 2.0])):  # fmt: skip
+            series = pandas.Series([1.0, 2.0], index=index)
+            assert self.parts(series, form) == [([0, 1], values)]
+        for index in (["a", "x"], ["a", "a"], ["a", "b", "c"]):
+            with pytest.raises(CaprotoValueError, match="but not each name of the table once"):
+                self.parts(pandas.Series(range(len(index)), index=index), form)
+
+    @pytest.mark.parametrize(
+        "values", [list(np.ma.array([1.0, 2.0], mask=[0, 1])), [np.ma.masked, 2.0]]
+    )
+    def test_masked_elements_of_a_list(self, values):
+        with pytest.raises(CaprotoValueError, match="values has masked elements"):
+            self.parts(values, TableForm(["a", "b"], "time", float, 1))
 
     def test_whole_numbers(self):
         form = TableForm(["a", "b"], "time", int, 1)

@@ -34,6 +34,7 @@ def test_a_short_row_ends_with_a_cell_over_the_other_columns():
 def test_a_cell_with_several_lines_stays_on_one():
     assert text_table(("a",), [("one\ntwo",)], 80).splitlines()[1:] == ["one two"]
     assert cut("one\n two", 80) == "one two" and cut("abcdef", 4) == "abc…"
+    assert cut("two  blanks ", 80) == "two  blanks " and cut("a\tb", 80) == "a b"
 
 
 def test_a_block_is_aligned_and_cut():

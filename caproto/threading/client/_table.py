@@ -225,7 +225,8 @@ class Table:
         Parameters
         ----------
         values : array, sequence or scalar
-            A value for each row of the table, whichever rows are written; or one for all.
+            A value for each row of the table, whichever rows are written; or one for all. A Series
+            or DataFrame of pandas whose index has the names may have them in another order.
         mask : array of bool, shape (n,), optional
             Which rows to write. Default: all.
         wait : bool
@@ -244,8 +245,9 @@ class Table:
         ContextDisconnectedError
             If the Context was disconnected before.
         CaprotoTypeError, CaprotoValueError
-            If *values* or *mask* have the wrong shape, or cannot be converted without loss. Nothing
-            is sent then.
+            If *values* or *mask* have the wrong shape, or a value does not fit the type of the
+            table: fractions for integers, too large a number. (What floating point cannot hold
+            exactly is rounded.) Nothing is sent then.
         """
         rows = self._rows(mask)
         parts = list(check_values(values, self._form, rows))
