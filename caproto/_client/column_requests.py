@@ -92,10 +92,10 @@ class ColumnRequests:
             return late
 
     def end(self) -> None:
-        """Wake those that wait: nothing is under way any more."""
+        """Wake those that wait: nothing is under way any more. May be called twice."""
         with self._lock:
             self._over = True
-            waiters, self._waiters = list(self._waiters), {}
+            waiters = list(self._waiters)
         for waiter in waiters:
             waiter.answered(None)
 

@@ -95,10 +95,10 @@ class ColumnUpdates:
             return True
 
     def close(self) -> None:
-        """Want nothing more; wake those that wait."""
+        """Want nothing more; wake those that wait. Complete, if it is repeated after a Ctrl-C."""
         with self._state.lock:
             self.closed = True
-            waiters, self._waiters = self._waiters, []
+            waiters = list(self._waiters)
         wake(waiters)
 
     # ---- what the kinds of monitors do

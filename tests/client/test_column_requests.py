@@ -46,6 +46,15 @@ class World:
         self.read.take(block)
 
 
+class Interrupted(World):
+    """A waiter that a Ctrl-C strikes when it is called first."""
+
+    def answered(self, response: object) -> None:
+        super().answered(response)
+        if self.finished == 1:
+            raise KeyboardInterrupt
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -119,6 +128,16 @@ def test_others_that_wait_are_woken_by_replies_that_come_too_late_and_by_the_end
     assert other.finished == 1 and world.read.wait_for(other, 0)
     world.read.end()
     assert other.finished == 2 and not world.read.wait_for(other, 0)
+
+
+def test_an_end_that_was_interrupted_can_be_repeated(world):
+    other = World()
+    world.read.wait_for(Interrupted(), 0)
+    world.read.wait_for(other, 0)
+    with pytest.raises(KeyboardInterrupt):
+        world.read.end()
+    world.read.end()
+    assert other.finished == 1
 
 
 def test_reads_that_were_lost_are_taken_while_the_others_are_awaited(world):

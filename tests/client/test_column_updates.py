@@ -37,6 +37,15 @@ class Alarm:
         self.rung += 1
 
 
+class Interrupted(Alarm):
+    """A waiter that a Ctrl-C strikes when it is called first."""
+
+    def answered(self, response: object) -> None:
+        super().answered(response)
+        if self.rung == 1:
+            raise KeyboardInterrupt
+
+
 class World:
     """A table of four connected PVs, its subscriptions, and a server that sends updates."""
 
@@ -218,6 +227,15 @@ class TestLatest:
         world.latest.close()
         assert alarm.rung == 1 and world.latest.closed
         assert not world.latest.wait_for(alarm, lambda: False)
+
+    def test_an_end_that_was_interrupted_can_be_repeated(self, world):
+        alarm = Alarm()
+        world.latest.wait_for(Interrupted(), lambda: False)
+        world.latest.wait_for(alarm, lambda: False)
+        with pytest.raises(KeyboardInterrupt):
+            world.latest.close()
+        world.latest.close()
+        assert alarm.rung == 1
 
 
 class TestAll:

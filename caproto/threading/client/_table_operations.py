@@ -24,7 +24,7 @@ from ..._errors import (
     ContextDisconnectedError,
     DisconnectedError,
 )
-from .._waiting import Alarm, Deadline, OneShot
+from .._waiting import Alarm, Deadline
 from ._circuit import ClientCircuit
 from ._home import ClientPV, Home, home_of
 from ._reentry import enter
@@ -162,26 +162,26 @@ class ColumnOperation:
 
     def wait(self) -> None:
         """Wait until all have been answered, or for the deadline."""
-        self._wait(0)
-
-    def _wait(self, left: int) -> bool:
-        """Wait until at most *left* replies are awaited; False if the deadline comes first."""
-        waiter = OneShot()
+        waiter = Alarm()
         enter(self._home.locks)
-        if not self._requests.wait_for(waiter, max(left, 0)):
-            return True
-        return waiter.wait(self._deadline.remaining())
+        if self._requests.wait_for(waiter, 0):
+            waiter.wait(self._deadline.remaining())
 
     def stop(self) -> Rows:
         """Withdraw what is under way; return the rows that had no reply."""
         enter(self._home.locks)
         late = self._requests.close()
-        if len(late):
+        try:
+            if len(late):
+                for circuit in self._circuits:
+                    circuit.act(
+                        lambda session: session.columns.withdraw(self._requests), Deadline(0)
+                    )
+            self._requests.end()
+        except BaseException:  # Ctrl-C: others may wait for the end of these
             for circuit in self._circuits:
-                circuit.act(
-                    lambda session: session.columns.withdraw(self._requests), Deadline(0)
-                )
-        self._requests.end()
+                circuit.note(self._requests.end)
+            raise
         return late
 
     def errors(self, late: Rows) -> dict[str, CaprotoError]:
