@@ -29,6 +29,7 @@ class ServiceThread:
         self._name = name
         self._threads: list[threading.Thread] = []
         self._vacancy: deque[None] = deque((None,))  # taken by the first thread
+        self._ended = _waiting.Ending()
 
     @property
     def started(self) -> bool:
@@ -39,6 +40,11 @@ class ServiceThread:
     def alive(self) -> bool:
         """Whether a thread is running."""
         return any(thread.is_alive() for thread in self._threads.copy())
+
+    @property
+    def current(self) -> bool:
+        """Whether the caller is this thread."""
+        return threading.current_thread() in self._threads.copy()
 
     def start(self) -> None:
         """Start the thread, unless that was done.
@@ -51,7 +57,10 @@ class ServiceThread:
         if self.started:
             return
         thread = threading.Thread(
-            target=_run, args=(self._vacancy, self._target), name=self._name, daemon=True
+            target=_run,
+            args=(self._vacancy, self._target, self._ended),
+            name=self._name,
+            daemon=True,
         )
         self._threads.append(thread)
         try:
@@ -63,12 +72,19 @@ class ServiceThread:
     def join(self, deadline: Deadline) -> None:
         """Wait until the thread has ended, or for the deadline; not in the thread itself."""
         for thread in self._threads.copy():
-            _waiting.join_thread(thread, deadline.remaining())
+            joined = _waiting.join_thread(thread, deadline.remaining())
+            if not joined and thread.ident is not None:
+                self._ended.wait(deadline.remaining())
 
 
-def _run(vacancy: deque[None], target: Callable[[], None]) -> None:
+def _run(
+    vacancy: deque[None], target: Callable[[], None], ended: _waiting.Ending
+) -> None:
     try:
         vacancy.pop()
     except IndexError:  # another thread runs it
         return
-    target()
+    try:
+        target()
+    finally:
+        ended.set()

@@ -10,9 +10,10 @@ import math
 import os
 import select
 import socket
+import sys
 import threading
 import time
-from _thread import LockType, allocate_lock
+from _thread import LockType, allocate_lock, get_ident
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -30,6 +31,9 @@ yield_cpu: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 #: Background threads that are being started now.
 starting: list[threading.Thread] = []
 
+#: Which thread (its ident) is inside `join_thread` for which.
+_joining: set[tuple[int, threading.Thread]] = set()
+
 
 def start_thread(thread: threading.Thread) -> None:
     """Start *thread*; for background threads, which no Ctrl-C interrupts.
@@ -46,25 +50,56 @@ def start_thread(thread: threading.Thread) -> None:
         starting.remove(thread)
 
 
-def is_starting(ident: int) -> bool:
-    """Tell whether this thread, with that ident, is being started, and its starter waits for it.
+_START: Final = start_thread.__code__
 
-    ``threading`` does not know it yet then. A thread that it knows may have the ident of another
-    one that has ended, but is still listed because its start was interrupted.
+
+def is_starting() -> bool:
+    """Tell whether this thread is starting a background thread, or is one that is being started.
+
+    Then one of the two waits for the other, perhaps for a lock of ``threading``. The frames of this
+    thread tell it, because Ctrl-C may leave a thread listed whose start is over, and ``threading``
+    does not know yet those that are being started.
     """
-    return any(
-        one.ident == ident and not one.is_alive() for one in starting.copy()
-    ) and isinstance(threading.current_thread(), threading._DummyThread)
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        if frame.f_code is _START:
+            return True
+        frame = frame.f_back
+    new = frame.f_locals.get("self")
+    return any(one is new and not one.is_alive() for one in starting.copy())
 
 
-def join_thread(thread: threading.Thread, timeout: float | None) -> None:
+def join_thread(thread: threading.Thread, timeout: float | None) -> bool:
     """Wait at most *timeout* seconds for *thread* to end, unless it is our own or is not running.
 
     One that another call is just starting has its ident already and cannot be joined yet:
     it finds out by itself that it is no longer wanted, and is not waited for.
+
+    Returns
+    -------
+    bool
+        False if this thread has interrupted itself in this function. It may hold the lock that
+        tells of the end, so it must wait for something else.
     """
-    if thread is not threading.current_thread() and thread.is_alive():
-        thread.join(timeout)
+    joining = get_ident(), thread
+    if joining in _joining:
+        return False
+    try:
+        _joining.add(joining)
+        if thread is not threading.current_thread() and thread.is_alive():
+            thread.join(timeout)
+    finally:
+        _joining.discard(joining)
+    return True
+
+
+def _after_fork() -> None:
+    """Forget the threads of the parent."""
+    _joining.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Deadline:

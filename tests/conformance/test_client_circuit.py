@@ -319,7 +319,7 @@ def test_what_is_queued_is_sent_then_half_closed_then_closed(server, ctx, monkey
     server.wait_for(ca.ClearChannelRequest, 2)
     wait_for(lambda: not connection.open)
     manager._circuit.join(20)
-    assert not manager._circuit._thread.is_alive()
+    assert not manager._circuit._thread.alive
     kinds = [type(command) for command in connection.received]
     tail = kinds[kinds.index(ca.WriteRequest) :]
     assert tail == [
@@ -341,10 +341,10 @@ def test_the_sending_side_is_shut_first(server, ctx, monkeypatch):
     assert end.poll(10_000), "the client has shut its sending side"
     for _ in range(3):
         connection.send_raw(ca.EchoResponse())
-    assert connection.open and manager._circuit._thread.is_alive()
+    assert connection.open and manager._circuit._thread.alive
     gate.set()
     manager._circuit.join(20)
-    assert not manager._circuit._thread.is_alive()
+    assert not manager._circuit._thread.alive
 
 
 @item(44)

@@ -8,7 +8,7 @@ import pytest
 
 from caproto.threading._service_thread import ServiceThread
 from caproto.threading._waiting import Deadline
-from tests.harness.interrupts import interrupt_each_line
+from tests.harness.interrupts import enter_each_line, in_time, interrupt_each_line
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def over():
 
 def serve(runs: list[str], over: threading.Event) -> None:
     runs.append(threading.current_thread().name)
-    over.wait(10)
+    over.wait(30)
 
 
 def test_it_is_started_once(over):
@@ -90,6 +90,40 @@ def test_a_start_that_is_interrupted_is_repeated(over, wait_for):
             thread.start()
             assert thread.alive, where
             wait_for(lambda t=thread: sum(one.is_alive() for one in t._threads) == 1, message=where)
+
+
+def test_a_start_may_interrupt_a_start(over, wait_for):
+    """Also between the lines of ``threading``, which holds locks there."""
+    made = []
+
+    def start() -> None:
+        made.append(ServiceThread(partial(serve, [], over), "ca-test"))
+        made[-1].start()
+
+    lines = in_time(lambda: len(list(enter_each_line(start, start, library=True))))
+    assert len(made) > lines > 20
+    wait_for(lambda: all(thread.alive for thread in made))
+
+
+def test_a_join_may_interrupt_a_join(over):
+    made = []
+
+    def ready() -> None:
+        ended = threading.Event()
+        thread = ServiceThread(partial(ended.wait, 10), "ca-test")
+        thread.start()
+        ended.set()
+        made.append(thread)
+
+    def join() -> None:
+        made[-1].join(Deadline(None))
+
+    def run() -> int:
+        ready()
+        return len([ready() for _where in enter_each_line(join, join, library=True)])
+
+    assert in_time(run) > 10
+    assert not any(thread.alive for thread in made[:-1])
 
 
 def test_it_does_not_wait_for_itself():

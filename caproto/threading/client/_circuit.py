@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 import weakref
 from _thread import RLock, get_ident
 from collections import deque
@@ -54,6 +53,7 @@ from ..._numbers import counted
 from ..._protocol.client_channel import ClientChannel
 from ..._protocol.commands import Message
 from .. import _waiting
+from .._service_thread import ServiceThread
 from .._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, serve_socket
 from .._waiting import Deadline, Waiter
 from ._callback_queue import CallbackQueue
@@ -130,12 +130,9 @@ class ClientCircuit(CircuitFacts):
         self.locks = self._all_locks()
         self.manager = VirtualCircuitManager(self, owner.context)
         host, port = address
-        self._thread = threading.Thread(
-            target=_serve,
-            args=(weakref.ref(self, Waker(self._transport.wakeup)), self._transport),
-            name=f"ca-circuit {host}:{port}",
-            daemon=True,
-        )
+        alive = weakref.ref(self, Waker(self._transport.wakeup))
+        serve = functools.partial(_serve, alive, self._transport)
+        self._thread = ServiceThread(serve, f"ca-circuit {host}:{port}")
 
     def hold_events(self, hold: bool) -> None:
         """Ask the server to hold the updates of this circuit for the user, or to send them."""
@@ -146,7 +143,7 @@ class ClientCircuit(CircuitFacts):
     def start(self) -> None:
         """Begin to connect. Called once."""
         try:
-            _waiting.start_thread(self._thread)
+            self._thread.start()
         except RuntimeError as error:
             self._end(CaprotoError(f"cannot start a thread for the circuit: {error}"))
             self._transport.wakeup.close()
@@ -170,7 +167,7 @@ class ClientCircuit(CircuitFacts):
 
     def join(self, timeout: float | None) -> None:
         """Wait for the reader thread to end; it does not wait for itself."""
-        _waiting.join_thread(self._thread, timeout)
+        self._thread.join(Deadline(timeout))
 
     def abandon(self) -> None:
         """Give the circuit up in the child of a fork; the parent goes on with it."""
@@ -351,7 +348,7 @@ class ClientCircuit(CircuitFacts):
 
     def _push(self, deadline: Deadline) -> None:
         """Write what is queued, all of it; but the reader does not wait for itself."""
-        if threading.current_thread() is not self._thread:
+        if not self._thread.current:
             self._transport.push(deadline)
 
     # ---- the reader thread

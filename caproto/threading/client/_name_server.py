@@ -8,8 +8,8 @@ The session belongs to the lock.
 """
 from __future__ import annotations
 
+import functools
 import socket
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from logging import Logger
@@ -21,6 +21,7 @@ from ..._errors import CaprotoError, DeadCircuitError
 from ..._os.sockets import Address, WakeUp, user_name
 from ..._protocol.commands import SearchResponse
 from .. import _waiting
+from .._service_thread import ServiceThread
 from .._transport import Transport, Waker, describe, hang_up, serve_socket
 from .._waiting import Deadline
 from ._reentry import serving
@@ -75,12 +76,9 @@ class NameServer:
         self._wakeup = WakeUp()
         self._transport = Transport(address, connection_timeout, self._wakeup)
         host, port = address
-        self._thread = threading.Thread(
-            target=_serve,
-            args=(weakref.ref(self, Waker(self._wakeup)), self._wakeup),
-            name=f"ca-names {host}:{port}",
-            daemon=True,
-        )
+        alive = weakref.ref(self, Waker(self._wakeup))
+        serve = functools.partial(_serve, alive, self._wakeup)
+        self._thread = ServiceThread(serve, f"ca-names {host}:{port}")
 
     @property
     def problem(self) -> str:
@@ -96,7 +94,7 @@ class NameServer:
             If the system cannot start a thread.
         """
         try:
-            _waiting.start_thread(self._thread)
+            self._thread.start()
         except RuntimeError:
             self._wakeup.close()
             raise
@@ -113,9 +111,9 @@ class NameServer:
         self._closed = True
         self._wakeup.set()
 
-    def join(self, timeout: float | None) -> None:
+    def join(self, deadline: Deadline) -> None:
         """Wait for the thread to end."""
-        _waiting.join_thread(self._thread, timeout)
+        self._thread.join(deadline)
 
     def abandon(self) -> None:
         """Close the descriptors in the child of a fork; a thread may have held the lock."""
@@ -293,7 +291,7 @@ class NameServers:
     def join(self, deadline: Deadline) -> None:
         """Wait for their threads to end; in any thread."""
         for server in self._running.copy().values():
-            server.join(deadline.remaining())
+            server.join(deadline)
 
     def abandon(self) -> None:
         """Close the descriptors in the child of a fork."""

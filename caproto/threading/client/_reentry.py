@@ -72,7 +72,7 @@ def must_not_wait(locks: tuple[RLock, ...]) -> bool:
         The locks that the call or the answer needs; see `inside`.
     """
     ident = get_ident()
-    if ident in _serving or (_waiting.starting and _waiting.is_starting(ident)):
+    if ident in _serving or (_waiting.starting and _waiting.is_starting()):
         return True
     for lock in locks:  # as `inside`, without a call
         if lock._is_owned():  # type: ignore[attr-defined]

@@ -477,7 +477,7 @@ def test_the_circuit_goes_with_its_last_channel(ctx, server, wait_for):
     y.go_idle()
     wait_for(lambda: not server.connection.open)
     manager._circuit.join(10)
-    assert manager.dead and not manager._circuit._thread.is_alive()
+    assert manager.dead and not manager._circuit._thread.alive
     assert len(server.received(ca.ClearChannelRequest)) == 2
     assert x.read().data[0] == 1.5, "on a new circuit"
     assert len(server.connections) == 2
@@ -504,10 +504,10 @@ def test_closing_half_closes_and_waits_for_the_server(ctx, server, monkeypatch):
     manager._circuit.close()
     fin_arrived(connection)
     connection.send_raw(ca.EchoResponse())  # we still listen, so nothing is reset
-    assert manager._circuit._thread.is_alive()
+    assert manager._circuit._thread.alive
     gate.set()
     manager._circuit.join(10)
-    assert not manager._circuit._thread.is_alive()
+    assert not manager._circuit._thread.alive
     assert [c.data[0] for c in connection.commands(ca.WriteRequest)] == [1.0, 2.0]
 
 
@@ -547,7 +547,7 @@ def test_a_circuit_that_nobody_needs_is_collected(server, wait_for):
 
     def ended() -> bool:
         gc.collect()  # more than once: a thread may be in the middle of its turn, and hold them
-        return not thread.is_alive()
+        return not thread.alive
 
     wait_for(ended)
     wait_for(lambda: not server.connection.open)

@@ -16,6 +16,7 @@ import caproto as ca
 from caproto._client import name_server_session
 from caproto._client.heartbeat import Heartbeat
 from caproto.threading import _transport
+from caproto.threading._waiting import Deadline
 from caproto.threading.client import Context
 from caproto.threading.client._name_server import NameServer
 from tests.conformance.items import item
@@ -58,7 +59,7 @@ def ask(owner):
     yield start
     for server in made:
         server.close()
-        server.join(10)
+        server.join(Deadline(10))
 
 
 @pytest.fixture
@@ -141,6 +142,7 @@ def silent_server(directory, ask, wait_for, monkeypatch) -> NameServer:
     monkeypatch.setattr(name_server_session, "Heartbeat", partial(Heartbeat, echo_timeout=0.1))
     server = ask(directory.address, connection_timeout=0.1)
     wait_for(lambda: not server.problem)
+    wait_for(lambda: directory.received(ca.VersionRequest))
     return server
 
 
@@ -325,8 +327,8 @@ def test_closing_hangs_up_in_order(directory, owner, ask, wait_for):
     server = ask(directory.address)
     wait_for(lambda: owner.invitations)
     server.close()
-    server.join(10)
-    assert not server._thread.is_alive()
+    server.join(Deadline(10))
+    assert not server._thread.alive
     wait_for(lambda: not directory.connection.open)
 
 
@@ -335,8 +337,8 @@ def test_closing_does_not_wait_for_a_pause_or_a_silent_host(ask, wait_for, monke
     server = ask((LOOPBACK, free_port()), connection_timeout=60)
     wait_for(lambda: "refused" in server.problem)
     server.close()
-    server.join(10)
-    assert not server._thread.is_alive()
+    server.join(Deadline(10))
+    assert not server._thread.alive
 
 
 def test_it_can_be_collected(directory, owner, wait_for):
@@ -346,8 +348,8 @@ def test_it_can_be_collected(directory, owner, wait_for):
     thread, alive = server._thread, weakref.ref(server)
     del server
     gc.collect()
-    thread.join(10)
-    assert not thread.is_alive() and alive() is None
+    thread.join(Deadline(10))
+    assert not thread.alive and alive() is None
 
 
 # ---- a whole client --------------------------------------------------------------------------
@@ -448,4 +450,4 @@ def test_it_ends_with_its_context(directory):
     with Context(configuration=configuration(directory), timeout=10) as ctx:
         ctx.get_pvs("x")[0].read()
         (server,) = ctx.broadcaster._service.name_servers._running.values()
-    assert not server._thread.is_alive()
+    assert not server._thread.alive

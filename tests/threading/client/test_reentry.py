@@ -4,7 +4,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from _thread import RLock, start_new_thread
+from _thread import RLock
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import FrameType
@@ -75,22 +75,39 @@ def test_a_thread_that_serves_a_socket_must_not_wait():
     assert not _reentry.must_not_wait(())
 
 
-class Listed(threading.Thread):
-    """As a thread is listed while it is started: with the ident of this thread, and not alive."""
+def test_a_thread_that_is_being_started_must_not_wait():
+    """A finalizer may run in its first steps, even before ``threading`` knows its ident."""
+    seen: list[bool] = []
 
-    ident = property(lambda self: threading.get_ident())
+    class Young(threading.Thread):
+        def _set_ident(self) -> None:
+            seen.append(_reentry.must_not_wait(()))
+            super()._set_ident()  # type: ignore[misc]
+
+    thread = Young(target=lambda: seen.append(_reentry.must_not_wait(())))
+    _waiting.start_thread(thread)
+    thread.join()
+    assert seen == [True, False]
 
 
-def test_a_thread_whose_starter_waits_for_it_must_not_wait(monkeypatch):
-    """A finalizer may run in its first steps, before it has said that it serves a socket."""
-    monkeypatch.setattr(_waiting, "starting", [Listed()])
-    seen: SimpleQueue[bool] = SimpleQueue()
-    start_new_thread(lambda: seen.put(_reentry.must_not_wait(())), ())
-    assert seen.get(timeout=10)
+def test_a_thread_that_starts_another_one_must_not_wait():
+    seen: list[bool] = []
+
+    class Starting(threading.Thread):
+        def start(self) -> None:
+            seen.append(_reentry.must_not_wait(()))
+            other = threading.Thread(target=lambda: seen.append(_reentry.must_not_wait(())))
+            other.start()
+            other.join()
+
+    _waiting.start_thread(Starting())
+    seen.append(_reentry.must_not_wait(()))
+    assert seen == [True, False, False]
 
 
-def test_one_that_was_listed_under_the_same_ident_and_has_ended_does_not_matter(monkeypatch):
-    monkeypatch.setattr(_waiting, "starting", [Listed()])
+def test_a_start_that_is_over_does_not_matter(monkeypatch):
+    """Ctrl-C may leave it listed."""
+    monkeypatch.setattr(_waiting, "starting", [threading.Thread(target=print)])
     assert not _reentry.must_not_wait(())
 
 

@@ -1,14 +1,22 @@
 """What users do with a broadcaster: searches without a Context."""
 from __future__ import annotations
 
+import contextlib
 import gc
 import queue
 
 import pytest
 
 import caproto as ca
-from caproto import CaprotoKeyError, CaprotoTypeError, CaprotoValueError, ContextDisconnectedError
+from caproto import (
+    CaprotoKeyError,
+    CaprotoTypeError,
+    CaprotoValueError,
+    ContextDisconnectedError,
+    ReentrantCallError,
+)
 from caproto.threading.client import Context
+from tests.harness.interrupts import enter_each_line, in_time
 from tests.harness.ports import LOOPBACK
 from tests.threading.client.searching import reply
 
@@ -50,6 +58,24 @@ def test_not_after_the_end(make_broadcaster, peer):
     broadcaster.disconnect()
     with pytest.raises(ContextDisconnectedError):
         broadcaster.search(queue.Queue(), ["a"])
+
+
+def test_a_disconnect_may_interrupt_a_disconnect(make_broadcaster, peer):
+    made = []
+
+    def ready() -> None:
+        made.append(make_broadcaster(peer.address))
+        made[-1].search(queue.Queue(), ["a"])
+
+    def disconnect() -> None:
+        with contextlib.suppress(ReentrantCallError):
+            made[-1].disconnect()
+
+    def run() -> int:
+        ready()
+        return len([ready() for _where in enter_each_line(disconnect, disconnect, library=True)])
+
+    assert in_time(run) > 20
 
 
 def test_ids_differ(make_broadcaster, peer):
