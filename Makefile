@@ -22,7 +22,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
-JOBS ?= 3
+JOBS ?= 4
 PEERS ?=
 SEED ?=
 SEEDS ?= 2000

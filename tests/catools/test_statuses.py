@@ -47,7 +47,7 @@ TABLE = [
     *[(f"{tool} -z double", 1, 2) for tool in ("get", "put", "monitor", "info", "explain")],
     *[(f"{tool}", 1, 2) for tool in ("get", "put", "monitor", "info", "explain")],
     *[(f"{tool} --from none", 1, 2) for tool in ("get", "put", "monitor", "info", "explain")],
-    *[(f"{tool} -w x double", 0, 2) for tool in ("get", "info", "explain")],
+    *[(f"{tool} -w x double", 0, 2) for tool in ("get", "info")], ("explain -w x double", 1, 2),
     ("get --format {x} double", 1, 2), ("get --format {value:x} double", 1, 2),
     ("get --partial double " + 992 * "x", 1, 2),
     *[(f"{tool} double {992 * 'x'}", 1, 2) for tool in ("get", "info", "explain")],
