@@ -130,7 +130,7 @@ class _Postponed(Generic[S]):
         self.names = names
         self.keys = keys
         self.lost = lost
-        self.incomplete = False  # whether some of them were withdrawn since
+        self.incomplete = False  # whether some of them do not wait here any more
 
     def __lt__(self, other: _Postponed[S]) -> bool:
         return (self.when, self.order) < (other.when, other.order)
@@ -214,7 +214,8 @@ class SearchBook(Generic[S]):
         Raises
         ------
         CaprotoValueError
-            For a name that is empty or fits into no datagram; nothing is added then.
+            For a name that is empty or fits into no datagram; nothing is added then, nor after
+            any other exception.
         """
         known = self._open.setdefault(searcher, {})
         self._order += 1
@@ -223,16 +224,17 @@ class SearchBook(Generic[S]):
         try:
             for key, name in zip(keys, names, strict=True):
                 if key not in known:
-                    known[key] = entry
                     entry.keys.append(key)
                     entry.names.append(name)
+                    known[key] = entry
             if delay <= 0:
                 self._begin(entry, now)
             elif entry.keys:
                 heapq.heappush(self._postponed, entry)
-        except ValueError:
+        except BaseException:
+            entry.incomplete = True
             for key in entry.keys:
-                del known[key]
+                known.pop(key, None)
             raise
 
     def _begin(self, entry: _Postponed[S], now: float) -> None:
@@ -241,8 +243,14 @@ class SearchBook(Generic[S]):
         if entry.incomplete:
             left = [at for at, key in enumerate(keys) if known.get(key) is entry]
             names, keys = [names[at] for at in left], [keys[at] for at in left]
-        ids = self._plan.add(names, now, lost=entry.lost, searcher=searcher, keys=keys)
-        known.update(zip(keys, ids))
+        ids: Sequence[int] = ()
+        try:
+            ids = self._plan.add(names, now, lost=entry.lost, searcher=searcher, keys=keys)
+            known.update(zip(keys, ids))
+            entry.incomplete = True
+        except BaseException:
+            self._plan.remove(ids)
+            raise
 
     def withdraw(self, searcher: S, keys: Iterable[Key]) -> None:
         """Stop the searches of *searcher* under some keys; others of them are ignored."""
@@ -292,8 +300,8 @@ class SearchBook(Generic[S]):
     def due(self, now: float) -> list[SearchDatagram]:
         """Return the datagrams to send now, each to every destination."""
         while self._postponed and self._postponed[0].when <= now:
-            entry = heapq.heappop(self._postponed)
-            self._begin(entry, now)
+            self._begin(self._postponed[0], now)
+            heapq.heappop(self._postponed)
         return self._plan.due(now)
 
     def register(self, now: float) -> RegistrationAction:
@@ -339,14 +347,19 @@ class SearchBook(Generic[S]):
             searcher, key = found.searcher, found.key
             assert searcher is not None  # `_begin` names one for each
             waiting = self._open[searcher]
-            del waiting[key]
+            try:
+                names, keys = news.found[
+                    searcher, address, own_version if version is None else version
+                ]
+                del waiting[key]
+                names.append(found.name)
+                keys.append(key)
+            except BaseException:
+                waiting[key] = cid
+                self._plan.restore(found)
+                raise
             if not waiting:  # its memory would stay as it was for the most names ever
                 waiting.clear()
-            names, keys = news.found[
-                searcher, address, own_version if version is None else version
-            ]
-            names.append(found.name)
-            keys.append(key)
             self._answered.put(cid, (searcher, key, address))
             self._found += 1
             self._last_found = now

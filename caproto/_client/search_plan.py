@@ -130,20 +130,9 @@ class SearchedName(Generic[S]):
     """
 
     __slots__ = (
-        "cid",
-        "crowd",
-        "done",
-        "due",
-        "key",
-        "level",
-        "lost_until",
-        "name",
-        "searcher",
-        "sent",
-        "sequence",
-        "size",
-        "tries",
-    )
+        "cid", "crowd", "done", "due", "key", "level", "lost_until", "name", "searcher", "sent",
+        "sequence", "size", "tries",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -245,6 +234,7 @@ class SearchPlan(Generic[S]):
         self._unanswered: dict[int, tuple[float, _Credits]] = {}
         self._mean = ROUND_TRIP_RANGE[0]
         self._deviation = 0.0
+        self._whole = True  # false in the middle of a change, and after one that has failed
 
     def __len__(self) -> int:
         """Count the names that are being searched."""
@@ -292,7 +282,8 @@ class SearchPlan(Generic[S]):
         Raises
         ------
         CaprotoValueError
-            For a name that is empty or fits into no datagram; nothing is added then.
+            For a name that is empty or fits into no datagram; nothing is added then, nor after
+            any other exception.
         """
         sized = [(name, HEADER_SIZE + _padded_length(name)) for name in names]
         for name, size in sized:
@@ -303,16 +294,20 @@ class SearchPlan(Generic[S]):
             self._fresh_at = now + GATHERING_TIME
         crowd = self._crowd_for(len(sized), now)
         live, fresh, cid = self._names, self._fresh, self._last_id
-        ids = []
-        for (name, size), key in zip(sized, repeat(None) if keys is None else keys):
-            cid = cid % LAST_ID + 1
-            while cid in live:
+        ids: list[int] = []
+        try:
+            for (name, size), key in zip(sized, repeat(None) if keys is None else keys):
                 cid = cid % LAST_ID + 1
-            live[cid] = entry = SearchedName(cid, name, size, lost_until, crowd, searcher, key)
-            fresh.append(entry)
-            ids.append(cid)
-        self._last_id = cid
-        return ids
+                while cid in live:
+                    cid = cid % LAST_ID + 1
+                ids.append(cid)
+                live[cid] = entry = SearchedName(cid, name, size, lost_until, crowd, searcher, key)
+                fresh.append(entry)
+            self._last_id = cid
+            return ids
+        except BaseException:  # no memory, perhaps
+            self.remove(ids)
+            raise
 
     def _crowd_for(self, number: int, now: float) -> _Crowd:
         """Choose the crowd of new names: the latest one, while it goes on or is small."""
@@ -350,7 +345,7 @@ class SearchPlan(Generic[S]):
             None if it is not searched (any more), which is normal: replies come more than once,
             from several servers, and late.
         """
-        entry = self._names.pop(cid, None)
+        entry = self._names.get(cid)
         answered = sequence
         if answered is None:
             answered = entry.sequence if entry is not None else NEVER_SENT
@@ -360,11 +355,17 @@ class SearchPlan(Generic[S]):
             credits.earn()
             if sequence is not None:
                 self._learn(now - when)
-        if entry is not None:
+        if entry is not None:  # last, where nothing takes memory: it must not get lost
+            del self._names[cid]
+            entry.done = True
             if not self._names:  # its memory would stay as it was for the most names ever
                 self._names.clear()
-            entry.done = True
         return entry
+
+    def restore(self, entry: SearchedName[S]) -> None:
+        """Search again for a name that was answered, because the answer could not be used."""
+        self._whole = False  # it may be in no queue, or in one
+        self._names[entry.cid] = entry
 
     def _learn(self, round_trip: float) -> None:
         shortest, longest = ROUND_TRIP_RANGE
@@ -392,6 +393,8 @@ class SearchPlan(Generic[S]):
 
     def next_deadline(self) -> float:
         """Tell when to call `due` again, unless something else happens before; inf for never."""
+        if not self._whole:
+            return -math.inf
         deadline = math.inf
         if self._waiting:
             deadline = self._retry_credits.next_at()
@@ -413,6 +416,9 @@ class SearchPlan(Generic[S]):
         list of SearchDatagram
             Each fits into 1024 bytes, including the VERSION message that begins it.
         """
+        if not self._whole:
+            self._refile(now)
+        self._whole = False
         resting = self._resting
         while resting and resting[0][0] <= now:
             self._wait(heapq.heappop(resting)[-1])
@@ -421,7 +427,21 @@ class SearchPlan(Generic[S]):
             self._spend(self._fresh_credits, self._pick_fresh, now, datagrams)
         if self._waiting:
             self._spend(self._retry_credits, self._pick_waiting, now, datagrams)
+        self._whole = True
         return datagrams
+
+    def _refile(self, now: float) -> None:
+        """Queue all names again: after a change that has failed some may be in no queue."""
+        self._fresh.clear()
+        self._resting.clear()
+        self._waiting.clear()
+        for entry in self._names.values():
+            entry.done = False
+            if entry.tries:
+                entry.due = min(entry.due, now)
+                self._waiting[entry.crowd, entry.level].append(entry)
+            else:
+                self._fresh.append(entry)
 
     def _spend(
         self,
@@ -441,9 +461,8 @@ class SearchPlan(Generic[S]):
             if len(self._unanswered) > MEMORY:
                 del self._unanswered[next(iter(self._unanswered))]
             self._rest(picked, now, sequence)
-            datagrams.append(
-                SearchDatagram(sequence, [(entry.cid, entry.name) for entry in picked])
-            )
+            searches = [(entry.cid, entry.name) for entry in picked]
+            datagrams.append(SearchDatagram(sequence, searches))
 
     def _pick_fresh(self) -> list[SearchedName[S]]:
         # From both ends alternately: the newest names must not wait for a flood that came before
@@ -516,6 +535,7 @@ class SearchPlan(Generic[S]):
 
     def _bring_forward(self, above: int, level: int, due: float) -> None:
         """Bring names above one level to another, to be asked for when they are due."""
+        whole, self._whole = self._whole, False
         for number, (when, tie_break, old_level, entries) in enumerate(self._resting):
             if old_level > above:
                 when = min(when, due)
@@ -529,6 +549,7 @@ class SearchPlan(Generic[S]):
             for entry in queue:
                 entry.level = level
             self._wait(queue)
+        self._whole = whole
 
 
 def _padded_length(name: str) -> int:

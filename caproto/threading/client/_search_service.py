@@ -40,6 +40,8 @@ from ._searchers import Searchers, Token
 DATAGRAMS_AT_ONCE = 200
 #: Seconds until names are searched again if passing on their answer failed.
 RETRY_DELAY = 5.0
+#: Seconds until the thread tries again what has failed in it.
+PAUSE = 1.0
 #: Seconds between two log messages about how many searches are open.
 REPORT_INTERVAL = 2.0
 
@@ -221,15 +223,18 @@ class SearchService:
             self._send_due()
             self._register()
             with self.lock:
-                return self.book.next_deadline(), False
-        except Exception:  # our defect; it must not end the search
+                deadline = self.book.next_deadline()
+            return min(deadline, _waiting.now() + PAUSE) if self.requests else deadline, False
+        except Exception:  # our defect, or no memory; it must not end the search
             self._log_failure("the search")
-            return _waiting.now() + 1.0, False
+            return _waiting.now() + PAUSE, False
 
     def _take_requests(self) -> None:
-        """Begin the searches that were asked for."""
-        while self.requests:
-            self._call(self._add, self.requests[0])
+        """Begin the searches that were asked for; what fails is left for the next time."""
+        for _ in range(len(self.requests)):
+            request = self.requests[0]
+            if not self._call(self._add, request):
+                self.requests.append(request)
             self.requests.popleft()  # only now, for `report`
 
     def withdraw(self, token: Token, keys: Sequence[Key]) -> None:

@@ -85,6 +85,27 @@ def test_a_destination_that_works_again_may_fail_anew(make_broadcaster, peer, mo
 
 
 @item(30)
+def test_a_search_that_could_not_be_begun_is_begun_again(
+    make_broadcaster, peer, monkeypatch, caplog
+):
+    monkeypatch.setattr(_search_service, "PAUSE", 0.01)
+    broadcaster, listener = make_broadcaster(peer.address), Listener()
+    errors, add = [MemoryError(), MemoryError()], broadcaster._service.book.add
+
+    def sometimes(searcher, names, *arguments, **options) -> None:
+        if errors and names == ("x",):
+            raise errors.pop()
+        add(searcher, names, *arguments, **options)
+
+    monkeypatch.setattr(broadcaster._service.book, "add", sometimes)
+    with caplog.at_level(logging.ERROR, "caproto"):
+        broadcaster._searches.search(listener, ["x"], ["x"])
+        broadcaster._searches.search(listener, ["y"], ["y"])
+        peer.search("y")
+        peer.search("x")
+    assert not errors and caplog.text.count("the search goes on") == 2
+
+
 def test_errors_of_receiving_do_not_stop_it(make_broadcaster, peer, wait_for, monkeypatch, caplog):
     """As when an earlier datagram met a closed port, on some systems."""
     broadcaster, listener = make_broadcaster(peer.address), Listener()
