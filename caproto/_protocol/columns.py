@@ -9,6 +9,7 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,8 @@ _COMMANDS = frozenset({EventAddRequest.ID, ReadNotifyRequest.ID, WriteNotifyRequ
 #: The status of a success, as it is in memory.
 _NORMAL = numpy.frombuffer(b"\0\0\0\1", "=u4")[0]
 #: Messages as they are composed here; ``head`` has what is the same in all: the command, the size
-#: of the payload, data type and count.
-_MESSAGE = (("head", "V8"), ("parameter1", ">u4"), ("id", ">u4"))
+#: of the payload, data type and count. It is a number, because numpy copies bytes one by one.
+_MESSAGE = (("head", "=u8"), ("parameter1", ">u4"), ("id", ">u4"))
 #: What the long header of large requests has in addition.
 _LONG_MESSAGE = (*_MESSAGE, ("long_size", ">u4"), ("long_count", ">u4"))
 
@@ -275,7 +276,7 @@ def requests(
     long = not fits_short_header(size, data_count)
     block = numpy.empty(len(sids), _message_type(long, size))
     if payloads is not None:
-        block["payload"] = payloads
+        block["payload"] = payloads.view(_payload_type(size))
     if long:
         block["head"] = _head(command, MARKER, data_type, 0)
         block["long_size"], block["long_count"] = size, data_count
@@ -287,9 +288,9 @@ def requests(
 
 
 @functools.lru_cache(maxsize=64)
-def _head(command: int, size: int, data_type: int, data_count: int) -> numpy.void:
-    head: numpy.void = numpy.void(HEADER.pack(command, size, data_type, data_count, 0, 0)[:8])
-    return head
+def _head(command: int, size: int, data_type: int, data_count: int) -> int:
+    raw = HEADER.pack(command, size, data_type, data_count, 0, 0)[:8]
+    return int.from_bytes(raw, sys.byteorder)
 
 
 def fits_short_header(size: int, data_count: int) -> bool:
@@ -300,8 +301,12 @@ def fits_short_header(size: int, data_count: int) -> bool:
 @functools.lru_cache
 def _message_type(long: bool, size: int) -> numpy.dtype[Any]:
     """Return the type of a message with a payload of *size* bytes."""
-    payload = [("payload", f"V{size}")] if size else []
+    payload = [("payload", _payload_type(size))] if size else []
     return numpy.dtype([*(_LONG_MESSAGE if long else _MESSAGE), *payload])
+
+
+def _payload_type(size: int) -> str:
+    return "=u8" if size == 8 else f"V{size}"
 
 
 def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:

@@ -110,8 +110,9 @@ class Values:
     ) -> None:
         self._form = form
         self._parts = parts
-        self.asked: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
-        for _, rows, _ in parts:
+        whole = sum(len(rows) for _, rows, _ in parts) == len(form)
+        self.asked: NDArray[numpy.bool_] = numpy.full(len(form), whole)
+        for _, rows, _ in () if whole else parts:
             self.asked[rows] = True
 
     def requests(self, share: Share, command: int) -> list[ColumnRequest]:
