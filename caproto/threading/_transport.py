@@ -261,6 +261,19 @@ def serve_socket(
     return poller
 
 
+def serve_connection(
+    reference: Callable[[], Serviced | None], sock: socket.socket, transport: Transport
+) -> None:
+    """Run the loop of a thread on a connection, then hang up; in any case close *sock*."""
+    try:
+        poller = serve_socket(reference, sock, transport.wakeup)
+        transport.detach()
+        hang_up(sock, poller)
+    finally:
+        transport.detach()
+        sock.close()
+
+
 def hang_up(sock: socket.socket, poller: _waiting.Poller) -> None:
     """Close *sock* so that the server reads all that we sent.
 

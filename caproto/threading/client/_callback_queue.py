@@ -10,6 +10,7 @@ is reentrant by contract, so finalizers may call :meth:`CallbackQueue.put`.
 """
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable
@@ -231,8 +232,13 @@ def _run(
 ) -> None:
     for end in predecessors:
         end.wait()
-    while _deliver_next(queue, backlog):
-        pass
+    going_on = True
+    while going_on:
+        try:
+            going_on = _deliver_next(queue, backlog)
+        except Exception:  # our defect, or no memory; others wait for what is queued
+            with contextlib.suppress(Exception):
+                log.exception("Unexpected error between callbacks")
     with backlog.lock:
         backlog.running -= 1
         last = not backlog.running
@@ -250,16 +256,19 @@ def _deliver_next(queue: SimpleQueue[Item | None], backlog: _Backlog) -> bool:
     if item is None:
         return False
     cost, batch, final, backlog.since = item
-    for target, argument in batch:
-        if backlog.discarded and not final:
-            break
-        try:
-            target.deliver(argument)
-        except Exception:  # our defect: errors of user callbacks were caught below
-            log.exception("Delivery to %r failed", target)
-    with backlog.lock:
-        backlog.done += cost
-        when_below = backlog.when_below if backlog.queued - backlog.done < backlog.below else None
+    try:
+        for target, argument in batch:
+            if backlog.discarded and not final:
+                break
+            try:
+                target.deliver(argument)
+            except Exception:  # our defect: errors of user callbacks were caught below
+                log.exception("Delivery to %r failed", target)
+    finally:
+        with backlog.lock:
+            backlog.done += cost
+            low = backlog.queued - backlog.done < backlog.below
+            when_below = backlog.when_below if low else None
     if when_below is not None:
         when_below()
     return True

@@ -54,7 +54,7 @@ from ..._protocol.client_channel import ClientChannel
 from ..._protocol.commands import Message
 from .. import _waiting
 from .._service_thread import ServiceThread
-from .._transport import HANG_UP_TIME, Transport, Waker, describe, hang_up, serve_socket
+from .._transport import HANG_UP_TIME, Transport, Waker, describe, serve_connection
 from .._waiting import Deadline, Waiter
 from ._callback_queue import CallbackQueue
 from ._circuit_facts import CircuitFacts, CircuitOwner
@@ -108,17 +108,10 @@ class ClientCircuit(CircuitFacts):
     ) -> None:
         self._transport = Transport(address, connection_timeout)
         session = CircuitSession(
-            address,
-            priority,
-            peer_version,
-            host_name=host_name,
-            client_name=client_name,
-            connection_timeout=connection_timeout,
-            max_payload=max_payload,
-            flow_control=flow_control,
-            now=_waiting.now(),
-            outbox=self._transport.outbox,
-        )
+            address, priority, peer_version, host_name=host_name, client_name=client_name,
+            connection_timeout=connection_timeout, max_payload=max_payload,
+            flow_control=flow_control, now=_waiting.now(), outbox=self._transport.outbox,
+        )  # fmt: skip
         super().__init__(session, delivery)
         self._framer = session.circuit.framer  # of the reader thread alone
         self._owner = owner
@@ -407,10 +400,14 @@ class ClientCircuit(CircuitFacts):
             return deadline, held_up
         except (OSError, CaprotoError) as error:
             self._end(error)
-        except Exception as error:  # our defect; it must not leave PVs waiting
-            self.log.exception("Unexpected error; closing the circuit")
-            self._end(error)
+        except Exception as error:
+            self.fail(error)
         return None
+
+    def fail(self, error: Exception) -> None:
+        """End because of a defect of ours, or because there is no memory; the PVs go elsewhere."""
+        self.log.error("Unexpected error; closing the circuit", exc_info=error)
+        self._end(error)
 
     def _established(self) -> None:
         self.log.context["our_address"] = self._transport.our_address()
@@ -568,30 +565,34 @@ class ClientCircuit(CircuitFacts):
         # circuit.
         kind = RemoteProtocolError if isinstance(error, RemoteProtocolError) else DeadCircuitError
         # First, because a caller whose time is over waits for this, perhaps in a log handler.
-        batch = fail_all(end.operations.values(), kind(f"{host}:{port}: {reason}"))
-        lose(end.columns, kind(f"{host}:{port}: {reason}"))
-        self._notes.run(self.log)
-        if error is not None:
-            log_end(self.log, address, error, reason, len(end.pvs), end.connecting)
-        if self._silent:
-            batch = []  # after `close` no callback comes
-        self._owner.circuit_over(self)
-        batch += self._owner.channels_lost(self, end.pvs, reason, end.loss)
-        if self._silent:
-            self.delivery.finish(batch)
-        else:
-            self._deliver(batch)
-            self.delivery.stop()
+        batch: list[Delivery] = []
+        try:
+            batch = fail_all(end.operations.values(), kind(f"{host}:{port}: {reason}"))
+            lose(end.columns, kind(f"{host}:{port}: {reason}"))
+            self._notes.run(self.log)
+            if error is not None:
+                log_end(self.log, address, error, reason, len(end.pvs), end.connecting)
+        finally:  # whatever fails, the PVs go elsewhere
+            self._owner.circuit_over(self)
+            lost = self._owner.channels_lost(self, end.pvs, reason, end.loss)
+            if self._silent:  # after `close` no callback comes
+                self.delivery.finish(lost)
+            else:
+                self._deliver(batch + lost)
+                self.delivery.stop()
 
 
 def _serve(reference: Callable[[], ClientCircuit | None], transport: Transport) -> None:
     """Run the reader thread: serve the socket."""
     with serving():
-        manager = reference()
-        sock = manager._open() if manager is not None else None
-        del manager
-        if sock is not None:
-            poller = serve_socket(reference, sock, transport.wakeup)
-            transport.detach()
-            hang_up(sock, poller)
+        try:
+            circuit = reference()
+            sock = circuit._open() if circuit is not None else None
+            del circuit
+            if sock is not None:
+                serve_connection(reference, sock, transport)
+        except Exception as error:  # between two turns
+            circuit = reference()
+            if circuit is not None:
+                circuit.fail(error)
         transport.wakeup.close()

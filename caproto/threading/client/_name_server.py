@@ -22,7 +22,7 @@ from ..._os.sockets import Address, WakeUp, user_name
 from ..._protocol.commands import SearchResponse
 from .. import _waiting
 from .._service_thread import ServiceThread
-from .._transport import Transport, Waker, describe, hang_up, serve_socket
+from .._transport import Transport, Waker, describe, serve_connection
 from .._waiting import Deadline
 from ._reentry import serving
 
@@ -212,15 +212,30 @@ def _serve(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> None:
     """Run the thread: make one connection after the other."""
     with serving():
         again_at: float | None = 0.0
-        while again_at is not None and (server := reference()) is not None:
-            sock, transport = server._open(), server._transport
-            del server
-            if sock is not None:
-                poller = serve_socket(reference, sock, wakeup)
-                transport.detach()
-                hang_up(sock, poller)
+        while again_at is not None:
+            try:
+                _connect(reference)
+            except Exception as error:  # between two turns
+                _note_failure(reference, error)
             again_at = _rest(reference, wakeup)
         wakeup.close()
+
+
+def _connect(reference: Callable[[], NameServer | None]) -> None:
+    """Make one connection, and serve it."""
+    server = reference()
+    if server is None:
+        return
+    sock, transport = server._open(), server._transport
+    del server
+    if sock is not None:
+        serve_connection(reference, sock, transport)
+
+
+def _note_failure(reference: Callable[[], NameServer | None], error: Exception) -> None:
+    server = reference()
+    if server is not None:
+        server._lost(error)
 
 
 def _rest(reference: Callable[[], NameServer | None], wakeup: WakeUp) -> float | None:

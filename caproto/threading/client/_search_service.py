@@ -11,6 +11,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from ... import _locks
@@ -361,10 +362,24 @@ def _serve(
 ) -> None:
     """Run the search thread."""
     with serving():
-        service = reference()
-        closed = service is None or service.closed  # and perhaps the socket, too
-        del service
-        if not closed:
-            serve_socket(reference, sock.socket, wakeup)
+        while not _closed(reference):
+            try:
+                serve_socket(reference, sock.socket, wakeup)
+            except Exception:  # between two turns
+                with suppress(Exception):
+                    _report_failure(reference)
+                    wakeup.wait(PAUSE)
         sock.close()
         wakeup.close()
+
+
+def _closed(reference: Callable[[], SearchService | None]) -> bool:
+    """Tell whether the service is closed, and perhaps its socket, or gone."""
+    service = reference()
+    return service is None or bool(service.closed)
+
+
+def _report_failure(reference: Callable[[], SearchService | None]) -> None:
+    service = reference()
+    if service is not None:
+        service._log_failure("the search thread")

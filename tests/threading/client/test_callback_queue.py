@@ -85,6 +85,24 @@ def test_a_failing_target_is_logged_and_harms_nobody(delivery, caplog):
     assert "ZeroDivisionError: a defect" in caplog.text
 
 
+def test_what_fails_between_callbacks_ends_no_thread(delivery, caplog):
+    seen, target = collector()
+
+    def fail():
+        raise MemoryError
+
+    with caplog.at_level(logging.ERROR, "caproto"):
+        delivery.call_below(fail, below=100)
+        delivery.put(((target, 1),), cost=10)
+        delivery.put(((target, 2),), cost=10)
+        finish(delivery)
+    assert seen == [1, 2]
+    assert caplog.text.count("Unexpected error between callbacks") >= 2
+    delivery.call_below(None)
+    finish(delivery)
+    assert not delivery.backlog
+
+
 def test_stop_runs_what_is_queued(delivery):
     seen, target = collector()
     gate = threading.Event()
