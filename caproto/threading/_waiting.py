@@ -81,12 +81,14 @@ def join_thread(thread: threading.Thread, timeout: float | None) -> bool:
         False if this thread has interrupted itself in this function. It may hold the lock that
         tells of the end, so it must wait for something else.
     """
-    joining = get_ident(), thread
+    ident = get_ident()
+    joining = ident, thread
     if joining in _joining:
         return False
     try:
         _joining.add(joining)
-        if thread is not threading.current_thread() and thread.is_alive():
+        # Asked by its ident: in its last steps a thread is not its current one any more.
+        if thread.ident != ident and thread.is_alive():
             thread.join(timeout)
     finally:
         _joining.discard(joining)

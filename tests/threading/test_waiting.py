@@ -232,6 +232,20 @@ def test_a_thread_that_is_just_being_started_is_not_waited_for() -> None:
     assert not thread.is_alive()
 
 
+def test_a_thread_does_not_wait_for_itself_in_its_last_steps() -> None:
+    """A finalizer may run when ``threading`` does not list it any more."""
+
+    class Last(threading.Thread):
+        def _delete(self) -> None:
+            super()._delete()  # type: ignore[misc]
+            join_thread(self, 10)
+
+    thread = Last(target=lambda: None, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 def test_a_thread_does_not_wait_for_itself_nor_for_one_that_never_ran() -> None:
     join_thread(threading.current_thread(), 10)
     join_thread(threading.Thread(target=lambda: None), 10)

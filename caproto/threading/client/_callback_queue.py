@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
+from _thread import get_ident
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -140,7 +141,8 @@ class CallbackQueue:
     def join(self, timeout: float | None = None) -> None:
         """Wait for the threads to end; a callback that calls this does not wait for itself."""
         deadline = _waiting.Deadline(timeout)
-        if self._threads and threading.current_thread() not in self._threads:
+        idents = [thread.ident for thread in self._threads]
+        if idents and get_ident() not in idents:
             self._over.wait(deadline.remaining())
         for thread in self._threads:
             _waiting.join_thread(thread, deadline.remaining())
