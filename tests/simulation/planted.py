@@ -197,6 +197,6 @@ FAULTS: dict[str, Fault] = {
         CircuitSession, "idle", lambda *_: None
     ),
     "sockets are not closed": lambda: mock.patch(
-        "caproto.threading.client._circuit.hang_up", lambda *_: None
+        "caproto.threading._transport.hang_up", lambda *_: None
     ),
 }
