@@ -30,6 +30,7 @@ from caproto._client.heartbeat import Action, Heartbeat
 from caproto._client.search_book import SearchBook
 from caproto._os.sockets import WakeUp
 from caproto.threading import _waiting
+from caproto.threading._transport import serve_socket
 from caproto.threading._waiting import Deadline
 from caproto.threading.client import Subscription
 from caproto.threading.client._searches import Searches
@@ -197,6 +198,7 @@ FAULTS: dict[str, Fault] = {
         CircuitSession, "idle", lambda *_: None
     ),
     "sockets are not closed": lambda: mock.patch(
-        "caproto.threading._transport.hang_up", lambda *_: None
+        "caproto.threading.client._circuit.serve_connection",
+        lambda reference, sock, transport: serve_socket(reference, sock, transport.wakeup),
     ),
 }
