@@ -29,10 +29,12 @@ class Window:
 
     def __init__(self, ioc, ignored=False):
         self.ours, theirs = pty.openpty()
-        starter = "import os, signal, sys\n"
-        if ignored:
-            starter += "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        starter += "os.execv(sys.argv[1], sys.argv[1:])"
+        # The tests may themselves run without it.
+        starter = f"""if True:
+            import os, signal, sys
+            signal.signal(signal.SIGHUP, signal.{"SIG_IGN" if ignored else "SIG_DFL"})
+            os.execv(sys.argv[1], sys.argv[1:])
+            """
         self.process = subprocess.Popen(
             [sys.executable, "-c", starter, *COMMAND, ioc.pv("double"), ioc.pv("counter")],
             env=environ_of(ioc, TERM="xterm"), stdin=theirs, stdout=theirs, stderr=theirs,
