@@ -96,7 +96,15 @@ def test_a_signal_that_comes_before_the_app_ends_it_when_it_begins():
     assert statuses == [143]
 
 
-def test_handlers_are_put_back():
+@pytest.fixture
+def hang_up():
+    """SIGHUP is not ignored, as it may be where the tests run."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_handlers_are_put_back(hang_up):
     before = [signal.getsignal(number) for number in Ending.NUMBERS]
     statuses = []
     with Ending(()) as ending:
