@@ -273,7 +273,7 @@ class CircuitSession:
             self.routes.operations[number] = operation
             if operation.expires and operation.deadline.moment < self.expire_at:
                 self.expire_at = operation.deadline.moment
-        self._outbox.extend(circuit.send(message))
+        self._outbox.append(circuit.send_one(message))
         if turned_up or _log.isEnabledFor(logging.DEBUG):
             self.sent.append(message)
         return number

@@ -46,6 +46,7 @@ from .interfaces import PV
 NORMAL = 1
 
 _READ, _WRITE = int(AccessRights.READ), int(AccessRights.WRITE)  #: flags are slow to combine
+_ALL_RIGHTS = AccessRights.READ | AccessRights.WRITE  #: what nearly all channels have
 _ERRORS: dict[str, type[ErrorResponseReceived]] = {
     "read": ReadError, "write": WriteError, "subscription": SubscriptionError
 }  # fmt: skip
@@ -181,10 +182,9 @@ class Read(Operation):
 
     def compose(self, channel: ClientChannel, number: int) -> Message:
         """See `Operation.compose`."""
-        rights = channel.access_rights  # as `_allowed` does, without a call
-        if rights is not None and not int(rights) & _READ:
+        if channel.access_rights is not _ALL_RIGHTS and not _allowed(channel, _READ):
             raise _forbidden(self.pv, channel, "read", CAStatus.ECA_NORDACCESS)
-        return channel.read(None, None, number)
+        return channel.plain_read(number)
 
 
 class TypedRead(Operation):
@@ -268,8 +268,7 @@ class Write(Operation):
 
     def compose(self, channel: ClientChannel, number: int) -> Message:
         """See `Operation.compose`."""
-        rights = channel.access_rights  # as `_allowed` does, without a call
-        if rights is not None and not int(rights) & _WRITE:
+        if channel.access_rights is not _ALL_RIGHTS and not _allowed(channel, _WRITE):
             raise _forbidden(self.pv, channel, "write", CAStatus.ECA_NOWTACCESS)
         ioid = number if self.has_reply else None
         try:

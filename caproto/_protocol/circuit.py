@@ -281,6 +281,23 @@ class VirtualCircuit(CircuitRules):
             buffers.append(b"".join(run))
         return buffers
 
+    def send_one(self, command: Message) -> Payload:
+        """Return the bytes of one command as one buffer; quicker than :meth:`send`.
+
+        Raises
+        ------
+        LocalProtocolError
+            If it is not allowed.
+        """
+        fields, handlers = command.fields, self._send
+        if self._outgoing or fields[1] > JOIN_LIMIT or fields[3] >= MARKER:
+            return b"".join(self.send(command))
+        try:
+            handlers[type(command)](self, command)
+        except (ProtocolError, KeyError) as error:
+            raise LocalProtocolError(self._blame(command, error, handlers)) from None
+        return HEADER.pack(*fields) + command.payload
+
     def add_range(self, one: IdRange) -> None:
         """Note the requests of a range, before they are sent.
 

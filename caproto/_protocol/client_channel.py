@@ -104,6 +104,13 @@ class ClientChannel(Channel):
             (ReadNotifyRequest.ID, 0, number, count, sid, ioid), b""
         )
 
+    def plain_read(self, ioid: int) -> ReadNotifyRequest | ReadRequest:
+        """Do what ``read(ioid=ioid)`` does, sooner, under an id that the circuit has just given."""
+        circuit, sid, number = self.circuit, self.sid, self._native
+        if number is None or sid is None or circuit.peer_version < DYNAMIC_COUNT_VERSION:
+            return self.read(ioid=ioid)
+        return ReadNotifyRequest.from_wire((ReadNotifyRequest.ID, 0, number, 0, sid, ioid), b"")
+
     def host_name(self, host_name: str) -> HostNameRequest:
         """Tell the server the name of our host; once for all channels of the circuit."""
         return HostNameRequest(host_name)

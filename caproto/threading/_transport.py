@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import socket
-from _thread import RLock, allocate_lock
+from _thread import RLock
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -67,8 +67,8 @@ class Transport:
         self.outbox: deque[Payload] = deque()
         #: How much the socket took of the first buffer in the outbox, by piece.
         self._sent: list[int] = []
-        self._gate = allocate_lock()  # taken within the token; it can be asked whether it is free
         self.token = RLock()
+        self._writing = False  # by the thread with the token; others ask this, which is quick
         self.taken_at = -math.inf
         self._waiting = False  # whether the socket was full when we last tried
 
@@ -119,7 +119,7 @@ class Transport:
 
     def detach(self) -> None:
         """Write nothing more to the socket, nor to its descriptor: it is about to be closed."""
-        with self.token, self._gate:
+        with self.token:
             self._socket = None
 
     # ---- for any thread
@@ -135,33 +135,41 @@ class Transport:
         the owner's lock taken. If something is left the thread that serves the socket is woken
         to push it, unless it is *serving* itself.
         """
-        outbox, gate = self.outbox, self._gate
+        outbox = self.outbox
         try:
             # Checked again after the token was released: others may have found it taken.
             while outbox and self.established:
-                if gate.locked():
-                    return True  # the thread with the token writes ours, too
-                # The gate is released first: a signal handler in between then sees that its own
-                # thread still holds the token, and does not leave its request to that thread.
-                with self.token, gate:
-                    full = self._write(outbox, self._sent)
+                if serving:  # no Ctrl-C strikes here, and what it did to others is made good
+                    if not self.token.acquire(blocking=False):
+                        return True
+                    try:
+                        full = self._write()
+                    finally:
+                        self.token.release()
+                else:
+                    if self._writing:
+                        return True  # the thread with the token writes ours, too
+                    with self.token:
+                        full = self._write()
                 if full:
                     if not serving:
                         self.wakeup.set()  # only now: with the token taken it could do nothing
                     return False
         except BaseException:  # Ctrl-C: the bytes that others left to us must not stay here
+            self._writing = False
             self.wakeup.set()
             raise
         return True  # or the thread flushes as soon as it is connected
 
-    def _write(self, outbox: deque[Payload], sent: list[int]) -> bool:
+    def _write(self) -> bool:
         """Write until the outbox is empty or the socket is full; return the latter. With token."""
-        sock = self._socket
-        if sock is None:
-            outbox.clear()
-            return False
+        outbox, sent, sock = self.outbox, self._sent, self._socket
         took = full = False
+        self._writing = True
         try:
+            if sock is None:
+                outbox.clear()
+                return False
             while outbox:
                 data = outbox[0]
                 if sent:
@@ -180,6 +188,10 @@ class Transport:
             self.error = error
             outbox.clear()
             self.wakeup.set()
+        finally:
+            # Before the token is released: a signal handler in between then sees that its own
+            # thread still holds that, and does not leave its request to that thread.
+            self._writing = False
         if (full or self._waiting) and (took or full is not self._waiting):
             self._waiting = full
             self.taken_at = _waiting.now()
@@ -203,11 +215,11 @@ class Transport:
             except CaprotoNetworkError:
                 return  # closed meanwhile
             # While another thread writes it is not known how much it will write.
-            clear = self.flush() and not self.outbox and not self._gate.locked()
+            clear = self.flush() and not self.outbox and not self._writing
 
     def abandon(self) -> None:
         """Close our copies of the descriptors of another process, a thread of which may write."""
-        self.token, self._gate = RLock(), allocate_lock()
+        self.token, self._writing = RLock(), False
         if self._socket is not None:
             self._socket.close()
         self.wakeup.close()

@@ -353,6 +353,38 @@ def test_the_priority_of_the_greeting_is_that_of_the_circuit():
         VirtualCircuit(SERVER, ADDRESS, 5).process_command(VersionRequest(3, 13))
 
 
+@pytest.mark.parametrize("size", [0, 1, 1000, JOIN_LIMIT, JOIN_LIMIT + 8, 80_000])
+def test_one_command_alone_makes_the_same_bytes_and_the_same_changes(size):
+    pair, other = Pair().greet(), Pair().greet()
+    for each in (pair, other):
+        channel, _ = each.connect("x", data_type=4, data_count=100_000)
+        for command in (
+            channel.read(), channel.read(data_count=90_000), channel.write(bytes(size), notify=True)
+        ):
+            data = each.client.send_one(command) if each is pair else each.client.send(command)
+            assert each.carry(CLIENT, [data] if each is pair else data) == [command]
+    assert pair.client.pending == other.client.pending and len(pair.client.pending) == 3
+
+
+def test_one_command_alone_must_be_allowed_too():
+    pair = Pair().greet()
+    channel, _ = pair.connect("x")
+    with pytest.raises(LocalProtocolError, match="EchoResponse"):
+        pair.client.send_one(EchoResponse())
+    pair.client.disconnect()
+    with pytest.raises(LocalProtocolError, match="ReadNotifyRequest"):
+        pair.client.send_one(ReadNotifyRequest(6, 0, channel.sid or 0, 1))
+
+
+def test_one_command_alone_goes_after_what_was_accepted_before():
+    pair = Pair().greet()
+    channel, _ = pair.connect("x")
+    first, second = channel.read(), channel.read()
+    with pytest.raises(LocalProtocolError, match="EchoResponse"):
+        pair.client.send(first, EchoResponse())
+    assert pair.client.send_one(second) == bytes(first) + bytes(second)
+
+
 def test_send_takes_the_context_of_log_records():
     assert client().send(VersionRequest(0, 13), extra={"pv": "x"}) == [bytes(VersionRequest(0, 13))]
 

@@ -202,6 +202,19 @@ def test_read_by_default_all_there_is_in_the_native_type():
     assert channel.read().ioid != request.ioid
 
 
+@pytest.mark.parametrize("data_type", [ChannelType.STRING, ChannelType.ENUM, ChannelType.DOUBLE])
+@pytest.mark.parametrize("version", [4, 12, 13])
+def test_a_plain_read_is_a_read_without_arguments(version, data_type):
+    channel = connected(data_type, version=version)
+    assert channel.plain_read(7) == channel.read(ioid=7)
+    assert channel.plain_read(7).ioid == 7
+
+
+def test_a_plain_read_of_a_channel_that_is_not_open():
+    with pytest.raises(LocalProtocolError, match="'x'"):
+        ClientChannel("x", Pair().greet().client).plain_read(1)
+
+
 def test_read_with_every_argument():
     channel = connected()
     assert channel.read(20, 3, 99) == ReadNotifyRequest(ChannelType.TIME_DOUBLE, 3, SID, 99)

@@ -174,7 +174,7 @@ def test_the_thread_is_woken_when_it_can_write_not_before(pipe):
 
     class Watched:
         def set(self) -> None:
-            seen.append(pipe.transport._gate.locked())
+            seen.append(pipe.transport._writing)
 
     pipe.transport.wakeup = Watched()
     pipe.transport.queue([BIG])
@@ -183,30 +183,72 @@ def test_the_thread_is_woken_when_it_can_write_not_before(pipe):
     pipe.transport.wakeup = wakeup
 
 
-def test_the_thread_that_shuts_the_gate_owns_the_token_until_it_is_open(pipe):
+@pytest.mark.parametrize("serving", [False, True])
+def test_the_thread_that_is_noted_as_writing_owns_the_token(pipe, serving):
     """Else a signal handler that came in between would leave its request to its own thread."""
     transport, seen = pipe.transport, []
 
     class Watched:
-        def __init__(self, gate) -> None:
-            self._gate = gate
+        """The token, and whether its owner is noted as writing when it takes and releases it."""
 
-        def locked(self) -> bool:
-            return self._gate.locked()
+        def __init__(self, token) -> None:
+            self._token = token
+
+        def acquire(self, blocking=True) -> bool:
+            seen.append(transport._writing)
+            return self._token.acquire(blocking)
+
+        def release(self) -> None:
+            seen.append(transport._writing)
+            self._token.release()
 
         def __enter__(self) -> None:
-            self._gate.acquire()
-            seen.append(transport.token._is_owned())
+            self.acquire()
 
         def __exit__(self, *exception) -> None:
-            self._gate.release()
-            seen.append(transport.token._is_owned())
+            self.release()
 
-    transport._gate = Watched(transport._gate)
+    class Socket:
+        def send(self, data) -> int:
+            seen.append(transport._writing)
+            return len(data)
+
+    token, sock = transport.token, transport._socket
+    transport.token, transport._socket = Watched(token), Socket()
     transport.queue([b"x"])
-    assert transport.flush()
-    transport.detach()
-    assert seen == [True] * 4
+    assert transport.flush(serving=serving)
+    assert seen == [False, True, False]
+    transport.token, transport._socket = token, sock
+
+
+def test_an_interrupt_that_leaves_a_writer_noted_is_made_good(pipe):
+    """The thread of the socket does not believe the note: it tries the token."""
+    pipe.transport.queue([b"left"])
+    pipe.transport._writing = True  # as after two interrupts at the wrong lines
+    assert pipe.transport.flush(), "left to the thread with the token, as it seems"
+    assert pipe.transport.flush(serving=True)
+    assert pipe.read(4) == b"left"
+    pipe.transport.queue([b"more"])
+    assert pipe.transport.flush()
+    assert pipe.read(4) == b"more"
+
+
+def test_the_thread_of_the_socket_does_not_wait_for_the_token(pipe):
+    taken, give_back = threading.Event(), threading.Event()
+
+    def take() -> None:
+        with pipe.transport.token:
+            taken.set()
+            assert give_back.wait(10)
+
+    other = threading.Thread(target=take)
+    other.start()
+    assert taken.wait(10)
+    pipe.transport.queue([b"x"])
+    assert pipe.transport.flush(serving=True), "the other thread writes it"
+    assert list(pipe.transport.outbox) == [b"x"]
+    give_back.set()
+    other.join(10)
 
 
 def test_the_thread_does_not_wake_itself(pipe):
