@@ -175,10 +175,15 @@ class Latched:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait at most *timeout* seconds (None: without end); return whether it was filled."""
-        if timeout is None:
+        return self.wait_until(Deadline(timeout))
+
+    def wait_until(self, deadline: Deadline) -> bool:
+        """Wait until *deadline*, at most; return whether it was filled."""
+        if deadline.timeout is None:
             return self._latch.acquire()
+        left = deadline.moment - now()  # as `Deadline.remaining`, without a call
         try:
-            return self._latch.acquire(True, timeout)
+            return self._latch.acquire(True, left if left > 0.0 else 0.0)
         except OverflowError:  # centuries, on most systems
             return self._latch.acquire(True, threading.TIMEOUT_MAX)
 

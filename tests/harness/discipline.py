@@ -83,15 +83,20 @@ class CheckingLock:
         self._lock = threading.RLock()
         self._is_owned = self._lock._is_owned
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         if self._is_owned():
             self._rules.offend("the same lock again")
         self._lock.acquire()
         self._rules.took()
 
-    def __exit__(self, *_: object) -> None:
+    __enter__ = acquire
+
+    def release(self) -> None:
         self._rules.gave()
         self._lock.release()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class Watching(logging.Handler):

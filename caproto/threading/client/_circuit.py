@@ -72,9 +72,7 @@ BLOCKS_AT_ONCE = 16
 THREAD_RETRY = 1.0
 
 _log = logging.getLogger(CIRCUIT_LOGGER)  # of all circuits: quicker to ask than that of one
-# Looked at for each request and each chunk received; members are slow to find.
-_CONNECTED, _CLOSING = CircuitState.CONNECTED, CircuitState.CLOSING
-
+_CLOSING = CircuitState.CLOSING  # looked at for each chunk; members are slow to find
 
 P = TypeVar("P", bound=PV)
 R = TypeVar("R")
@@ -119,6 +117,7 @@ class ClientCircuit(CircuitFacts):
         self._changed: deque[Subscription] = deque()  # with callbacks added or removed
         self._notes = Notes()
         self._command_log = CommandLog(self.session)
+        self._deliveries = Deliveries()  # empty, for the next chunk
         self._silent = False  # whether queued callbacks are dropped at the end
         self.locks = self._all_locks()
         self.manager = VirtualCircuitManager(self, owner.context)
@@ -244,8 +243,7 @@ class ClientCircuit(CircuitFacts):
         CaprotoError
             If the message cannot be composed.
         """
-        session, transport = self.session, self._transport
-        quick = operation.quick
+        session, transport, quick = self.session, self._transport, operation.quick
         # As `enter`, without a call. It has asked for those of the circuit where the PV was then.
         entered[get_ident()] = self.locks
         try:
@@ -439,10 +437,14 @@ class ClientCircuit(CircuitFacts):
         """Have the session decide what *commands* mean, and do what follows."""
         if turned_up or _log.isEnabledFor(logging.DEBUG):
             self._command_log.received(commands)
-        out = Deliveries()
-        with self._lock:
+        out = self._deliveries
+        self._lock.acquire()  # no Ctrl-C strikes here, and `with` takes 120 ns more
+        try:
             then, error = self.session.receive(commands, now, out)
+        finally:
+            self._lock.release()
         if out.targets:
+            self._deliveries = Deliveries()
             self.delivery.put(out, cost(received, len(out.targets)))
         if then is not None:
             self._follow_up(then)

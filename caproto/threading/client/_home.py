@@ -222,7 +222,7 @@ class Home:
             try:
                 if not self.watch(pv, waiter, ready):
                     return
-                notified = waiter.wait(deadline.remaining())
+                notified = waiter.wait_until(deadline)
             finally:
                 self.unwatch(pv, waiter)
         if not ready():

@@ -67,7 +67,7 @@ class RequestingPV(ClientPV):
                     manager = channel.carrier
                     try:
                         number = manager.request(channel, operation, deadline)
-                        if not operation.wait(deadline.remaining()) and manager.forget(number):
+                        if not operation.wait_until(deadline) and manager.forget(number):
                             raise self._no_reply(operation, manager)
                         break
                     except NotSent:

@@ -225,7 +225,7 @@ class TableMonitor:
         while not ready() and not self.closed:
             waiter = Alarm()
             if self._updates.wait_for(waiter, ready):
-                woken = waiter.wait(deadline.remaining())
+                woken = waiter.wait_until(deadline)
                 _reentry.enter(self._home.locks)  # a signal handler may have made calls meanwhile
                 if not woken:
                     break

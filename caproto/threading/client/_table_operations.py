@@ -153,7 +153,7 @@ class ColumnOperation:
                 assert isinstance(sink, ColumnRequests)
                 if not sink.wait_for(alarm, max(sink.left - finished, 0)):
                     return True
-        return alarm.wait(self._deadline.remaining())
+        return alarm.wait_until(self._deadline)
 
     def foresee(self) -> None:
         """Prepare for the replies to writes, while the servers work on them."""
@@ -165,7 +165,7 @@ class ColumnOperation:
         waiter = Alarm()
         enter(self._home.locks)
         if self._requests.wait_for(waiter, 0):
-            waiter.wait(self._deadline.remaining())
+            waiter.wait_until(self._deadline)
 
     def stop(self) -> Rows:
         """Withdraw what is under way; return the rows that had no reply."""

@@ -187,11 +187,13 @@ def test_a_handler_that_closes_a_monitor_ends_the_wait_that_it_interrupts(
     struck: list[str] = []
     waited: list[bool] = []
 
-    def wait(alarm: _waiting.Alarm, _timeout: float | None) -> bool:
+    def wait(alarm: _waiting.Alarm, _deadline: _waiting.Deadline) -> bool:
         waited.append(bool(struck))
         if not struck:
             monitor.close()
-        assert _waiting.Latched.wait(alarm, 5), f"the close at {struck} wakes nobody"
+        assert _waiting.Latched.wait_until(alarm, _waiting.Deadline(5)), (
+            f"the close at {struck} wakes nobody"
+        )
         return True
 
     def close(where: str) -> None:
@@ -211,7 +213,7 @@ def test_a_handler_that_closes_a_monitor_ends_the_wait_that_it_interrupts(
             call = monitor.wait
         struck.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(_waiting.Alarm, "wait", wait, raising=False)
+            patch.setattr(_waiting.Alarm, "wait_until", wait, raising=False)
             strike(call, line, close)
         wait_for(lambda one=monitor: one.closed)
         if not struck or waited and not waited[-1]:

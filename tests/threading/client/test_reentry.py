@@ -191,7 +191,7 @@ class AskedLock:
         self._lock = threading.RLock()
         self._is_owned = self._lock._is_owned  # type: ignore[attr-defined]
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         asked = _reentry.entered.get(threading.get_ident(), ())
         if threading.current_thread() is threading.main_thread() and self not in asked:
             frame: FrameType | None = sys._getframe(1)
@@ -199,8 +199,13 @@ class AskedLock:
             self.offences.add(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         self._lock.acquire()
 
-    def __exit__(self, *_: object) -> None:
+    __enter__ = acquire
+
+    def release(self) -> None:
         self._lock.release()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def ignore(*_arguments: object) -> None:
@@ -304,10 +309,10 @@ def test_each_call_asks_for_the_locks_that_it_takes(
     monkeypatch.setattr(_locks, "Lock", AskedLock)
     server = start_server({"x": 1.5, "y": 2.5, "z": 3.5})
     others = (_locks.Lock(),)
-    wait = _waiting.Latched.wait
+    wait = _waiting.Latched.wait_until
 
-    def interrupted_wait(latched: _waiting.Latched, timeout: float | None) -> bool:
-        filled = wait(latched, timeout)
+    def interrupted_wait(latched: _waiting.Latched, deadline: _waiting.Deadline) -> bool:
+        filled = wait(latched, deadline)
         _reentry.enter(others)
         return filled
 
@@ -321,7 +326,7 @@ def test_each_call_asks_for_the_locks_that_it_takes(
     ctx = Context(configuration=server.configuration, timeout=5)
     for pv in ctx.get_pvs("x", "y"):
         pv.read()
-    monkeypatch.setattr(_waiting.Latched, "wait", interrupted_wait)
+    monkeypatch.setattr(_waiting.Latched, "wait_until", interrupted_wait)
     monkeypatch.setattr(_sending, "SimpleQueue", InterruptedQueue)
     for name, use in USES.items():
         _reentry.enter(others)

@@ -68,10 +68,10 @@ def test_a_refusal_is_raised(server, x):
 def test_an_interrupt_leaves_no_operation_behind(server, x, monkeypatch):
     server.on[ca.ReadNotifyRequest] = ignore
 
-    def interrupted(operation, timeout):
+    def interrupted(operation, deadline):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(BlockingRead, "wait", interrupted)
+    monkeypatch.setattr(BlockingRead, "wait_until", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(x)
     assert not x.circuit_manager._circuit.session.routes.operations

@@ -52,7 +52,7 @@ def discipline(monkeypatch) -> Iterator[Discipline]:
     """Whatever blocks and whatever the user has written is watched."""
     rules = Discipline(monkeypatch)
     for owner, name in (
-        (_waiting.OneShot, "wait"),
+        (_waiting.OneShot, "wait_until"),
         (WakeUp, "wait"),
         (threading.Thread, "start"),
         (threading.Event, "wait"),
