@@ -139,9 +139,11 @@ class Transport:
         try:
             # Checked again after the token was released: others may have found it taken.
             while outbox and self.established:
-                if serving:  # no Ctrl-C strikes here, and what it did to others is made good
+                if serving:
+                    # No Ctrl-C strikes this thread, so it needs no `with`. It asks the token,
+                    # because two interrupts in a row may leave `_writing` set.
                     if not self.token.acquire(blocking=False):
-                        return True
+                        return True  # the thread that has it writes ours, too
                     try:
                         full = self._write()
                     finally:
@@ -156,7 +158,7 @@ class Transport:
                         self.wakeup.set()  # only now: with the token taken it could do nothing
                     return False
         except BaseException:  # Ctrl-C: the bytes that others left to us must not stay here
-            self._writing = False
+            self._writing = False  # if another thread does write, the next one just waits for it
             self.wakeup.set()
             raise
         return True  # or the thread flushes as soon as it is connected
