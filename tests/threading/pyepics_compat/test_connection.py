@@ -57,8 +57,13 @@ class TestMaking:
         x = pv("x")
         assert x == pv("x") and x != pv("y") and x != "x" and hash(x) == hash(pv("x"))
 
-    def test_one_that_is_dropped_is_collected(self, pv, told, caplog, wait_for):
-        reference = weakref.ref(pv("x", told))
+    def test_one_that_is_dropped_is_collected(self, pv, caplog, wait_for):
+        called = threading.Event()
+        # It must not keep what it is called with: ``cb_info`` holds the PV.
+        made = pv("x", lambda **keywords: called.set())
+        assert called.wait(10)
+        reference = weakref.ref(made)
+        del made
         wait_for(lambda: gc.collect() is not None and reference() is None)
         assert "garbage" not in caplog.text
 
