@@ -105,6 +105,8 @@ def check_path(path: object) -> None:
 def _format_of(path: object) -> _Format:
     if not isinstance(path, str | os.PathLike):
         raise CaprotoTypeError(f"path must be a str or a path, not {path!r}")
+    if "\0" in os.fsdecode(path):
+        raise CaprotoValueError(f"path must not contain a zero character: {os.fspath(path)!r}")
     extension = os.path.splitext(os.fspath(path))[1]
     if extension not in _FORMATS:
         raise CaprotoValueError(

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,13 @@ class TableSnapshot(SnapshotColumns):
             This one does not have one of the names.
         CaprotoTypeError
             *names* is a text, or not iterable.
+        CaprotoValueError
+            A name is there twice.
         """
         names = tuple(listed("names", names))
+        if len({*names}) != len(names):
+            name = next(name for name, times in Counter(names).items() if times > 1)
+            raise CaprotoValueError(f"{name!r} is twice among the names")
         positions = [self.position(name) for name in names]
         columns = {column: getattr(self, column)[positions] for column in COLUMNS}
         given = self.errors

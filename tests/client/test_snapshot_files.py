@@ -66,6 +66,8 @@ def test_a_path_is_a_path():
     for call in (example().save, TableSnapshot.load):
         with pytest.raises(CaprotoTypeError, match="path must be a str or a path, not 7"):
             call(7)
+        with pytest.raises(CaprotoValueError, match="path must not contain a zero character"):
+            call("some\0.npz")
 
 
 def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
@@ -121,7 +123,7 @@ def test_types_that_no_pv_has(values, extension, tmp_path):
         (snapshot(numpy.array([1j, 2])), FORMATS, "cannot be saved: values has the type complex"),
         (snapshot(numpy.zeros((2, 0))), [".parquet"], "Arrow has no column for values of the type"),
         (snapshot(numpy.ones(2, numpy.longdouble)), [".parquet"], "Arrow has no column for values"),
-        (snapshot([1.0, 2.0]).select(["n0", "n0"]), FORMATS, "cannot be saved: a name is there"),
+        (snapshot([1.0, 2.0], ["n0", "n0"]), FORMATS, "cannot be saved: a name is there"),
     ],
 )
 def test_what_cannot_be_saved_is_no_file(before, extensions, reason, tmp_path):

@@ -7,7 +7,7 @@ import pickle
 import numpy
 import pytest
 
-from caproto import CaprotoKeyError, CaprotoTypeError
+from caproto import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from caproto._client.table_snapshot import TableSnapshot
 from tests.client.snapshots import ERROR, example, objects, snapshot
 
@@ -109,3 +109,5 @@ def test_some_of_the_pvs(snap):
         snap.select(["good", "bad"])
     with pytest.raises(CaprotoTypeError, match="names must be a list"):
         snap.select("good")
+    with pytest.raises(CaprotoValueError, match="'gone' is twice among the names"):
+        snap.select(["good", "gone", "gone"])
