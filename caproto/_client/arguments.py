@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from .._addresses import Address
 from .._environment import ClientConfiguration
 from .._errors import CaprotoTypeError, CaprotoValueError
-from .._numbers import is_real, whole
+from .._numbers import counted, is_real, whole
 from .._protocol.commands_search import pack_ip
 from .._protocol.constants import MAX_PRIORITY
 from .._protocol.dbr import ChannelType, SubscriptionType, field_types
@@ -189,6 +189,19 @@ def check_priority(priority: object) -> int:
     if not 0 <= number <= MAX_PRIORITY:
         raise CaprotoValueError(f"priority must be between 0 and {MAX_PRIORITY}, not {number}")
     return number
+
+
+def rows_by_priority(priorities: Iterable[object], number: int) -> dict[int, list[int]]:
+    """Return the rows of each priority; raise unless there is one for each of *number* rows."""
+    rows: dict[int, list[int]] = {}
+    given = 0
+    for row, one in enumerate(priorities):
+        rows.setdefault(check_priority(one), []).append(row)
+        given += 1
+    if given != number:
+        wrong = counted(given, "priority", "priorities")
+        raise CaprotoValueError(f"{counted(number, 'name')}, but {wrong}")
+    return rows
 
 
 def check_address(address: object) -> Address:

@@ -124,6 +124,14 @@ def subscribe_huge(rig: Rig, library: Library) -> float:
         return client.do("subscribe", check=False)
 
 
+@row("subscribe to these 100,000 by four priorities, until all have a value", "s", at_most=3.0)
+def subscribe_by_priorities(rig: Rig, library: Library) -> float:
+    with huge(rig, library) as (client, _):
+        client.do("circuits", number=4)
+        client.do("connect")
+        return client.do("subscribe", check=False)
+
+
 @row("subscribe to 100,000 PVs of four IOCs, until all have a value", "s", at_most=3.0, in_c=True)
 def subscribe_four(rig: Rig, library: Library) -> float:
     with huge(rig, library, servers=4) as (client, _):

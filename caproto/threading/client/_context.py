@@ -369,7 +369,7 @@ class Context:
         data_type: str = "time",
         dtype: object = float,
         count: int = 1,
-        priority: int = 0,
+        priority: int | Iterable[int] = 0,
         timeout: Timeout = DEFAULT,
     ) -> Table:
         """Make a table of many PVs: their values, alarms and times are columns of numpy.
@@ -387,8 +387,8 @@ class Context:
             plain `ChannelType`. One for all, one for each name, or a mapping of name to type.
         count : int
             Number of elements: 1 for scalars. PVs that have fewer cannot be read.
-        priority : int
-            As for `get_pvs`.
+        priority : int, or iterable of int
+            As for `get_pvs`: one for all, or one for each name.
         timeout : float or None, optional
             Default timeout of the table in seconds. Default: that of the Context.
 
@@ -409,7 +409,7 @@ class Context:
         timeout = check_default_timeout(timeout)
         _imports.check_reentry("Context.table")
         try:
-            from ._table import Table
+            from ._table import Table, find_pvs
         except ImportError as error:
             raise CaprotoNotImplementedError(
                 f"table() needs numpy ({error}): install it ('pip install numpy'), or use read(), "
@@ -418,7 +418,7 @@ class Context:
         from ..._client.columns import TableForm
 
         form = TableForm(wanted, data_type, dtype, count)
-        pvs = self.get_pvs(*wanted, priority=priority)
+        pvs = find_pvs(self.get_pvs, wanted, priority)
         return Table(self._home, form, pvs, timeout)
 
     def _deadline(self, timeout: Timeout) -> Deadline:

@@ -4,7 +4,7 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
@@ -18,6 +18,7 @@ from ..._client.arguments import (
     check_mask,
     check_seconds,
     check_timeout,
+    rows_by_priority,
 )
 from ..._client.callbacks import check_accepts
 from ..._client.column_requests import TableWritten
@@ -55,6 +56,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 M = TypeVar("M", bound=TableMonitor)
+
+
+def find_pvs(
+    get_pvs: Callable[..., Sequence[PV]], names: Sequence[str], priority: int | Iterable[int]
+) -> Sequence[PV]:
+    """Return the PVs of a table, whose priorities may differ; see :meth:`Context.table`."""
+    if not isinstance(priority, Iterable):
+        return get_pvs(*names, priority=priority)
+    found: dict[int, PV] = {}
+    for one, rows in rows_by_priority(priority, len(names)).items():
+        found.update(zip(rows, get_pvs(*(names[row] for row in rows), priority=one), strict=True))
+    return [found[row] for row in range(len(names))]
 
 
 class Table:

@@ -32,11 +32,19 @@ class Tables(Client):
         self.updates = 0
 
     def connect(self, names):
-        self.table = self.ctx.table(names, data_type=self.family)
+        priority = numpy.arange(len(names)) * self.circuits // len(names)
+        self.table = self.ctx.table(
+            names, data_type=self.family, priority=priority if self.circuits > 1 else 0
+        )
         self.table.wait_for_connection()
 
     #: What comes with the values.
     family = "time"
+    #: Among how many circuits to each server the PVs are divided.
+    circuits = 1
+
+    def do_circuits(self, number):
+        self.circuits = number
 
     def do_family(self, family):
         self.family = family

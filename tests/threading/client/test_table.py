@@ -187,6 +187,20 @@ class TestTable:
         table = ctx.table(["x"], priority=np.int64(7))
         assert table.pvs == (ctx.get_pv("x", priority=7),)
 
+    def test_a_priority_for_each_name(self, start_server):
+        server = start_server({"a": 1.0, "b": 2.0, "c": 3.0})
+        with Context(configuration=server.configuration) as ctx:
+            table = ctx.table(["a", "b", "c"], priority=np.array([5, 0, 5]))
+            assert table.pvs == tuple(ctx.get_pv(n, priority=p) for n, p in zip("abc", (5, 0, 5)))
+            with table.monitor() as live:
+                assert table.read().values.tolist() == [1.0, 2.0, 3.0]
+                while not live.snapshot().ok.all():
+                    assert live.wait(10)
+                assert live.snapshot().values.tolist() == [1.0, 2.0, 3.0]
+            assert table.write([4.0, 5.0, 6.0]).ok.all()
+        assert [server.pvs[name].value for name in "abc"] == [4.0, 5.0, 6.0]
+        assert len(server.connections) == 2
+
     @pytest.mark.parametrize(
         "names, options, error",
         [
@@ -194,6 +208,10 @@ class TestTable:
             (["x", "x"], {}, CaprotoValueError), (["x"], {"dtype": "banana"}, CaprotoValueError),
             (["x"], {"timeout": "soon"}, CaprotoTypeError),
             (["x"], {"count": 0}, CaprotoValueError), (["x"], {"priority": 100}, CaprotoValueError),
+            (["x", "y"], {"priority": [0]}, CaprotoValueError),
+            (["x"], {"priority": [0, 1]}, CaprotoValueError),
+            (["x", "y"], {"priority": [0, 100]}, CaprotoValueError),
+            (["x", "y"], {"priority": "01"}, CaprotoTypeError),
         ],
     )  # fmt: skip
     def test_wrong_arguments_raise_at_once(self, ctx, names, options, error):
