@@ -23,6 +23,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
 JOBS ?= 4
+DIST ?= loadfile
 PEERS ?=
 SEED ?=
 SEEDS ?= 2000
@@ -46,9 +47,10 @@ help:
 demo: $(STAMP)base
 	$(BIN)/python examples/demo.py
 
-# By files: the tests of one file share an IOC and follow upon each other.
+# By files: the tests of one file share an IOC and follow upon each other. In the order of
+# tests/conftest.py.
 test: $(STAMP)test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-thorough: $(STAMP)test
 	$(BIN)/python -m pytest -m thorough -n $(JOBS) --dist loadfile $(TESTS)
@@ -60,10 +62,11 @@ test-catools: $(STAMP)test
 	$(BIN)/python -m pytest -m "thorough or not thorough" -n $(JOBS) --dist worksteal \
 	    tests/commandline
 
-# Measured code takes more time. The report comes also when a test fails.
+# Measured code takes more time. Tests of the pure parts may be divided among the processes one by
+# one (DIST=worksteal). The report comes also when a test fails.
 coverage: $(STAMP)test
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist loadfile --timeout 600 \
+	$(BIN)/python -m coverage run -m pytest -n $(JOBS) --dist $(DIST) --timeout 600 \
 	    -o faulthandler_timeout=300 $(TESTS); status=$$?; \
 	    $(BIN)/python -m coverage combine -q && \
 	    $(BIN)/python -m coverage report --skip-covered && exit $$status

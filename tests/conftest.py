@@ -28,6 +28,8 @@ _CALM = (
     # Its programs end with it; the libraries of Jupyter keep an event loop in this process.
     "tests/examples/test_gui.py",
 )
+# Files that take long come first, so that at the end no worker is left alone with one.
+_LONG = (*_THREADED, "tests/simulation/", "tests/catools/", "tests/test_examples.py")
 _NO_NETWORKS = "bad networks are not tested"
 
 
@@ -40,6 +42,11 @@ def pytest_configure() -> None:
     """Run in the background of a shell script we are born deaf to Ctrl-C, and our children are."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files for several workers."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 def pytest_collection_finish() -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 import pytest
@@ -53,14 +54,27 @@ def read_file(tool: str) -> dict[str, Any]:
     return json.loads((FILES / f"cases-{tool}.json").read_text())
 
 
+def changes_something(case: Case) -> bool:
+    """Whether the IOC is another one after the case."""
+    steps = case.get("steps", ())
+    return case["tool"] == "caput" or any("ioc" in kind for step in steps for kind in step)
+
+
 class Player:
-    """Runs cases; has an IOC, and a new one after each case that changes something."""
+    """Runs cases; has an IOC, and a new one after each case that changes something.
+
+    The next IOC is started while the case runs: an IOC sleeps for half a second of its start.
+    """
 
     def __init__(self) -> None:
         self.ioc = ReferenceIOC()
+        self._starter = ThreadPoolExecutor(1)
+        self._next = self._starter.submit(ReferenceIOC().start)
 
     def close(self) -> None:
         self.ioc.kill()
+        self._next.result().kill()
+        self._starter.shutdown()
 
     def check(self, case: Case, module: str) -> None:
         """Fail unless the tool does what was recorded."""
@@ -70,12 +84,13 @@ class Player:
 
     def play(self, case: Case, command: list[str]) -> Result:
         if not self.ioc.running:
-            self.ioc = ReferenceIOC().start()
+            self.ioc = self._next.result()
+        if changes_something(case):
+            self._next = self._starter.submit(ReferenceIOC().start)
         try:
             return run(case, command, self.ioc)
         finally:
-            if case["tool"] == "caput" or any("ioc" in kind for step in case.get("steps", ())
-                                              for kind in step):
+            if changes_something(case):
                 self.ioc.kill()
 
 
