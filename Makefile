@@ -22,7 +22,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
-JOBS ?= 4
+JOBS ?= 5
 DIST ?= loadfile
 PEERS ?=
 SEED ?=
