@@ -101,7 +101,7 @@ class CircuitColumns:
     def writes(self) -> tuple[int, list[ColumnSink]]:
         """Count the writes whose confirmation is to come; return also who waits for them."""
         numbers = [
-            (int(one.live.sum()), sink)
+            (one.open, sink)
             for one, sink in self._sinks.items()
             if one.command == WriteNotifyRequest.ID
         ]
@@ -114,7 +114,7 @@ class CircuitColumns:
 
     def open_requests(self) -> int:
         """Return the number of reads and writes under way."""
-        return sum(int(one.live.sum()) for one in list(self._sinks) if not one.subscribes)
+        return sum(one.open for one in list(self._sinks) if not one.subscribes)
 
     def busy(self) -> set[int]:
         """Return the sids of channels with reads or writes under way."""
@@ -225,7 +225,7 @@ class CircuitColumns:
                 error = DisconnectedError(f"{host}:{port} dropped the channel")
                 lost = functools.partial(sink.lost, one, one.take_lost(), error)
                 then.columns.append(lost)
-            if not one.subscribes and not one.live.any():
+            if not one.subscribes and not one.open:
                 self._close(one)
 
     def take_requests(self) -> list[tuple[IdRange, ColumnSink]]:

@@ -51,7 +51,7 @@ from .commands import (
     WriteRequest,
 )
 from .constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
-from .framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Constructors, Framer, OversizedMessage
+from .framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Framer, OversizedMessage
 from .headers import HEADER, MARKER, Fields, pack_header
 from .id_ranges import Block, IdRange
 from .message import Message, Payload, priority_number
@@ -304,24 +304,12 @@ class VirtualCircuit(CircuitRules):
         From now on its replies and updates come as blocks, where they come in runs.
         """
         if not self.ranges:
-            self.framer.split = self._split
+            from .columns import split_columns  # here, because it imports numpy
+
+            self.framer.split = lambda data, make, empty, sender, out, limit: split_columns(
+                data, make, empty, sender, out, limit, self.ranges
+            )
         super().add_range(one)
-
-    def _split(
-        self,
-        data: bytes,
-        constructors: Constructors,
-        empty_constructors: Constructors,
-        sender: Address | None,
-        out: list[Message],
-        limit: int,
-    ) -> tuple[int, int]:
-        """Take bytes apart, for the framer, into blocks where ranges have runs of messages."""
-        from .columns import split_columns  # here, because it imports numpy
-
-        return split_columns(
-            data, constructors, empty_constructors, sender, out, limit, self.ranges
-        )
 
     def send_block(self, data: bytes) -> list[Payload]:
         """Return the bytes to be written for requests that were composed as one block.

@@ -17,7 +17,7 @@ import numpy
 
 from .._addresses import Address
 from .commands import EventAddRequest, EventCancelRequest, ReadNotifyRequest, WriteNotifyRequest
-from .dbr import LAYOUTS
+from .dbr import LAYOUTS, ChannelType
 from .framing import Constructors, split
 from .headers import EXTENSION, HEADER, MARKER
 from .id_ranges import Block, IdRange
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 #: Commands that may come in blocks.
 _COMMANDS = frozenset({EventAddRequest.ID, ReadNotifyRequest.ID, WriteNotifyRequest.ID})
+#: Bytes in eights, which numpy copies faster as numbers.
+_NUMBER = numpy.dtype("=u8")
+_DOUBLE = numpy.dtype("=f8")
+#: What payloads are given as, where that is not what is sent.
+_WIRE = {_DOUBLE: numpy.dtype(">f8")}
+#: A message without payload, as bytes.
+_HEADER_ONLY = numpy.dtype(f"V{HEADER.size}")
 #: The status of a success, as it is in memory.
 _NORMAL = numpy.frombuffer(b"\0\0\0\1", "=u4")[0]
 #: Messages as they are composed here; ``head`` has what is the same in all: the command, the size
@@ -115,7 +122,7 @@ def split_columns(
             block = _foreseen_block(data, one, sender)
             if block is not None:
                 out.append(block)
-                return HEADER.size * len(block.offsets), HEADER.size
+                return HEADER.size * len(block.records), HEADER.size
     unpack, total = HEADER.unpack_from, len(data)
     done = start = 0  # what was appended, and what was looked at
     while start + 16 <= total:
@@ -172,11 +179,11 @@ def _foreseen_block(data: bytes, one: IdRange, sender: Address | None) -> Block 
     if not whole or not one.foreseen.startswith(data[:whole], one.seen):
         one.foreseen = b""  # others have come in between, or in another order
         return None
-    offsets = numpy.arange(one.seen // HEADER.size, (one.seen + whole) // HEADER.size)
-    one.seen += whole
-    records = numpy.frombuffer(data, f"V{HEADER.size}", len(offsets))
+    start, one.seen = one.seen, one.seen + whole
+    offsets = slice(start // HEADER.size, one.seen // HEADER.size)
+    records = numpy.frombuffer(data, _HEADER_ONLY, whole // HEADER.size)
     fields = (one.command, 0, one.data_type, one.data_count)
-    return _block(one, records, offsets, fields, sender)
+    return _block(one, records, offsets, offsets.start, fields, sender)
 
 
 def _run(data: bytes, start: int, size: int) -> tuple[Records, Ids]:
@@ -191,7 +198,7 @@ def _run(data: bytes, start: int, size: int) -> tuple[Records, Ids]:
     same &= parts["parameter1"] == _NORMAL
     number = _count_first(same)
     # As bytes: a selection of structures would not copy what is between their fields.
-    return parts.view(f"V{kind.itemsize}")[:number], parts["id"][:number]
+    return parts.view(_raw(kind.itemsize))[:number], parts["id"][:number]
 
 
 def _count_first(flags: NDArray[numpy.bool_]) -> int:
@@ -221,9 +228,10 @@ def _sort(
         # As unsigned numbers, those below the range are above it.
         inside = offsets.view(numpy.uintp) < one.size
         if _count_first(inside) == len(inside):
-            return [_block(one, records, offsets, fields, sender)], None
+            return [_block(one, records, offsets, int(offsets[0]), fields, sender)], None
         if inside.any():
-            blocks.append(_block(one, records[inside], offsets[inside], fields, sender))
+            own = offsets[inside]
+            blocks.append(_block(one, records[inside], own, int(own[0]), fields, sender))
             rest = ~inside if rest is None else rest & ~inside
     if rest is None or not rest.any():
         return blocks, None
@@ -241,10 +249,11 @@ def _block(
     one: IdRange,
     records: Records,
     offsets: Offsets,
+    first: int,
     fields: tuple[int, int, int, int],
     sender: Address | None,
 ) -> Block:
-    block = Block.from_wire((*fields, 1, one.first + int(offsets[0])), b"", sender)
+    block = Block.from_wire((*fields, 1, one.first + first), b"", sender)
     block.range, block.records, block.offsets = one, records, offsets
     return block
 
@@ -270,13 +279,14 @@ def requests(
     first : int
         The id of the first request.
     payloads : numpy.ndarray, optional
-        One for all (a void scalar), or one for each; a multiple of 8 bytes long.
+        As from `payloads_of`; or bytes, for all the same.
     """
-    size = 0 if payloads is None else payloads.dtype.itemsize
+    kind = None if payloads is None else payloads.dtype
+    size = 0 if kind is None else kind.itemsize
     long = not fits_short_header(size, data_count)
-    block = numpy.empty(len(sids), _message_type(long, size))
-    if payloads is not None:
-        block["payload"] = payloads.view(_payload_type(size))
+    block = numpy.empty(len(sids), _message_type(long, kind))
+    if kind is not None:
+        block["payload"] = payloads
     if long:
         block["head"] = _head(command, MARKER, data_type, 0)
         block["long_size"], block["long_count"] = size, data_count
@@ -299,18 +309,16 @@ def fits_short_header(size: int, data_count: int) -> bool:
 
 
 @functools.lru_cache
-def _message_type(long: bool, size: int) -> numpy.dtype[Any]:
-    """Return the type of a message with a payload of *size* bytes."""
-    payload = [("payload", _payload_type(size))] if size else []
+def _message_type(long: bool, kind: numpy.dtype[Any] | None) -> numpy.dtype[Any]:
+    """Return the type of a message with a payload that is given as *kind*."""
+    payload = [] if kind is None else [("payload", _WIRE.get(kind, kind))]
     return numpy.dtype([*(_LONG_MESSAGE if long else _MESSAGE), *payload])
 
 
-def _payload_type(size: int) -> str:
-    return "=u8" if size == 8 else f"V{size}"
-
-
 def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:
-    """Encode a value, or a row of values, for each request; padded to a multiple of 8 bytes.
+    """Encode a value, or a row of values, for each request, as bytes in multiples of 8.
+
+    Doubles stay what they are, because `requests` can swap their bytes while it copies them.
 
     Parameters
     ----------
@@ -318,14 +326,19 @@ def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:
     data_type : int
         A plain type.
     """
+    if values.ndim == 1 and data_type == ChannelType.DOUBLE:
+        return values.astype(_DOUBLE, copy=False)
     wire = numpy.ascontiguousarray(values, LAYOUTS[data_type].dtype)
-    if wire.ndim == 1 and not wire.itemsize % 8:
-        return wire.view(f"V{wire.itemsize}")
     raw = wire.view(numpy.uint8).reshape(len(wire), -1)
     padding = -raw.shape[1] % 8
     if padding:
         raw = numpy.pad(raw, ((0, 0), (0, padding)))
-    return raw.view(f"V{raw.shape[1]}")[:, 0]
+    return raw.view(_NUMBER if raw.shape[1] == _NUMBER.itemsize else _raw(raw.shape[1]))[:, 0]
+
+
+@functools.lru_cache
+def _raw(size: int) -> numpy.dtype[Any]:
+    return numpy.dtype(f"V{size}")
 
 
 def cancellations(one: IdRange) -> bytes:

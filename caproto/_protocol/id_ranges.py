@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-    #: Positions within a range.
-    Offsets = NDArray[numpy.intp]
+    #: Positions within a range: those in a row may be a slice.
+    Offsets = NDArray[numpy.intp] | slice
     #: Whole messages, as bytes; see ``columns.record_type`` for what is in them.
     Records = NDArray[numpy.void]
 
@@ -77,6 +77,8 @@ class IdRange:
         Whether the request under this id awaits a reply, or is a live subscription.
     replies : tuple of int
         The numbers of the commands that answer.
+    open : int
+        How many are live.
     closed : bool
         Whether its circuit has forgotten it.
     foreseen : bytes
@@ -97,6 +99,7 @@ class IdRange:
         "foreseen",
         "live",
         "lost",
+        "open",
         "replies",
         "rows",
         "seen",
@@ -116,9 +119,10 @@ class IdRange:
         self.first = first
         self.size = size
         self.sids: NDArray[numpy.uint32] = numpy.zeros(size, numpy.uint32)
-        self.rows: Offsets = numpy.zeros(size, numpy.intp)
+        self.rows: NDArray[numpy.intp] = numpy.zeros(size, numpy.intp)
         self.used = 0
         self.live: NDArray[numpy.bool_] = numpy.zeros(size, numpy.bool_)
+        self.open = 0
         self.replies = _REPLIES[command]
         self.closed = False
         self.foreseen = b""
@@ -131,13 +135,14 @@ class IdRange:
         """Whether these are subscriptions, which are answered many times."""
         return self.command == EventAddRequest.ID
 
-    def fill(self, sids: NDArray[numpy.uint32], rows: Offsets) -> int:
+    def fill(self, sids: NDArray[numpy.uint32], rows: NDArray[numpy.intp]) -> int:
         """Note requests for channels with these *sids*; return the id of the first one."""
         start = self.used
         self.used = stop = start + len(sids)
         self.sids[start:stop] = sids
         self.rows[start:stop] = rows
         self.live[start:stop] = True
+        self.open += stop - start
         self._by_sid = None
         return self.first + start
 
@@ -155,7 +160,7 @@ class IdRange:
     def answered(self, number: int) -> None:
         """Note that the request under this id was answered, unless it is a subscription."""
         if not self.subscribes:
-            self.live[number - self.first] = False
+            self._end(number - self.first)
 
     def drop(self, sid: int) -> None:
         """Note that a channel is gone, and its requests with it."""
@@ -165,9 +170,15 @@ class IdRange:
                 zip(self.sids[live].tolist(), live.tolist(), strict=True)
             )
         offset = self._by_sid.pop(sid, None)
-        if offset is not None and self.live[offset]:
-            self.live[offset] = False
+        if offset is not None and self._end(offset):
             self.lost.append(offset)
+
+    def _end(self, offset: int) -> bool:
+        """Note that a request is not live any more; False if it was not."""
+        live = bool(self.live[offset])
+        self.live[offset] = False
+        self.open -= live
+        return live
 
     def take_lost(self) -> list[int]:
         """Return the positions of requests that were lost with their channels, each once."""
@@ -185,7 +196,7 @@ class Block(Message):
     range : IdRange
     records : numpy.ndarray
         The messages, as bytes.
-    offsets : numpy.ndarray of intp
+    offsets : numpy.ndarray of intp, or slice
         The positions of their ids in the range.
     """
 
@@ -207,7 +218,7 @@ class Block(Message):
 
         whole = self.range
         if whole.closed:
-            self._keep(numpy.zeros(len(self.offsets), numpy.bool_))
+            self._keep(numpy.zeros(len(self.records), numpy.bool_))
             return
         live = whole.live
         known = live[self.offsets]
@@ -215,21 +226,29 @@ class Block(Message):
             self._keep(known)
         if whole.subscribes:
             return
-        before = numpy.count_nonzero(live)
         live[self.offsets] = False
-        if before - numpy.count_nonzero(live) != len(self.offsets):  # one was answered twice
-            once = numpy.zeros(len(self.offsets), numpy.bool_)
-            once[numpy.unique(self.offsets, return_index=True)[1]] = True
+        before, whole.open = whole.open, int(numpy.count_nonzero(live))
+        if before - whole.open != len(self.records):  # one was answered twice
+            once = numpy.zeros(len(self.records), numpy.bool_)
+            once[numpy.unique(self._positions(), return_index=True)[1]] = True
             self._keep(once)
 
     def _keep(self, mask: NDArray[numpy.bool_]) -> None:
-        self.records, self.offsets = self.records[mask], self.offsets[mask]
+        self.records, self.offsets = self.records[mask], self._positions()[mask]
+
+    def _positions(self) -> NDArray[numpy.intp]:
+        """Return the offsets as an array."""
+        import numpy
+
+        if isinstance(self.offsets, slice):
+            return numpy.arange(self.offsets.start, self.offsets.stop)
+        return self.offsets
 
     def messages(self) -> Iterator[Message]:
         """Make the messages one by one, for the log."""
         command, size, data_type, count, status, _ = self.fields
         make = _RESPONSES[command].from_wire
-        ids = (self.offsets + self.range.first).tolist()
+        ids = (self._positions() + self.range.first).tolist()
         for number, record in zip(ids, self.records, strict=True):
             fields = command, size, data_type, count, status, number
             yield make(fields, record.tobytes()[HEADER.size :], self.sender_address)

@@ -50,7 +50,7 @@ def test_it_is_filled_in_parts():
     assert one.fill(np.array([7], np.uint32), np.array([3])) == 100
     assert one.fill(np.array([8, 9], np.uint32), np.array([5, 4])) == 101
     assert one.used == 3 and one.rows.tolist() == [3, 5, 4, 0]
-    assert one.live.tolist() == [True, True, True, False]
+    assert one.live.tolist() == [True, True, True, False] and one.open == 3
 
 
 def test_a_channel_that_is_gone_takes_its_request_along():
@@ -58,7 +58,11 @@ def test_a_channel_that_is_gone_takes_its_request_along():
     one.drop(503)
     one.drop(999)
     assert not one.holds(103)
+    one.drop(503)
     assert one.take_lost() == [3] and one.take_lost() == []
+    one.answered(103)
+    one.answered(104)
+    assert one.open == one.live.sum() == 4
 
 
 class TestSettling:
@@ -68,7 +72,17 @@ class TestSettling:
         first.settle()
         second.settle()
         assert first.offsets.tolist() == [1, 3] and second.offsets.tolist() == [4]
-        assert one.live.nonzero()[0].tolist() == [0, 2, 5]
+        assert one.live.nonzero()[0].tolist() == [0, 2, 5] and one.open == 3
+
+    def test_positions_in_a_row_may_be_a_slice(self):
+        one = a_range(19)
+        one.drop(502)
+        block = a_block(one, [1, 2, 3])
+        block.offsets = slice(1, 4)
+        assert [message.fields[5] for message in block.messages()] == [101, 102, 103]
+        block.settle()
+        assert block.offsets.tolist() == [1, 3] and len(block.records) == 2
+        assert one.live.nonzero()[0].tolist() == [0, 4, 5] and one.open == 3
 
     def test_a_subscription_is_updated_often(self):
         one = a_range(1)

@@ -4,6 +4,7 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
@@ -325,10 +326,14 @@ class Table:
             mask &= ~(now.ok & equal_rows(now.values, values))
         return self.write(values, mask, timeout=timeout)
 
+    @functools.cached_property
+    def _every_row(self) -> Rows:
+        return numpy.arange(len(self))
+
     def _rows(self, mask: object) -> Rows:
         """Return the rows that *mask* selects."""
         if mask is None:
-            return numpy.arange(len(self))
+            return self._every_row
         try:
             chosen = numpy.asarray(mask)
         except (TypeError, ValueError):  # lists of different lengths

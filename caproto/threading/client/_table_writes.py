@@ -110,10 +110,12 @@ class Values:
     ) -> None:
         self._form = form
         self._parts = parts
-        whole = sum(len(rows) for _, rows, _ in parts) == len(form)
-        self.asked: NDArray[numpy.bool_] = numpy.full(len(form), whole)
-        for _, rows, _ in () if whole else parts:
-            self.asked[rows] = True
+        self.asked: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
+        if sum(len(rows) for _, rows, _ in parts) == len(form):
+            self.asked[:] = True
+        else:
+            for _, rows, _ in parts:
+                self.asked[rows] = True
 
     def requests(self, share: Share, command: int) -> list[ColumnRequest]:
         """Make the requests for the PVs of one circuit."""

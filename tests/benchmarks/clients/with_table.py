@@ -67,7 +67,7 @@ class Tables(Client):
         take, take_one = updates.take, updates.take_one
 
         def counted(block):
-            self.updates += len(block.offsets)
+            self.updates += len(block.records)
             take(block)
 
         def counted_one(*arguments):
@@ -113,7 +113,7 @@ class Tables(Client):
         return numpy.array(values)
 
     def write_all(self, values):
-        return int(self.table.write(values).ok.sum())
+        return int(numpy.count_nonzero(self.table.write(values).ok))
 
 
 if __name__ == "__main__":
