@@ -80,9 +80,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "_client.subscriptions",
     ),
     ("_client.table_snapshot",),
-    ("_client.circuit_columns", "_client.columns", "_client.info"),
+    ("_client.columns", "_client.info"),
     ("_client.column_requests", "_client.table_state"),
-    ("_client.column_updates",),
+    ("_client.circuit_columns", "_client.column_updates"),
     ("_client.circuit_session", "_client.pvs"),
     # --- 4: what a server decides
     ("_server", "_server.conversions", "_server.ioc_arguments"),

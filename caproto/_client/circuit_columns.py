@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._errors import CaprotoError, CaprotoValueError, DisconnectedError
 from .._protocol.circuit import VirtualCircuit
@@ -15,43 +15,17 @@ from .._protocol.framing import CIRCUIT_CONSTRUCTORS, split
 from .._protocol.id_ranges import IdRange
 from .._protocol.message import Message
 from .._protocol.roles import CLIENT
-from .._typing import NamedTuple
 from .interfaces import PV, ColumnSink, ColumnSubscriber
 from .routing import FollowUp, Routes
 
 if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
+    from .column_requests import ColumnRequest
 
 #: The least number of ids that a range of subscriptions has; each one more has as many as all
 #: before it, so that there are few.
 FEWEST = 1024
 #: Requests that are composed as one piece, at most: the memory for large pieces is not given back.
 AT_ONCE = 8192
-
-
-class ColumnRequest(NamedTuple):
-    """Requests of one form on one circuit.
-
-    Attributes
-    ----------
-    command : int
-        READ_NOTIFY, WRITE_NOTIFY or WRITE.
-    data_type, data_count : int
-    sids : numpy.ndarray of uint32
-        The server's ids of the channels.
-    rows : numpy.ndarray of intp
-        The rows of the table.
-    payloads : numpy.ndarray or None
-        What is written to each.
-    """
-
-    command: int
-    data_type: int
-    data_count: int
-    sids: NDArray[numpy.uint32]
-    rows: NDArray[numpy.intp]
-    payloads: NDArray[Any] | None = None
 
 
 class CircuitColumns:
@@ -80,20 +54,20 @@ class CircuitColumns:
 
         *sink* gets the replies; None for writes without replies.
         """
-        from .._protocol.columns import requests as compose  # here, because it imports numpy
-
-        for command, data_type, count, sids, rows, payloads in requests:
+        for request in requests:
             first = 0
             if sink is not None:
-                one = self._circuit.new_range(command, data_type, count, len(sids))
-                first = one.fill(sids, rows)
+                one = self._circuit.new_range(
+                    request.command, request.data_type, request.data_count, len(request.sids)
+                )
+                first = one.fill(request.sids, request.rows)
                 self._sinks[one] = sink  # first, so that an interrupted call can withdraw it
                 self._circuit.add_range(one)
-            self._send(compose(command, data_type, count, sids, first, payloads))
+            self._send(request.composed(first))
 
     def foresee(self, sink: ColumnSink) -> None:
         """Prepare for the replies to writes that were just sent for *sink*."""
-        from .._protocol.columns import foresee
+        from .._protocol.columns import foresee  # here, because it imports numpy
 
         for one in self._of(sink):
             foresee(one)

@@ -7,14 +7,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy
 
 from .._errors import CaprotoError
+from .._protocol.columns import requests
 from .._protocol.commands import ErrorResponse
 from .._protocol.id_ranges import Block, IdRange
 from .._protocol.message import DataMessage, Message
+from .._typing import NamedTuple
 from .columns import Columns, Rows, TableForm
 from .interfaces import Waiter
 from .operations import NORMAL, Answer
@@ -25,6 +27,36 @@ if TYPE_CHECKING:
 
 #: At most this many errors are shown at the prompt.
 MOST_ERRORS = 10
+
+
+class ColumnRequest(NamedTuple):
+    """Requests of one form on one circuit.
+
+    Attributes
+    ----------
+    command : int
+        READ_NOTIFY, WRITE_NOTIFY or WRITE.
+    data_type, data_count : int
+    sids : numpy.ndarray of uint32
+        The server's ids of the channels.
+    rows : numpy.ndarray of intp
+        The rows of the table.
+    payloads : numpy.ndarray or None
+        What is written to each, as from `payloads_of`.
+    """
+
+    command: int
+    data_type: int
+    data_count: int
+    sids: NDArray[numpy.uint32]
+    rows: NDArray[numpy.intp]
+    payloads: NDArray[Any] | None = None
+
+    def composed(self, first: int) -> bytes:
+        """Return the messages, with ids from *first* on."""
+        return requests(
+            self.command, self.data_type, self.data_count, self.sids, first, self.payloads
+        )
 
 
 class ColumnRequests:

@@ -51,7 +51,7 @@ from .commands import (
     WriteRequest,
 )
 from .constants import DEFAULT_PROTOCOL_VERSION, EXTENDED_HEADER_VERSION
-from .framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Framer, OversizedMessage
+from .framing import CIRCUIT_CONSTRUCTORS, UNLIMITED, Framer, OversizedMessage, split
 from .headers import HEADER, MARKER, Fields, pack_header
 from .id_ranges import Block, IdRange
 from .message import Message, Payload, priority_number
@@ -303,7 +303,7 @@ class VirtualCircuit(CircuitRules):
 
         From now on its replies and updates come as blocks, where they come in runs.
         """
-        if not self.ranges:
+        if self.framer.split is split:
             from .columns import split_columns  # here, because it imports numpy
 
             self.framer.split = lambda data, make, empty, sender, out, limit: split_columns(

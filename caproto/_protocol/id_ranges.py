@@ -227,6 +227,9 @@ class Block(Message):
         if whole.subscribes:
             return
         live[self.offsets] = False
+        if isinstance(self.offsets, slice):  # each once
+            whole.open -= len(self.records)
+            return
         before, whole.open = whole.open, int(numpy.count_nonzero(live))
         if before - whole.open != len(self.records):  # one was answered twice
             once = numpy.zeros(len(self.records), numpy.bool_)

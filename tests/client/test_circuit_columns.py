@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 import caproto as ca
 from caproto import CaprotoError, ChannelType
 from caproto._client import circuit_columns
-from caproto._client.circuit_columns import ColumnRequest, lose
+from caproto._client.circuit_columns import lose
+from caproto._client.column_requests import ColumnRequest
 from caproto._client.deliveries import Deliveries
 from caproto._client.descriptions import CircuitState
 from caproto._protocol.columns import payloads_of

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy
 
 from ..._client.arguments import waited
-from ..._client.circuit_columns import ColumnRequest
 from ..._client.circuit_session import CircuitSession
-from ..._client.column_requests import ColumnRequests
+from ..._client.column_requests import ColumnRequest, ColumnRequests
 from ..._client.columns import Rows
 from ..._client.descriptions import CircuitState
 from ..._client.operations import Read, Write, failure, no_reply, refusal

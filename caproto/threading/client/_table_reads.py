@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..._client.circuit_columns import ColumnRequest
-from ..._client.column_requests import ColumnRead
+from ..._client.column_requests import ColumnRead, ColumnRequest
 from ..._client.columns import Rows, TableForm
 from ..._client.operations import failure
 from ..._errors import CaprotoError

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
 
-from ..._client.circuit_columns import ColumnRequest
-from ..._client.column_requests import ColumnRequests
+from ..._client.column_requests import ColumnRequest, ColumnRequests
 from ..._client.columns import Form, Rows, TableForm
 from ..._client.operations import NORMAL, Operation
 from ..._errors import CaprotoError
