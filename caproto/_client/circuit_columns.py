@@ -74,6 +74,8 @@ class CircuitColumns:
 
     def writes(self) -> tuple[int, list[ColumnSink]]:
         """Count the writes whose confirmation is to come; return also who waits for them."""
+        if not self._sinks:
+            return 0, []
         numbers = [
             (one.open, sink)
             for one, sink in self._sinks.items()

@@ -293,7 +293,7 @@ def requests(
     else:
         block["head"] = _head(command, size, data_type, data_count)
     block["parameter1"] = sids
-    block["id"] = numpy.arange(first, first + len(sids))
+    block["id"] = numpy.arange(first, first + len(sids), dtype=">u4")
     return block.tobytes()
 
 

@@ -214,26 +214,29 @@ class Block(Message):
 
     def settle(self) -> None:
         """Keep what answers a live request, once; note that these were answered."""
-        import numpy
-
         whole = self.range
         if whole.closed:
-            self._keep(numpy.zeros(len(self.records), numpy.bool_))
+            self.records, self.offsets = self.records[:0], slice(0, 0)
             return
-        live = whole.live
-        known = live[self.offsets]
-        if numpy.count_nonzero(known) != len(known):
+        known = whole.live[self.offsets]
+        if 0 in known.tobytes():  # a quarter of the time of numpy's functions
             self._keep(known)
         if whole.subscribes:
             return
-        live[self.offsets] = False
-        if isinstance(self.offsets, slice):  # each once
+        whole.live[self.offsets] = False
+        if isinstance(self.offsets, slice):
             whole.open -= len(self.records)
-            return
-        before, whole.open = whole.open, int(numpy.count_nonzero(live))
-        if before - whole.open != len(self.records):  # one was answered twice
-            once = numpy.zeros(len(self.records), numpy.bool_)
-            once[numpy.unique(self._positions(), return_index=True)[1]] = True
+        else:
+            self._settle_once(self.offsets)
+
+    def _settle_once(self, offsets: NDArray[numpy.intp]) -> None:
+        """Count what was answered, and drop what was answered twice."""
+        import numpy
+
+        before, self.range.open = self.range.open, int(numpy.count_nonzero(self.range.live))
+        if before - self.range.open != len(offsets):
+            once = numpy.zeros(len(offsets), numpy.bool_)
+            once[numpy.unique(offsets, return_index=True)[1]] = True
             self._keep(once)
 
     def _keep(self, mask: NDArray[numpy.bool_]) -> None:

@@ -97,7 +97,7 @@ class TestSettling:
         one.closed = True
         block = a_block(one, [1, 2])
         block.settle()
-        assert not len(block.offsets)
+        assert not len(block.records) and not list(block.messages())
 
 
 def test_a_block_gives_its_messages_for_the_log():

@@ -13,7 +13,6 @@ import os
 import threading
 from _thread import RLock
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from ... import _locks
@@ -284,8 +283,10 @@ class Home:
 
     def must_not_wait(self) -> bool:
         """Tell whether this thread, if it waited for one of our threads, would wait for itself."""
-        circuits = self.table.carriers.copy().values()
-        return must_not_wait((*self.locks, *chain.from_iterable(one.locks for one in circuits)))
+        locks = [*self.locks]
+        for circuit in self.table.carriers.copy().values():
+            locks += circuit.locks
+        return must_not_wait((*locks,))
 
     # ---- callbacks about PVs
 

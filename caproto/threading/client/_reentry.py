@@ -54,7 +54,11 @@ def inside(locks: tuple[RLock, ...]) -> bool:
     for lock in locks:  # as `_locks.held`, without a call
         if lock._is_owned():  # type: ignore[attr-defined]
             return True
-    ident = get_ident()
+    return _inside_last(locks, get_ident())
+
+
+def _inside_last(locks: tuple[RLock, ...], ident: int) -> bool:
+    """Tell whether this thread holds a lock of its last call; if not, note *locks* in its place."""
     last = entered.get(ident)
     if last is not locks:
         if last is not None and _locks.held(*last):
@@ -77,7 +81,7 @@ def must_not_wait(locks: tuple[RLock, ...]) -> bool:
     for lock in locks:  # as `inside`, without a call
         if lock._is_owned():  # type: ignore[attr-defined]
             return True
-    return entered.get(ident) is not locks and inside(locks)
+    return _inside_last(locks, ident)
 
 
 def _after_fork() -> None:

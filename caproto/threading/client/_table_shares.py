@@ -81,9 +81,10 @@ class Shares:
         return known
 
     def _current(self, shares: list[Share], others: Rows) -> bool:
-        return all(share.current for share in shares) and not any(
-            self._usable(row) for row in others.tolist()
-        )
+        for share in shares:
+            if not share.current:
+                return False
+        return not len(others) or not any(map(self._usable, others.tolist()))
 
     def _usable(self, row: int) -> bool:
         channel = channel_of(self._pvs[row])

@@ -110,11 +110,8 @@ class Values:
         self._form = form
         self._parts = parts
         self.asked: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
-        if sum(len(rows) for _, rows, _ in parts) == len(form):
-            self.asked[:] = True
-        else:
-            for _, rows, _ in parts:
-                self.asked[rows] = True
+        for _, rows, _ in parts:
+            self.asked[slice(None) if len(rows) == len(form) else rows] = True
 
     def requests(self, share: Share, command: int) -> list[ColumnRequest]:
         """Make the requests for the PVs of one circuit."""
