@@ -33,6 +33,7 @@ from ..._client.columns import (
     equal_rows,
     place,
 )
+from ..._client.pvs import PVPhase
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
 from ..._errors import (
@@ -185,17 +186,33 @@ class Table:
         """
         deadline = self._deadline(timeout)
         self._home.check_reentry("Table.wait_for_connection")
-        row = -1
-        while len(ahead := numpy.flatnonzero(~self.connected[row + 1 :])):
-            row += 1 + int(ahead[0])
-            pv = self.pvs[row]
+        self._home.announce([pv for pv in self.pvs if pv._phase is PVPhase.IDLE])
+        row = len(self)
+        try:
+            # The last one first: it is searched last, so most are there when it is.
+            while len(missing := self._missing(row)):
+                row = int(missing[-1])
+                self.pvs[row]._used()
+                self._wait_for(self.pvs[row], deadline)
+        except CaprotoTimeoutError:
+            self._raise_missing(deadline)
+
+    def _missing(self, stop: int) -> Rows:
+        """Return the rows before *stop* that are not connected."""
+        return numpy.flatnonzero(~self._core.state.connected[:stop])
+
+    def _wait_for(self, pv: PV, deadline: Deadline) -> None:
+        self._home.wait(pv, lambda: pv.connected, deadline)
+
+    def _raise_missing(self, deadline: Deadline) -> None:
+        """Say at *deadline* what is not connected, if anything is."""
+        missing = self._missing(len(self)).tolist()
+        for row in missing:
             try:
-                pv._used()
-                pv._wait_until_usable(deadline)
+                self._wait_for(self.pvs[row], deadline)
             except CaprotoTimeoutError as error:
-                missing = sum(not one.connected for one in self.pvs)
                 raise CaprotoTimeoutError(
-                    f"{missing} of {len(self)} PVs are not connected; the first one: {error}"
+                    f"{len(missing)} of {len(self)} PVs are not connected; the first one: {error}"
                 ) from None
 
     def read(self, *, timeout: Timeout = DEFAULT) -> TableSnapshot:

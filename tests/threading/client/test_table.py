@@ -183,6 +183,23 @@ class TestTable:
         with pytest.raises(CaprotoTimeoutError, match=words):
             ctx.table(["x", "missing"]).wait_for_connection(timeout=0.2)
 
+    def test_idle_pvs_are_searched_together(self, start_server):
+        names = [f"n{i}" for i in range(20)]
+        server, asked = start_server(dict.fromkeys(names, 1.0)), set()
+        with Context(configuration=server.configuration) as ctx:
+            table = ctx.table(names)
+            table.wait_for_connection()
+            for pv in table.pvs:
+                pv.go_idle()
+            assert not table.connected.any()
+            server.answers = lambda search: asked.add(search.name) or len(asked) == len(names)
+            table.wait_for_connection()
+
+    def test_the_first_missing_one_is_named(self, ctx):
+        words = "3 of 4 PVs are not connected; the first one: 'a' was not found within 0.1 s"
+        with pytest.raises(CaprotoTimeoutError, match=words):
+            ctx.table(["x", "a", "b", "c"]).wait_for_connection(timeout=0.1)
+
     def test_pvs_are_those_of_the_context(self, ctx):
         table = ctx.table(["x"], priority=np.int64(7))
         assert table.pvs == (ctx.get_pv("x", priority=7),)
