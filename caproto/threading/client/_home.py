@@ -225,12 +225,21 @@ class Home:
             finally:
                 self.unwatch(pv, waiter)
         if not ready():
+            raise self.not_connected(pv, deadline)
+
+    def not_connected(
+        self, pv: ClientPV, deadline: Deadline
+    ) -> CaprotoTimeoutError | ContextDisconnectedError:
+        """Make the error for a PV that is not connected at *deadline*."""
+        try:
             self.check_open(pv)
-            raise CaprotoTimeoutError(
-                self.table.why_not_connected(pv, deadline.timeout, self.now())
-                or f"{pv.name!r} was not found {waited('within', deadline.timeout)}: "
-                f"{self.searches.why_not_found()}"
-            )
+        except ContextDisconnectedError as error:
+            return error.with_traceback(None)
+        return CaprotoTimeoutError(
+            self.table.why_not_connected(pv, deadline.timeout, self.now())
+            or f"{pv.name!r} was not found {waited('within', deadline.timeout)}: "
+            f"{self.searches.why_not_found()}"
+        )
 
     def watch(self, pv: ClientPV, waiter: Waiter, ready: Callable[[], bool]) -> bool:
         """Have *waiter* called when something has happened to *pv*; have it searched if necessary.

@@ -167,14 +167,14 @@ class Sending:
         """Stop waiting; return the requests of PVs that are connected at this moment."""
         ready: list[Operation] = []
         for pv, requests in self._waiting.items():
-            home_of(pv).unwatch(pv, self._notifiers[pv])
-            try:
-                pv._wait_until_usable(self._deadline)
-            except CaprotoError as error:
-                for request in requests:
-                    self._failed(request, error)
-            else:
+            home = home_of(pv)
+            home.unwatch(pv, self._notifiers[pv])
+            if pv.connected:
                 ready += requests
+                continue
+            error = home.not_connected(pv, self._deadline)
+            for request in requests:
+                self._failed(request, error)
         self._waiting = {}
         return ready
 
