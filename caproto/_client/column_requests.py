@@ -93,6 +93,11 @@ class ColumnRequests:
         """How many replies are awaited."""
         return self._left
 
+    @property
+    def done(self) -> bool:
+        """Whether all were answered, and none of them failed or was lost."""
+        return not (self._left or self.refused or self.lost_rows)
+
     def wait_for(self, waiter: Waiter, left: int) -> bool:
         """Have *waiter* called when at most *left* replies are awaited; False if that is so now.
 

@@ -64,8 +64,9 @@ def test_values_go_into_their_rows(world):
     world.block(0, 1)
     assert world.read.left == 2 and not world.finished
     world.read.take_one(world.range, 3, answer(103, 3.0))
+    assert not world.read.done
     world.block(2)
-    assert world.read.columns.values.tolist() == [3.0, 2.0, 1.0, 0.0]
+    assert world.read.done and world.read.columns.values.tolist() == [3.0, 2.0, 1.0, 0.0]
     assert world.finished == 1 and not world.read.left
 
 
@@ -78,6 +79,7 @@ def test_refusals_and_failures(world):
     assert "2 elements came" in str(world.read.refused[1])
     world.block(3)
     assert world.finished == 1 and world.read.columns.ok.tolist() == [True, False, False, False]
+    assert not world.read.left and not world.read.done
 
 
 def test_what_was_lost_is_told_apart(world):
@@ -85,6 +87,7 @@ def test_what_was_lost_is_told_apart(world):
     world.block(0)
     world.read.lost(world.range, [0, 1, 2, 3], error)
     assert world.read.lost_rows == {2: error, 1: error, 0: error} and world.finished == 1
+    assert not world.read.left and not world.read.done
 
 
 def test_a_second_answer_changes_nothing(world):
