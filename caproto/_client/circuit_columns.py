@@ -79,7 +79,7 @@ class CircuitColumns:
         numbers = [
             (one.open, sink)
             for one, sink in self._sinks.items()
-            if one.command == WriteNotifyRequest.ID
+            if one.command == WriteNotifyRequest.ID and not sink.abandoned
         ]
         return sum(number for number, _ in numbers), [sink for number, sink in numbers if number]
 
@@ -201,7 +201,11 @@ class CircuitColumns:
                 error = DisconnectedError(f"{host}:{port} dropped the channel")
                 lost = functools.partial(sink.lost, one, one.take_lost(), error)
                 then.columns.append(lost)
-            if not one.subscribes and not one.open:
+            if one.subscribes:
+                continue
+            if sink.abandoned:  # a call was interrupted while it withdrew them
+                then.columns.append(sink.end)
+            if sink.abandoned or not one.open:
                 self._close(one)
 
     def take_requests(self) -> list[tuple[IdRange, ColumnSink]]:

@@ -71,6 +71,8 @@ class ColumnRequests:
 
     Attributes
     ----------
+    abandoned : bool
+        Whether the caller waits no more; see `ColumnSink`.
     awaited : numpy.ndarray of bool
         Whether the reply of a row is still to come.
     refused : dict of int to response or CaprotoError
@@ -83,7 +85,7 @@ class ColumnRequests:
         self._lock = lock
         self._waiters: dict[Waiter, int] = {}  # and for how many replies left each waits
         self._left = 0
-        self._closed = self._over = False
+        self._closed = self._over = self.abandoned = False
         self.awaited: NDArray[numpy.bool_] = numpy.zeros(size, numpy.bool_)
         self.refused: dict[int, Answer | CaprotoError] = {}
         self.lost_rows: dict[int, CaprotoError] = {}

@@ -48,7 +48,7 @@ class ColumnUpdates:
         self._state = state
         self._form: TableForm = state.form
         self.mask = mask
-        self.closed = False
+        self.closed = self.abandoned = False
         # Each row is touched by the reader of its present circuit only, so these need no lock.
         self._on: NDArray[numpy.bool_] = numpy.zeros(len(state.form), numpy.bool_)
         self._waiters: list[Waiter] = []
@@ -93,6 +93,9 @@ class ColumnUpdates:
                 return False
             self._waiters.append(waiter)
             return True
+
+    def end(self) -> None:
+        """See `ColumnSink`; subscriptions end by `close`."""
 
     def close(self) -> None:
         """Want nothing more; wake those that wait. Complete, if it is repeated after a Ctrl-C."""

@@ -95,7 +95,15 @@ class PV(Protocol):
 
 
 class ColumnSink(Protocol):
-    """What takes the replies or updates of a range; in the order of the wire, without a lock."""
+    """What takes the replies or updates of a range; in the order of the wire, without a lock.
+
+    Attributes
+    ----------
+    abandoned : bool
+        Whether its caller does not wait any more, so that the requests may be forgotten.
+    """
+
+    abandoned: bool
 
     def take(self, block: Block) -> None:
         """Take a run of replies or updates."""
@@ -105,6 +113,9 @@ class ColumnSink(Protocol):
 
     def lost(self, requests: IdRange, offsets: Sequence[int], error: CaprotoError) -> None:
         """Note that requests were lost with their channels."""
+
+    def end(self) -> None:
+        """Note that its requests were forgotten."""
 
 
 class ColumnSubscriber(ColumnSink, Protocol):

@@ -25,7 +25,7 @@ TIME_DOUBLE = ChannelType.TIME_DOUBLE
 class Sink:
     """Writes down what comes, block or not, as it would come alone."""
 
-    closed = False
+    closed = abandoned = ended = False
     mask = 5
 
     def __init__(self) -> None:
@@ -51,6 +51,9 @@ class Sink:
         for row in requests.rows[np.array(offsets, int)].tolist():
             self.on.discard(row)
             self.got.append((row, "lost", str(error)))
+
+    def end(self) -> None:
+        self.ended = True
 
     def form(self, row: int) -> tuple[int, int]:
         return int(TIME_DOUBLE), 1
@@ -178,6 +181,23 @@ class TestRequests:
         kinds = [(row, what) for row, _, what in sink.got]
         assert kinds == [(3, b""), (1, 160), (0, b""), (2, b"")] and sink.blocks == 1
         assert not world.session.circuit.ranges
+
+    def test_those_whose_caller_does_not_wait_are_forgotten(self):
+        """Two interrupts in a row may strike before a call has withdrawn them."""
+        world, pvs = connected(2)
+        sink, other, double = Sink(), Sink(), int(ChannelType.DOUBLE)
+        sids = np.array([pv.channel.sid for pv in pvs], np.uint32)
+        payloads = payloads_of(np.arange(2.0), double)
+        writes = ColumnRequest(19, double, 1, sids, np.arange(2), payloads)
+        world.session.columns.request([writes], sink)
+        world.session.columns.request([writes], other)
+        assert world.session.columns.writes() == (4, [sink, other])
+        sink.abandoned = True
+        assert world.session.columns.writes() == (2, [other])
+        world.receive(ca.WriteNotifyResponse(ChannelType.DOUBLE, 1, 1, world.send()[2].ioid))
+        for take in world.then.columns:
+            take()
+        assert sink.ended and not other.ended and len(world.session.circuit.ranges) == 1
 
     def test_those_of_a_server_that_does_not_respond_are_given_up(self):
         """But not its subscriptions."""

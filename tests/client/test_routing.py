@@ -359,6 +359,8 @@ def test_an_update_under_the_id_of_a_read_answers_it(rig):
 class Sink:
     """Notes what it is to take."""
 
+    abandoned = False
+
     def __init__(self) -> None:
         self.got: list = []
 

@@ -101,7 +101,9 @@ class ColumnOperation:
                     if sent == 0:
                         break
             queues = [(share, queue) for share, queue in queues if queue]
-            if queues and not progress and not self._wait_for_room(queues):
+            if queues and not progress and (
+                self._deadline.expired or not self._wait_for_room(queues)
+            ):
                 self._unsent += [one.rows for _, queue in queues for one in queue]
                 break
         return numpy.concatenate(rest)

@@ -50,6 +50,7 @@ def read_columns(
         if len(rest) or single.awaited and not deadline.expired:
             errors = single.run(rest.tolist())
     finally:  # also after a Ctrl-C
+        read.abandoned = True  # here: a second Ctrl-C would strike at the next call
         late = columns.stop()
     errors.update(columns.errors(late))
     return read, errors

@@ -83,6 +83,7 @@ def write_columns(
         ok = values.asked
         columns.wait()
     finally:  # also after a Ctrl-C
+        written.abandoned = True  # here: a second Ctrl-C would strike at the next call
         late = columns.stop()
     errors.update(columns.errors(late))
     for name in errors:

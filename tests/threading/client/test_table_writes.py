@@ -96,6 +96,30 @@ def test_a_write_that_waits_for_another_goes_on_when_that_has_failed(
             assert len(fails.result().errors) == 2 and goes_on.result().ok.all()
 
 
+@pytest.mark.parametrize("call", ["read", "write"])
+def test_two_interrupts_in_a_row_leave_nothing_behind(start_server, monkeypatch, call):
+    """The second one strikes before the call has withdrawn what it sent."""
+    monkeypatch.setattr("caproto.threading.client._table_writes.MOST_WRITES", 2)
+    server = start_server({"a": 1.0, "b": 2.0})
+    with Context(configuration=server.configuration, timeout=10) as ctx:
+        table = ctx.table(["a", "b"])
+        table.wait_for_connection()
+
+        def interrupted(operation):
+            raise KeyboardInterrupt
+
+        for request in (ca.WriteNotifyRequest, ca.ReadNotifyRequest):
+            server.on[request] = ignore
+        with monkeypatch.context() as patched:
+            patched.setattr(ColumnOperation, "stop", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                table.read(timeout=0.1) if call == "read" else table.write(5.0, timeout=0.1)
+        server.on.clear()
+        assert table.write([6.0, 7.0]).ok.all() and table.read().values.tolist() == [6.0, 7.0]
+        (circuit,) = ctx.circuit_managers.values()
+        assert not circuit.circuit.ranges
+
+
 @pytest.mark.parametrize("wait", [True, False])
 @pytest.mark.parametrize(
     "dtype, count, value",
