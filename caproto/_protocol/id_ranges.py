@@ -78,7 +78,7 @@ class IdRange:
     replies : tuple of int
         The numbers of the commands that answer.
     open : int
-        How many are live.
+        How many are live; to count them takes longer.
     closed : bool
         Whether its circuit has forgotten it.
     foreseen : bytes

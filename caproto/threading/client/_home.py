@@ -295,7 +295,7 @@ class Home:
         locks = [*self.locks]
         for circuit in self.table.carriers.copy().values():
             locks += circuit.locks
-        return must_not_wait((*locks,))
+        return must_not_wait(tuple(locks))
 
     # ---- callbacks about PVs
 
