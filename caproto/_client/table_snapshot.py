@@ -11,7 +11,7 @@ from .._numbers import counted
 from .._protocol.dbr import AlarmSeverity, AlarmStatus
 from .._protocol.presentation import alarm_words, time_words
 from .._protocol.timestamp import TimeStamp
-from .arguments import listed
+from .arguments import check_names, listed
 from .snapshot_columns import COLUMNS, SnapshotColumns, value_words
 from .snapshot_difference import SnapshotDifference
 from .tables import cut_line, html_table, shown_rows, terminal_width, text_table
@@ -85,11 +85,11 @@ class TableSnapshot(SnapshotColumns):
         CaprotoKeyError
             This one does not have one of the names.
         CaprotoTypeError
-            *names* is a text, or not iterable.
+            *names* is a text, not iterable, or has something else than names, a mask for example.
         CaprotoValueError
             A name is there twice.
         """
-        names = tuple(listed("names", names))
+        names = tuple(check_names(listed("names", names)))
         if len({*names}) != len(names):
             name = next(name for name, times in Counter(names).items() if times > 1)
             raise CaprotoValueError(f"{name!r} is twice among the names")

@@ -67,9 +67,13 @@ class TableState:
         self.followers: dict[Follower, None] = {}
         self.latest: Columns | None = None  # until the first of them
 
-    def connections(self, rows: Rows, pvs: Sequence[Connectable]) -> None:
-        """Note whether *pvs* in these rows are connected now, and tell the monitors."""
+    def note(self, rows: Rows, pvs: Sequence[Connectable]) -> None:
+        """Note whether *pvs* in these rows are connected now."""
         with self.lock:  # asked for under the lock: the last one to note it is right
             self.connected[rows] = [pv.connected for pv in pvs]
+
+    def connections(self, rows: Rows, pvs: Sequence[Connectable]) -> None:
+        """Note whether *pvs* in these rows are connected now, and tell the monitors."""
+        self.note(rows, pvs)
         for one in list(self.followers):
             one.connections(rows, pvs)

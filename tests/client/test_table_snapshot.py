@@ -109,5 +109,7 @@ def test_some_of_the_pvs(snap):
         snap.select(["good", "bad"])
     with pytest.raises(CaprotoTypeError, match="names must be a list"):
         snap.select("good")
+    with pytest.raises(CaprotoTypeError, match="PV names must be str, not .*True"):
+        snap.select(snap.ok)
     with pytest.raises(CaprotoValueError, match="'gone' is twice among the names"):
         snap.select(["good", "gone", "gone"])

@@ -388,7 +388,7 @@ class Context:
         count : int
             Number of elements: 1 for scalars. PVs that have fewer cannot be read.
         priority : int, or iterable of int
-            As for `get_pvs`: one for all, or one for each name.
+            0 to 99: one for all, or one for each name. Each priority has circuits of its own.
         timeout : float or None, optional
             Default timeout of the table in seconds. Default: that of the Context.
 

@@ -64,7 +64,7 @@ def find_pvs(
     get_pvs: Callable[..., Sequence[PV]], names: Sequence[str], priority: int | Iterable[int]
 ) -> Sequence[PV]:
     """Return the PVs of a table, whose priorities may differ; see :meth:`Context.table`."""
-    if not isinstance(priority, Iterable):
+    if not isinstance(priority, Iterable) or getattr(priority, "ndim", 1) == 0:
         return get_pvs(*names, priority=priority)
     found: dict[int, PV] = {}
     for one, rows in rows_by_priority(priority, len(names)).items():
@@ -187,26 +187,26 @@ class Table:
         deadline = self._deadline(timeout)
         self._home.check_reentry("Table.wait_for_connection")
         self._home.announce([pv for pv in self.pvs if pv._phase is PVPhase.IDLE])
-        row = len(self)
         try:
-            # The last one first: it is searched last, so most are there when it is.
-            while len(missing := self._missing(row)):
-                row = int(missing[-1])
-                self.pvs[row]._used()
-                self._wait_for(self.pvs[row], deadline)
+            while len(missing := self._missing()):
+                # The last one first: it is searched last, so most are there when it is.
+                pv = self.pvs[missing[-1]]
+                pv._used()
+                self._wait_for(pv, deadline)
+                self._core.state.note(missing[-1:], (pv,))  # the reader may be about to do it
         except CaprotoTimeoutError:
             self._raise_missing(deadline)
 
-    def _missing(self, stop: int) -> Rows:
-        """Return the rows before *stop* that are not connected."""
-        return numpy.flatnonzero(~self._core.state.connected[:stop])
+    def _missing(self) -> Rows:
+        """Return the rows that are not connected."""
+        return numpy.flatnonzero(~self._core.state.connected)
 
     def _wait_for(self, pv: PV, deadline: Deadline) -> None:
         self._home.wait(pv, lambda: pv.connected, deadline)
 
     def _raise_missing(self, deadline: Deadline) -> None:
         """Say at *deadline* what is not connected, if anything is."""
-        missing = self._missing(len(self)).tolist()
+        missing = self._missing().tolist()
         for row in missing:
             try:
                 self._wait_for(self.pvs[row], deadline)

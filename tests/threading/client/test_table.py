@@ -7,6 +7,7 @@ import math
 import pickle
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import numpy as np
@@ -195,6 +196,22 @@ class TestTable:
             server.answers = lambda search: asked.add(search.name) or len(asked) == len(names)
             table.wait_for_connection()
 
+    def test_one_that_is_lost_during_the_wait_is_waited_for(self, start_server, wait_for):
+        server, served = start_server({"a": 1.0, "b": 2.0}), {"b"}
+        server.answers = lambda search: search.name in served
+        with Context(configuration=server.configuration) as ctx, ThreadPoolExecutor() as pool:
+            table = ctx.table(["a", "b"])
+            wait_for(lambda: table.connected.tolist() == [False, True])
+            waiting = pool.submit(table.wait_for_connection, timeout=20)
+            served.clear()
+            server.connection.send(server.connection.channel("b").disconnect())
+            wait_for(lambda: not table.connected.any())
+            served.add("a")
+            wait_for(lambda: table.connected.tolist() == [True, False])
+            served.add("b")
+            waiting.result()
+            assert table.connected.all()
+
     def test_the_first_missing_one_is_named(self, ctx):
         words = "3 of 4 PVs are not connected; the first one: 'a' was not found within 0.1 s"
         with pytest.raises(CaprotoTimeoutError, match=words):
@@ -203,6 +220,7 @@ class TestTable:
     def test_pvs_are_those_of_the_context(self, ctx):
         table = ctx.table(["x"], priority=np.int64(7))
         assert table.pvs == (ctx.get_pv("x", priority=7),)
+        assert ctx.table(["x"], priority=np.array(7)).pvs == table.pvs
 
     def test_a_priority_for_each_name(self, start_server):
         server = start_server({"a": 1.0, "b": 2.0, "c": 3.0})
