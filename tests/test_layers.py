@@ -45,6 +45,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("_protocol.broadcaster", "_protocol.circuit"),
     # --- 4: what a client decides
     ("_client",),
+    ("_client.search_credits",),
     (
         "_client.arguments",
         "_client.backoff",

@@ -39,13 +39,15 @@ import math
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import repeat
+from itertools import groupby, repeat
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from .._errors import CaprotoKeyError, CaprotoValueError
 from .._protocol.constants import MAX_SEARCH_DATAGRAM
 from .._protocol.text import encode_text
 from .._typing import NamedTuple
+from .search_credits import Credits
 
 __all__ = ["Key", "SearchDatagram", "SearchStatus", "SearchPlan", "SearchedName"]
 
@@ -62,16 +64,12 @@ ROUND_TRIP_RANGE: Final = (0.032, 30.0)
 FRESH_DRIP, FRESH_STOCK = 0.020, 8
 #: Credits of names asked for before.
 RETRY_DRIP, RETRY_STOCK = 0.016, 2
-#: Credits earned by an answered datagram, and how many may be saved up.
-EARNED_CREDITS, MAX_CREDITS = 2, 64
 #: Names lost with their server rest at most the first of these, during the second (seconds).
 LOST_REST, LOST_TIME = 1.0, 30.0
 #: A beacon anomaly brings names that rest longer than this (seconds) back to it.
 ANOMALY_REST: Final = 8.2
 #: Within this many seconds after an anomaly; not all clients of a network at the same moment.
 ANOMALY_SPREAD: Final = 0.5
-#: This part of a credit may be missing: rounding, when a clock has run for decades.
-CREDIT_ERROR: Final = 1e-4
 #: Several bursts share a crowd up to this many names, a few datagrams.
 SMALL_CROWD: Final = 100
 #: Replies to this many latest datagrams are recognised.
@@ -117,6 +115,24 @@ class _Crowd:
         self.sent = 0  # how many searches were sent for all of them
 
 
+class _Sending:
+    """What names have in common that were sent in one datagram, and now rest or wait."""
+
+    __slots__ = ("crowd", "due", "level", "sent", "sequence")
+
+    def __init__(self, crowd: _Crowd, level: int, sent: float, sequence: int, due: float) -> None:
+        self.crowd = crowd
+        self.level = level  # when sent again, they will rest for 2**level round trips
+        self.sent = sent
+        self.sequence = sequence  # of the datagram
+        self.due = due
+
+
+def _not_sent(crowd: _Crowd) -> _Sending:
+    """Stand for the first datagram of names that were not sent yet."""
+    return _Sending(crowd, 0, -math.inf, NEVER_SENT, math.inf)
+
+
 class SearchedName(Generic[S]):
     """A name that is being searched.
 
@@ -130,8 +146,7 @@ class SearchedName(Generic[S]):
     """
 
     __slots__ = (
-        "cid", "crowd", "done", "due", "key", "level", "lost_until", "name", "searcher", "sent",
-        "sequence", "size", "tries",
+        "cid", "done", "key", "lost_until", "name", "searcher", "sending", "size", "tries"
     )  # fmt: skip
 
     def __init__(
@@ -140,7 +155,7 @@ class SearchedName(Generic[S]):
         name: str,
         size: int,
         lost_until: float,
-        crowd: _Crowd,
+        sending: _Sending,
         searcher: S | None,
         key: Key,
     ) -> None:
@@ -148,43 +163,11 @@ class SearchedName(Generic[S]):
         self.name = name
         self.size = size
         self.lost_until = lost_until
-        self.crowd = crowd
+        self.sending = sending  # the latest
         self.searcher = searcher
         self.key = key
         self.done = False  # answered or removed: it is dropped when a queue reaches it
-        self.level = 0  # when sent, it will rest for 2**level round trips
         self.tries = 0
-        self.sent = -math.inf
-        self.sequence = NEVER_SENT  # of the latest datagram
-        self.due = math.inf
-
-
-class _Credits:
-    """Permission to send datagrams: some drip, some are earned."""
-
-    __slots__ = ("drip", "number", "since", "stock")
-
-    def __init__(self, drip: float, stock: int, now: float) -> None:
-        self.drip = drip
-        self.stock = stock
-        self.number = float(stock)
-        self.since = now
-
-    def available(self, now: float) -> bool:
-        """Tell whether there is one."""
-        if self.number < self.stock:
-            dripped = self.number + max(0.0, now - self.since) / self.drip
-            self.number = min(float(self.stock), dripped)
-        self.since = now
-        return self.number >= 1.0 - CREDIT_ERROR
-
-    def next_at(self) -> float:
-        """Tell when there will be one without anything being earned."""
-        return self.since + max(0.0, 1.0 - self.number) * self.drip
-
-    def earn(self) -> None:
-        """Add what an answered datagram earns."""
-        self.number = min(self.number + EARNED_CREDITS, float(MAX_CREDITS))
 
 
 class SearchPlan(Generic[S]):
@@ -220,18 +203,18 @@ class SearchPlan(Generic[S]):
         self._fresh: deque[SearchedName[S]] = deque()
         self._fresh_at = now
         self._oldest_fresh = True
-        # Due when, a tie-break, level, and names.
-        self._resting: list[tuple[float, int, int, list[SearchedName[S]]]] = []
+        # Due when, a tie-break, what they have in common, and names.
+        self._resting: list[tuple[float, int, _Sending, list[SearchedName[S]]]] = []
         self._tie_break = 0
         # By crowd and level; each queue in the order in which the names became due.
         self._waiting: defaultdict[tuple[_Crowd, int], deque[SearchedName[S]]] = defaultdict(deque)
         self._rotation = 0
-        self._crowd = _Crowd(0)  # the latest
+        self._unsent = _not_sent(_Crowd(0))  # the latest crowd
         self._added_at = now
-        self._fresh_credits = _Credits(FRESH_DRIP, FRESH_STOCK, now)
-        self._retry_credits = _Credits(RETRY_DRIP, RETRY_STOCK, now)
+        self._fresh_credits = Credits(FRESH_DRIP, FRESH_STOCK, now)
+        self._retry_credits = Credits(RETRY_DRIP, RETRY_STOCK, now)
         # Unanswered datagrams by sequence number: when sent, and the credits that paid.
-        self._unanswered: dict[int, tuple[float, _Credits]] = {}
+        self._unanswered: dict[int, tuple[float, Credits]] = {}
         self._mean = ROUND_TRIP_RANGE[0]
         self._deviation = 0.0
         self._whole = True  # false in the middle of a change, and after one that has failed
@@ -285,23 +268,26 @@ class SearchPlan(Generic[S]):
             For a name that is empty or fits into no datagram; nothing is added then, nor after
             any other exception.
         """
-        sized = [(name, HEADER_SIZE + _padded_length(name)) for name in names]
-        for name, size in sized:
+        names = list(names)
+        sizes = [HEADER_SIZE + _padded_length(name) for name in names]
+        for name, size in zip(names, sizes):
             if not name or size > DATAGRAM_ROOM:
                 raise CaprotoValueError(f"cannot search for a name of {len(name)} characters")
         lost_until = now + LOST_TIME if lost else -math.inf
         if not self._fresh:
             self._fresh_at = now + GATHERING_TIME
-        crowd = self._crowd_for(len(sized), now)
+        unsent = self._join_crowd(len(names), now)
         live, fresh, cid = self._names, self._fresh, self._last_id
         ids: list[int] = []
         try:
-            for (name, size), key in zip(sized, repeat(None) if keys is None else keys):
+            for name, size, key in zip(names, sizes, repeat(None) if keys is None else keys):
                 cid = cid % LAST_ID + 1
                 while cid in live:
                     cid = cid % LAST_ID + 1
                 ids.append(cid)
-                live[cid] = entry = SearchedName(cid, name, size, lost_until, crowd, searcher, key)
+                live[cid] = entry = SearchedName(
+                    cid, name, size, lost_until, unsent, searcher, key
+                )
                 fresh.append(entry)
             self._last_id = cid
             return ids
@@ -309,15 +295,16 @@ class SearchPlan(Generic[S]):
             self.remove(ids)
             raise
 
-    def _crowd_for(self, number: int, now: float) -> _Crowd:
+    def _join_crowd(self, number: int, now: float) -> _Sending:
         """Choose the crowd of new names: the latest one, while it goes on or is small."""
-        crowd = self._crowd
+        crowd = self._unsent.crowd
         goes_on = now < self._added_at + GATHERING_TIME
         if crowd.size and not goes_on and crowd.size + number > SMALL_CROWD:
-            self._crowd = crowd = _Crowd(crowd.number + 1)
+            crowd = _Crowd(crowd.number + 1)
+            self._unsent = _not_sent(crowd)
         self._added_at = now
         crowd.size += number
-        return crowd
+        return self._unsent
 
     def remove(self, ids: Iterable[int]) -> None:
         """Stop searching for these; unknown or answered ids are ignored."""
@@ -348,7 +335,7 @@ class SearchPlan(Generic[S]):
         entry = self._names.get(cid)
         answered = sequence
         if answered is None:
-            answered = entry.sequence if entry is not None else NEVER_SENT
+            answered = entry.sending.sequence if entry is not None else NEVER_SENT
         sent = self._unanswered.pop(answered, None)
         if sent is not None:  # the first reply to this datagram
             when, credits = sent
@@ -385,8 +372,9 @@ class SearchPlan(Generic[S]):
             entry = self._names[cid]
         except KeyError:
             raise CaprotoKeyError(f"no search has the cid {cid}") from None
+        sending = entry.sending
         return SearchStatus(
-            entry.name, entry.tries, entry.sent, entry.due, entry.lost_until > -math.inf
+            entry.name, entry.tries, sending.sent, sending.due, entry.lost_until > -math.inf
         )
 
     # Datagrams -----------------------------------------------------------------------------------
@@ -421,7 +409,8 @@ class SearchPlan(Generic[S]):
         self._whole = False
         resting = self._resting
         while resting and resting[0][0] <= now:
-            self._wait(heapq.heappop(resting)[-1])
+            _, _, sending, entries = heapq.heappop(resting)
+            self._wait(sending, entries)
         datagrams: list[SearchDatagram] = []
         if self._fresh and now >= self._fresh_at:
             self._spend(self._fresh_credits, self._pick_fresh, now, datagrams)
@@ -438,14 +427,15 @@ class SearchPlan(Generic[S]):
         for entry in self._names.values():
             entry.done = False
             if entry.tries:
-                entry.due = min(entry.due, now)
-                self._waiting[entry.crowd, entry.level].append(entry)
+                sending = entry.sending
+                sending.due = min(sending.due, now)
+                self._waiting[sending.crowd, sending.level].append(entry)
             else:
                 self._fresh.append(entry)
 
     def _spend(
         self,
-        credits: _Credits,
+        credits: Credits,
         pick: Callable[[], list[SearchedName[S]]],
         now: float,
         datagrams: list[SearchDatagram],
@@ -485,34 +475,34 @@ class SearchPlan(Generic[S]):
             del self._waiting[key]
         return picked
 
-    def _wait(self, entries: Iterable[SearchedName[S]]) -> None:
+    def _wait(self, sending: _Sending, entries: Iterable[SearchedName[S]]) -> None:
         """Queue names that are due."""
-        for entry in entries:
-            self._waiting[entry.crowd, entry.level].append(entry)
+        left = [entry for entry in entries if not entry.done]
+        if left:
+            self._waiting[sending.crowd, sending.level].extend(left)
 
     def _rest(self, entries: list[SearchedName[S]], now: float, sequence: int) -> None:
         """File names that are being sent by the time when they are due again."""
         round_trip = self.round_trip
         top = math.ceil(math.log2(max(1.0, self.max_period / round_trip)))
         lost_top = self._level(LOST_REST)
-        groups: defaultdict[int, list[SearchedName[S]]] = defaultdict(list)
-        for entry in entries:
-            level = entry.level
-            if level > lost_top and entry.lost_until > now:
-                level = lost_top
-            groups[level].append(entry)
-            entry.sent = now
-            entry.sequence = sequence
-            entry.tries += 1
-            entry.crowd.sent += 1
-        for level, group in groups.items():
-            next_level = min(level + 1, top)
+        groups: defaultdict[tuple[_Crowd, int], list[SearchedName[S]]] = defaultdict(list)
+        for before, alike in groupby(entries, attrgetter("sending")):
+            if before.level <= lost_top:
+                groups[before.crowd, before.level] += alike
+                continue
+            for entry in alike:
+                level = lost_top if entry.lost_until > now else before.level
+                groups[before.crowd, level].append(entry)
+        for (crowd, level), group in groups.items():
             due = now + min(math.ldexp(round_trip, level), self.max_period)
+            sending = _Sending(crowd, min(level + 1, top), now, sequence, due)
             for entry in group:
-                entry.level = next_level
-                entry.due = due
+                entry.sending = sending
+                entry.tries += 1
+            crowd.sent += len(group)
             self._tie_break += 1
-            heapq.heappush(self._resting, (due, self._tie_break, next_level, group))
+            heapq.heappush(self._resting, (due, self._tie_break, sending, group))
 
     def _level(self, rest: float) -> int:
         """Return the highest level that rests no longer than *rest* seconds."""
@@ -536,19 +526,17 @@ class SearchPlan(Generic[S]):
     def _bring_forward(self, above: int, level: int, due: float) -> None:
         """Bring names above one level to another, to be asked for when they are due."""
         whole, self._whole = self._whole, False
-        for number, (when, tie_break, old_level, entries) in enumerate(self._resting):
-            if old_level > above:
-                when = min(when, due)
-                for entry in entries:
-                    entry.level = level
-                    entry.due = when
-                self._resting[number] = (when, tie_break, level, entries)
+        for number, (when, tie_break, sending, entries) in enumerate(self._resting):
+            if sending.level > above:
+                sending.level = level
+                sending.due = min(when, due)
+                self._resting[number] = (sending.due, tie_break, sending, entries)
         heapq.heapify(self._resting)
         for key in [key for key in self._waiting if key[1] > above]:
             queue = self._waiting.pop(key)
             for entry in queue:
-                entry.level = level
-            self._wait(queue)
+                entry.sending.level = level
+            self._waiting[key[0], level].extend(queue)
         self._whole = whole
 
 
@@ -593,7 +581,7 @@ def _youngest(waiting: _Waiting) -> tuple[float, float]:
 
 def _longest_overdue(waiting: _Waiting) -> tuple[float, float]:
     _, queue = waiting
-    return queue[0].due, 0
+    return queue[0].sending.due, 0
 
 
 #: Which queue the next datagrams are for, one after the other.

@@ -11,11 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from caproto._client.search_credits import EARNED_CREDITS, MAX_CREDITS
 from caproto._client.search_plan import (
-    EARNED_CREDITS,
     FRESH_DRIP,
     FRESH_STOCK,
-    MAX_CREDITS,
     RETRY_DRIP,
     RETRY_STOCK,
     SearchPlan,
