@@ -201,14 +201,19 @@ class CircuitSession:
             return None
         made: dict[P, CarriedChannel[Any]]
         made = {pv: CarriedChannel(pv.name, self.circuit) for pv in pvs}
-        self.routes.pvs.update((channel.cid, pv) for pv, channel in made.items())
+        routed = self.routes.pvs
+        for pv, channel in made.items():
+            routed[channel.cid] = pv
         return made
 
     def create(self, channels: Iterable[ClientChannel]) -> bool:
         """Ask the server for channels that were attached; False if the circuit is over."""
         if self.over:
             return False
-        self._send(*(channel.create() for channel in channels))
+        blocks = self.circuit.create_channels(tuple(channels))
+        self._outbox.extend(blocks)
+        if turned_up or _log.isEnabledFor(logging.DEBUG):
+            self.sent += messages_in(b"".join(blocks))
         return True
 
     def idle(self, pv: PV, channel: ClientChannel) -> None:

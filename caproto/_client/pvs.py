@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import logging
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
@@ -52,7 +53,6 @@ class PVPhase(enum.Enum):
 
 #: Phases of PVs that are not being connected.
 _AT_REST = frozenset({PVPhase.NEW, PVPhase.IDLE})
-
 
 C = TypeVar("C", bound=Carrier)
 
@@ -403,8 +403,8 @@ class PVTable(Generic[P, C]):
         """List the circuits that would have to be made for PVs that were found."""
         if self.closed or self.backoff.pause(address, now):
             return []
-        wanted = dict.fromkeys((address, priority) for _, priority in keys)
-        return [where for where in wanted if where not in self.carriers]
+        wanted = dict.fromkeys(priority for _, priority in keys)
+        return [(address, one) for one in wanted if (address, one) not in self.carriers]
 
     def found(
         self,
@@ -430,21 +430,24 @@ class PVTable(Generic[P, C]):
         """
         steps: Steps[P, C] = Steps()
         left: list[P] = []
+        searched: defaultdict[int, list[P]] = defaultdict(list)  # by priority
         delay = self.backoff.pause(address, now)
         if problem:
             delay = self.backoff.note(address, Loss.USELESS, problem, now, 0.0, now)
         for key in () if self.closed else keys:
             pv = self.pvs[key]
-            if pv._phase is not PVPhase.SEARCHING:
-                continue
-            where = address, pv.priority
+            if pv._phase is PVPhase.SEARCHING:
+                searched[key[1]].append(pv)
+        for priority, pvs in searched.items():
+            where = address, priority
             carrier = self.carriers.get(where) or made.get(where)
             if carrier is None:
-                left.append(pv)
-                pv._server = address
+                left += pvs
+                for pv in pvs:
+                    pv._server = address
             else:
                 self.carriers[where] = carrier
-                steps.attach.setdefault(carrier, []).append(pv)
+                steps.attach[carrier] = pvs
         steps.searches.append((left, False, delay))
         return steps
 

@@ -21,11 +21,11 @@ from .._addresses import Address
 from .._protocol.broadcaster import extract_address
 from .._protocol.commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
 from .._protocol.constants import SERVER_PORT
-from .._protocol.message import Message
+from .._protocol.message import Message, Payload
 from .._typing import NamedTuple
 from .beacons import BeaconTable, Verdict
 from .registration import Registration, RegistrationAction
-from .search_plan import Key, SearchDatagram, SearchPlan, SearchStatus
+from .search_plan import Key, SearchDatagram, SearchedName, SearchPlan, SearchStatus
 
 __all__ = ["Key", "SearchBook", "SearchNews", "SearchProgress"]
 
@@ -113,7 +113,7 @@ class _Latest(Generic[T, U]):
 
 
 #: What tells where an answer comes from: port and address in it, the version, and the sender.
-_Place = tuple[int, int, bytes, "Address | None"]
+_Place = tuple[int, int, Payload, "Address | None"]
 
 
 class _Postponed(Generic[S]):
@@ -174,9 +174,11 @@ class SearchBook(Generic[S]):
         self._open: dict[S, dict[Key, int | _Postponed[S]]] = {}
         self._postponed: list[_Postponed[S]] = []
         self._order = 0
-        self._answered: _Latest[int, tuple[S, Key, Address]] = _Latest()
+        self._answered: _Latest[int, SearchedName[S]] = _Latest()
         # Of all answers from a server, its address and version; so its PVs keep one object.
         self._servers: _Latest[_Place, tuple[Address, int]] = _Latest()
+        self._last_place: _Place | None = None  # that an answer came from
+        self._last_server: tuple[Address, int] = ("", 0), 0  # there
         # Both servers answer again when the name is searched again; report it once.
         self._reported: _Latest[tuple[tuple[S, Key], frozenset[Address]], bool] = _Latest()
         self._found = 0
@@ -268,7 +270,7 @@ class SearchBook(Generic[S]):
         self._plan.remove(cids)
         self._postponed = [entry for entry in self._postponed if entry.searcher is not searcher]
         heapq.heapify(self._postponed)
-        self._answered.drop(lambda cid, answer: answer[0] is searcher)
+        self._answered.drop(lambda cid, name: name.searcher is searcher)
         self._reported.drop(lambda case, _: case[0][0] is searcher)
 
     def search_now(self, now: float) -> None:
@@ -340,7 +342,7 @@ class SearchBook(Generic[S]):
         news: SearchNews[S],
     ) -> None:
         """Take in that one server has one name; it has *version*, unless the answer says it."""
-        cid = response.cid
+        cid = response.fields[5]
         address, own_version = self._server(response)
         found = self._plan.reply(cid, sequence, now)
         if found is not None:
@@ -360,13 +362,16 @@ class SearchBook(Generic[S]):
                 raise
             if not waiting:  # its memory would stay as it was for the most names ever
                 waiting.clear()
-            self._answered.put(cid, (searcher, key, address))
+            found.server = address
+            self._answered.put(cid, found)
             self._found += 1
             self._last_found = now
             return
         answered = self._answered.get(cid)
         if answered is not None:
-            searcher, key, first = answered
+            searcher, key, first = answered.searcher, answered.key, answered.server
+            assert searcher is not None  # both are noted above
+            assert first is not None
             case = ((searcher, key), frozenset((first, address)))
             if first != address and not self._reported.get(case):
                 self._reported.put(case, True)
@@ -375,11 +380,14 @@ class SearchBook(Generic[S]):
     def _server(self, response: SearchResponse) -> tuple[Address, int]:
         """Return the server that an answer names, and the version in it (0: none)."""
         _, _, port, _, ip, _ = response.fields
-        place = port, ip, bytes(response.payload[:2]), response.sender_address
+        place = port, ip, response.payload[:2], response.sender_address
+        if place == self._last_place:  # nearly always
+            return self._last_server
         known = self._servers.get(place)
         if known is None:
             known = extract_address(response, self._server_port), response.version or 0
             self._servers.put(place, known)
+        self._last_place, self._last_server = place, known
         return known
 
     def _beacon(self, command: Beacon, now: float, news: SearchNews[S]) -> None:

@@ -43,6 +43,7 @@ from itertools import groupby, repeat
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
+from .._addresses import Address
 from .._errors import CaprotoKeyError, CaprotoValueError
 from .._protocol.constants import MAX_SEARCH_DATAGRAM
 from .._protocol.text import encode_text
@@ -143,10 +144,12 @@ class SearchedName(Generic[S]):
         Who searches for it.
     key : hashable
         What the searcher calls it.
+    server : tuple of (str, int) or None
+        Who has it, for whom the answer is passed on to. None: the search goes on.
     """
 
     __slots__ = (
-        "cid", "done", "key", "lost_until", "name", "searcher", "sending", "size", "tries"
+        "cid", "done", "key", "lost_until", "name", "searcher", "sending", "server", "size", "tries"
     )  # fmt: skip
 
     def __init__(
@@ -166,6 +169,7 @@ class SearchedName(Generic[S]):
         self.sending = sending  # the latest
         self.searcher = searcher
         self.key = key
+        self.server: Address | None = None
         self.done = False  # answered or removed: it is dropped when a queue reaches it
         self.tries = 0
 

@@ -92,8 +92,10 @@ class Channel:
     ) -> None:
         if string_encoding is not None:
             check_encoding(string_encoding)
-        if not hasattr(circuit, "add_channel"):
-            raise CaprotoTypeError(f"circuit must be a VirtualCircuit, not {circuit!r}")
+        try:
+            add_channel = circuit.add_channel
+        except AttributeError:
+            raise CaprotoTypeError(f"circuit must be a VirtualCircuit, not {circuit!r}") from None
         self.name = name
         self.circuit = circuit
         self.cid = circuit.new_channel_id() if cid is None else u32("cid", cid)
@@ -105,7 +107,7 @@ class Channel:
         self._ids: tuple[int, ...] | set[int] = ()
         self._native: int | None = None
         self._state = NEW_CHANNEL
-        circuit.add_channel(self)
+        add_channel(self)
 
     @property
     def native_data_type(self) -> ChannelType | None:

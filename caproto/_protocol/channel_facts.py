@@ -22,6 +22,7 @@ DESCRIPTIVE_TYPES = frozenset(
     for layout in LAYOUTS
     if layout.family in ("graphic", "control") and layout.native is not ChannelType.STRING
 )
+_CHAR = int(ChannelType.CHAR)
 #: A field is asked for as one long text: ``X.DESC$``, perhaps with a section or filters.
 _LONG_TEXT = re.compile(r"[^.]+\..*\$(?:\[[^\]]*\])?(?:\{.*\})?", re.DOTALL)
 
@@ -111,7 +112,7 @@ def facts_of_channel(name: str, native_type: int, native_count: int) -> ChannelF
         As the server has answered.
     """
     long_text = (
-        native_type == ChannelType.CHAR and "$" in name and bool(_LONG_TEXT.fullmatch(name))
+        native_type == _CHAR and "$" in name and bool(_LONG_TEXT.fullmatch(name))
     )
     return _shared(native_type, native_count, long_text)
 

@@ -157,7 +157,8 @@ class CircuitRules(CircuitTables):
             self.peer_version = min(self.protocol_version, command.version)
 
     def _on_create_request(self, command: CreateChanRequest) -> None:
-        self._step(command)
+        if self._state is not OPEN_CIRCUIT:
+            self._step(command)
         channel = self.channels.get(command.fields[4])
         if self.our_role is SERVER:
             if 0 < command.version < MINIMUM_PROTOCOL_VERSION:
@@ -172,8 +173,9 @@ class CircuitRules(CircuitTables):
 
     def _on_create_response(self, command: CreateChanResponse) -> None:
         _, _, data_type, data_count, cid, sid = command.fields
-        self._step(command)
-        channel = self._channel_of_notice(cid)
+        if self._state is not OPEN_CIRCUIT:
+            self._step(command)
+        channel = self.channels.get(cid) or self._channel_of_notice(cid)
         if channel is not None and channel._state is not ASKED_CHANNEL:
             if self.our_role is SERVER or channel._state is not CLEARED_CHANNEL:
                 channel.step(command)
@@ -216,8 +218,10 @@ class CircuitRules(CircuitTables):
         self._creation_answered(command.cid)
 
     def _on_access_rights(self, command: AccessRightsResponse) -> None:
-        self._step(command)
-        channel = self._channel_of_notice(command.fields[4])
+        if self._state is not OPEN_CIRCUIT:
+            self._step(command)
+        cid = command.fields[4]
+        channel = self.channels.get(cid) or self._channel_of_notice(cid)
         if channel is not None:
             channel.step(command)
             channel.access_rights = command.access_rights

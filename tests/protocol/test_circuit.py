@@ -385,6 +385,67 @@ def test_one_command_alone_goes_after_what_was_accepted_before():
     assert pair.client.send_one(second) == bytes(first) + bytes(second)
 
 
+@pytest.mark.parametrize("greeted", [True, False])
+def test_many_channels_are_asked_for_with_the_same_bytes_and_the_same_changes(greeted):
+    names = ("a", "sector:7", "\u00e9t\u00e9", "x" * 60)
+    sent: list[bytes] = []
+    for together in (True, False):
+        pair = Pair().greet() if greeted else Pair()
+        if not greeted:  # the server's version has not come
+            pair.send(CLIENT, VersionRequest(0, 13))
+        channels = [ClientChannel(name, pair.client) for name in names]
+        if together:
+            data = pair.client.create_channels(channels)
+        else:
+            data = pair.client.send(*(channel.create() for channel in channels))
+        sent.append(b"".join(data))
+        assert [command.name for command in pair.carry(CLIENT, data)] == list(names)
+        for sid, channel in enumerate(channels):
+            pair.send(SERVER, CreateChanResponse(DOUBLE, 1, channel.cid, sid))
+            assert channel.connected
+    assert sent[0] == sent[1]
+
+
+def test_a_channel_that_hears_of_its_states_hears_that_it_is_asked_for_among_others():
+    class Hearing(ClientChannel):
+        heard = 0
+
+        def state_changed(self, role, old_state, new_state, command):
+            assert isinstance(command, CreateChanRequest)
+            self.heard += 1
+
+    pair = Pair().greet()
+    channel = Hearing("b", pair.client)
+    pair.client.create_channels([ClientChannel("a", pair.client), channel])
+    assert channel.heard == 2  # of both ends
+
+
+def test_of_many_channels_none_may_be_asked_for_already():
+    pair = Pair().greet()
+    channel, _ = pair.connect("x")
+    with pytest.raises(LocalProtocolError, match="CreateChanRequest"):
+        pair.client.create_channels([ClientChannel("y", pair.client), channel])
+
+
+def test_no_channel_is_asked_for_when_one_of_many_has_a_wrong_name():
+    pair = Pair().greet()
+    good, bad = ClientChannel("good", pair.client), ClientChannel("", pair.client)
+    with pytest.raises(CaprotoValueError, match="must not be empty"):
+        pair.client.create_channels([good, bad])
+    data = pair.client.create_channels([good])
+    assert [command.name for command in pair.carry(CLIENT, data)] == ["good"]
+
+
+def test_many_channels_are_asked_for_after_what_was_accepted_before():
+    pair = Pair().greet()
+    channel, _ = pair.connect("x")
+    first, new = channel.read(), ClientChannel("y", pair.client)
+    with pytest.raises(LocalProtocolError, match="EchoResponse"):
+        pair.client.send(first, EchoResponse())
+    expected = CreateChanRequest("y", new.cid, 13)
+    assert b"".join(pair.client.create_channels([new])) == bytes(first) + bytes(expected)
+
+
 def test_send_takes_the_context_of_log_records():
     assert client().send(VersionRequest(0, 13), extra={"pv": "x"}) == [bytes(VersionRequest(0, 13))]
 
