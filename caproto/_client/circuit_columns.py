@@ -58,9 +58,10 @@ class CircuitColumns:
             first = 0
             if sink is not None:
                 one = self._circuit.new_range(
-                    request.command, request.data_type, request.data_count, len(request.sids)
+                    request.command, request.data_type, request.data_count, len(request.sids),
+                    (request.sids, request.rows),
                 )
-                first = one.fill(request.sids, request.rows)
+                first = one.first
                 self._sinks[one] = sink  # first, so that an interrupted call can withdraw it
                 self._circuit.add_range(one)
             self._send(request.composed(first))

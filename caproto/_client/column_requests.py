@@ -20,7 +20,7 @@ from .._typing import NamedTuple
 from .columns import Columns, Rows, TableForm
 from .interfaces import Waiter
 from .operations import NORMAL, Answer
-from .snapshot_columns import fix, refuse_change
+from .snapshot_columns import refuse_change
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -279,7 +279,10 @@ class TableWritten:
         errors: Mapping[str, CaprotoError],
     ) -> None:
         ok.flags.writeable = False
-        fix(self, names=names, ok=ok, errors=MappingProxyType(dict(errors)))
+        put = object.__setattr__  # as `fix`, in half the time
+        put(self, "names", names)
+        put(self, "ok", ok)
+        put(self, "errors", MappingProxyType(dict(errors)))
 
     __setattr__ = __delattr__ = refuse_change
 

@@ -425,12 +425,12 @@ def check_values(
     CaprotoTypeError, CaprotoValueError
         They have another shape, or cannot be converted without loss.
     """
-    element = () if form.count == 1 else (form.count,)
+    element, size = () if form.count == 1 else (form.count,), len(form)
     if type(values) is numpy.ndarray:
         only = form.forms[0]
         if (
-            values.dtype == only.dtype and values.shape == (len(form), *element)
-            and len(rows) == len(form) and not form.mixed and only.dtype.kind != "S"
+            values.dtype == only.dtype and values.shape == (size, *element)
+            and len(rows) == size and not form.mixed and only.dtype.kind != "S"
         ):  # nothing is to be done, and 10 us are a percent of a write of 1,000
             yield only, rows, values.copy()
             return
@@ -446,14 +446,14 @@ def check_values(
         if not len(chosen):
             continue
         if shared:
-            array, every = _array(values), (len(form), *element)
+            array, every = _array(values), (size, *element)
             shapes = [(), element, *([every] if not form.mixed else [])]
         else:
             array, every = _array(_chosen(values, form, chosen)), (len(chosen), *element)
             shapes = [every]
         if array.shape not in shapes:
-            raise _wrong_shape(array.shape if shared else (len(form), *array.shape[1:]), form)
-        if array.shape == every and not form.mixed and len(chosen) < len(form):
+            raise _wrong_shape(array.shape if shared else (size, *array.shape[1:]), form)
+        if array.shape == every and not form.mixed and len(chosen) < size:
             array = array[chosen]  # the others may be anything
         array, shape = _converted(array, one), (len(chosen), *element)
         yield one, chosen, array if array.shape == shape else numpy.broadcast_to(array, shape)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from .._addresses import Address
 from .._errors import CaprotoRuntimeError, CaprotoValueError
+from .._typing import TYPE_CHECKING
 from .channel import Channel, drop_subscriptions
 from .commands import CreateChFailResponse, EventAddRequest
 from .constants import DEFAULT_PROTOCOL_VERSION
@@ -18,6 +19,9 @@ from .id_ranges import IdRange
 from .message import Message
 from .roles import CLIENT, DISCONNECTED, Role, State
 from .states import CLOSED_CHANNEL, LOST_CIRCUIT, NEW_CIRCUIT
+
+if TYPE_CHECKING:
+    from .id_ranges import Targets
 
 _ID_LIMIT = 0xFFFFFFFF
 
@@ -128,14 +132,21 @@ class CircuitTables:
             return range(first, first + count)
         return [self.new_ioid() for _ in range(count)]
 
-    def new_range(self, command: int, data_type: int, data_count: int, size: int) -> IdRange:
+    def new_range(
+        self,
+        command: int,
+        data_type: int,
+        data_count: int,
+        size: int,
+        targets: Targets | None = None,
+    ) -> IdRange:
         """Return a new range of *size* ids; it counts when it was filled and added."""
         first = self._next_id
         if first + size > _ID_LIMIT or first <= self._highest_id:
             first = self._free_ids(size)
         self._next_id = first + size
         self._note_id(first + size - 1)
-        return IdRange(command, data_type, data_count, first, size)
+        return IdRange(command, data_type, data_count, first, size, targets)
 
     def add_range(self, one: IdRange) -> None:
         """Note the requests of a range, before they are sent."""
@@ -163,7 +174,10 @@ class CircuitTables:
     def close_range(self, one: IdRange) -> None:
         """Forget a range, and the requests in it."""
         one.closed = True
-        self.ranges = tuple(other for other in self.ranges if other is not one)
+        if one in self.ranges:
+            left = list(self.ranges)
+            left.remove(one)
+            self.ranges = tuple(left)
 
     def range_request(self, number: int) -> Message | None:
         """Return the live request of a range under this id; None if there is none."""

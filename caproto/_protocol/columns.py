@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _COMMANDS = frozenset({EventAddRequest.ID, ReadNotifyRequest.ID, WriteNotifyRequest.ID})
 #: Bytes in eights, which numpy copies faster as numbers.
 _NUMBER = numpy.dtype("=u8")
-_DOUBLE = numpy.dtype("=f8")
+_DOUBLE, _DOUBLE_TYPE = numpy.dtype("=f8"), int(ChannelType.DOUBLE)
+_ID = numpy.dtype("=u4")
 #: What payloads are given as, where that is not what is sent.
 _WIRE = {_DOUBLE: numpy.dtype(">f8")}
 #: A message without payload, as bytes.
@@ -293,7 +294,7 @@ def requests(
     else:
         block["head"] = _head(command, size, data_type, data_count)
     block["parameter1"] = sids
-    block["id"] = numpy.arange(first, first + len(sids), dtype=">u4")
+    block["id"] = numpy.arange(first, first + len(sids), dtype=_ID)
     return block.tobytes()
 
 
@@ -326,8 +327,8 @@ def payloads_of(values: NDArray[Any], data_type: int) -> NDArray[Any]:
     data_type : int
         A plain type.
     """
-    if values.ndim == 1 and data_type == ChannelType.DOUBLE:
-        return values.astype(_DOUBLE, copy=False)
+    if values.dtype == _DOUBLE and data_type == _DOUBLE_TYPE and values.ndim == 1:
+        return values
     wire = numpy.ascontiguousarray(values, LAYOUTS[data_type].dtype)
     raw = wire.view(numpy.uint8).reshape(len(wire), -1)
     padding = -raw.shape[1] % 8

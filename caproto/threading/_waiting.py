@@ -5,7 +5,6 @@ in the module at each use, as ``_waiting.now()``, so that they can be replaced.
 """
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -213,10 +212,16 @@ class Alarm(OneShot):
     __slots__ = ()
 
     def answered(self, response: object, batch: object = None) -> None:
-        """Wake the waiter, unless that has been done."""
+        """Wake the waiter, unless that has been done.
+
+        It goes on at once, not when the caller has done what is left to do for it.
+        """
         if self._latch.locked():
-            with contextlib.suppress(RuntimeError):  # another thread has just done it
+            try:
                 super().answered(response)
+            except RuntimeError:
+                return  # another thread has just done it
+            yield_cpu()
 
 
 class Ending:
