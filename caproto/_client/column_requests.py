@@ -278,7 +278,7 @@ class TableWritten:
         ok: NDArray[numpy.bool_],
         errors: Mapping[str, CaprotoError],
     ) -> None:
-        ok.flags.writeable = False
+        ok.setflags(write=False)
         put = object.__setattr__  # as `fix`, in half the time
         put(self, "names", names)
         put(self, "ok", ok)
