@@ -183,12 +183,26 @@ def _combined(bits: Iterable[int | None]) -> int:
     return found
 
 
-def check_priority(priority: object) -> int:
-    """Return *priority* as an int; raise unless it is one that a circuit can have."""
-    number = check_whole("priority", priority)
+def check_priority(priority: object, row: int | None = None) -> int:
+    """Return *priority* as an int; raise unless it is one that a circuit can have.
+
+    *row* is its position, if there is one for each name.
+    """
+    try:
+        number = whole(priority)
+    except TypeError:
+        raise CaprotoTypeError(
+            f"{_of_row(row)} must be a whole number, not {priority!r}"
+        ) from None
     if not 0 <= number <= MAX_PRIORITY:
-        raise CaprotoValueError(f"priority must be between 0 and {MAX_PRIORITY}, not {number}")
+        raise CaprotoValueError(
+            f"{_of_row(row)} must be between 0 and {MAX_PRIORITY}, not {number}"
+        )
     return number
+
+
+def _of_row(row: int | None) -> str:
+    return "priority" if row is None else f"priority[{row}]"
 
 
 def rows_by_priority(priorities: Iterable[object], number: int) -> dict[int, list[int]]:
@@ -196,7 +210,7 @@ def rows_by_priority(priorities: Iterable[object], number: int) -> dict[int, lis
     rows: dict[int, list[int]] = {}
     given = 0
     for row, one in enumerate(priorities):
-        rows.setdefault(check_priority(one), []).append(row)
+        rows.setdefault(check_priority(one, row), []).append(row)
         given += 1
     if given != number:
         wrong = counted(given, "priority", "priorities")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from reprlib import repr as short_repr
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
@@ -361,7 +362,8 @@ class Table:
             )
         if chosen.dtype != numpy.bool_ or chosen.shape != (len(self),):
             raise CaprotoValueError(
-                f"mask must be an array of bool with the shape ({len(self)},), not {mask!r}"
+                f"mask must be an array of bool with the shape ({len(self)},), "
+                f"not {short_repr(mask)}"
             )
         rows: Rows = numpy.flatnonzero(chosen)
         return rows

@@ -254,6 +254,17 @@ class TestTable:
             ctx.table(names, **options)
         assert not ctx.pvs
 
+    def test_which_of_many_priorities_is_wrong(self, ctx):
+        with pytest.raises(CaprotoValueError, match=r"priority\[2\] must be .*, not 100"):
+            ctx.table(["x", "y", "z"], priority=[0, 99, 100])
+        with pytest.raises(CaprotoTypeError, match=r"priority\[1\] must be .*, not 1.5"):
+            ctx.table(["x", "y"], priority=[0, 1.5])
+
+    def test_a_long_wrong_mask_is_not_shown_whole(self, ctx):
+        with pytest.raises(CaprotoValueError, match="mask must be") as raised:
+            ctx.table(["x", "y"]).write(1.0, [True] * 10_000)
+        assert len(str(raised.value)) < 200
+
     def test_without_numpy(self, ctx, monkeypatch):
         monkeypatch.setitem(sys.modules, "numpy", None)
         for name in [name for name in sys.modules if name.startswith("caproto.")
