@@ -145,7 +145,7 @@ class SearchedName(Generic[S]):
     key : hashable
         What the searcher calls it.
     server : tuple of (str, int) or None
-        Who has it, for whom the answer is passed on to. None: the search goes on.
+        The server that has it; None until one has answered.
     """
 
     __slots__ = (
