@@ -82,7 +82,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     ("_client.table_snapshot",),
     ("_client.columns", "_client.info"),
-    ("_client.column_requests", "_client.table_state"),
+    ("_client.column_requests", "_client.table_state", "_client.written_values"),
     ("_client.circuit_columns", "_client.column_updates"),
     ("_client.circuit_session", "_client.pvs"),
     # --- 4: what a server decides

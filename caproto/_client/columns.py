@@ -5,23 +5,22 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy
 from numpy.typing import NDArray
 
-from .._errors import CaprotoError, CaprotoTypeError, CaprotoValueError
+from .._errors import CaprotoError, CaprotoValueError
 from .._numbers import counted
 from .._protocol.columns import record_type
-from .._protocol.constants import EPICS_EPOCH, MAX_STRING_SIZE
+from .._protocol.constants import EPICS_EPOCH
 from .._protocol.dbr import ChannelType, field_types
 from .._protocol.framing import UNLIMITED
 from .._protocol.id_ranges import Block
 from .._protocol.message import DataMessage
 from .._protocol.payload import payload_size
-from .._protocol.text import encode_text
 from .arguments import check_whole
 from .table_snapshot import TableSnapshot
 
@@ -408,193 +407,3 @@ def decode_one(
         int(severity),
         int(status),
     )
-
-
-def check_values(
-    values: object, form: TableForm, rows: Rows
-) -> Iterable[tuple[Form, Rows, NDArray[Any]]]:
-    """Give the values to be written to *rows*, in each form, as arrays of its type.
-
-    Parameters
-    ----------
-    values : array, sequence or scalar
-        One for each row of the table, or one for all.
-
-    Raises
-    ------
-    CaprotoTypeError, CaprotoValueError
-        They have another shape, or cannot be converted without loss.
-    """
-    element, size = () if form.count == 1 else (form.count,), len(form)
-    if type(values) is numpy.ndarray:
-        only = form.forms[0]
-        if (
-            values.dtype == only.dtype and values.shape == (size, *element)
-            and len(rows) == size and not form.mixed and only.dtype.kind != "S"
-        ):  # nothing is to be done, and 10 us are a percent of a write of 1,000
-            yield only, rows, values.copy()
-            return
-    elif _is_masked(values):
-        raise CaprotoValueError(
-            "values has masked elements; call its filled() to choose what to write for them"
-        )
-    else:
-        values = _in_order(values, form)
-    shared = not form.mixed or _is_for_all(values, form)
-    for one in form.forms:
-        chosen = form.select(one, rows)
-        if not len(chosen):
-            continue
-        if shared:
-            array, every = _array(values), (size, *element)
-            shapes = [(), element, *([every] if not form.mixed else [])]
-        else:
-            array, every = _array(_chosen(values, form, chosen)), (len(chosen), *element)
-            shapes = [every]
-        if array.shape not in shapes:
-            raise _wrong_shape(array.shape if shared else (size, *array.shape[1:]), form)
-        if array.shape == every and not form.mixed and len(chosen) < size:
-            array = array[chosen]  # the others may be anything
-        array, shape = _converted(array, one), (len(chosen), *element)
-        yield one, chosen, array if array.shape == shape else numpy.broadcast_to(array, shape)
-
-
-def _is_masked(values: object) -> bool:
-    """Whether an array of numpy, or one in a list, has masked elements."""
-    if isinstance(values, list | tuple):
-        return any(isinstance(one, numpy.ma.MaskedArray) and _is_masked(one) for one in values)
-    return bool(numpy.ma.is_masked(values))
-
-
-def _in_order(values: object, form: TableForm) -> object:
-    """Return what pandas has by name in the order of the table; other values as they are.
-
-    Raises
-    ------
-    CaprotoValueError
-        The names are not those of the table.
-    """
-    index = getattr(values, "index", None)
-    if not hasattr(values, "reindex") or index is None or callable(index):
-        return values
-    labels = tuple(index)
-    if labels == form.names or not any(
-        isinstance(label, str) and label in form.index for label in labels
-    ):
-        return values
-    if sorted(map(str, labels)) != sorted(form.names):
-        raise CaprotoValueError(
-            "values has names of PVs as its index, but not each name of the table once; call its "
-            "reindex() with them"
-        )
-    return values.reindex(list(form.names))
-
-
-def _is_for_all(values: object, form: TableForm) -> bool:
-    """Whether this is one value for all PVs: a scalar, or one array where they are arrays."""
-    if not isinstance(values, list | tuple):  # these may have values of several types
-        values = _array(values)
-        if not values.ndim:
-            return True
-    elements = list(values)
-    return (
-        form.count > 1 and len(elements) == form.count and not any(map(numpy.ndim, elements))
-    )
-
-
-def _chosen(values: object, form: TableForm, rows: Rows) -> object:
-    """Return the values of some rows, all of one form of several."""
-    if not isinstance(values, list | tuple):
-        values = _array(values)
-    if len(values) != len(form):
-        raise _wrong_shape((len(values),), form)
-    return [values[row] for row in rows.tolist()]
-
-
-def _wrong_shape(shape: tuple[int, ...], form: TableForm) -> CaprotoValueError:
-    wanted = (len(form),) if form.count == 1 else (len(form), form.count)
-    return CaprotoValueError(
-        f"values has the shape {shape}; the table needs {wanted}, or one value for all"
-    )
-
-
-def _array(values: object) -> NDArray[Any]:
-    """Make an array of what the user gave.
-
-    Raises
-    ------
-    CaprotoValueError
-        It is nested unevenly.
-    """
-    try:
-        return numpy.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise CaprotoValueError(f"values cannot be made an array: {error}") from None
-
-
-def _converted(array: NDArray[Any], form: Form) -> NDArray[Any]:
-    """Convert to the type of a column.
-
-    Raises
-    ------
-    CaprotoTypeError, CaprotoValueError
-    """
-    if form.dtype.kind == "S":
-        return _encoded(array)
-    if array.dtype == form.dtype:
-        return numpy.array(array)
-    array = _numbers(array, form)
-    if array.dtype.kind == "f":  # the limits of integers are no numbers of shorter types
-        array = array.astype(numpy.promote_types(array.dtype, numpy.float64))
-    if form.dtype.kind == "f":
-        fits = ~(numpy.isfinite(array) & (abs(array) > numpy.finfo(form.dtype).max))
-    else:
-        whole = array.dtype.kind != "f" or numpy.isfinite(array) & (numpy.floor(array) == array)
-        if not numpy.all(whole):
-            raise CaprotoValueError(f"values are not whole numbers, which {form.dtype} needs")
-        limits = numpy.iinfo(form.dtype)
-        fits = (array >= limits.min) & (array <= limits.max)
-    if not fits.all():
-        raise CaprotoValueError(f"values are out of the range of {form.dtype}")
-    return array.astype(form.dtype)
-
-
-def _numbers(array: NDArray[Any], form: Form) -> NDArray[Any]:
-    """Make an array of numbers.
-
-    Raises
-    ------
-    CaprotoTypeError, CaprotoValueError
-    """
-    try:
-        if array.dtype.kind in "OSU":
-            # By Python, because numpy would take None for NaN.
-            array = numpy.array([float(one) for one in array.ravel().tolist()]).reshape(array.shape)
-    except OverflowError:
-        raise CaprotoValueError(f"values are out of the range of {form.dtype}") from None
-    except (TypeError, ValueError) as error:
-        raise CaprotoTypeError(f"values cannot be written as {form.dtype}: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise CaprotoTypeError(
-            f"values cannot be written as {form.dtype}: they are of type {array.dtype}"
-        )
-    return array
-
-
-def _encoded(array: NDArray[Any]) -> NDArray[Any]:
-    """Convert texts, and numbers as texts, to what is sent."""
-    given = array.ravel().tolist()
-    kinds = str | bytes | int | float | numpy.number
-    wrong = [one for one in given if not isinstance(one, kinds) or isinstance(one, bool)]
-    if wrong:
-        raise CaprotoTypeError(f"values cannot be written as texts: {wrong[0]!r} is none")
-    encoded = [
-        one.rstrip(b"\0") if isinstance(one, bytes) else encode_text(str(one)) for one in given
-    ]
-    if any(len(one) >= MAX_STRING_SIZE for one in encoded):
-        raise CaprotoValueError(
-            f"a text of more than {MAX_STRING_SIZE - 1} bytes cannot be written"
-        )
-    if any(b"\0" in one for one in encoded):
-        raise CaprotoValueError("a text contains a zero byte, where receivers would cut it")
-    return numpy.array(encoded, f"S{MAX_STRING_SIZE}").reshape(array.shape)

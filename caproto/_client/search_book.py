@@ -21,7 +21,7 @@ from .._addresses import Address
 from .._protocol.broadcaster import extract_address
 from .._protocol.commands import Beacon, RepeaterConfirmResponse, SearchResponse, VersionResponse
 from .._protocol.constants import SERVER_PORT
-from .._protocol.message import Message, Payload
+from .._protocol.message import Message
 from .._typing import NamedTuple
 from .beacons import BeaconTable, Verdict
 from .registration import Registration, RegistrationAction
@@ -113,7 +113,7 @@ class _Latest(Generic[T, U]):
 
 
 #: What tells where an answer comes from: port and address in it, the version, and the sender.
-_Place = tuple[int, int, Payload, "Address | None"]
+_Place = tuple[int, int, bytes, "Address | None"]
 
 
 class _Postponed(Generic[S]):
@@ -380,7 +380,7 @@ class SearchBook(Generic[S]):
     def _server(self, response: SearchResponse) -> tuple[Address, int]:
         """Return the server that an answer names, and the version in it (0: none)."""
         _, _, port, _, ip, _ = response.fields
-        place = port, ip, response.payload[:2], response.sender_address
+        place = port, ip, bytes(response.payload[:2]), response.sender_address
         if place == self._last_place:  # nearly always
             return self._last_server
         known = self._servers.get(place)

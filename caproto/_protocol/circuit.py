@@ -321,8 +321,12 @@ class VirtualCircuit(CircuitRules):
         LocalProtocolError
             As `send` does.
         """
-        usual = all(one._state is NEW_CHANNEL and not one._hears_of_states for one in channels)
-        if not usual or self._state is not OPEN_CIRCUIT:
+        known = self.channels
+        asked = {
+            one.cid for one in channels
+            if one._state is NEW_CHANNEL and not one._hears_of_states and known.get(one.cid) is one
+        }  # fmt: skip
+        if not asked or len(asked) < len(channels) or self._state is not OPEN_CIRCUIT:
             return self.send(*(channel.create() for channel in channels))
         command, version, pack = CreateChanRequest.ID, DEFAULT_PROTOCOL_VERSION, HEADER.pack
         parts: list[Payload] = []

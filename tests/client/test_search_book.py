@@ -201,6 +201,16 @@ def test_answers_over_tcp(client):
     assert set(news.found) == {("a", TWO, 12), ("a", ONE, 12)}
 
 
+def test_the_payload_of_an_answer_may_be_a_view_of_writable_memory(client):
+    """As that of a large message is."""
+    client.add("a", "x")
+    answer = ca.SearchResponse(7000, "10.0.0.2", client.asked()["x"], 13)
+    answer.payload = memoryview(bytearray(answer.payload)).toreadonly()
+    news: SearchNews[str] = SearchNews()
+    client.book.answered([answer], 13, client.now, news)
+    assert set(news.found) == {("a", TWO, 13)}
+
+
 def test_what_is_withdrawn_is_not_searched(client):
     client.add("a", "x", "y")
     client.add("a", "later", "too", delay=5.0)

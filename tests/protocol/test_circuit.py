@@ -420,11 +420,18 @@ def test_a_channel_that_hears_of_its_states_hears_that_it_is_asked_for_among_oth
     assert channel.heard == 2  # of both ends
 
 
-def test_of_many_channels_none_may_be_asked_for_already():
+def test_of_many_channels_each_must_be_new_and_of_this_circuit():
     pair = Pair().greet()
     channel, _ = pair.connect("x")
-    with pytest.raises(LocalProtocolError, match="CreateChanRequest"):
-        pair.client.create_channels([ClientChannel("y", pair.client), channel])
+    new, other = ClientChannel("y", pair.client), ClientChannel("y", Pair().client, cid=77)
+    for wrong in ([new, channel], [new, new], [new, other]):
+        with pytest.raises(LocalProtocolError, match="CreateChanRequest"):
+            pair.client.create_channels(wrong)
+        new = ClientChannel("y", pair.client)
+
+
+def test_to_ask_for_no_channels_sends_nothing():
+    assert not Pair().greet().client.create_channels([])
 
 
 def test_no_channel_is_asked_for_when_one_of_many_has_a_wrong_name():

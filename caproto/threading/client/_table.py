@@ -5,6 +5,7 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from reprlib import repr as short_repr
 from types import MappingProxyType
@@ -29,7 +30,6 @@ from ..._client.columns import (
     Columns,
     Rows,
     TableForm,
-    check_values,
     empty_values,
     equal_rows,
     place,
@@ -37,6 +37,7 @@ from ..._client.columns import (
 from ..._client.pvs import PVPhase
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
+from ..._client.written_values import check_values
 from ..._errors import (
     CaprotoError,
     CaprotoKeyError,
@@ -303,7 +304,9 @@ class Table:
         Parameters
         ----------
         snapshot : TableSnapshot
-            Its names must be in the table. PVs that have no value in it are left alone.
+            Its names must be in the table. PVs that have no value in it are left alone, and so
+            are arrays in a table of scalars, which has only their first elements: see ``errors``
+            of the result.
         only_changed : bool
             Whether to read all first, and write only what differs.
         timeout : float or None, optional
@@ -312,7 +315,7 @@ class Table:
         Returns
         -------
         TableWritten
-            Of the rows that were written.
+            Which rows were written, and why others could not be.
 
         Raises
         ------
@@ -339,10 +342,27 @@ class Table:
             raise CaprotoValueError(
                 f"the values of the snapshot cannot be those of this table: {error}"
             ) from None
-        if only_changed:
-            now = self.read(timeout=timeout)
+        now = self.read(timeout=timeout) if only_changed else None
+        refused = self._cut_arrays(mask)
+        if now is not None:
             mask &= ~(now.ok & equal_rows(now.values, values))
-        return self.write(values, mask, timeout=timeout)
+        mask[[self.index[name] for name in refused]] = False
+        for name in itertools.compress(snapshot.names, ~snapshot.ok):
+            refused[name] = CaprotoValueError(f"{name!r}: the snapshot has no value of it")
+        done = self.write(values, mask, timeout=timeout)
+        return TableWritten(self.names, done.ok, {**refused, **done.errors})
+
+    def _cut_arrays(self, mask: NDArray[numpy.bool_]) -> dict[str, CaprotoError]:
+        """Find the arrays among some PVs of a table of scalars."""
+        found: dict[str, CaprotoError] = {}
+        for pv in itertools.compress(self.pvs, mask if self._form.count == 1 else ()):
+            channel = pv.channel
+            size = 1 if channel is None else channel.native_data_count or 1
+            if size > 1:
+                found[pv.name] = CaprotoValueError(
+                    f"{pv.name!r} has up to {size} elements, of which the snapshot has the first"
+                )
+        return found
 
     @functools.cached_property
     def _every_row(self) -> Rows:

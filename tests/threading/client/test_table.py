@@ -444,10 +444,27 @@ class TestRestoring:
     def test_what_is_missing_in_the_snapshot_is_left_alone(self, server, ctx):
         snap = ctx.table(["missing", "y"]).read(timeout=0.3)
         written = ctx.table(["x", "y", "missing"]).restore(snap, only_changed=False)
-        assert written.ok.tolist() == [False, True, False] and not written.errors
+        assert written.ok.tolist() == [False, True, False]
+        assert [*map(str, written.errors.values())] == [
+            "'missing': the snapshot has no value of it"
+        ]
+        assert "the snapshot has no value" in repr(written)
+
+    @pytest.mark.parametrize("only_changed", [True, False])
+    def test_arrays_are_not_cut_to_the_one_element_that_a_table_of_scalars_has(
+        self, server, ctx, only_changed
+    ):
+        table = ctx.table(["x", "wave"])
+        snap = table.read()
+        table.write(8.0, [True, False])
+        written = table.restore(snap, only_changed=only_changed)
+        assert written.ok.tolist() == [True, False] and list(written.errors) == ["wave"]
+        with pytest.raises(CaprotoValueError, match="has up to 10 elements, of which the snapshot"):
+            raise written.errors["wave"]
+        assert len(ctx.get_pv("wave").read().data) == 3
 
     def test_arrays_and_mixed_types(self, server, ctx):
-        for options in ({"count": 2}, {"dtype": [int]}):
+        for options in ({"count": 2}, {"dtype": [int], "count": 3}):
             table = ctx.table(["wave"], **options)
             snap = table.read()
             table.write(8)
