@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -48,13 +49,17 @@ def read_ten_thousand(rig: Rig, library: Library) -> float:
     "PV/s", at_least=70_000, peers=True, limit=True, in_c=True,
 )  # fmt: skip
 def write_thousand(rig: Rig, library: Library) -> float:
+    """The best of ten, thirty times: ours and the C library differ by less than single figures."""
     names, ioc = rig.many_names(1_000), rig.quiet_ioc()
+    seconds = []
     with rig.client(by_table(library), ioc, names) as client:
         client.do("write_all", times=1)
-        answer = client.do("write_all", times=rig.size(10, 2))
-    assert set(answer["done"]) == {len(names)}
+        for _ in range(rig.size(30, 2)):
+            answer = client.do("write_all", times=rig.size(10, 2))
+            assert set(answer["done"]) == {len(names)}
+            seconds.append(min(answer["seconds"]))
     assert rig.values(ioc, names) == list(range(len(names)))
-    return len(names) / min(answer["seconds"])
+    return len(names) / statistics.median(seconds)
 
 
 @row("updates to a table, synthetic sender", "/s", at_least=20_000_000, limit=True, in_c=True)
