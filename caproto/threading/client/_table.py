@@ -301,6 +301,8 @@ class Table:
     ) -> TableWritten:
         """Write the values of a snapshot, and wait until the servers have finished.
 
+        All PVs are read first. Those that are not connected by then are not written.
+
         Parameters
         ----------
         snapshot : TableSnapshot
@@ -308,7 +310,7 @@ class Table:
             are arrays in a table of scalars, which has only their first elements: see ``errors``
             of the result.
         only_changed : bool
-            Whether to read all first, and write only what differs.
+            Whether to write only what differs.
         timeout : float or None, optional
             Seconds for the read, and again for the write; None waits without end.
 
@@ -342,9 +344,11 @@ class Table:
             raise CaprotoValueError(
                 f"the values of the snapshot cannot be those of this table: {error}"
             ) from None
-        now = self.read(timeout=timeout) if only_changed else None
+        now = self.read(timeout=timeout)
         refused = self._cut_arrays(mask)
-        if now is not None:
+        for name in itertools.compress(self.names, mask & ~(now.ok | now.connected)):
+            refused[name] = now.errors[name]  # of unknown size, it might be cut
+        if only_changed:
             mask &= ~(now.ok & equal_rows(now.values, values))
         mask[[self.index[name] for name in refused]] = False
         for name in itertools.compress(snapshot.names, ~snapshot.ok):

@@ -463,6 +463,23 @@ class TestRestoring:
             raise written.errors["wave"]
         assert len(ctx.get_pv("wave").read().data) == 3
 
+    def test_arrays_that_were_not_connected_are_not_cut_either(self, server, ctx):
+        snap = ctx.table(["x", "wave"]).read()
+        with Context(configuration=server.configuration, timeout=10) as other:
+            written = other.table(["x", "wave"]).restore(snap, only_changed=False)
+        assert written.ok.tolist() == [True, False]
+        assert "has up to 10 elements" in str(written.errors["wave"])
+        assert [write.data_count for write in server.received(ca.WriteNotifyRequest)] == [1]
+
+    def test_what_is_not_connected_is_not_written(self, server, ctx):
+        snap = ctx.table(["x", "y"]).read()
+        del server.pvs["y"]
+        with Context(configuration=server.configuration) as other:
+            written = other.table(["x", "y"]).restore(snap, only_changed=False, timeout=0.3)
+        assert written.ok.tolist() == [True, False] and list(written.errors) == ["y"]
+        with pytest.raises(CaprotoTimeoutError, match="'y'.*search"):
+            raise written.errors["y"]
+
     def test_arrays_and_mixed_types(self, server, ctx):
         for options in ({"count": 2}, {"dtype": [int], "count": 3}):
             table = ctx.table(["wave"], **options)
