@@ -105,6 +105,21 @@ def test_files_leave_the_private_names_of_others_alone() -> None:
     assert share < MOST_REACHING, f"{share:.2f} per 1,000 lines: {found}"
 
 
+def named_but_gone(paths: list[Path]) -> list[str]:
+    """Private names that texts in these files refer to, and that none of them has."""
+    there = {path.stem for path in paths}.union(*map(names_defined_in, paths))
+    return [
+        f"{path}: {name}"
+        for path in paths
+        for name in re.findall(r"``(_[a-z]\w*)``", path.read_text())
+        if name not in there
+    ]
+
+
+def test_texts_name_what_is_there() -> None:
+    assert named_but_gone(FILES) == []
+
+
 def test_the_figures_would_tell(tmp_path: Path) -> None:
     path = tmp_path / "bad.py"
     path.write_text(
@@ -121,3 +136,8 @@ def test_the_figures_would_tell(tmp_path: Path) -> None:
     assert names_for_any(path) == [6]
     assert code_lines(path) == 6
     assert [place.split()[-1] for place in reaching(path)] == ["x._private"]
+    (tmp_path / "texts.py").write_text(
+        '"""See ``_there``, ``_gone`` and ``_bad``."""\nself._there = 1\n'
+    )
+    (tmp_path / "_bad.py").touch()
+    assert [one.split()[-1] for one in named_but_gone(list(tmp_path.iterdir()))] == ["_gone"]

@@ -264,33 +264,39 @@ class TableWritten:
         was sent. False, too, for rows that were not to be written.
     errors : mapping of str to CaprotoError
         Why the others were not, by name.
+    confirmed : bool
+        Whether the servers have confirmed what is ``ok``; False with ``wait=False``.
     """
 
-    __slots__ = ("errors", "names", "ok")
+    __slots__ = ("confirmed", "errors", "names", "ok")
 
     names: tuple[str, ...]
     ok: NDArray[numpy.bool_]
     errors: Mapping[str, CaprotoError]
+    confirmed: bool
 
     def __init__(
         self,
         names: tuple[str, ...],
         ok: NDArray[numpy.bool_],
         errors: Mapping[str, CaprotoError],
+        confirmed: bool = True,
     ) -> None:
         ok.setflags(write=False)
         put = object.__setattr__  # as `fix`, in half the time
         put(self, "names", names)
         put(self, "ok", ok)
         put(self, "errors", MappingProxyType(dict(errors)))
+        put(self, "confirmed", confirmed)
 
     __setattr__ = __delattr__ = refuse_change
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TableWritten, (self.names, self.ok, dict(self.errors))
+        return TableWritten, (self.names, self.ok, dict(self.errors), self.confirmed)
 
     def __repr__(self) -> str:
-        lines = [f"{int(self.ok.sum())} of {len(self.names)} PVs were written"]
+        what = "PVs were written" if self.confirmed else "writes were sent"
+        lines = [f"{int(self.ok.sum())} of {len(self.names)} {what}"]
         lines += [str(error) for error in list(self.errors.values())[:MOST_ERRORS]]
         if len(self.errors) > MOST_ERRORS:
             lines.append(f"… {len(self.errors) - MOST_ERRORS} more errors")

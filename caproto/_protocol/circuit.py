@@ -5,7 +5,7 @@ It turns commands into bytes (:meth:`VirtualCircuit.send`) and bytes into comman
 :meth:`~VirtualCircuit.buffer_updated`), and says of each whether the protocol allows it:
 :meth:`~VirtualCircuit.process_command` for what was received; ``send`` does so for what it sends.
 
-The rules are in ``_circuit_rules``. They do not distinguish the sides and raise
+The rules are in ``circuit_rules``. They do not distinguish the sides and raise
 ProtocolError; here it is known, and becomes LocalProtocolError or RemoteProtocolError.
 
 A circuit has no sockets, threads or PVs. It is not thread-safe: touch it under its owner's

@@ -1,9 +1,9 @@
 """All commands, and the tables from numbers to classes.
 
-One short class per command, in three modules: ``_commands_search``, ``_commands_circuit``,
-``_commands_values``. Each class only declares: its number, its direction, what its header fields
-are called, and a constructor that checks what people pass. Everything else is in ``_message``.
-Whether a command is allowed at this moment is for ``_states`` and ``_circuit_rules`` to say.
+One short class per command, in three modules: ``commands_search``, ``commands_circuit``,
+``commands_values``. Each class only declares: its number, its direction, what its header fields
+are called, and a constructor that checks what people pass. Everything else is in ``message``.
+Whether a command is allowed at this moment is for ``states`` and ``circuit_rules`` to say.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Commands about a circuit as a whole, and about the life of its channels.
 
-See ``_commands``.
+See ``commands``.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Commands that find servers: searches, beacons, and the registration with the repeater.
 
-See ``_commands``.
+See ``commands``.
 """
 from __future__ import annotations
 

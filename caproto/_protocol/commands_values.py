@@ -1,6 +1,6 @@
 """Commands that carry values or ask for them: reading, writing, subscriptions.
 
-See ``_commands``.
+See ``commands``.
 """
 from __future__ import annotations
 

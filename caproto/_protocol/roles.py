@@ -67,7 +67,7 @@ class Direction(_Named):
 
 
 class State(_Named):
-    """Where one end of a circuit or of a channel stands; the transitions are in ``_states``."""
+    """Where one end of a circuit or of a channel stands; the transitions are in ``states``."""
 
     #: Circuit: this end has not yet sent its protocol version.
     SEND_VERSION_REQUEST = "send version request"

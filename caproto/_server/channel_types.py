@@ -1,7 +1,7 @@
 """The channel classes: one for each kind of value in Channel Access.
 
 Each says what it accepts, how it is kept, which changes are worth an event, and which properties it
-has. Everything else is in ``_data``.
+has. Everything else is in ``data``.
 """
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ its ``serial`` number shows which one is newer. Getters and putters are the user
 no lock held.
 
 This module uses no circuits, sockets or sessions; a subscriber is anything with a ``mask``
-and a ``post`` method. The types of channels are in ``_channel_types``.
+and a ``post`` method. The types of channels are in ``channel_types``.
 """
 from __future__ import annotations
 

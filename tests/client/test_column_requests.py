@@ -176,6 +176,12 @@ def test_a_write_tells_how_many_were_written_and_some_errors(failed, lines):
     assert text[11:] == ["… 2 more errors"] * (failed > 10)
 
 
+def test_a_write_that_was_not_confirmed_says_so():
+    sent = TableWritten(("a", "b"), np.array([True, False]), {}, confirmed=False)
+    for one in (sent, pickle.loads(pickle.dumps(sent))):
+        assert not one.confirmed and repr(one) == "1 of 2 writes were sent"
+
+
 def test_what_a_write_tells_cannot_be_changed():
     errors = {"b": ca.WriteError("refused")}
     written = TableWritten(("a", "b"), np.array([True, False]), errors)

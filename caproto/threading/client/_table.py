@@ -290,7 +290,7 @@ class Table:
         ok, errors = write_columns(
             self._home, self._form, self.pvs, self._writable, parts, wait, deadline
         )
-        return TableWritten(self.names, ok, errors)
+        return TableWritten(self.names, ok, errors, confirmed=wait)
 
     def restore(
         self,

@@ -368,7 +368,8 @@ class TestWriting:
 
     def test_without_waiting(self, server, ctx, wait_for):
         for table in (ctx.table(["x", "y"]), ctx.table(["x", "y"])):
-            assert table.write([7.0, 8.0], wait=False).ok.all()
+            sent = table.write([7.0, 8.0], wait=False)
+            assert sent.ok.all() and not sent.confirmed
         assert table.read().values.tolist() == [7.0, 8.0]
         assert not server.received(ca.WriteNotifyRequest)
         assert len(server.received(ca.WriteRequest)) == 4
