@@ -274,7 +274,7 @@ class PVTable(Generic[P, C]):
     ----------
     pvs : dict of PVKey to PVState
     carriers : dict of CircuitKey to Carrier
-        The circuits that take PVs.
+        The circuits that take PVs. Not changed, but replaced: other threads look at it.
     backoff : ServerBackoff
     closed : str
         Why it was closed; empty if it was not.
@@ -446,7 +446,7 @@ class PVTable(Generic[P, C]):
                 for pv in pvs:
                     pv._server = address
             else:
-                self.carriers[where] = carrier
+                self.carriers = {**self.carriers, where: carrier}
                 steps.attach[carrier] = pvs
         steps.searches.append((left, False, delay))
         return steps
@@ -515,7 +515,7 @@ class PVTable(Generic[P, C]):
         """Note that a circuit takes no more PVs; return False if that was noted before."""
         if self.carriers.get(key) is not carrier:
             return False
-        del self.carriers[key]
+        self.carriers = {where: one for where, one in self.carriers.items() if where != key}
         self.backoff.over(carrier.address, carrier.time_up(now))
         return True
 

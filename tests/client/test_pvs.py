@@ -147,7 +147,7 @@ class TestFound:
     def test_circuits_to_be_made_are_listed_once(self, world):
         keys = [("a", 0), ("b", 0), ("c", 7)]
         assert world.table.missing(ADDRESS, keys, world.now) == [(ADDRESS, 0), (ADDRESS, 7)]
-        world.table.carriers[ADDRESS, 0] = world.carrier
+        world.table.carriers = {(ADDRESS, 0): world.carrier}
         assert world.table.missing(ADDRESS, keys, world.now) == [(ADDRESS, 7)]
 
     def test_the_pvs_go_to_their_circuit(self, world):

@@ -162,7 +162,7 @@ class Context:
     @property
     def circuit_managers(self) -> dict[CircuitKey, VirtualCircuitManager]:
         """All circuits, by address and priority (a copy)."""
-        circuits = self._home.table.carriers.copy()
+        circuits = self._home.table.carriers
         return {key: circuit.manager for key, circuit in circuits.items()}
 
     def get_pvs(

@@ -23,14 +23,7 @@ from ..._client.backoff import Loss
 from ..._client.callbacks import EXITING, Reference
 from ..._client.deliveries import Delivery
 from ..._client.interfaces import CarriedChannel, Waiter
-from ..._client.pvs import (
-    CircuitKey,
-    PVKey,
-    PVState,
-    PVTable,
-    Steps,
-    carrier_of,
-)
+from ..._client.pvs import CircuitKey, PVKey, PVState, PVTable, Steps, carrier_of
 from ..._environment import ClientConfiguration
 from ..._errors import CaprotoNetworkError, CaprotoTimeoutError, ContextDisconnectedError
 from ..._log import CHANNEL_LOGGER, CONTEXT_LOGGER, LogAllowance, adapter, turned_up
@@ -193,6 +186,7 @@ class Home:
         # For callbacks of PVs without a circuit; its thread starts only if one is called.
         self._callbacks = CallbackQueue("without circuit", max_workers)
         self.locks = self._all_locks()
+        self._every_lock = self.table.carriers, self.locks  # of all these circuits, and ours
 
     @property
     def closed(self) -> bool:
@@ -292,10 +286,11 @@ class Home:
 
     def must_not_wait(self) -> bool:
         """Tell whether this thread, if it waited for one of our threads, would wait for itself."""
-        locks = [*self.locks]
-        for circuit in self.table.carriers.copy().values():
-            locks += circuit.locks
-        return must_not_wait(tuple(locks))
+        carriers, (known, locks) = self.table.carriers, self._every_lock
+        if known is not carriers:
+            locks = tuple({*self.locks}.union(*(one.locks for one in carriers.values())))
+            self._every_lock = carriers, locks
+        return must_not_wait(locks)
 
     # ---- callbacks about PVs
 
@@ -450,7 +445,8 @@ class Home:
         if problem:
             raise CaprotoNetworkError(problem)
         with self.lock:
-            circuit = self.table.carriers.setdefault(where, made[where])
+            circuit = self.table.carriers.get(where) or made[where]
+            self.table.carriers = {**self.table.carriers, where: circuit}
         if circuit is made[where]:
             self.searches.circuit_opened(address)
             self.searches.note(circuit.start)  # Ctrl-C must not interrupt the start of a thread
@@ -526,7 +522,7 @@ class Home:
 
     def beacon(self, address: Address, good: bool) -> None:
         """Pass a beacon on to the circuits of its server: in its rhythm, it replaces an echo."""
-        for (where, _), manager in self.table.carriers.copy().items():
+        for (where, _), manager in self.table.carriers.items():
             if where == address:
                 manager.beacon(good)
 
@@ -544,7 +540,7 @@ class Home:
         """Return the seconds since each server sent anything."""
         return {
             address: manager.time_since_last_heard()
-            for (address, _), manager in self.table.carriers.copy().items()
+            for (address, _), manager in self.table.carriers.items()
         }
 
     # ---- the end
@@ -587,11 +583,12 @@ class Home:
 
     def _after_fork(self) -> None:
         self.lock, self.columns_lock = _locks.Lock(), _locks.Lock()
-        for circuit in self.table.carriers.copy().values():
+        for circuit in self.table.carriers.values():
             circuit.abandon()
         for queue in (*(queue for _, queue in self._earlier), self._callbacks):
             queue.abandon()
         self.locks = self._all_locks()
+        self._every_lock = {}, ()
         self.table.abandon(
             f"this Context was created before fork, in the parent of process {os.getpid()}; "
             "create a new one in the child"
