@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy
 
 from .._errors import CaprotoError
-from .._protocol.columns import requests
+from .._protocol.columns import Composer, requests
 from .._protocol.commands import ErrorResponse
 from .._protocol.id_ranges import Block, IdRange
 from .._protocol.message import DataMessage, Message
@@ -43,6 +43,8 @@ class ColumnRequest(NamedTuple):
         The rows of the table.
     payloads : numpy.ndarray or None
         What is written to each, as from `payloads_of`.
+    composer : Composer or None
+        Composes requests to these channels, if there are to be more of them.
     """
 
     command: int
@@ -51,9 +53,12 @@ class ColumnRequest(NamedTuple):
     sids: NDArray[numpy.uint32]
     rows: NDArray[numpy.intp]
     payloads: NDArray[Any] | None = None
+    composer: Composer | None = None
 
     def composed(self, first: int) -> bytes:
-        """Return the messages, with ids from *first* on."""
+        """Return the messages, with ids from *first* on; with the lock of the circuit."""
+        if self.composer is not None:
+            return self.composer.compose(first, self.payloads)
         return requests(
             self.command, self.data_type, self.data_count, self.sids, first, self.payloads
         )

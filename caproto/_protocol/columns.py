@@ -283,19 +283,51 @@ def requests(
         As from `payloads_of`; or bytes, for all the same.
     """
     kind = None if payloads is None else payloads.dtype
-    size = 0 if kind is None else kind.itemsize
-    long = not fits_short_header(size, data_count)
-    block = numpy.empty(len(sids), _message_type(long, kind))
-    if kind is not None:
-        block["payload"] = payloads
-    if long:
-        block["head"] = _head(command, MARKER, data_type, 0)
-        block["long_size"], block["long_count"] = size, data_count
-    else:
-        block["head"] = _head(command, size, data_type, data_count)
-    block["parameter1"] = sids
-    block["id"] = numpy.arange(first, first + len(sids), dtype=_ID)
-    return block.tobytes()
+    return Composer(command, data_type, data_count, sids, kind).compose(first, payloads)
+
+
+class Composer:
+    """Composes requests of one form to the same channels, any number of times.
+
+    Each time only the ids and payloads are written, in the same memory: one thread at a time.
+
+    Parameters
+    ----------
+    command, data_type, data_count, sids
+        As for `requests`.
+    kind : numpy.dtype, optional
+        The type of the payloads, as from `payloads_of`.
+    """
+
+    __slots__ = ("_block", "_ids", "_payloads", "_size")
+
+    def __init__(
+        self,
+        command: int,
+        data_type: int,
+        data_count: int,
+        sids: NDArray[numpy.uint32],
+        kind: numpy.dtype[Any] | None = None,
+    ) -> None:
+        size = 0 if kind is None else kind.itemsize
+        long = not fits_short_header(size, data_count)
+        self._block = block = numpy.empty(len(sids), _message_type(long, kind))
+        if long:
+            block["head"] = _head(command, MARKER, data_type, 0)
+            block["long_size"], block["long_count"] = size, data_count
+        else:
+            block["head"] = _head(command, size, data_type, data_count)
+        block["parameter1"] = sids
+        self._size = len(sids)
+        self._ids = block["id"]
+        self._payloads = None if kind is None else block["payload"]
+
+    def compose(self, first: int, payloads: NDArray[Any] | None = None) -> bytes:
+        """Return the requests, with ids from *first* on; *payloads* are of the `kind`."""
+        if self._payloads is not None:
+            self._payloads[:] = payloads
+        self._ids[:] = numpy.arange(first, first + self._size, dtype=_ID)
+        return self._block.tobytes()
 
 
 @functools.lru_cache(maxsize=64)

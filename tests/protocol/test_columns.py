@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import caproto as ca
 from caproto import CLIENT, SERVER, ChannelType, RemoteProtocolError, VirtualCircuit
 from caproto._protocol.columns import (
+    Composer,
     cancellations,
     foresee,
     least_size,
@@ -273,6 +274,27 @@ class TestRequests:
         payloads = payloads_of(values, int(double))
         composed = requests(19, int(double), count, sids, 100, payloads)
         assert composed == b"".join(map(bytes, writes))
+
+    @pytest.mark.parametrize(
+        "values, data_type",
+        [
+            ([[1.5, 2.5], [-3.5, 4.5]], ChannelType.DOUBLE), ([[3, 4], [5, 6]], ChannelType.INT),
+            ([[b"one", b"two"], [b"three", b""]], ChannelType.STRING),
+        ],
+    )  # fmt: skip
+    def test_again_to_the_same_channels(self, values, data_type):
+        sids = np.array([7, 8], np.uint32)
+        kind = "S40" if data_type is ChannelType.STRING else None
+        payloads = [payloads_of(np.array(row, kind), int(data_type)) for row in values]
+        composer = Composer(19, int(data_type), 1, sids, payloads[0].dtype)
+        composed = [composer.compose(first, payloads[n]) for n, first in enumerate((5, 2**32 - 2))]
+        for data, row, first in zip(composed, values, (5, 2**32 - 2), strict=True):
+            commands = self.server(data)
+            assert [one.data.tolist() for one in commands] == [[value] for value in row]
+            assert [(one.sid, one.ioid) for one in commands] == [(7, first), (8, first + 1)]
+        composer = Composer(15, TIME_DOUBLE, 1, sids)
+        for first in (5, 9):
+            assert composer.compose(first) == requests(15, TIME_DOUBLE, 1, sids, first)
 
     def test_live_subscriptions_are_cancelled_and_refreshed(self):
         one = a_range(1, 10, 5)

@@ -132,7 +132,4 @@ class SingleReads:
 
 
 def _reads(share: Share) -> list[ColumnRequest]:
-    return [
-        ColumnRequest(ReadNotifyRequest.ID, form.data_type, form.count, sids, rows)
-        for form, rows, sids in share.parts
-    ]
+    return [part.request(ReadNotifyRequest.ID, part.form.data_type) for part in share.parts]

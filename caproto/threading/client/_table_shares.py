@@ -5,14 +5,15 @@ Importing this module imports numpy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from ..._client.column_requests import ColumnRequest
 from ..._client.columns import Form, Rows, TableForm
 from ..._client.pvs import channel_of
 from ..._protocol.client_channel import ClientChannel
-from ..._protocol.columns import fits_short_header
+from ..._protocol.columns import Composer, fits_short_header
 from ..._protocol.constants import EXTENDED_HEADER_VERSION
 from ..._protocol.dbr import AccessRights
 from ..._protocol.payload import payload_size
@@ -24,6 +25,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Part:
+    """The PVs of a share that have one form.
+
+    Attributes
+    ----------
+    form : Form
+    rows : numpy.ndarray of intp
+    sids : numpy.ndarray of uint32
+        The server's ids of the channels.
+    """
+
+    __slots__ = ("_composers", "form", "rows", "sids")
+
+    def __init__(self, form: Form, rows: Rows, sids: NDArray[numpy.uint32]) -> None:
+        self.form = form
+        self.rows = rows
+        self.sids = sids
+        self._composers: dict[int, Composer] = {}  # by command, of which each has its types
+
+    def request(
+        self, command: int, data_type: int, payloads: NDArray[Any] | None = None
+    ) -> ColumnRequest:
+        """Make requests to all of them."""
+        composer = self._composers.get(command)
+        if composer is None:
+            composer = self._composers[command] = Composer(
+                command, data_type, self.form.count, self.sids,
+                None if payloads is None else payloads.dtype,
+            )  # fmt: skip
+        return ColumnRequest(
+            command, data_type, self.form.count, self.sids, self.rows, payloads, composer
+        )
+
+
 class Share(NamedTuple):
     """The PVs of a table that are on one circuit and can be used.
 
@@ -33,14 +68,14 @@ class Share(NamedTuple):
     changes : int
         Its `channel_changes` then: if it has more now, this is out of date.
     rows : numpy.ndarray of intp
-    parts : list of (Form, rows, sids)
-        The same by form, with the sids of the channels.
+    parts : list of Part
+        The same by form.
     """
 
     circuit: ClientCircuit
     changes: int
     rows: Rows
-    parts: list[tuple[Form, Rows, NDArray[numpy.uint32]]]
+    parts: list[Part]
 
     @property
     def current(self) -> bool:
@@ -132,10 +167,10 @@ class Shares:
         form, every = self._form, numpy.array(rows, numpy.intp)
         by_row = numpy.array(sids, numpy.uint32)
         if not form.mixed:
-            return Share(circuit, changes, every, [(form.forms[0], every, by_row)])
+            return Share(circuit, changes, every, [Part(form.forms[0], every, by_row)])
         parts = []
         for one in form.forms:
             chosen = form.select(one, every)
             if len(chosen):
-                parts.append((one, chosen, by_row[numpy.searchsorted(every, chosen)]))
+                parts.append(Part(one, chosen, by_row[numpy.searchsorted(every, chosen)]))
         return Share(circuit, changes, every, parts)

@@ -117,16 +117,19 @@ class Values:
     def requests(self, share: Share, command: int) -> list[ColumnRequest]:
         """Make the requests for the PVs of one circuit."""
         requests = []
-        for form, rows, sids in share.parts:
+        for part in share.parts:
+            form, rows = part.form, part.rows
             for form_of_values, asked, values in self._parts:
                 if form_of_values is not form:
                     continue
-                if not len(rows) == len(asked) == len(self._form):  # not all of the table
-                    there = self.asked[rows]
-                    rows, sids = rows[there], sids[there]
-                    values = values[numpy.searchsorted(asked, rows)]
-                if len(rows):
+                if len(rows) == len(asked) == len(self._form):  # all of the table
                     payloads = payloads_of(values, form.plain)
+                    requests.append(part.request(command, form.plain, payloads))
+                    continue
+                there = self.asked[rows]
+                rows, sids = rows[there], part.sids[there]
+                if len(rows):
+                    payloads = payloads_of(values[numpy.searchsorted(asked, rows)], form.plain)
                     requests.append(
                         ColumnRequest(command, form.plain, form.count, sids, rows, payloads)
                     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 import caproto as ca
-from caproto import AccessRights
+from caproto import AccessRights, ChannelType
 from caproto._client.columns import TableForm
 from caproto.threading.client import Context
 from caproto.threading.client._table_shares import Shares
@@ -48,8 +48,21 @@ def test_by_form(ctx):
     connect(ctx, "x", "text", "y")
     (share,), _ = shares_of(ctx, "x", "text", "y", dtype=[float, str, float]).now()
     sids = [pv.channel.sid for pv in ctx.get_pvs("x", "text", "y")]
-    parts = [(form.dtype.kind, rows.tolist(), found.tolist()) for form, rows, found in share.parts]
+    parts = [(one.form.dtype.kind, one.rows.tolist(), one.sids.tolist()) for one in share.parts]
     assert parts == [("f", [0, 2], [sids[0], sids[2]]), ("S", [1], [sids[1]])]
+
+
+def test_requests_to_all_of_a_form_have_one_composer_for_each_command(ctx):
+    connect(ctx, "x", "y")
+    (share,), _ = shares_of(ctx, "x", "y").now()
+    (part,), values = share.parts, np.array([1.0, 2.0])
+    first, second = (part.request(15, ChannelType.TIME_DOUBLE) for _ in range(2))
+    assert first.composer is second.composer
+    writes = [part.request(command, ChannelType.DOUBLE, values) for command in (4, 19)]
+    for request in (first, second, *writes):
+        alone = request._replace(composer=None)
+        assert request.composed(7) == alone.composed(7) and request.rows.tolist() == [0, 1]
+    assert [request.composed(7)[:2] for request in writes] == [b"\0\4", b"\0\x13"]
 
 
 def test_they_are_kept_until_something_changes(server, ctx, wait_for):
