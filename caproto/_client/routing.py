@@ -252,7 +252,7 @@ class Routes:
 
     def _on_block(self, block: Block, then: FollowUp) -> None:
         sink = self.sinks.get(block.range)
-        if sink is not None and len(block.records):
+        if sink is not None and len(block):
             then.columns.append(functools.partial(sink.take, block))
 
     def _on_oversized(self, command: OversizedMessage, then: FollowUp) -> None:

@@ -38,8 +38,6 @@ _DOUBLE, _DOUBLE_TYPE = numpy.dtype("=f8"), int(ChannelType.DOUBLE)
 _ID = numpy.dtype("=u4")
 #: What payloads are given as, where that is not what is sent.
 _WIRE = {_DOUBLE: numpy.dtype(">f8")}
-#: A message without payload, as bytes.
-_HEADER_ONLY = numpy.dtype(f"V{HEADER.size}")
 #: The status of a success, as it is in memory.
 _NORMAL = numpy.frombuffer(b"\0\0\0\1", "=u4")[0]
 #: Messages as they are composed here; ``head`` has what is the same in all: the command, the size
@@ -123,7 +121,7 @@ def split_columns(
             block = _foreseen_block(data, one, sender)
             if block is not None:
                 out.append(block)
-                return HEADER.size * len(block.records), HEADER.size
+                return HEADER.size * len(block), HEADER.size
     unpack, total = HEADER.unpack_from, len(data)
     done = start = 0  # what was appended, and what was looked at
     while start + 16 <= total:
@@ -182,9 +180,8 @@ def _foreseen_block(data: bytes, one: IdRange, sender: Address | None) -> Block 
         return None
     start, one.seen = one.seen, one.seen + whole
     offsets = slice(start // HEADER.size, one.seen // HEADER.size)
-    records = numpy.frombuffer(data, _HEADER_ONLY, whole // HEADER.size)
     fields = (one.command, 0, one.data_type, one.data_count)
-    return _block(one, records, offsets, offsets.start, fields, sender)
+    return _block(one, data, offsets, offsets.start, fields, sender)
 
 
 def _run(data: bytes, start: int, size: int) -> tuple[Records, Ids]:
@@ -248,7 +245,7 @@ def _fits(one: IdRange, command: int, size: int, data_type: int, count: int) -> 
 
 def _block(
     one: IdRange,
-    records: Records,
+    records: Records | bytes,
     offsets: Offsets,
     first: int,
     fields: tuple[int, int, int, int],

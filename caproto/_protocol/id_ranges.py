@@ -137,7 +137,7 @@ class IdRange:
             self.rows = numpy.zeros(size, numpy.intp)
         else:  # no copies
             self.sids, self.rows = targets
-            self.live[:] = True
+            self.live.fill(True)
             self.used = self.open = size
         self.replies = _REPLIES[command]
         self.closed = False
@@ -211,17 +211,34 @@ class Block(Message):
     ----------
     range : IdRange
     records : numpy.ndarray
-        The messages, as bytes.
+        The messages, as bytes. Confirmations, which hold nothing that is not known, may be set as
+        one piece, of which an array is made if it is asked for.
     offsets : numpy.ndarray of intp, or slice
         The positions of their ids in the range.
     """
 
-    __slots__ = ("offsets", "range", "records")
+    __slots__ = ("_records", "offsets", "range")
     DIRECTION: ClassVar[Direction] = Direction.RESPONSE
 
     range: IdRange
-    records: Records
     offsets: Offsets
+    _records: Records | bytes
+
+    @property
+    def records(self) -> Records:
+        if isinstance(self._records, bytes):
+            import numpy
+
+            self._records = numpy.frombuffer(self._records, f"V{HEADER.size}", len(self))
+        return self._records
+
+    @records.setter
+    def records(self, records: Records | bytes) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        offsets = self.offsets
+        return offsets.stop - offsets.start if isinstance(offsets, slice) else len(offsets)
 
     @property
     def command(self) -> int:
@@ -240,11 +257,15 @@ class Block(Message):
                 self._keep(known)
         if whole.subscribes:
             return
-        whole.live[self.offsets] = False
-        if isinstance(self.offsets, slice):
-            whole.open -= len(self.records)
-        else:
+        if not isinstance(self.offsets, slice):
+            whole.live[self.offsets] = False
             self._settle_once(self.offsets)
+            return
+        whole.open -= len(self)
+        if whole.open:
+            whole.live[self.offsets] = False
+        else:
+            whole.live.fill(False)
 
     def _settle_once(self, offsets: NDArray[numpy.intp]) -> None:
         """Count what was answered, and drop what was answered twice."""
