@@ -21,8 +21,8 @@ __all__ = ["check_values"]
 
 def check_values(
     values: object, form: TableForm, rows: Rows
-) -> Iterable[tuple[Form, Rows, NDArray[Any]]]:
-    """Give the values to be written to *rows*, in each form, as arrays of its type.
+) -> list[tuple[Form, Rows, NDArray[Any]]]:
+    """Return the values to be written to *rows*, in each form, as arrays of its type.
 
     Parameters
     ----------
@@ -41,14 +41,20 @@ def check_values(
             values.dtype == only.dtype and values.shape == (size, *element)
             and len(rows) == size and not form.mixed and only.dtype.kind != "S"
         ):  # nothing is to be done, and 10 us are a percent of a write of 1,000
-            yield only, rows, values.copy()
-            return
+            return [(only, rows, values.copy())]
     elif _is_masked(values):
         raise CaprotoValueError(
             "values has masked elements; call its filled() to choose what to write for them"
         )
     else:
         values = _in_order(values, form)
+    return list(_by_form(values, form, rows))
+
+
+def _by_form(
+    values: object, form: TableForm, rows: Rows
+) -> Iterable[tuple[Form, Rows, NDArray[Any]]]:
+    element, size = () if form.count == 1 else (form.count,), len(form)
     shared = not form.mixed or _is_for_all(values, form)
     for one in form.forms:
         chosen = form.select(one, rows)

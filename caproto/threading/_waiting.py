@@ -218,7 +218,7 @@ class Alarm(OneShot):
         """
         if self._latch.locked():
             try:
-                super().answered(response)
+                self._latch.release()
             except RuntimeError:
                 return  # another thread has just done it
             yield_cpu()

@@ -283,7 +283,7 @@ class Table:
             exactly is rounded.) Nothing is sent then.
         """
         rows = self._rows(mask)
-        parts = list(check_values(values, self._form, rows))
+        parts = check_values(values, self._form, rows)
         deadline = self._deadline(timeout)
         self._home.check_open()
         self._home.check_reentry("Table.write")

@@ -121,11 +121,11 @@ class ColumnOperation:
         sent = share.circuit.act(
             functools.partial(
                 _request,
-                share=share,
-                request=request,
-                sink=self._requests if self._replies else None,
-                least=least,
-                most=self._most,
+                share,
+                request,
+                self._requests if self._replies else None,
+                least,
+                self._most,
             ),
             self._deadline,
         )
@@ -230,12 +230,12 @@ def _part(request: ColumnRequest, part: slice) -> ColumnRequest:
 
 
 def _request(
-    session: CircuitSession,
     share: Share,
     request: ColumnRequest,
     sink: ColumnRequests | None,
     least: int,
     most: int | None,
+    session: CircuitSession,
 ) -> int | None:
     """Send requests under the lock of the circuit, while at most *most* writes are under way.
 

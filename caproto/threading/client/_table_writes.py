@@ -4,6 +4,7 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -98,11 +99,6 @@ class Values:
     ----------
     form : TableForm
     parts : sequence of (Form, rows, values)
-
-    Attributes
-    ----------
-    asked : numpy.ndarray of bool
-        Which rows are to be written.
     """
 
     def __init__(
@@ -110,9 +106,14 @@ class Values:
     ) -> None:
         self._form = form
         self._parts = parts
-        self.asked: NDArray[numpy.bool_] = numpy.zeros(len(form), numpy.bool_)
-        for _, rows, _ in parts:
-            self.asked[slice(None) if len(rows) == len(form) else rows] = True
+
+    @functools.cached_property
+    def asked(self) -> NDArray[numpy.bool_]:
+        """Which rows are to be written. If all are, it is first looked at when they are sent."""
+        asked: NDArray[numpy.bool_] = numpy.zeros(len(self._form), numpy.bool_)
+        for _, rows, _ in self._parts:
+            asked[slice(None) if len(rows) == len(self._form) else rows] = True
+        return asked
 
     def requests(self, share: Share, command: int) -> list[ColumnRequest]:
         """Make the requests for the PVs of one circuit."""
