@@ -127,6 +127,8 @@ class TableForm:
     names : tuple of str
     forms : tuple of Form
         The different ones.
+    exact : tuple of (numpy.dtype, tuple of int), or None
+        The type and shape of arrays that can be written as they are; None if none can.
 
     Raises
     ------
@@ -161,6 +163,8 @@ class TableForm:
             self.forms = tuple(forms)
             self._numbers = numpy.array(numbers, numpy.uint8) if len(forms) > 1 else None
         self.count = count
+        kind, element = self.forms[0].dtype, () if count == 1 else (count,)
+        self.exact = None if self.mixed or kind.kind == "S" else (kind, (len(self), *element))
 
     def _check_different(self) -> None:
         # By their hashes first, because an index of very many names takes long and much memory.

@@ -34,14 +34,9 @@ def check_values(
     CaprotoTypeError, CaprotoValueError
         They have another shape, or cannot be converted without loss.
     """
-    element, size = () if form.count == 1 else (form.count,), len(form)
     if type(values) is numpy.ndarray:
-        only = form.forms[0]
-        if (
-            values.dtype == only.dtype and values.shape == (size, *element)
-            and len(rows) == size and not form.mixed and only.dtype.kind != "S"
-        ):  # nothing is to be done, and 10 us are a percent of a write of 1,000
-            return [(only, rows, values.copy())]
+        if (values.dtype, values.shape) == form.exact and len(rows) == len(values):
+            return [(form.forms[0], rows, values.copy())]  # 10 us are a percent of a write
     elif _is_masked(values):
         raise CaprotoValueError(
             "values has masked elements; call its filled() to choose what to write for them"

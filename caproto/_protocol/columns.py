@@ -118,10 +118,11 @@ def split_columns(
         return split(data, constructors, empty_constructors, sender, out, limit)
     for one in ranges:
         if one.foreseen:
+            seen = one.seen
             block = _foreseen_block(data, one, sender)
             if block is not None:
                 out.append(block)
-                return HEADER.size * len(block), HEADER.size
+                return one.seen - seen, HEADER.size
     unpack, total = HEADER.unpack_from, len(data)
     done = start = 0  # what was appended, and what was looked at
     while start + 16 <= total:
