@@ -103,17 +103,22 @@ LIMIT = Library("limit", "limit.py", sys.executable, "print(3.5)", "print(3.5)")
 IN_C = "libca in C"
 
 
+def compiler() -> str | None:
+    """Find the C compiler."""
+    return shutil.which("cc")
+
+
 @functools.cache
 def in_c() -> Library | None:
     """The C library, driven by a C program, which is compiled now; None without a compiler."""
-    compiler = shutil.which("cc")
-    if compiler is None:
+    cc = compiler()
+    if cc is None:
         return None
     directory = tempfile.TemporaryDirectory()
     atexit.register(directory.cleanup)
     built = str(Path(directory.name) / "libca_client.so")
     subprocess.run(
-        [compiler, "-O2", "-Wall", "-shared", "-fPIC", str(CLIENTS / "libca.c"), "-o", built,
+        [cc, "-O2", "-Wall", "-shared", "-fPIC", str(CLIENTS / "libca.c"), "-o", built,
          f"-I{include_path}", f"-L{lib_path}", "-lca", "-lCom", f"-Wl,-rpath,{lib_path}"],
         check=True, timeout=120,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.libraries import IN_C, LIMIT, ClientProcess, Library
+from tests.benchmarks.libraries import IN_C, LIMIT, OURS, ClientProcess, Library, compiler
 from tests.harness.databases import counters, many, many_names
 from tests.harness.ioc_process import SoftIOC
 
@@ -41,6 +41,9 @@ class Row:
         Whether peers, bare sockets, and the C library driven by C, are measured too.
     only : str
         The one peer that does this, if not all do.
+    beside_c : bool
+        Whether it measures ours and the C library, driven by C, in turns; without a compiler it
+        cannot.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Row:
     limit: bool
     in_c: bool = False
     only: str = ""
+    beside_c: bool = False
 
     def reached(self, figure: float) -> bool:
         return figure <= self.goal if self.less_is_better else figure >= self.goal
@@ -62,6 +66,8 @@ class Row:
             return self.in_c
         if library.is_peer and not library.name.startswith(self.only):
             return False
+        if self.beside_c:
+            return library is OURS and compiler() is not None
         return (self.peers or not library.is_peer) and (self.limit or library is not LIMIT)
 
     def best(self, figures: list[float]) -> float:
@@ -84,13 +90,16 @@ def row(
     limit: bool = False,
     in_c: bool = False,
     only: str = "",
+    beside_c: bool = False,
 ):
     """Decorator for functions that measure; see `Row`."""
 
     def register(measure: Callable[[Rig, Library], float]) -> Callable[[Rig, Library], float]:
         goal = at_most if at_least is None else at_least
         assert goal is not None
-        ROWS.append(Row(name, unit, goal, at_least is None, measure, peers, limit, in_c, only))
+        ROWS.append(
+            Row(name, unit, goal, at_least is None, measure, peers, limit, in_c, only, beside_c)
+        )
         return measure
 
     return register
