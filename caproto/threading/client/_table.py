@@ -66,7 +66,10 @@ def find_pvs(
     get_pvs: Callable[..., Sequence[PV]], names: Sequence[str], priority: int | Iterable[int]
 ) -> Sequence[PV]:
     """Return the PVs of a table, whose priorities may differ; see :meth:`Context.table`."""
-    if not isinstance(priority, Iterable) or getattr(priority, "ndim", 1) == 0:
+    if (
+        not isinstance(priority, Iterable) or getattr(priority, "ndim", 1) == 0
+        or isinstance(priority, str | bytes | Mapping)  # which get_pvs refuses
+    ):  # fmt: skip
         return get_pvs(*names, priority=priority)
     found: dict[int, PV] = {}
     for one, rows in rows_by_priority(priority, len(names)).items():

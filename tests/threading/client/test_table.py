@@ -257,6 +257,9 @@ class TestTable:
     def test_which_of_many_priorities_is_wrong(self, ctx):
         with pytest.raises(CaprotoValueError, match=r"priority\[2\] must be .*, not 100"):
             ctx.table(["x", "y", "z"], priority=[0, 99, 100])
+        for priority in ("01", b"01", {0: 1, 1: 2}):
+            with pytest.raises(CaprotoTypeError, match="^priority must be a whole number, not "):
+                ctx.table(["x", "y"], priority=priority)
         with pytest.raises(CaprotoTypeError, match=r"priority\[1\] must be .*, not 1.5"):
             ctx.table(["x", "y"], priority=[0, 1.5])
 
