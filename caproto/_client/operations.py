@@ -389,9 +389,12 @@ def refusal(pv: PV, verb: str, response: Answer, address: Address | None) -> Err
     status = response.status
     text = getattr(response, "error_message", "")
     server = "the server" if address is None else f"the server {address[0]}:{address[1]}"
+    channel = pv.channel
+    holds_text = channel is not None and channel.native_data_type == ChannelType.STRING
     return _ERRORS[verb](
         f"{pv.name!r}: {server} refused the {verb}: "
-        f"{status.name} ({status.description})" + (f", {text!r}" if text else ""),
+        f"{status.name} ({status.description})" + (f", {text!r}" if text else "")
+        + ("; its value is a text" if status is CAStatus.ECA_GETFAIL and holds_text else ""),
         pv=pv,
         status=status,
         address=address,

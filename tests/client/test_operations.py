@@ -33,7 +33,7 @@ RESPONSE = ca.ReadNotifyResponse([1.5], ChannelType.DOUBLE, 1, 1, 1)
 
 
 class FakePV:
-    name = "T:x"
+    name, channel = "T:x", None
     log = logging.getLogger("caproto.ch")
 
     def __repr__(self) -> str:
