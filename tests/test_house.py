@@ -105,6 +105,12 @@ def test_files_leave_the_private_names_of_others_alone() -> None:
     assert share < MOST_REACHING, f"{share:.2f} per 1,000 lines: {found}"
 
 
+@each_case("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_lock_is_taken_unseen(path: Path) -> None:
+    """In Python 3.10 and 3.11, a ``cached_property`` has a lock, one for all instances."""
+    assert "cached_property" not in path.read_text()
+
+
 def named_but_gone(paths: list[Path]) -> list[str]:
     """Private names that texts in these files refer to, and that none of them has."""
     there = {path.stem for path in paths}.union(*map(names_defined_in, paths))

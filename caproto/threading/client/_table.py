@@ -24,7 +24,7 @@ from ..._client.arguments import (
     rows_by_priority,
 )
 from ..._client.callbacks import check_accepts
-from ..._client.column_requests import TableWritten
+from ..._client.column_requests import ColumnRead, TableWritten
 from ..._client.column_updates import LatestUpdates
 from ..._client.columns import (
     Columns,
@@ -44,6 +44,7 @@ from ..._errors import (
     CaprotoTimeoutError,
     CaprotoTypeError,
     CaprotoValueError,
+    DisconnectedError,
 )
 from ..._numbers import counted
 from ..._protocol.dbr import AccessRights
@@ -53,7 +54,7 @@ from ._pv import PV
 from ._reentry import must_not_wait, refusal
 from ._table_monitors import Live, LiveCallback, Recording, TableMonitor
 from ._table_reads import read_columns
-from ._table_shares import Shares
+from ._table_shares import Share, Shares
 from ._table_writes import write_columns
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Table:
         self.pvs = tuple(pvs)
         self.names = form.names
         self._core = Core(home, form, self.pvs)
+        self._every_row: Rows | None = None  # until they are written
         self._readable = Shares(form, self.pvs, AccessRights.READ)
         self._writable = Shares(form, self.pvs, AccessRights.WRITE)
         self._core.enlist(self)
@@ -239,14 +241,17 @@ class Table:
         ContextDisconnectedError
             If the Context was disconnected before.
         """
+        read, errors = self._read(self._readable.now, timeout)
+        self._core.state.latest = read.columns
+        return read.columns.snapshot(self.connected, errors)
+
+    def _read(
+        self, shares: Callable[[], tuple[Sequence[Share], Rows]], timeout: Timeout
+    ) -> tuple[ColumnRead, dict[str, CaprotoError]]:
         deadline = self._deadline(timeout)
         self._home.check_open()
         self._home.check_reentry("Table.read")
-        read, errors = read_columns(
-            self._home, self._form, self.pvs, self._readable.now(), deadline
-        )
-        self._core.state.latest = read.columns
-        return read.columns.snapshot(self.connected, errors)
+        return read_columns(self._home, self._form, self.pvs, shares(), deadline)
 
     def write(
         self,
@@ -304,7 +309,7 @@ class Table:
     ) -> TableWritten:
         """Write the values of a snapshot, and wait until the servers have finished.
 
-        All PVs are read first. Those that are not connected by then are not written.
+        These PVs are read first. Those that are not connected after that are not written.
 
         Parameters
         ----------
@@ -347,37 +352,38 @@ class Table:
             raise CaprotoValueError(
                 f"the values of the snapshot cannot be those of this table: {error}"
             ) from None
-        now = self.read(timeout=timeout)
-        refused = self._cut_arrays(mask)
-        for name in itertools.compress(self.names, mask & ~(now.ok | now.connected)):
-            refused[name] = now.errors[name]  # of unknown size, it might be cut
+        rows = numpy.flatnonzero(mask)
+        now, errors = self._read(functools.partial(self._readable.among, rows), timeout)
+        refused = self._not_to_restore(mask, errors)
         if only_changed:
-            mask &= ~(now.ok & equal_rows(now.values, values))
+            mask &= ~(now.columns.ok & equal_rows(now.columns.values, values))
         mask[[self.index[name] for name in refused]] = False
         for name in itertools.compress(snapshot.names, ~snapshot.ok):
             refused[name] = CaprotoValueError(f"{name!r}: the snapshot has no value of it")
         done = self.write(values, mask, timeout=timeout)
         return TableWritten(self.names, done.ok, {**refused, **done.errors})
 
-    def _cut_arrays(self, mask: NDArray[numpy.bool_]) -> dict[str, CaprotoError]:
-        """Find the arrays among some PVs of a table of scalars."""
+    def _not_to_restore(
+        self, mask: NDArray[numpy.bool_], errors: Mapping[str, CaprotoError]
+    ) -> dict[str, CaprotoError]:
+        """Find arrays among some PVs of a table of scalars, and those that may be arrays."""
         found: dict[str, CaprotoError] = {}
-        for pv in itertools.compress(self.pvs, mask if self._form.count == 1 else ()):
-            channel = pv.channel
-            size = 1 if channel is None else channel.native_data_count or 1
-            if size > 1:
-                found[pv.name] = CaprotoValueError(
-                    f"{pv.name!r} has up to {size} elements, of which the snapshot has the first"
+        for pv in itertools.compress(self.pvs, mask):
+            channel, name = pv.channel, pv.name
+            size = None if channel is None else channel.native_data_count
+            if size is None:
+                found[name] = errors.get(name) or DisconnectedError(f"{name!r} is not connected")
+            elif size > 1 == self._form.count:
+                found[name] = CaprotoValueError(
+                    f"{name!r} has up to {size} elements, of which the snapshot has the first"
                 )
         return found
-
-    @functools.cached_property
-    def _every_row(self) -> Rows:
-        return numpy.arange(len(self))
 
     def _rows(self, mask: object) -> Rows:
         """Return the rows that *mask* selects."""
         if mask is None:
+            if self._every_row is None:
+                self._every_row = numpy.arange(len(self))
             return self._every_row
         try:
             chosen = numpy.asarray(mask)

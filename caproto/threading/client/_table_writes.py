@@ -4,7 +4,6 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -106,14 +105,17 @@ class Values:
     ) -> None:
         self._form = form
         self._parts = parts
+        self._asked: NDArray[numpy.bool_] | None = None
 
-    @functools.cached_property
+    @property
     def asked(self) -> NDArray[numpy.bool_]:
         """Which rows are to be written. If all are, it is first looked at when they are sent."""
-        asked: NDArray[numpy.bool_] = numpy.zeros(len(self._form), numpy.bool_)
-        for _, rows, _ in self._parts:
-            asked[slice(None) if len(rows) == len(self._form) else rows] = True
-        return asked
+        if self._asked is None:
+            asked: NDArray[numpy.bool_] = numpy.zeros(len(self._form), numpy.bool_)
+            for _, rows, _ in self._parts:
+                asked[slice(None) if len(rows) == len(self._form) else rows] = True
+            self._asked = asked
+        return self._asked
 
     def requests(self, share: Share, command: int) -> list[ColumnRequest]:
         """Make the requests for the PVs of one circuit."""

@@ -485,6 +485,32 @@ class TestRestoring:
         with pytest.raises(CaprotoTimeoutError, match="'y'.*search"):
             raise written.errors["y"]
 
+    def test_an_array_that_is_lost_during_the_read_is_not_cut(self, server, ctx):
+        table, asked = ctx.table(["wave", "x"]), []
+        snap = table.read()
+
+        def answer_the_first_and_hang_up(connection, command):
+            asked.append(command)
+            if len(asked) == 1:
+                server.usual(connection, command)
+            else:
+                connection.reset()
+
+        server.on[ca.ReadNotifyRequest] = answer_the_first_and_hang_up
+        found_again = monotonic() + 1.0  # after the read, in time for the write
+        server.answers = lambda search: monotonic() > found_again
+        written = table.restore(snap, only_changed=False, timeout=0.9)
+        assert len(asked) == 2 and not written.ok.any() and set(written.errors) == {"wave", "x"}
+        assert str(written.errors["wave"]) == "'wave' is not connected"
+        assert not server.received(ca.WriteNotifyRequest)
+
+    def test_only_the_pvs_of_the_snapshot_are_waited_for(self, server, ctx):
+        snap = ctx.table(["x", "y"]).read()
+        table = ctx.table(["x", "missing", "y"])
+        for only_changed in (True, False):
+            written = table.restore(snap, only_changed=only_changed, timeout=None)
+            assert not written.errors and not written.ok[1]
+
     def test_arrays_and_mixed_types(self, server, ctx):
         for options in ({"count": 2}, {"dtype": [int], "count": 3}):
             table = ctx.table(["wave"], **options)
