@@ -225,7 +225,7 @@ def _sort(
             continue
         offsets = numpy.subtract(ids, one.first, dtype=numpy.intp)
         # As unsigned numbers, those below the range are above it.
-        inside = offsets.view(numpy.uintp) < one.size
+        inside = offsets.view(numpy.uintp) < one.used
         if _count_first(inside) == len(inside):
             return [_block(one, records, offsets, int(offsets[0]), fields, sender)], None
         if inside.any():

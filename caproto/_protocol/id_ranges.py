@@ -251,7 +251,7 @@ class Block(Message):
         if whole.closed:
             self.records, self.offsets = self.records[:0], slice(0, 0)
             return
-        if whole.open < whole.size:
+        if whole.open < whole.used:
             known = whole.live[self.offsets]
             if 0 in known.tobytes():  # a quarter of the time of numpy's functions
                 self._keep(known)

@@ -181,6 +181,15 @@ def test_recorded_messages_are_the_same_in_blocks_and_one_by_one(session):
 
 
 class TestBlocks:
+    def test_ids_that_no_request_has_had_are_in_no_block(self):
+        one = IdRange(1, TIME_DOUBLE, 1, 10, 8)
+        one.fill(np.arange(3, dtype=np.uint32), np.arange(3))
+        block, *others = take_apart(
+            b"".join(message(1, 10 + number) for number in (0, 1, 2, 3, 7, 8, 2)), [one], []
+        )
+        assert block.offsets.tolist() == [0, 1, 2, 2]
+        assert [other.fields[5] for other in others] == [13, 17, 18]
+
     def test_a_run_is_one_block_with_the_positions_of_its_ids(self):
         ids = [7, 5, 5, 9]
         data = b"".join(message(1, n, struct.pack(">HHIIxxxxd", 3, 2, n, 0, n)) for n in ids)
