@@ -43,8 +43,8 @@ class ColumnRequest(NamedTuple):
         The rows of the table.
     payloads : numpy.ndarray or None
         What is written to each, as from `payloads_of`.
-    composer : Composer or None
-        Composes requests to these channels, if there are to be more of them.
+    composers : dict of int to Composer, or None
+        By command, what composes requests to these channels, if there are to be more of them.
     """
 
     command: int
@@ -53,15 +53,21 @@ class ColumnRequest(NamedTuple):
     sids: NDArray[numpy.uint32]
     rows: NDArray[numpy.intp]
     payloads: NDArray[Any] | None = None
-    composer: Composer | None = None
+    composers: dict[int, Composer] | None = None
 
     def composed(self, first: int) -> bytes:
         """Return the messages, with ids from *first* on; with the lock of the circuit."""
-        if self.composer is not None:
-            return self.composer.compose(first, self.payloads)
-        return requests(
-            self.command, self.data_type, self.data_count, self.sids, first, self.payloads
-        )
+        if self.composers is None:
+            return requests(
+                self.command, self.data_type, self.data_count, self.sids, first, self.payloads
+            )
+        composer = self.composers.get(self.command)
+        if composer is None:
+            kind = None if self.payloads is None else self.payloads.dtype
+            composer = self.composers[self.command] = Composer(
+                self.command, self.data_type, self.data_count, self.sids, kind
+            )
+        return composer.compose(first, self.payloads)
 
 
 class ColumnRequests:

@@ -507,6 +507,7 @@ class Home:
                 return
             self._earlier = [entry for entry in self._earlier if not entry[1].over]
             self._earlier.append((where, manager.delivery))
+        self._every_lock = {}, ()  # it would keep the circuit
         self.searches.circuit_closed(manager.address)
 
     # ---- other events from the broadcaster

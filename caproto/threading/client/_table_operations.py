@@ -225,7 +225,7 @@ class ColumnOperation:
 def _part(request: ColumnRequest, part: slice) -> ColumnRequest:
     payloads = None if request.payloads is None else request.payloads[part]
     return request._replace(
-        sids=request.sids[part], rows=request.rows[part], payloads=payloads, composer=None
+        sids=request.sids[part], rows=request.rows[part], payloads=payloads, composers=None
     )
 
 

@@ -42,20 +42,15 @@ class Part:
         self.form = form
         self.rows = rows
         self.sids = sids
-        self._composers: dict[int, Composer] = {}  # by command, of which each has its types
+        self._composers: dict[int, Composer] = {}  # each command has its type of payload
 
     def request(
         self, command: int, data_type: int, payloads: NDArray[Any] | None = None
     ) -> ColumnRequest:
         """Make requests to all of them."""
-        composer = self._composers.get(command)
-        if composer is None:
-            composer = self._composers[command] = Composer(
-                command, data_type, self.form.count, self.sids,
-                None if payloads is None else payloads.dtype,
-            )  # fmt: skip
+        count = self.form.count
         return ColumnRequest(
-            command, data_type, self.form.count, self.sids, self.rows, payloads, composer
+            command, data_type, count, self.sids, self.rows, payloads, self._composers
         )
 
 

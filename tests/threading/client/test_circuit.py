@@ -539,6 +539,20 @@ def test_operations_under_way_fail_when_the_circuit_is_closed(ctx, server, caplo
         x.write(2.5)
 
 
+def test_a_circuit_that_has_ended_is_not_kept_by_its_context(server, ctx, wait_for):
+    (x,) = connect(ctx, "x")
+    assert ctx.table(["x"]).read().ok[0]  # it looks at the locks of all circuits
+    alive = weakref.ref(x.circuit_manager._circuit)
+    server.answers = lambda search: False
+    server.connection.reset()
+
+    def gone() -> bool:
+        gc.collect()
+        return alive() is None
+
+    wait_for(gone)
+
+
 def test_a_circuit_that_nobody_needs_is_collected(server, wait_for):
     ctx = Context(configuration=server.configuration, timeout=5)
     (x,) = connect(ctx, "x")

@@ -56,12 +56,12 @@ def test_requests_to_all_of_a_form_have_one_composer_for_each_command(ctx):
     connect(ctx, "x", "y")
     (share,), _ = shares_of(ctx, "x", "y").now()
     (part,), values = share.parts, np.array([1.0, 2.0])
-    first, second = (part.request(15, ChannelType.TIME_DOUBLE) for _ in range(2))
-    assert first.composer is second.composer
+    read = part.request(15, ChannelType.TIME_DOUBLE)
     writes = [part.request(command, ChannelType.DOUBLE, values) for command in (4, 19)]
-    for request in (first, second, *writes):
-        alone = request._replace(composer=None)
+    for request in (read, *writes, *writes, read):
+        alone = request._replace(composers=None)
         assert request.composed(7) == alone.composed(7) and request.rows.tolist() == [0, 1]
+    assert read.composers is writes[0].composers and set(read.composers) == {4, 15, 19}
     assert [request.composed(7)[:2] for request in writes] == [b"\0\4", b"\0\x13"]
 
 
