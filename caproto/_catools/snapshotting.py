@@ -92,6 +92,8 @@ def _restore(client: SnapshotClient, request: _Request) -> int:
     for name in _without_value(saved):
         say(f"{name!r}: {request.file} has no value of it")
     wanted = saved.select(_with_value(saved))
+    if not wanted.names:
+        raise Failed(f"{request.file} has no values. Nothing was written.")
     present = client.read(wanted.names)
     _report(present.errors)
     if not present.ok.any():
@@ -143,7 +145,9 @@ def _load(path: str, names: Sequence[str]) -> TableSnapshot:
         return snap
     unknown = [name for name in names if name not in snap]
     if unknown:
-        raise Failed(f"{path} has no {', '.join(map(repr, unknown))}")
+        files = [name for name in unknown if os.path.exists(name)]
+        hint = f"; to compare two files, write --with {files[0]}" if files else ""
+        raise Failed(f"{path} has no {', '.join(map(repr, unknown))}{hint}")
     return snap.select(names)
 
 

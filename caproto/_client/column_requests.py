@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy
 
 from .._errors import CaprotoError
+from .._numbers import counted
 from .._protocol.columns import Composer, requests
 from .._protocol.commands import ErrorResponse
 from .._protocol.id_ranges import Block, IdRange
@@ -310,5 +311,5 @@ class TableWritten:
         lines = [f"{int(self.ok.sum())} of {len(self.names)} {what}"]
         lines += [str(error) for error in list(self.errors.values())[:MOST_ERRORS]]
         if len(self.errors) > MOST_ERRORS:
-            lines.append(f"… {len(self.errors) - MOST_ERRORS} more errors")
+            lines.append(f"… {counted(len(self.errors) - MOST_ERRORS, 'more error')}")
         return "\n".join(lines)

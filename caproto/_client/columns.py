@@ -97,7 +97,7 @@ def make_form(dtype: object, family: str, count: int) -> Form:
             plain = ChannelType.STRING if text else _BY_DTYPE.get(f"{found.kind}{found.itemsize}")
     if plain is None:
         raise CaprotoValueError(
-            f"dtype={dtype!r} is not a type of Channel Access: give float, int or str; "
+            f"dtype={dtype!r} is not a type of Channel Access: give the type float, int or str; "
             "a dtype of numpy (float64, float32, int32, int16, uint8; uint16 for enums); "
             "'double', 'float', 'long', 'short', 'char', 'enum' or 'string'; "
             "or a plain ChannelType"

@@ -68,11 +68,12 @@ def to_pandas(snap: SnapshotColumns) -> pandas.DataFrame:
 
 def _pandas_values(snap: SnapshotColumns) -> object:
     """Return what the column of values is made of; what is missing is NaN, NA or None."""
+    import numpy
     import pandas
 
     values = snap.values
     if values.ndim == 1 and values.dtype.kind == "f":
-        return values
+        return numpy.where(snap.ok, values, numpy.nan)
     if values.ndim == 1 and values.dtype.kind in _NUMBERS:
         return values if snap.ok.all() else pandas.arrays.IntegerArray(values.copy(), ~snap.ok)
     return pandas.Series(

@@ -4,19 +4,21 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, MappingView, Set
 from reprlib import repr as short_repr
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
-from .._errors import CaprotoTypeError, CaprotoValueError
+from .._errors import CaprotoError, CaprotoKeyError, CaprotoTypeError, CaprotoValueError
+from .._numbers import counted
 from .._protocol.constants import MAX_STRING_SIZE
 from .._protocol.text import decode_text, encode_text
-from .columns import Form, Rows, TableForm
+from .columns import Form, Rows, TableForm, empty_values, place
+from .table_snapshot import TableSnapshot
 
-__all__ = ["check_values"]
+__all__ = ["check_values", "restored_values"]
 
 
 def check_values(
@@ -41,9 +43,64 @@ def check_values(
         raise CaprotoValueError(
             "values has masked elements; call its filled() to choose what to write for them"
         )
+    elif isinstance(values, Mapping | Set | MappingView | Iterator | TableSnapshot):
+        hint = ": pass its values, or call restore()" if isinstance(values, TableSnapshot) else ""
+        raise CaprotoTypeError(
+            "values must be an array, a list or one value for all, not "
+            f"{type(values).__name__}{hint}"
+        )
     else:
         values = _in_order(values, form)
     return list(_by_form(values, form, rows))
+
+
+def restored_values(
+    snapshot: TableSnapshot, form: TableForm
+) -> tuple[NDArray[Any], NDArray[numpy.bool_]]:
+    """Return the values of a snapshot as a column of a table, and the rows that have one.
+
+    Raises
+    ------
+    CaprotoKeyError
+        The table does not have one of the names.
+    CaprotoValueError
+        A value cannot be one of this table.
+    """
+    unknown = [name for name in snapshot.names if name not in form.index]
+    if unknown:
+        raise CaprotoKeyError(f"the table has no {unknown[0]!r}, which is in the snapshot")
+    given, size = snapshot.values, len(form)
+    count = 1 if given.ndim == 1 else given.shape[1]
+    if count != form.count and given.dtype != object:
+        raise CaprotoValueError(
+            f"the values of the snapshot cannot be those of this table: of each PV, they have "
+            f"{counted(count, 'element')}, and the table {form.count}"
+        )
+    rows = numpy.array([form.index[name] for name in snapshot.names], numpy.intp)
+    values, mask = empty_values(form), numpy.zeros(size, numpy.bool_)
+    mask[rows] = snapshot.ok
+    spread = numpy.zeros((size, *given.shape[1:]), given.dtype)
+    spread[rows] = given
+    wanted = numpy.flatnonzero(mask)
+    try:
+        for _, chosen, converted in check_values(spread, form, wanted):
+            place(values, chosen, converted)
+    except CaprotoError as error:
+        raise CaprotoValueError(
+            "the values of the snapshot cannot be those of this table: "
+            f"{_first_wrong(spread, form, wanted) or error}"
+        ) from None
+    return values, mask
+
+
+def _first_wrong(values: NDArray[Any], form: TableForm, rows: Rows) -> str:
+    """Name the first row whose value cannot be written, and tell why; empty if each can."""
+    for number, row in enumerate(rows.tolist()):
+        try:
+            check_values(values, form, rows[number : number + 1])
+        except CaprotoError as error:
+            return f"{form.names[row]!r}: {error}"
+    return ""
 
 
 def _by_form(
@@ -188,7 +245,10 @@ def _numbers(array: NDArray[Any], form: Form) -> NDArray[Any]:
     except OverflowError:
         raise CaprotoValueError(f"values are out of the range of {form.dtype}") from None
     except (TypeError, ValueError) as error:
-        raise CaprotoTypeError(f"values cannot be written as {form.dtype}: {error}") from None
+        hint = "; a table with dtype=str writes texts" if isinstance(error, ValueError) else ""
+        raise CaprotoTypeError(
+            f"values cannot be written as {form.dtype}: {error}{hint}"
+        ) from None
     if array.dtype.kind not in "biuf":
         raise CaprotoTypeError(
             f"values cannot be written as {form.dtype}: they are of type {array.dtype}"

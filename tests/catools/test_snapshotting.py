@@ -157,6 +157,13 @@ def test_what_is_missing(tool):
     assert errors == ["'nonsense': some.npz has no value of it"]
 
 
+def test_a_file_without_values(tool):
+    example().select([example().names[row] for row in (~example().ok).nonzero()[0]]).save("no.npz")
+    status, lines, errors = tool("restore", "no.npz")
+    assert (status, lines) == (2, [])
+    assert errors[-1] == "no.npz has no values. Nothing was written."
+
+
 def test_what_is_refused(tool, write):
     tool("save", "some.npz", NAMES[0], READ_ONLY)
     write({NAMES[0]: 0.5})
@@ -196,6 +203,10 @@ def test_nothing_is_done_if_no_pv_is_there(tool, write):
         ("save none/some.npz settings:gain", "none/some.npz: No such file or directory"),
         ("diff broken.npz", "caproto-snapshot: 'broken.npz' is damaged, or not a snapshot: "),
         ("diff good.npz nonsense", "good.npz has no 'nonsense'"),
+        (
+            "diff good.npz broken.npz",
+            "good.npz has no 'broken.npz'; to compare two files, write --with broken.npz",
+        ),
     ],
 )
 def test_nothing_is_done_after_a_mistake(words, message, tool):

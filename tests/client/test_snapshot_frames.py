@@ -54,6 +54,11 @@ def test_values_of_pandas(values, ok, dtype, listed):
     assert column.dtype == dtype and column.tolist() == listed
 
 
+def test_the_last_value_of_a_lost_pv_is_missing_in_pandas():
+    column = snapshot([1.0, 2.0, 3.0], ok=SOME).to_pandas()["value"]
+    assert column.isna().tolist() == [False, True, False] and column.dtype == "float64"
+
+
 def test_arrays_of_pandas():
     column = snapshot([[1, 2], [3, 4], [5, 6]], ok=SOME).to_pandas()["value"]
     assert column.iloc[0].tolist() == [1, 2] and column.iloc[1] is None

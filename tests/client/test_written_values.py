@@ -12,7 +12,8 @@ import pytest
 
 from caproto import CaprotoTypeError, CaprotoValueError
 from caproto._client.columns import TableForm
-from caproto._client.written_values import check_values
+from caproto._client.written_values import check_values, restored_values
+from tests.client.snapshots import snapshot
 
 
 class TestValuesToWrite:
@@ -111,6 +112,20 @@ class TestValuesToWrite:
         with pytest.raises(CaprotoValueError, match="values has masked elements"):
             self.parts(values, TableForm(["a", "b"], "time", float, 1))
 
+    @pytest.mark.parametrize("values", [{"a": 1.0}, {1.0}, {"a": 1.0}.values(), iter([1.0])])
+    def test_neither_array_nor_list_nor_one_value(self, values):
+        kind = type(values).__name__
+        with pytest.raises(CaprotoTypeError, match=f"or one value for all, not {kind}$"):
+            self.parts(values, TableForm(["a"], "time", float, 1))
+
+    def test_a_snapshot_is_restored_and_not_written(self):
+        with pytest.raises(CaprotoTypeError, match=r"not TableSnapshot: .* call restore\(\)"):
+            self.parts(snapshot([1.0]), TableForm(["a"], "time", float, 1))
+
+    def test_names_of_states_are_texts(self):
+        with pytest.raises(CaprotoTypeError, match="'Single'; a table with dtype=str writes texts"):
+            self.parts(["Single"], TableForm(["a"], "time", "enum", 1))
+
     def test_whole_numbers(self):
         form = TableForm(["a", "b"], "time", int, 1)
         assert self.parts([True, False], form) == [([0, 1], [1, 0])]
@@ -192,3 +207,25 @@ class TestValuesToWrite:
     def test_what_cannot_be_written(self, values, dtype, error):
         with pytest.raises((CaprotoTypeError, CaprotoValueError), match=error):
             self.parts(values, TableForm(["a", "b"], "time", dtype, 1))
+
+
+class TestRestoredValues:
+    def test_they_are_in_the_rows_of_the_table(self):
+        snap = snapshot([1.0, 2.0, 3.0], ok=np.array([True, False, True]))
+        first, second, third = snap.names
+        values, mask = restored_values(snap, TableForm([third, "x", second, first], "time", int, 1))
+        assert values[[0, 3]].tolist() == [3, 1] and mask.tolist() == [True, False, False, True]
+
+    def test_the_first_wrong_value_is_named(self):
+        snap = snapshot([1.0, 2.5, 3.5])
+        with pytest.raises(
+            CaprotoValueError, match=f"'{snap.names[1]}': values are not whole numbers, .*: 2.5$"
+        ):
+            restored_values(snap, TableForm(snap.names, "time", int, 1))
+
+    def test_another_number_of_elements(self):
+        snap = snapshot([[1.0, 2.0]])
+        with pytest.raises(CaprotoValueError, match="they have 2 elements, and the table 3$"):
+            restored_values(snap, TableForm(snap.names, "time", float, 3))
+        with pytest.raises(CaprotoValueError, match="they have 1 element, and the table 2$"):
+            restored_values(snapshot([1.0]), TableForm(snap.names, "time", float, 2))

@@ -30,17 +30,14 @@ from ..._client.columns import (
     Columns,
     Rows,
     TableForm,
-    empty_values,
     equal_rows,
-    place,
 )
 from ..._client.pvs import PVPhase
 from ..._client.table_snapshot import TableSnapshot
 from ..._client.table_state import TableState
-from ..._client.written_values import check_values
+from ..._client.written_values import check_values, restored_values
 from ..._errors import (
     CaprotoError,
-    CaprotoKeyError,
     CaprotoTimeoutError,
     CaprotoTypeError,
     CaprotoValueError,
@@ -309,16 +306,15 @@ class Table:
     ) -> TableWritten:
         """Write the values of a snapshot, and wait until the servers have finished.
 
-        These PVs are read first. Those that are not connected after that are not written.
+        Its PVs are read first. Those that are not connected after that are not written, nor arrays
+        in a table of scalars, which has only their first elements: see ``errors`` of the result.
 
         Parameters
         ----------
         snapshot : TableSnapshot
-            Its names must be in the table. PVs that have no value in it are left alone, and so
-            are arrays in a table of scalars, which has only their first elements: see ``errors``
-            of the result.
+            Its names must be in the table. PVs that have no value in it are left alone.
         only_changed : bool
-            Whether to write only what differs.
+            Whether to write only what differs; then what cannot be read is not written.
         timeout : float or None, optional
             Seconds for the read, and again for the write; None waits without end.
 
@@ -336,26 +332,12 @@ class Table:
         """
         if not isinstance(snapshot, TableSnapshot):
             raise CaprotoTypeError(f"snapshot must be a TableSnapshot, not {snapshot!r}")
-        unknown = [name for name in snapshot.names if name not in self.index]
-        if unknown:
-            raise CaprotoKeyError(f"the table has no {unknown[0]!r}, which is in the snapshot")
-        rows = numpy.array([self.index[name] for name in snapshot.names], numpy.intp)
-        values = empty_values(self._form)
-        mask = numpy.zeros(len(self), numpy.bool_)
-        mask[rows] = snapshot.ok
-        try:
-            spread = numpy.zeros((len(self), *snapshot.values.shape[1:]), snapshot.values.dtype)
-            spread[rows] = snapshot.values
-            for _, chosen, converted in check_values(spread, self._form, numpy.flatnonzero(mask)):
-                place(values, chosen, converted)
-        except CaprotoError as error:
-            raise CaprotoValueError(
-                f"the values of the snapshot cannot be those of this table: {error}"
-            ) from None
+        values, mask = restored_values(snapshot, self._form)
         rows = numpy.flatnonzero(mask)
         now, errors = self._read(functools.partial(self._readable.among, rows), timeout)
         refused = self._not_to_restore(mask, errors)
         if only_changed:
+            refused.update(errors)
             mask &= ~(now.columns.ok & equal_rows(now.columns.values, values))
         mask[[self.index[name] for name in refused]] = False
         for name in itertools.compress(snapshot.names, ~snapshot.ok):

@@ -504,6 +504,15 @@ class TestRestoring:
         assert str(written.errors["wave"]) == "'wave' is not connected"
         assert not server.received(ca.WriteNotifyRequest)
 
+    def test_what_cannot_be_read_may_not_differ(self, server, ctx):
+        table = ctx.table(["x"])
+        snap = table.read()
+        server.on[ca.ReadNotifyRequest] = ignore
+        written = table.restore(snap, timeout=0.2)
+        assert not written.ok.any() and "no reply to the read" in str(written.errors["x"])
+        assert not server.received(ca.WriteNotifyRequest)
+        assert table.restore(snap, only_changed=False, timeout=0.2).ok.all()
+
     def test_only_the_pvs_of_the_snapshot_are_waited_for(self, server, ctx):
         snap = ctx.table(["x", "y"]).read()
         table = ctx.table(["x", "missing", "y"])
