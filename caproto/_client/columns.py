@@ -89,7 +89,8 @@ def make_form(dtype: object, family: str, count: int) -> Form:
         plain = dtype
     if plain is None:
         try:
-            found = numpy.dtype(dtype)  # type: ignore[call-overload]
+            # None would be the double of numpy.
+            found = None if dtype is None else numpy.dtype(dtype)  # type: ignore[call-overload]
         except (TypeError, ValueError, SyntaxError):
             found = None
         if found is not None:

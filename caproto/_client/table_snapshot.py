@@ -41,9 +41,10 @@ class TableSnapshot(SnapshotColumns):
     names : tuple of str
     values : numpy.ndarray, shape (n,) or (n, count)
         (n,) for scalars; (n, count) for arrays of one length; an array of objects if the PVs have
-        different types. Missing: NaN where a float can stand, else 0 or an empty text.
+        different types. Missing: NaN where a float can stand, else 0 or an empty text. In that of a
+        monitor, PVs that were lost have their last value; look at *ok*.
     timestamps : numpy.ndarray of datetime64[ns], shape (n,)
-        UTC, from the server. Missing: NaT.
+        UTC, from the server. Missing: NaT, or that of the last value.
     severity, status : numpy.ndarray of int, shape (n,)
         Numbers as in `caproto.AlarmSeverity` and `caproto.AlarmStatus`.
     connected : numpy.ndarray of bool, shape (n,)

@@ -76,6 +76,7 @@ class TestTypes:
             ((["a"], "time", {1}, 1), "is not a type of Channel Access"),
             ((["a"], "time", [[1]], 1), "is not a type of Channel Access"),
             ((["a"], "time", np.array(["f8"]), 1), "is not a type of Channel Access"),
+            ((["a"], "time", None, 1), "is not a type of Channel Access"),
             ((["a"], "time", [float, int], 1), "1 name, but 2 types"),
             ((["a"], "time", {"b": int}, 1), "dtype has no type for 'a'"),
         ],
