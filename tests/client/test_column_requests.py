@@ -10,7 +10,7 @@ import pytest
 
 import caproto as ca
 from caproto import CaprotoAttributeError, ChannelType, DisconnectedError, ReadError
-from caproto._client.column_requests import ColumnRead, ColumnRequests, TableWritten
+from caproto._client.column_requests import ColumnRead, ColumnRequest, ColumnRequests, TableWritten
 from caproto._client.columns import TableForm
 from caproto._protocol.id_ranges import Block, IdRange
 
@@ -163,6 +163,16 @@ def test_a_write_that_was_lost_wakes_nobody_yet(world):
     assert write.left == 2 and not world.finished
     write.lost(world.range, [2, 3], DisconnectedError("gone"))
     assert world.finished == 1
+
+
+@pytest.mark.parametrize("payloads", [None, np.array([1.0, 2.0])])
+def test_requests_to_the_same_channels_share_a_composer(payloads):
+    command = 15 if payloads is None else 19
+    alone = ColumnRequest(command, 6, 1, np.array([7, 8], np.uint32), np.arange(2), payloads)
+    composers = {}
+    for first in (100, 200):
+        assert alone._replace(composers=composers).composed(first) == alone.composed(first)
+    assert set(composers) == {command}
 
 
 @pytest.mark.parametrize("failed, lines", [(0, 1), (1, 2), (10, 11), (11, 12), (12, 12)])

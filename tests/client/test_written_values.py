@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 import pytest
 
-from caproto import CaprotoTypeError, CaprotoValueError
+from caproto import CaprotoKeyError, CaprotoTypeError, CaprotoValueError
 from caproto._client.columns import TableForm
 from caproto._client.written_values import check_values, restored_values
 from tests.client.snapshots import snapshot
@@ -122,6 +122,12 @@ class TestValuesToWrite:
         with pytest.raises(CaprotoTypeError, match=r"not TableSnapshot: .* call restore\(\)"):
             self.parts(snapshot([1.0]), TableForm(["a"], "time", float, 1))
 
+    def test_an_array_that_fits_is_copied(self):
+        form, given = TableForm(["a", "b"], "time", float, 1), np.array([1.0, 2.0])
+        ((one, rows, values),) = check_values(given, form, np.arange(2))
+        given[:] = 0.0
+        assert one is form.forms[0] and rows.tolist() == [0, 1] and values.tolist() == [1.0, 2.0]
+
     def test_names_of_states_are_texts(self):
         with pytest.raises(CaprotoTypeError, match="'Single'; a table with dtype=str writes texts"):
             self.parts(["Single"], TableForm(["a"], "time", "enum", 1))
@@ -215,6 +221,10 @@ class TestRestoredValues:
         first, second, third = snap.names
         values, mask = restored_values(snap, TableForm([third, "x", second, first], "time", int, 1))
         assert values[[0, 3]].tolist() == [3, 1] and mask.tolist() == [True, False, False, True]
+
+    def test_a_name_that_the_table_does_not_have(self):
+        with pytest.raises(CaprotoKeyError, match="the table has no '.*', which is in the snap"):
+            restored_values(snapshot([1.0]), TableForm(["x"], "time", float, 1))
 
     def test_the_first_wrong_value_is_named(self):
         snap = snapshot([1.0, 2.5, 3.5])
