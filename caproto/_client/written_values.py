@@ -4,6 +4,7 @@ Importing this module imports numpy.
 """
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, MappingView, Set
 from reprlib import repr as short_repr
 from typing import Any
@@ -94,13 +95,23 @@ def restored_values(
 
 
 def _first_wrong(values: NDArray[Any], form: TableForm, rows: Rows) -> str:
-    """Name the first row whose value cannot be written, and tell why; empty if each can."""
-    for number, row in enumerate(rows.tolist()):
+    """Name the first row whose value cannot be written, and tell why; empty if all can.
+
+    It is found by halving, because each check may look at all values.
+    """
+
+    def problem(part: Rows) -> str:
         try:
-            check_values(values, form, rows[number : number + 1])
+            check_values(values, form, part)
         except CaprotoError as error:
-            return f"{form.names[row]!r}: {error}"
-    return ""
+            return str(error)
+        return ""
+
+    numbers = range(1, len(rows) + 1)
+    before = bisect_left(numbers, True, key=lambda number: bool(problem(rows[:number])))
+    if before == len(rows):
+        return ""
+    return f"{form.names[rows[before]]!r}: {problem(rows[before : before + 1])}"
 
 
 def _by_form(

@@ -226,12 +226,15 @@ class TestRestoredValues:
         with pytest.raises(CaprotoKeyError, match="the table has no '.*', which is in the snap"):
             restored_values(snapshot([1.0]), TableForm(["x"], "time", float, 1))
 
-    def test_the_first_wrong_value_is_named(self):
-        snap = snapshot([1.0, 2.5, 3.5])
+    @pytest.mark.parametrize("dtype", [int, [int, "short", int, "short", int]])
+    @pytest.mark.parametrize("first", range(5))
+    def test_the_first_wrong_value_is_named(self, first, dtype):
+        snap = snapshot([row + 0.5 * (row >= first) for row in range(5)])
         with pytest.raises(
-            CaprotoValueError, match=f"'{snap.names[1]}': values are not whole numbers, .*: 2.5$"
+            CaprotoValueError,
+            match=f"'{snap.names[first]}': values are not whole numbers, .*: {first}.5$",
         ):
-            restored_values(snap, TableForm(snap.names, "time", int, 1))
+            restored_values(snap, TableForm(snap.names, "time", dtype, 1))
 
     def test_another_number_of_elements(self):
         snap = snapshot([[1.0, 2.0]])

@@ -497,9 +497,9 @@ class TestRestoring:
                 connection.reset()
 
         server.on[ca.ReadNotifyRequest] = answer_the_first_and_hang_up
-        found_again = monotonic() + 1.0  # after the read, in time for the write
+        found_again = monotonic() + 2.2  # after the read, in time for a write
         server.answers = lambda search: monotonic() > found_again
-        written = table.restore(snap, only_changed=False, timeout=0.9)
+        written = table.restore(snap, only_changed=False, timeout=1.5)
         assert len(asked) == 2 and not written.ok.any() and set(written.errors) == {"wave", "x"}
         assert str(written.errors["wave"]) == "'wave' is not connected"
         assert not server.received(ca.WriteNotifyRequest)
@@ -511,7 +511,7 @@ class TestRestoring:
         written = table.restore(snap, timeout=0.2)
         assert not written.ok.any() and "no reply to the read" in str(written.errors["x"])
         assert not server.received(ca.WriteNotifyRequest)
-        assert table.restore(snap, only_changed=False, timeout=0.2).ok.all()
+        assert table.restore(snap, only_changed=False, timeout=1.0).ok.all()
 
     def test_only_the_pvs_of_the_snapshot_are_waited_for(self, server, ctx):
         snap = ctx.table(["x", "y"]).read()
